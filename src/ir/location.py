@@ -1,0 +1,73 @@
+"""Where a value came from in the user's program, and the one renderer of located errors."""
+
+import linecache
+from dataclasses import dataclass
+
+__all__ = ["Location", "LocatedError", "render_error"]
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in source text: 1-based line, 0-based columns; `source` is the line's text where it is at hand."""
+
+    file: str
+    line: int
+    column: int = 0
+    end_column: int | None = None
+    function: str = ""
+    source: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column + 1}"
+
+    def source_line(self) -> str | None:
+        """The text of the line, from the location itself or the file; None where neither has it."""
+        return (
+            self.source if self.source is not None else (linecache.getline(self.file, self.line).rstrip("\n") or None)
+        )
+
+
+def render_error(
+    message: str, location: Location | None, chain: tuple[Location, ...] = (), hint: str | None = None
+) -> str:
+    """A message with its place: `file:line:col`, the source line, a caret, the calls that led there, and a hint.
+
+    >>> print(render_error("no such name: y", Location("model.py", 3, 11, source="    return y")))
+    model.py:3:12: no such name: y
+        return y
+               ^
+    """
+    lines = [f"{location}: {message}" if location else message]
+    if location is not None and (text := location.source_line()) is not None:
+        indent = len(text) - len(text.lstrip())
+        shown = text.strip()
+        start = max(location.column - indent, 0)
+        end = location.end_column - indent if location.end_column is not None else start + 1
+        width = max(min(end, len(shown)) - start, 1)
+        lines += [f"    {shown}", f"    {' ' * start}{'^' * width}"]
+    for call in chain:
+        where = f" in {call.function}" if call.function else ""
+        lines.append(f"  called from {call}{where}")
+        if (text := call.source_line()) is not None:
+            lines.append(f"    {text.strip()}")
+    if hint:
+        lines.append(f"  hint: {hint}")
+    return "\n".join(lines)
+
+
+class LocatedError(Exception):
+    """An error with a place in the user's program; its text is rendered once, by `render_error`."""
+
+    def __init__(
+        self,
+        message: str,
+        location: Location | None = None,
+        *,
+        chain: tuple[Location, ...] = (),
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(render_error(message, location, chain, hint))
+        self.message = message
+        self.location = location
+        self.chain = chain
+        self.hint = hint
