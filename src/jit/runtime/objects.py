@@ -1,0 +1,115 @@
+"""The symbol table of an object file (ELF or Mach-O, 64-bit, little-endian), read without mapping anything.
+
+LLVM aborts the whole process when it links an object with an unknown symbol, so the loader looks here first. Layouts
+are from the System V ABI ("Object files", ELF-64) and Apple's `mach-o/loader.h` and `mach-o/nlist.h`.
+"""
+
+import struct
+from dataclasses import dataclass
+
+_ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
+_MACH_CPU_TYPES = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
+
+_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_ELF_SECTION = struct.Struct("<IIQQQQIIQQ")
+_ELF_SYMBOL = struct.Struct("<IBBHQQ")
+_MACH_HEADER = struct.Struct("<8I")
+_MACH_SYMTAB = struct.Struct("<6I")
+_MACH_SYMBOL = struct.Struct("<IBBHQ")
+
+
+class ObjectError(RuntimeError):
+    """An object file that is malformed, made for another machine, or needs symbols that nobody provides."""
+
+
+@dataclass(frozen=True)
+class ObjectSymbols:
+    """The container ("elf" or "mach-o"), the architecture, and the names an object defines and needs."""
+
+    container: str
+    architecture: str
+    defined: frozenset[str]
+    undefined: frozenset[str]
+
+
+def object_symbols(blob: bytes) -> ObjectSymbols:
+    """The symbols that an object file defines for others and those it needs from others.
+
+    Raises ObjectError for anything but a relocatable 64-bit little-endian ELF or Mach-O file.
+    """
+    try:
+        if blob[:4] == b"\x7fELF":
+            return _elf_symbols(blob)
+        if blob[:4] == b"\xcf\xfa\xed\xfe":
+            return _mach_symbols(blob)
+    except (struct.error, IndexError, ValueError, UnicodeDecodeError) as error:
+        raise ObjectError(f"object file: malformed ({error}); {len(blob)} bytes were given") from None
+    raise ObjectError(
+        f"object file: starts with {blob[:4]!r}, expected a 64-bit ELF or Mach-O object "
+        f"(on Windows, too, LLVM loads ELF: emit for a triple that ends in '-elf')"
+    )
+
+
+def _name(table: bytes, offset: int) -> str:
+    return table[offset : table.index(b"\0", offset)].decode("ascii")
+
+
+def _slice(blob: bytes, offset: int, size: int, what: str) -> bytes:
+    if offset + size > len(blob):
+        raise ValueError(f"its {what} ends at byte {offset + size}")
+    return blob[offset : offset + size]
+
+
+def _elf_symbols(blob: bytes) -> ObjectSymbols:
+    identity, kind, machine, _, _, _, sections_at, _, _, _, _, entry_size, count, _ = _ELF_HEADER.unpack_from(blob)
+    if identity[4] != 2 or identity[5] != 1:
+        raise ObjectError("object file: ELF, but not 64-bit little-endian")
+    if kind != 1:
+        raise ObjectError(f"object file: ELF of type {kind}, expected 1 (relocatable)")
+    if entry_size != _ELF_SECTION.size:
+        raise ValueError(f"its section headers have {entry_size} bytes")
+    headers = _slice(blob, sections_at, count * entry_size, "section table")
+    sections = list(_ELF_SECTION.iter_unpack(headers))
+    defined: set[str] = set()
+    undefined: set[str] = set()
+    for _, section_type, _, _, offset, size, link, _, _, _ in sections:
+        if section_type != 8:  # SHT_NOBITS occupies no bytes of the file
+            _slice(blob, offset, size, "last section")
+        if section_type != 2:  # SHT_SYMTAB
+            continue
+        strings = _slice(blob, sections[link][4], sections[link][5], "string table")
+        for name_at, info, _, section, _, _ in _ELF_SYMBOL.iter_unpack(_slice(blob, offset, size, "symbol table")):
+            if name_at == 0:
+                continue
+            if section == 0:  # SHN_UNDEF
+                undefined.add(_name(strings, name_at))
+            elif info >> 4 != 0:  # STB_LOCAL
+                defined.add(_name(strings, name_at))
+    architecture = _ELF_MACHINES.get(machine, f"ELF machine {machine}")
+    return ObjectSymbols("elf", architecture, frozenset(defined), frozenset(undefined))
+
+
+def _mach_symbols(blob: bytes) -> ObjectSymbols:
+    _, cpu_type, _, kind, commands, _, _, _ = _MACH_HEADER.unpack_from(blob)
+    if kind != 1:
+        raise ObjectError(f"object file: Mach-O of type {kind}, expected 1 (MH_OBJECT)")
+    defined: set[str] = set()
+    undefined: set[str] = set()
+    offset = _MACH_HEADER.size
+    for _ in range(commands):
+        command, size = struct.unpack_from("<II", blob, offset)
+        if size < 8:
+            raise ValueError(f"a load command has {size} bytes")
+        if command == 2:  # LC_SYMTAB
+            _, _, symbols_at, count, strings_at, strings_size = _MACH_SYMTAB.unpack_from(blob, offset)
+            strings = _slice(blob, strings_at, strings_size, "string table")
+            table = _slice(blob, symbols_at, count * _MACH_SYMBOL.size, "symbol table")
+            for name_at, flags, _, _, _ in _MACH_SYMBOL.iter_unpack(table):
+                if flags & 0xE0 or not flags & 0x01:  # N_STAB: debugging; without N_EXT: local
+                    continue
+                # Mach-O's C names carry a leading underscore.
+                name = _name(strings, name_at).removeprefix("_")
+                (undefined if flags & 0x0E == 0 else defined).add(name)  # N_TYPE == N_UNDF
+        offset += size
+    architecture = _MACH_CPU_TYPES.get(cpu_type, f"Mach-O CPU type {cpu_type:#x}")
+    return ObjectSymbols("mach-o", architecture, frozenset(defined), frozenset(undefined))

@@ -1,0 +1,96 @@
+"""The host's CPU and what an object file may ask of it. LLVM is imported at first use: it takes 30 ms."""
+
+import functools
+import platform
+from types import ModuleType
+
+# The x86-64 psABI's micro-architecture levels ("Low Level System Information"), by LLVM's feature names.
+_LEVEL_2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
+_LEVEL_3 = (*_LEVEL_2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
+_LEVEL_4 = (*_LEVEL_3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+CPU_LEVELS: dict[str, tuple[str, ...]] = {
+    "x86-64": (),
+    "x86-64-v2": _LEVEL_2,
+    "x86-64-v3": _LEVEL_3,
+    "x86-64-v4": _LEVEL_4,
+}
+
+_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@functools.cache
+def llvm() -> ModuleType:
+    """`llvmlite.binding`, with every target of the wheel initialised (4 ms, once)."""
+    import llvmlite.binding  # type: ignore[import-untyped]
+
+    llvmlite.binding.initialize_all_targets()
+    llvmlite.binding.initialize_all_asmprinters()
+    binding: ModuleType = llvmlite.binding
+    return binding
+
+
+@functools.cache
+def host_architecture() -> str:
+    """`x86_64`, `aarch64`, or what the platform calls itself."""
+    machine = platform.machine().lower()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+@functools.cache
+def host_triple() -> str:
+    """The target triple of objects that this process can load."""
+    triple: str = llvm().get_process_triple()
+    # LLVM's MCJIT loads ELF on Windows, too, and nothing else there.
+    if platform.system() == "Windows" and not triple.endswith("-elf"):
+        triple += "-elf"
+    return triple
+
+
+@functools.cache
+def host_cpu_name() -> str:
+    """LLVM's name for the CPU of this machine, such as `znver4`."""
+    name: str = llvm().get_host_cpu_name()
+    return name
+
+
+@functools.cache
+def _host_features() -> dict[str, bool]:
+    return dict(llvm().get_host_cpu_features())
+
+
+def host_features() -> dict[str, bool]:
+    """LLVM's features of the CPU of this machine, such as `{"avx2": True, "avx512f": False, ...}`."""
+    return dict(_host_features())
+
+
+def feature_string(features: dict[str, bool]) -> str:
+    """Features as LLVM's comma-separated list, sorted by name.
+
+    >>> feature_string({"fma": True, "avx512f": False})
+    '-avx512f,+fma'
+    """
+    return ",".join(f"{'+' if present else '-'}{name}" for name, present in sorted(features.items()))
+
+
+def features_subset(required: str, host: dict[str, bool] | None = None) -> list[str]:
+    """The features that `required` asks for and `host` (default: this machine) lacks; empty if the code can run.
+
+    `required` lists features as LLVM does (`+avx2,+fma,-avx512f`: a minus asks for nothing) and may name x86-64 levels.
+
+    >>> features_subset("+avx2,+fma,-avx512f", {"avx2": True, "fma": False})
+    ['fma']
+    """
+    present = _host_features() if host is None else host
+    missing: dict[str, None] = {}
+    for item in (piece.strip() for piece in required.split(",")):
+        if not item or item.startswith("-"):
+            continue
+        if item in CPU_LEVELS:
+            names: tuple[str, ...] = ("64bit", *CPU_LEVELS[item])
+        elif item.startswith("+") and len(item) > 1:
+            names = (item[1:],)
+        else:
+            expected = f"'+feature', '-feature' or one of {', '.join(CPU_LEVELS)}"
+            raise ValueError(f"CPU features {required!r}: {item!r} is not understood, expected {expected}")
+        missing.update(dict.fromkeys(name for name in names if not present.get(name, False)))
+    return list(missing)
