@@ -3,7 +3,7 @@
 import linecache
 from dataclasses import dataclass
 
-__all__ = ["Location", "LocatedError", "render_error"]
+__all__ = ["LocatedError", "Location", "render_error"]
 
 
 @dataclass(frozen=True)

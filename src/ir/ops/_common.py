@@ -1,0 +1,143 @@
+"""What the op families share: promotion and broadcasting of operand types, and arguments for samples."""
+
+from typing import Any
+
+import numpy as np
+
+from ..dims import Dim
+from ..dtypes import DType, bool_, complex128, default_dtype, float64, from_numpy, int64, result_dtype, scalar_dtype
+from ..sizes import Sizes
+from ..types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
+
+__all__ = [
+    "array_dtype", "broadcast_types", "cast", "describe", "floating", "ints", "normalise_dim", "normalise_dims",
+    "promoted", "promoted_array_dtype", "randoms", "require_tensor", "scalar_type_dtype",
+]  # fmt: skip
+
+
+def scalar_type_dtype(type: Type) -> DType:
+    """The dtype that a scalar IR type stands for in promotion."""
+    match type:
+        case BoolType():
+            return bool_
+        case IntType():
+            return int64
+        case FloatType():
+            return default_dtype()
+        case ComplexType():
+            return (
+                complex128
+                if default_dtype() is float64
+                else result_dtype([default_dtype()], scalars=[scalar_dtype(1j)])
+            )
+    raise TypeError(f"expected a tensor or a number, given {type}")
+
+
+def require_tensor(name: str, argument: str, type: Any) -> TensorType:
+    """The type, if it is a tensor's; TypeError otherwise."""
+    if not isinstance(type, TensorType):
+        raise TypeError(f"{name}(): argument '{argument}' must be Tensor, not {type}")
+    return type
+
+
+def promoted(types: tuple[Any, ...]) -> DType:
+    """The dtype that operands of these types are promoted to."""
+    dimensioned: list[DType] = []
+    zero_dim: list[DType] = []
+    scalars: list[DType] = []
+    for type in types:
+        if isinstance(type, TensorType):
+            (dimensioned if type.shape else zero_dim).append(type.dtype)
+        elif type is not None:
+            scalars.append(scalar_type_dtype(type))
+    return result_dtype(dimensioned, zero_dim, scalars)
+
+
+def broadcast_types(sizes: Sizes, name: str, types: tuple[Any, ...], dtype: DType | None = None) -> TensorType:
+    """The tensor type of an elementwise operation over operands of these types."""
+    tensors = [t for t in types if isinstance(t, TensorType)]
+    if not tensors:
+        raise TypeError(f"{name}(): expected at least one Tensor, given {', '.join(str(t) for t in types)}")
+    devices = {t.device for t in tensors if t.shape} or {tensors[0].device}
+    if len(devices) > 1:
+        raise RuntimeError(f"{name}: expected all tensors on one device, given {' and '.join(sorted(devices))}")
+    shape = tensors[0].shape
+    for t in tensors[1:]:
+        if t.shape != shape:
+            shape = sizes.broadcast_shapes(*(t.shape for t in tensors), name=name)
+            break
+    return TensorType(promoted(types) if dtype is None else dtype, shape, devices.pop())
+
+
+def floating(dtype: DType) -> DType:
+    """The dtype in which a function of reals is computed: itself if floating or complex, else the default."""
+    return dtype if dtype.category >= 2 else default_dtype()
+
+
+def array_dtype(value: Any) -> DType:
+    """The dtype of an array or Python scalar."""
+    return from_numpy(value.dtype) if hasattr(value, "dtype") else scalar_dtype(value)
+
+
+def promoted_array_dtype(values: tuple[Any, ...]) -> DType:
+    """The dtype that arrays and Python scalars are promoted to."""
+    dimensioned: list[DType] = []
+    zero_dim: list[DType] = []
+    scalars: list[DType] = []
+    for value in values:
+        if hasattr(value, "dtype"):
+            (dimensioned if value.ndim else zero_dim).append(from_numpy(value.dtype))
+        elif value is not None:
+            scalars.append(scalar_dtype(value))
+    return result_dtype(dimensioned, zero_dim, scalars)
+
+
+def cast(xp: Any, value: Any, dtype: DType) -> Any:
+    """An array or scalar as an array of `dtype` (the same array where it has it already)."""
+    return value.astype(dtype.numpy, copy=False) if hasattr(value, "dtype") else xp.asarray(value, dtype.numpy)
+
+
+def describe(types: tuple[Any, ...]) -> str:
+    """Types for an error message."""
+    return ", ".join(str(t) for t in types)
+
+
+def normalise_dim(name: str, dim: int, rank: int) -> int:
+    """A dimension in [0, rank); IndexError where it is out of range. A rank of 0 counts as 1, as in PyTorch."""
+    extent = max(rank, 1)
+    if not -extent <= dim < extent:
+        raise IndexError(
+            f"{name}: Dimension out of range (expected to be in range of [{-extent}, {extent - 1}], but got {dim})"
+        )
+    return dim + extent if dim < 0 else dim
+
+
+def normalise_dims(name: str, dims: tuple[int, ...] | int | None, rank: int) -> tuple[int, ...]:
+    """Dimensions in [0, rank), all of them for None or (); RuntimeError for one given twice."""
+    if dims is None or dims == ():
+        return tuple(range(rank))
+    if isinstance(dims, int):
+        dims = (dims,)
+    result = tuple(normalise_dim(name, d, rank) for d in dims)
+    if len(set(result)) != len(result):
+        raise RuntimeError(f"{name}: a dimension appears twice in dim={dims}")
+    return result if rank else ()
+
+
+def shape_text(shape: tuple[Dim, ...]) -> str:
+    """A shape as errors show it."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+_GENERATOR_SEED = 20240607
+
+
+def randoms(*shape: int, dtype: str = "float32", seed: int = 0, low: float = -2.0, high: float = 2.0) -> Any:
+    """A reproducible array of floats in [low, high) for samples."""
+    generator = np.random.default_rng([_GENERATOR_SEED, seed, *shape])
+    return (low + (high - low) * generator.random(shape)).astype(dtype)
+
+
+def ints(*shape: int, dtype: str = "int64", seed: int = 0, low: int = -5, high: int = 6) -> Any:
+    """A reproducible array of integers in [low, high) for samples."""
+    return np.random.default_rng([_GENERATOR_SEED, seed, *shape]).integers(low, high, shape).astype(dtype)

@@ -1,0 +1,370 @@
+"""Scalar primitives that vector math is written in: each is a Python function with a Numba lowering to one or a few LLVM instructions.
+
+Called from compiled code a primitive costs no call and no branch, so loops around it vectorise. Called from Python it
+computes the same value on numpy scalars, so that generated source runs under a debugger. Integers are int64 in compiled
+code and plain ints in Python; the results agree as long as they fit in 64 bits (`wrap_i64` where they may not).
+"""
+
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import lower_builtin, type_callable
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_F32, _F64 = ir.FloatType(), ir.DoubleType()
+_MASK_64 = (1 << 64) - 1
+
+Builder = Any  # llvmlite's IRBuilder
+Lowering = Callable[[Builder, Any, list[Any]], Any]
+
+
+def _native(
+    typing: Callable[..., Any], *signature: Any
+) -> Callable[[Lowering], Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    """Give a Python function a native form: `typing(*argument types)` is the result type or None for "no match"."""
+
+    def with_lowering(lowering: Lowering) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            # Numba reads the number of parameters from the typer's signature.
+            names = ", ".join(f"a{i}" for i in range(len(signature)))
+            namespace: dict[str, Any] = {"typing": typing}
+            exec(f"def make_typer(context):\n    return lambda {names}: typing({names})", namespace)
+            type_callable(function)(namespace["make_typer"])
+
+            def lower(context: Any, builder: Builder, sig: Any, args: list[Any]) -> Any:
+                return lowering(builder, sig, args)
+
+            lower_builtin(function, *signature)(lower)
+            return function
+
+        return decorate
+
+    return with_lowering
+
+
+def _integer(builder: Builder, value: Any, width: int) -> Any:
+    """`value` sign-extended or truncated to `width` bits."""
+    if value.type.width < width:
+        return builder.sext(value, ir.IntType(width))
+    return builder.trunc(value, ir.IntType(width)) if value.type.width > width else value
+
+
+def _call(builder: Builder, name: str, args: list[Any]) -> Any:
+    """Call the LLVM intrinsic `name`, whose arguments and result have one type."""
+    kind = args[0].type
+    return builder.call(builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind] * len(args))), args)
+
+
+def _same_float(*arguments: Any) -> Any:
+    first = arguments[0]
+    return first if isinstance(first, types.Float) and all(a == first for a in arguments) else None
+
+
+def _llvm_function(name: str, arity: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A function of `arity` floats of one type that is the LLVM intrinsic `name`."""
+    return _native(_same_float, *[types.Float] * arity)(lambda builder, sig, args: _call(builder, name, args))
+
+
+# Bit patterns.
+
+
+def _lower_float_to_bits(builder: Builder, sig: Any, args: list[Any]) -> Any:
+    if sig.args[0].bitwidth == 32:
+        return builder.sext(builder.bitcast(args[0], _I32), _I64)
+    return builder.bitcast(args[0], _I64)
+
+
+@_native(lambda x: types.int64 if x == types.float32 else None, types.float32)(_lower_float_to_bits)
+def float_to_bits_f32(x: Any) -> int:
+    """The bit pattern of a float32 as a signed integer.
+
+    >>> hex(float_to_bits_f32(np.float32(1)))
+    '0x3f800000'
+    """
+    return int(struct.unpack("<i", struct.pack("<f", np.float32(x)))[0])
+
+
+@_native(lambda x: types.int64 if x == types.float64 else None, types.float64)(_lower_float_to_bits)
+def float_to_bits_f64(x: Any) -> int:
+    """The bit pattern of a float64 as a signed integer.
+
+    >>> hex(float_to_bits_f64(1.0))
+    '0x3ff0000000000000'
+    """
+    return int(struct.unpack("<q", struct.pack("<d", x))[0])
+
+
+def _any_integer(result: Any) -> Callable[[Any], Any]:
+    return lambda bits: result if isinstance(bits, types.Integer) else None
+
+
+@_native(_any_integer(types.float32), types.Integer)(
+    lambda builder, sig, args: builder.bitcast(_integer(builder, args[0], 32), _F32)
+)
+def bits_to_float_f32(bits: int) -> Any:
+    """The float32 whose bit pattern is the low 32 bits of an integer.
+
+    >>> float(bits_to_float_f32(0x3F800000))
+    1.0
+    """
+    return np.frombuffer(struct.pack("<I", int(bits) & 0xFFFFFFFF), dtype="<f4")[0]
+
+
+@_native(_any_integer(types.float64), types.Integer)(
+    lambda builder, sig, args: builder.bitcast(_integer(builder, args[0], 64), _F64)
+)
+def bits_to_float_f64(bits: int) -> Any:
+    """The float64 whose bit pattern is the low 64 bits of an integer.
+
+    >>> float(bits_to_float_f64(0x3FF0000000000000))
+    1.0
+    """
+    return np.frombuffer(struct.pack("<Q", int(bits) & _MASK_64), dtype="<f8")[0]
+
+
+def _lower_power_of_two_f32(builder: Builder, sig: Any, args: list[Any]) -> Any:
+    biased = builder.add(_integer(builder, args[0], 32), ir.Constant(_I32, 127))
+    return builder.bitcast(builder.shl(biased, ir.Constant(_I32, 23)), _F32)
+
+
+def _lower_power_of_two_f64(builder: Builder, sig: Any, args: list[Any]) -> Any:
+    biased = builder.add(_integer(builder, args[0], 64), ir.Constant(_I64, 1023))
+    return builder.bitcast(builder.shl(biased, ir.Constant(_I64, 52)), _F64)
+
+
+@_native(_any_integer(types.float32), types.Integer)(_lower_power_of_two_f32)
+def power_of_two_f32(exponent: int) -> Any:
+    """2**exponent as a float32, for exponents of normal numbers (-126 to 127) and 128, which gives infinity.
+
+    >>> float(power_of_two_f32(-3))
+    0.125
+    """
+    return bits_to_float_f32((int(exponent) + 127) << 23)
+
+
+@_native(_any_integer(types.float64), types.Integer)(_lower_power_of_two_f64)
+def power_of_two_f64(exponent: int) -> Any:
+    """2**exponent as a float64, for exponents of normal numbers (-1022 to 1023) and 1024, which gives infinity.
+
+    >>> float(power_of_two_f64(-3))
+    0.125
+    """
+    return bits_to_float_f64((int(exponent) + 1023) << 52)
+
+
+@_native(_any_integer(types.float32), types.Integer)(
+    lambda builder, sig, args: builder.sitofp(_integer(builder, args[0], 32), _F32)
+)
+def integer_to_f32(value: int) -> Any:
+    """An integer of at most 32 bits as a float32 (conversions from 64 bits vectorise on few processors).
+
+    >>> float(integer_to_f32(-3))
+    -3.0
+    """
+    return np.float32(value)
+
+
+@_native(_any_integer(types.float64), types.Integer)(
+    lambda builder, sig, args: builder.sitofp(_integer(builder, args[0], 32), _F64)
+)
+def integer_to_f64(value: int) -> Any:
+    """An integer of at most 32 bits as a float64.
+
+    >>> float(integer_to_f64(-3))
+    -3.0
+    """
+    return np.float64(value)
+
+
+@_native(_any_integer(types.int64), types.Integer)(lambda builder, sig, args: _integer(builder, args[0], 64))
+def wrap_i64(value: int) -> int:
+    """The value modulo 2**64 as a signed 64-bit integer (in compiled code integers wrap by themselves).
+
+    >>> wrap_i64(1 << 63)
+    -9223372036854775808
+    """
+    return ((int(value) + (1 << 63)) & _MASK_64) - (1 << 63)
+
+
+@_native(
+    lambda value, count: types.int64 if isinstance(value, types.Integer) and isinstance(count, types.Integer) else None,
+    types.Integer,
+    types.Integer,
+)(lambda builder, sig, args: builder.lshr(_integer(builder, args[0], 64), _integer(builder, args[1], 64)))
+def shift_right_logical(value: int, count: int) -> int:
+    """A 64-bit value shifted right by 0 to 63 places, zeros coming in.
+
+    >>> shift_right_logical(-1, 60)
+    15
+    """
+    return wrap_i64((int(value) & _MASK_64) >> int(count))
+
+
+# Choice and arithmetic.
+
+
+def _select_type(condition: Any, if_true: Any, if_false: Any) -> Any:
+    if not isinstance(condition, types.Boolean):
+        return None
+    if isinstance(if_true, types.Integer) and isinstance(if_false, types.Integer):
+        return types.int64
+    return if_true if if_true == if_false and isinstance(if_true, types.Float | types.Boolean) else None
+
+
+def _lower_select(builder: Builder, sig: Any, args: list[Any]) -> Any:
+    condition, if_true, if_false = args
+    if sig.return_type == types.int64:
+        if_true, if_false = _integer(builder, if_true, 64), _integer(builder, if_false, 64)
+    return builder.select(condition, if_true, if_false)
+
+
+@_native(_select_type, types.Boolean, types.Any, types.Any)(_lower_select)
+def select(condition: Any, if_true: Any, if_false: Any) -> Any:
+    """One of two values of the same type; both are computed, so there is no branch.
+
+    >>> select(True, 1, 2)
+    1
+    """
+    return if_true if condition else if_false
+
+
+@_llvm_function("llvm.fmuladd", 3)
+def mul_add(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once where the processor has a fused multiply-add and twice where it has not.
+
+    >>> mul_add(2.0, 3.0, 4.0)
+    10.0
+    """
+    return a * b + c
+
+
+@_llvm_function("llvm.fma", 3)
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c rounded once, always: for error-free products.
+
+    >>> fma(1.0 + 2.0**-52, 1.0 + 2.0**-52, -1.0 - 2.0**-51) == 2.0**-104
+    True
+    """
+    rough = a * b + c
+    if not (np.isfinite(a) and np.isfinite(b) and np.isfinite(c)):
+        return rough
+    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+    if exact == 0:
+        return rough
+    return _round(exact, np.float32 if isinstance(a, np.float32) else np.float64)
+
+
+def _round(exact: Fraction, kind: Any) -> Any:
+    """The nearest float32 or float64 to a rational number, ties to even."""
+    try:
+        nearest = float(exact)
+    except OverflowError:
+        return kind(np.inf if exact > 0 else -np.inf)
+    if kind is np.float64:
+        return kind(nearest)
+    # Rounding to odd first makes the second rounding right (Boldo and Melquiond, "Emulation of FMA", 2008).
+    if Fraction(nearest) != exact and not float_to_bits_f64(nearest) & 1:
+        nearest = float(np.nextafter(nearest, np.inf if exact > Fraction(nearest) else -np.inf))
+    return kind(nearest)
+
+
+def _horner_type(x: Any, coefficients: Any) -> Any:
+    if isinstance(coefficients, types.UniTuple) and coefficients.dtype == x and isinstance(x, types.Float):
+        return x
+    return None
+
+
+def _lower_horner(builder: Builder, sig: Any, args: list[Any]) -> Any:
+    x, coefficients = args
+    value = builder.extract_value(coefficients, 0)
+    for i in range(1, sig.args[1].count):
+        value = _call(builder, "llvm.fmuladd", [value, x, builder.extract_value(coefficients, i)])
+    return value
+
+
+@_native(_horner_type, types.Float, types.UniTuple)(_lower_horner)
+def horner(x: Any, coefficients: tuple[Any, ...]) -> Any:
+    """The polynomial with these coefficients, the highest power first, evaluated by Horner's rule.
+
+    >>> horner(2.0, (1.0, 0.0, 3.0))
+    7.0
+    """
+    value = coefficients[0]
+    for coefficient in coefficients[1:]:
+        value = value * x + coefficient
+    return value
+
+
+@_llvm_function("llvm.fabs", 1)
+def magnitude(x: Any) -> Any:
+    """The absolute value; clears the sign of zeros and NaNs too.
+
+    >>> magnitude(-2.0)
+    2.0
+    """
+    return abs(x)
+
+
+@_llvm_function("llvm.copysign", 2)
+def copy_sign(size: Any, sign: Any) -> Any:
+    """The magnitude of the first argument with the sign of the second.
+
+    >>> float(copy_sign(2.0, -0.0))
+    -2.0
+    """
+    return np.copysign(size, sign)
+
+
+@_llvm_function("llvm.sqrt", 1)
+def square_root(x: Any) -> Any:
+    """The square root, correctly rounded; NaN below zero.
+
+    >>> float(square_root(9.0))
+    3.0
+    """
+    return np.sqrt(x)
+
+
+@_llvm_function("llvm.floor", 1)
+def round_down(x: Any) -> Any:
+    """The largest integer not above x, as a float.
+
+    >>> float(round_down(-1.5))
+    -2.0
+    """
+    return np.floor(x)
+
+
+@_llvm_function("llvm.ceil", 1)
+def round_up(x: Any) -> Any:
+    """The smallest integer not below x, as a float.
+
+    >>> float(round_up(1.5))
+    2.0
+    """
+    return np.ceil(x)
+
+
+@_llvm_function("llvm.trunc", 1)
+def round_to_zero(x: Any) -> Any:
+    """x without its fraction, as a float.
+
+    >>> float(round_to_zero(-1.5))
+    -1.0
+    """
+    return np.trunc(x)
+
+
+@_llvm_function("llvm.rint", 1)
+def round_to_even(x: Any) -> Any:
+    """The nearest integer as a float, halves to even.
+
+    >>> float(round_to_even(2.5))
+    2.0
+    """
+    return np.rint(x)

@@ -1,0 +1,130 @@
+"""The CPU that kernels are generated for: vector width, register count, cache sizes, and the tiles that fit them."""
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from .microkernel import TileShape
+
+_ELEMENT_BYTES = {"f32": 4, "f64": 8}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A CPU as the code generator sees it; sizes in bytes, `registers` counts vector registers.
+
+    >>> Target("example", vector_bits=256, registers=16, fused=True).lanes("f32")
+    8
+    """
+
+    name: str
+    vector_bits: int
+    registers: int
+    fused: bool
+    l1_bytes: int = 32 << 10
+    l2_bytes: int = 512 << 10
+    l3_bytes: int = 8 << 20
+
+    def __post_init__(self) -> None:
+        if self.vector_bits not in (32, 64, 128, 256, 512, 1024, 2048):
+            raise ValueError(f"Target: vector_bits is {self.vector_bits}, expected a power of two from 32 to 2048")
+        if self.registers < 8:
+            raise ValueError(f"Target: registers is {self.registers}, expected at least 8")
+
+    def lanes(self, dtype: str) -> int:
+        """How many elements of `dtype` ("f32" or "f64") one vector holds."""
+        return max(1, self.vector_bits // 8 // _ELEMENT_BYTES[dtype])
+
+
+AVX512 = Target("avx512", 512, 32, True)
+AVX2 = Target("avx2", 256, 16, True)
+SSE2 = Target("sse2", 128, 16, False)
+NEON = Target("neon", 128, 32, True)
+SCALAR = Target("scalar", 64, 16, False)
+
+
+def tile_shape(target: Target, dtype: str, columns: int | None = None) -> TileShape:
+    """The micro-kernel tile for matrices with `columns` columns, or for any number of columns when None.
+
+    Two registers hold a row of B and one the broadcast element of A; the accumulators get the rest. Few columns take a
+    narrower panel with more rows, so that lanes are not wasted on padding.
+
+    >>> tile_shape(AVX512, "f32").name, tile_shape(AVX512, "f32", columns=10).name
+    ('f32_14x2x16', 'f32_28x1x16')
+    """
+    lanes, vectors = target.lanes(dtype), 2
+    if columns is not None and columns <= lanes:
+        vectors = 1
+        while lanes > 4 and columns <= lanes // 2:
+            lanes //= 2
+    accumulators = target.registers - vectors - 1
+    if not target.fused:
+        accumulators -= 1  # the product needs a register of its own
+    rows = accumulators // vectors
+    # A tile that is too high gives clumsy edges and long compile times; an even height splits better.
+    rows = min(rows, 28) // 2 * 2
+    return TileShape(dtype, rows, vectors, lanes, target.fused)
+
+
+def _sysfs_caches() -> Iterator[tuple[int, int]]:
+    for entry in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        if (entry / "type").read_text().strip() == "Instruction":
+            continue
+        size = (entry / "size").read_text().strip()
+        scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(size[-1:], 1)
+        yield int((entry / "level").read_text()), int(size.rstrip("KMG")) * scale
+
+
+def _sysctl_caches() -> Iterator[tuple[int, int]]:
+    libc = ctypes.CDLL(None)
+    names = ((1, "hw.perflevel0.l1dcachesize"), (1, "hw.l1dcachesize"), (2, "hw.perflevel0.l2cachesize"))
+    for level, name in (*names, (2, "hw.l2cachesize"), (3, "hw.l3cachesize")):
+        value, size = ctypes.c_int64(), ctypes.c_size_t(8)
+        if libc.sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0) == 0 and value.value > 0:
+            yield level, value.value
+
+
+def _cache_sizes() -> dict[int, int]:
+    """Data cache sizes by level, as far as the system says them."""
+    read = {"Linux": _sysfs_caches, "Darwin": _sysctl_caches}.get(platform.system())
+    sizes: dict[int, int] = {}
+    if read is not None:
+        try:
+            for level, size in read():
+                sizes.setdefault(level, size)
+        except (OSError, ValueError, AttributeError):
+            pass  # the defaults are sensible
+    return sizes
+
+
+@cache
+def host_target() -> Target:
+    """The CPU of this process."""
+    features = llvm.get_host_cpu_features()
+    architecture = llvm.get_process_triple().partition("-")[0]
+    if features.get("avx512f") and features.get("avx512vl"):
+        base = AVX512
+    elif features.get("avx2") and features.get("fma"):
+        base = AVX2
+    elif architecture in ("x86_64", "amd64", "i686"):
+        base = SSE2
+    elif architecture in ("aarch64", "arm64"):
+        base = NEON
+    else:
+        base = SCALAR
+    sizes = _cache_sizes()
+    l2 = sizes.get(2, base.l2_bytes)
+    return Target(
+        llvm.get_host_cpu_name() or base.name,
+        base.vector_bits,
+        base.registers,
+        base.fused,
+        sizes.get(1, base.l1_bytes),
+        l2,
+        sizes.get(3, max(l2, base.l3_bytes)),
+    )

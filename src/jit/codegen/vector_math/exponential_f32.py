@@ -1,0 +1,230 @@
+"""Exponentials, logarithms and powers in float32.
+
+Branch-free, on scalars; see the package for how the code generator uses them. Coefficients come from
+benchmarks/vector_math_coefficients.py. exp: Tang, "Table-driven implementation of the exponential function", 1989, without the
+table; log: Muller, "Handbook of Floating-Point Arithmetic", 2nd ed., chapter 10.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..bits import (
+    bits_to_float_f32,
+    bits_to_float_f64,
+    float_to_bits_f32,
+    float_to_bits_f64,
+    horner,
+    integer_to_f32,
+    integer_to_f64,
+    magnitude,
+    mul_add,
+    power_of_two_f32,
+    power_of_two_f64,
+    round_to_even,
+    select,
+)
+
+ZERO_F32 = np.float32(0)
+HALF_F32 = np.float32(0.5)
+ONE_F32 = np.float32(1)
+TWO_F32 = np.float32(2)
+INFINITY_F32 = np.float32(np.inf)
+NAN_F32 = np.float32(np.nan)
+SMALLEST_NORMAL_F32 = np.float32(1.1754943508222875e-38)
+LOG2E_F32 = np.float32(1.4426950408889634)
+# ln 2 in two parts; the first has 9 bits, so its product with an exponent is exact.
+LN2_HIGH_F32 = np.float32(0.693359375)
+LN2_LOW_F32 = np.float32(-2.1219444005469057e-4)
+# Adding 1.5 * 2^23 leaves the nearest integer in the low bits of the sum.
+ROUNDER_F32 = np.float32(12582912.0)
+ROUNDER_BITS_F32 = 0x4B400000
+# Beyond these, exp times any float32 is 0 or exp is infinity; powers of two split in halves stay normal.
+EXP_LOWEST_F32 = np.float32(-170)
+EXP_HIGHEST_F32 = np.float32(90)
+SQRT_HALF_BITS_F32 = 0x3F3504F3
+
+# exp(r) = 1 + r + r^2 E(r)
+EXP_F32 = tuple(
+    np.float32(c)
+    for c in (
+        0.0013937845,
+        0.008368968,
+        0.041666433,
+        0.16666518,
+        0.5,
+    )
+)
+
+# 2^r = 1 + r E(r)
+EXP2_F32 = tuple(
+    np.float32(c)
+    for c in (
+        0.00015548914,
+        0.0013391669,
+        0.009617733,
+        0.05550358,
+        0.24022654,
+        0.6931472,
+    )
+)
+
+# log(1 + f) = f - f^2 / 2 + f^3 L(f)
+LOG_F32 = tuple(
+    np.float32(c)
+    for c in (
+        -0.076366395,
+        0.12763458,
+        -0.13160163,
+        0.14201425,
+        -0.16623326,
+        0.20001246,
+        -0.25000823,
+        0.3333333,
+    )
+)
+
+# log2(1 + f) = s L(s^2), s = f / (2 + f), in float64
+LOG2_WIDE_F32 = (
+    0.2829301541339075,
+    0.3199036374497301,
+    0.41220930166541864,
+    0.5770779418850335,
+    0.9617966941149794,
+    2.885390081777849,
+)
+
+# 2^r in float64
+EXP2_WIDE_F32 = (
+    1.531654902909015e-05,
+    0.0001546986440600942,
+    0.0013333422279081754,
+    0.009618025188887004,
+    0.05550410976547478,
+    0.24022651216701757,
+    0.6931471805348953,
+    0.9999999999592247,
+)
+
+
+def exp_reduced_f32(x: Any, tail: Any) -> Any:
+    """exp(x + tail) as (q, n) with exp(x + tail) = (1 + q) 2^n and |q| < 0.42; tail is small beside x."""
+    x = select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x)
+    x = select(x > EXP_HIGHEST_F32, EXP_HIGHEST_F32, x)
+    shifted = mul_add(x + tail, LOG2E_F32, ROUNDER_F32)
+    n = shifted - ROUNDER_F32
+    r = mul_add(-n, LN2_LOW_F32, mul_add(-n, LN2_HIGH_F32, x) + tail)
+    q = mul_add(r * r, horner(r, EXP_F32), r)
+    return q, float_to_bits_f32(shifted) - ROUNDER_BITS_F32
+
+
+def exp_f32(x: Any) -> Any:
+    """e^x."""
+    q, n = exp_reduced_f32(x, ZERO_F32)
+    half = n >> 1
+    return (q + ONE_F32) * power_of_two_f32(half) * power_of_two_f32(n - half)
+
+
+def exp2_f32(x: Any) -> Any:
+    """2^x."""
+    x = select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x)
+    x = select(x > EXP_HIGHEST_F32 + EXP_HIGHEST_F32, EXP_HIGHEST_F32 + EXP_HIGHEST_F32, x)
+    shifted = x + ROUNDER_F32
+    r = x - (shifted - ROUNDER_F32)
+    n = float_to_bits_f32(shifted) - ROUNDER_BITS_F32
+    half = n >> 1
+    return mul_add(r, horner(r, EXP2_F32), ONE_F32) * power_of_two_f32(half) * power_of_two_f32(n - half)
+
+
+def expm1_f32(x: Any) -> Any:
+    """e^x - 1, accurate near 0."""
+    q, n = exp_reduced_f32(x, ZERO_F32)
+    n = select(n < -60, -60, n)
+    # Half the scale, so that 2^128 (1 + q) / 2 does not overflow early.
+    scale = power_of_two_f32(n - 1)
+    y = mul_add(scale, q, scale - HALF_F32) * TWO_F32
+    return select(magnitude(x) < SMALLEST_NORMAL_F32 * np.float32(1e6), x, y)
+
+
+def log_reduced_f32(x: Any) -> Any:
+    """(f, e) with x = (1 + f) 2^e and sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x, subnormal ones too."""
+    subnormal = x < SMALLEST_NORMAL_F32
+    bits = float_to_bits_f32(select(subnormal, x * np.float32(8388608), x))
+    e = (bits - SQRT_HALF_BITS_F32) >> 23
+    f = bits_to_float_f32(bits - (e << 23)) - ONE_F32
+    return f, e - select(subnormal, 23, 0)
+
+
+def log_special_f32(x: Any, y: Any) -> Any:
+    """y where x is positive and finite, and what a logarithm gives elsewhere."""
+    y = select(x == INFINITY_F32, x, y)
+    return select(x > ZERO_F32, y, select(x == ZERO_F32, -INFINITY_F32, NAN_F32))
+
+
+def log_f32(x: Any) -> Any:
+    """The natural logarithm; -inf at 0, NaN below."""
+    f, e = log_reduced_f32(x)
+    n = integer_to_f32(e)
+    square = f * f
+    y = mul_add(n, LN2_LOW_F32, mul_add(square, -HALF_F32, f * square * horner(f, LOG_F32)))
+    return log_special_f32(x, mul_add(n, LN2_HIGH_F32, f + y))
+
+
+def log2_wide_f32(x: Any) -> Any:
+    """log2 of a positive finite float32 in float64, to about 40 bits."""
+    bits = float_to_bits_f64(np.float64(x))
+    e = (bits - 0x3FE6A09E667F3BCD) >> 52
+    f = bits_to_float_f64(bits - (e << 52)) - 1.0
+    s = f / (2.0 + f)
+    return mul_add(s, horner(s * s, LOG2_WIDE_F32), integer_to_f64(e))
+
+
+def log2_f32(x: Any) -> Any:
+    """The base-2 logarithm; -inf at 0, NaN below."""
+    return log_special_f32(x, np.float32(log2_wide_f32(x)))
+
+
+def log10_f32(x: Any) -> Any:
+    """The base-10 logarithm; -inf at 0, NaN below."""
+    return log_special_f32(x, np.float32(log2_wide_f32(x) * 0.30102999566398120))
+
+
+def log1p_f32(x: Any) -> Any:
+    """log(1 + x), accurate near 0; -inf at -1, NaN below."""
+    e = (float_to_bits_f32(x + ONE_F32) - SQRT_HALF_BITS_F32) >> 23
+    # 1 + f = (1 + x) 2^-e; for x near 0, e is 0 and f is x. e reaches 128, so 2^-e is taken in two steps.
+    half = e >> 1
+    scale = power_of_two_f32(-half)
+    rest = power_of_two_f32(half - e)
+    f = mul_add(x * scale, rest, scale * rest - ONE_F32)
+    n = integer_to_f32(e)
+    square = f * f
+    y = mul_add(n, LN2_LOW_F32, mul_add(square, -HALF_F32, f * square * horner(f, LOG_F32)))
+    y = mul_add(n, LN2_HIGH_F32, f + y)
+    y = select(magnitude(x) < SMALLEST_NORMAL_F32, x, y)
+    y = select(x == INFINITY_F32, x, y)
+    return select(x > -ONE_F32, y, select(x == -ONE_F32, -INFINITY_F32, NAN_F32))
+
+
+def pow_f32(x: Any, y: Any) -> Any:
+    """x^y with the special cases of C99's pow (annex F.10.4.4)."""
+    size = magnitude(x)
+    logarithm = log2_wide_f32(size)
+    logarithm = select(size == ZERO_F32, -np.inf, logarithm)
+    logarithm = select(size == INFINITY_F32, np.inf, logarithm)
+    wide = np.float64(y) * logarithm
+    wide = select(wide < -300.0, -300.0, wide)
+    wide = select(wide > 300.0, 300.0, wide)
+    shifted = wide + 6755399441055744.0
+    r = wide - (shifted - 6755399441055744.0)
+    n = float_to_bits_f64(shifted) - 0x4338000000000000
+    result = np.float32(horner(r, EXP2_WIDE_F32) * power_of_two_f64(n))
+    is_integer = round_to_even(y) == y
+    half = y * HALF_F32
+    is_odd = is_integer & (round_to_even(half) != half)
+    negative = float_to_bits_f32(x) < 0
+    result = select(negative & is_odd, -result, result)
+    result = select((x < ZERO_F32) & (size != INFINITY_F32) & (not is_integer), NAN_F32, result)
+    result = select((x != x) | (y != y), x + y, result)
+    one = (y == ZERO_F32) | (x == ONE_F32) | ((size == ONE_F32) & (magnitude(y) == INFINITY_F32))
+    return select(one, ONE_F32, result)

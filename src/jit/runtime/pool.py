@@ -1,0 +1,285 @@
+"""The thread pool: native workers hosted by Python daemon threads, and `parallel_for`, which native code calls.
+
+A worker is a Python thread that sits in one foreign call for its whole life, so it holds no interpreter lock. The
+pool's memory never moves and is never freed: its address is valid for as long as the process lives, whatever happens to
+the workers (a fork takes them away, a change of the thread count replaces them, shutdown ends them), and with no workers
+`parallel_for` simply runs everything in its caller.
+"""
+
+import atexit
+import ctypes
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import pool_code
+from .cpus import available_cpus
+from .loader import emit_object, load_object, provide_symbol
+from .targets import host_architecture
+
+# How long a worker spins for the next job before it sleeps. Waking a sleeper costs about 5 us, and the kernels of one
+# program follow each other within microseconds; a core spinning for longer is a core taken from somebody else.
+SPIN_SECONDS = 40e-6
+# More threads than this are a mistake in a configuration.
+MAX_THREADS = 1024
+_EVERYONE = 1 << 30
+
+_WORKER_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
+_WAKE_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
+_SPIN_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+_PARALLEL_FOR_TYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    thread: threading.Thread
+    stop: ctypes.c_int64
+
+
+@dataclass(frozen=True, eq=False)
+class _Code:
+    worker: Callable[[int, int], None]
+    wake: Callable[[int, int], None]
+    spin: Callable[[int], None]
+    parallel_for: Callable[[int, int, int, int, int], None]
+    parallel_for_address: int
+
+
+_lock = threading.RLock()
+_workers: list[_Worker] = []
+_requested: int | None = None
+_finished = False
+# Whether the block holds valid semaphores: once it does, workers may be using it.
+_initialised = False
+# The block's address while the pool is ready, else 0; `pool_address` reads it without the lock.
+_ready = 0
+
+
+def pool_address() -> int:
+    """The address of the pool, for `parallel_for`; starts the workers if there are none yet, or none since a fork.
+
+    Ask again before every call into native code: it costs next to nothing, and it revives the pool after a fork.
+    """
+    return _ready or _start()
+
+
+def parallel_for_address() -> int:
+    """The address of the C function `void parallel_for(int64 pool, int64 fn, int64 p, int64 n, int64 grain)`.
+
+    It calls `fn`, a `void(int64 p, int64 lo, int64 hi)`, on disjoint ranges that make up [0, n), and returns when all
+    are done. Ranges start at multiples of `grain` and are at least `grain` long (unless n is less). They may run on any
+    thread of the pool, in any order. One range in the caller is all there is if n is less than two grains, if there is
+    one thread, and if the pool is in use already: a nested loop, or one of another thread. `pool` may be 0: one range.
+    """
+    return _code().parallel_for_address
+
+
+def parallel_for(fn: int, p: int, n: int, grain: int = 1) -> None:
+    """Call the native range function at address `fn` on ranges that make up [0, n); see `parallel_for_address`."""
+    _code().parallel_for(pool_address(), fn, p, n, grain)
+
+
+def get_num_threads() -> int:
+    """How many threads native code runs on, the caller's included.
+
+    It is what `set_num_threads` was given, else `INGOT_NUM_THREADS`, else the number of CPUs that the process may use.
+    """
+    if _requested is not None:
+        return _requested
+    return _default_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads native code runs on, the caller's included; loops that are running finish as they are.
+
+    Raises ValueError if `n` is not from 1 to 1024, and TypeError if it is not an integer.
+    """
+    global _requested
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"set_num_threads: expected an int, got {type(n).__name__}")
+    if not 1 <= n <= MAX_THREADS:
+        raise ValueError(f"set_num_threads: expected a number of threads from 1 to {MAX_THREADS}, got {n}")
+    with _lock:
+        _requested = n
+        if _ready:
+            _resize(n)
+
+
+@functools.cache
+def _default_threads() -> int:
+    text = os.environ.get("INGOT_NUM_THREADS", "").strip()
+    if not text:
+        return min(available_cpus(), MAX_THREADS)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_THREADS):
+        raise ValueError(f"INGOT_NUM_THREADS={text!r}: expected a number of threads from 1 to {MAX_THREADS}")
+    return int(text)
+
+
+@functools.cache
+def _code() -> _Code:
+    # Unoptimised: the time goes into atomic operations, and optimising would take 35 ms instead of 4.
+    blob = emit_object(
+        pool_code.pool_module(host_architecture()), cpu="", features="", opt=0, keep=pool_code.ENTRY_POINTS
+    )
+    address = load_object(blob, pool_code.ENTRY_POINTS)
+    return _Code(
+        worker=_WORKER_TYPE(address["ingot_worker"]),
+        wake=_WAKE_TYPE(address["ingot_wake"]),
+        spin=_SPIN_TYPE(address["ingot_spin"]),
+        parallel_for=_PARALLEL_FOR_TYPE(address["ingot_parallel_for"]),
+        parallel_for_address=address["ingot_parallel_for"],
+    )
+
+
+@functools.cache
+def _block() -> int:
+    """The address of the pool's memory, zeroed."""
+    buffer = (ctypes.c_char * (pool_code.BLOCK_SIZE + pool_code.BLOCK_ALIGNMENT))()
+    _keep_for_ever(buffer)
+    return -(-ctypes.addressof(buffer) // pool_code.BLOCK_ALIGNMENT) * pool_code.BLOCK_ALIGNMENT
+
+
+def _keep_for_ever(buffer: object) -> None:
+    # A worker may still look at it while the interpreter tears its modules down.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(buffer))
+
+
+def _field(offset: int) -> ctypes.c_int64:
+    return ctypes.c_int64.from_address(_block() + offset)
+
+
+def _start() -> int:
+    global _initialised, _ready
+    with _lock:
+        if not _ready:
+            threads = get_num_threads()
+            if not _initialised:
+                ctypes.memset(_block(), 0, pool_code.BLOCK_SIZE)
+                _make_semaphores()
+                _initialised = True
+            _resize(threads)
+            _ready = _block()
+        return _ready
+
+
+def _resize(threads: int) -> None:
+    """Start or stop workers, so that there are `threads - 1`."""
+    code = _code()
+    oversubscribed = threads > available_cpus()
+    # With fewer CPUs than threads, whoever spins keeps somebody from working.
+    _field(pool_code.SPINS).value = 0 if oversubscribed else int(SPIN_SECONDS * _spins_per_second(code))
+    while len(_workers) >= threads:
+        _workers.pop().stop.value = 1
+    _field(pool_code.WORKERS).value = len(_workers)
+    code.wake(_block(), _EVERYONE)  # those that are to stop may be asleep; the others go back to sleep
+    try:
+        while len(_workers) < threads - 1 and not _finished:
+            if not _start_worker(code):
+                break
+    finally:
+        _field(pool_code.WORKERS).value = len(_workers)
+
+
+def _start_worker(code: _Code) -> bool:
+    stop = ctypes.c_int64(0)
+    _keep_for_ever(stop)
+    thread = threading.Thread(
+        target=code.worker,
+        args=(_block(), ctypes.addressof(stop)),
+        name=f"ingot-worker-{len(_workers) + 1}",
+        daemon=True,
+    )
+    try:
+        thread.start()
+    except RuntimeError:
+        return False  # the system has no more threads to give, or the interpreter is ending: go on with what there is
+    except BaseException:
+        stop.value = 1  # interrupted: it may run already, unknown to the pool
+        raise
+    _workers.append(_Worker(thread, stop))
+    return True
+
+
+@functools.cache
+def _spins_per_second(code: _Code) -> float:
+    # The hint takes from 1 to 140 cycles, depending on the CPU. The fastest of three: a thread switch only adds time.
+    rounds = 500
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        code.spin(rounds)
+        best = min(best, time.perf_counter() - start)
+    return rounds / max(best, 1e-7)
+
+
+def _make_semaphores() -> None:
+    """Two semaphores with count 0, and the functions that wait for them and post them.
+
+    POSIX semaphores are what is tested; the branches for macOS (which has no unnamed POSIX semaphores) and Windows
+    follow the systems' documentation.
+    """
+    wait: object
+    post: object
+    if sys.platform == "win32":
+        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel32.CreateSemaphoreW.restype = ctypes.c_void_p
+        kernel32.CreateSemaphoreW.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long, ctypes.c_void_p]
+        wait, post = kernel32.WaitForSingleObject, kernel32.ReleaseSemaphore
+        handles = [kernel32.CreateSemaphoreW(None, 0, 0x7FFFFFFF, None) for _ in range(2)]
+    elif sys.platform == "darwin":
+        system = ctypes.CDLL(None)
+        system.dispatch_semaphore_create.restype = ctypes.c_void_p
+        system.dispatch_semaphore_create.argtypes = [ctypes.c_long]
+        wait, post = system.dispatch_semaphore_wait, system.dispatch_semaphore_signal
+        handles = [system.dispatch_semaphore_create(0) for _ in range(2)]
+    else:
+        system = ctypes.CDLL(None)
+        wait, post = system.sem_wait, system.sem_post
+        handles = [_block() + offset for offset in pool_code.SEMAPHORES]
+        for handle in handles:
+            if system.sem_init(ctypes.c_void_p(handle), 0, 0) != 0:
+                raise OSError("sem_init failed: cannot create the thread pool's semaphores")
+    if not all(handles):
+        raise OSError("the system gave no semaphores for the thread pool")
+    _field(pool_code.WAIT).value = ctypes.cast(wait, ctypes.c_void_p).value or 0
+    _field(pool_code.POST).value = ctypes.cast(post, ctypes.c_void_p).value or 0
+    _field(pool_code.WAKE).value, _field(pool_code.DONE).value = handles
+
+
+def _after_fork_in_child() -> None:
+    """Forget the workers, which stayed in the parent, and any loop that one of its other threads was running."""
+    global _initialised, _ready
+    _workers.clear()
+    if _initialised:
+        _initialised = False
+        _ready = 0
+        # Until somebody asks for the pool again, its old address means "run in the caller".
+        _field(pool_code.WORKERS).value = 0
+    _lock.release()
+
+
+def _shut_down() -> None:
+    """End the workers before the interpreter goes; loops that run from now on run in their callers."""
+    global _finished
+    with _lock:
+        _finished = True
+        if not _ready:
+            return
+        leaving = [worker.thread for worker in _workers]
+        _resize(1)
+    deadline = time.monotonic() + 1.0
+    for thread in leaving:
+        # One that is in a long loop (of another daemon thread) is left to die with the process.
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+if hasattr(os, "register_at_fork"):
+    # Held across the fork, so that the child never sees a half-started pool.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork_in_child)
+atexit.register(_shut_down)
+provide_symbol("ingot_parallel_for", parallel_for_address)

@@ -1,0 +1,355 @@
+"""The native code of the thread pool, as LLVM IR: the worker's loop, `parallel_for`, and the layout of their memory.
+
+All state is one block of memory. A caller owns the pool while BUSY is 1. It writes the job, sets the open bit of STATE
+and increments GENERATION; workers that see the change enter by incrementing STATE, and take chunks from the counter NEXT
+only if the open bit was set at that moment. The caller takes chunks, too, then clears the open bit and waits until STATE
+is 0: nobody is inside, so every chunk is done and the job may be overwritten. Entering and closing meet in one word, so
+no interleaving lets a late worker run half of the next job.
+
+Sleeping is exact: a worker announces itself in SLEEPERS and waits for one token of a semaphore; whoever wakes it first
+takes it off SLEEPERS, then posts one token. A worker that changes its mind takes itself off, or takes the token that is
+on its way. The caller sleeps likewise on a second semaphore when the last chunk takes long (the wait bit of STATE).
+"""
+
+from string import Template
+
+# Fields that different threads write lie 128 bytes apart: two cache lines, because x86 prefetches lines in pairs.
+FUNCTION, ARGUMENT, COUNT, BASE, REMAINDER, GRAIN, TOTAL = range(0, 56, 8)
+WORKERS, SPINS, WAIT, POST, WAKE, DONE = range(128, 176, 8)
+GENERATION, NEXT, STATE, SLEEPERS, BUSY = range(256, 896, 128)
+# Room for two operating system semaphores (sem_t has 32 bytes on 64-bit Linux).
+SEMAPHORES = (896, 1024)
+BLOCK_SIZE = 1152
+BLOCK_ALIGNMENT = 128
+
+ENTRY_POINTS = ("ingot_worker", "ingot_wake", "ingot_spin", "ingot_parallel_for")
+
+_OPEN = 1 << 32
+_WAITING = 1 << 33
+
+_RELAX = {
+    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
+    # Hint 1 is YIELD (Arm Architecture Reference Manual, "Hint instructions").
+    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
+}
+
+_TEMPLATE = """
+declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
+$RELAX_DECLARATION
+
+define internal void @relax() alwaysinline {
+  $RELAX_CALL
+  ret void
+}
+
+; The operating system's wait(handle, for ever) and post(handle, 1, null). POSIX takes the handle alone and macOS two
+; arguments; surplus ones are harmless in the C calling conventions of x86-64 and AArch64. A wait that a signal
+; interrupted is repeated.
+define internal void @wait(ptr %pool, i64 %which) {
+entry:
+  %function_at = getelementptr i8, ptr %pool, i64 $WAIT
+  %function = load ptr, ptr %function_at, align 8
+  %handle_at = getelementptr i8, ptr %pool, i64 %which
+  %handle = load i64, ptr %handle_at, align 8
+  br label %again
+again:
+  %status = call i32 %function(i64 %handle, i64 -1)
+  %interrupted = icmp ne i32 %status, 0
+  br i1 %interrupted, label %again, label %done
+done:
+  ret void
+}
+
+define internal void @post(ptr %pool, i64 %which) {
+  %function_at = getelementptr i8, ptr %pool, i64 $POST
+  %function = load ptr, ptr %function_at, align 8
+  %handle_at = getelementptr i8, ptr %pool, i64 %which
+  %handle = load i64, ptr %handle_at, align 8
+  %status = call i32 %function(i64 %handle, i64 1, i64 0)
+  ret void
+}
+
+define void @ingot_spin(i64 %times) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %following, %loop ]
+  call void @relax()
+  %following = add i64 %i, 1
+  %more = icmp slt i64 %following, %times
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+
+; Wakes at most %limit sleeping workers.
+define void @ingot_wake(i64 %address, i64 %limit) {
+entry:
+  %pool = inttoptr i64 %address to ptr
+  %sleepers = getelementptr i8, ptr %pool, i64 $SLEEPERS
+  br label %claim
+claim:
+  %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
+  %woken = call i64 @llvm.smin.i64(i64 %asleep, i64 %limit)
+  %any = icmp sgt i64 %woken, 0
+  br i1 %any, label %take, label %done
+take:
+  %remaining = sub i64 %asleep, %woken
+  %swap = cmpxchg ptr %sleepers, i64 %asleep, i64 %remaining seq_cst seq_cst
+  %taken = extractvalue { i64, i1 } %swap, 1
+  br i1 %taken, label %post, label %claim
+post:
+  %i = phi i64 [ 0, %take ], [ %following, %post ]
+  call void @post(ptr %pool, i64 $WAKE)
+  %following = add i64 %i, 1
+  %more = icmp slt i64 %following, %woken
+  br i1 %more, label %post, label %done
+done:
+  ret void
+}
+
+; Takes chunks of the open job until none is left. A job has BASE * COUNT + REMAINDER units of GRAIN iterations: every
+; chunk gets BASE units, the first REMAINDER chunks one more, and the last chunk the iterations that fill no unit.
+define internal void @run_chunks(ptr %pool) {
+entry:
+  %function = load ptr, ptr %pool, align 8
+  %argument_at = getelementptr i8, ptr %pool, i64 $ARGUMENT
+  %argument = load i64, ptr %argument_at, align 8
+  %count_at = getelementptr i8, ptr %pool, i64 $COUNT
+  %count = load i64, ptr %count_at, align 8
+  %base_at = getelementptr i8, ptr %pool, i64 $BASE
+  %base = load i64, ptr %base_at, align 8
+  %remainder_at = getelementptr i8, ptr %pool, i64 $REMAINDER
+  %remainder = load i64, ptr %remainder_at, align 8
+  %grain_at = getelementptr i8, ptr %pool, i64 $GRAIN
+  %grain = load i64, ptr %grain_at, align 8
+  %total_at = getelementptr i8, ptr %pool, i64 $TOTAL
+  %total = load i64, ptr %total_at, align 8
+  %next = getelementptr i8, ptr %pool, i64 $NEXT
+  br label %take
+take:
+  %chunk = atomicrmw add ptr %next, i64 1 monotonic
+  %left = icmp slt i64 %chunk, %count
+  br i1 %left, label %run, label %done
+run:
+  %extra = call i64 @llvm.smin.i64(i64 %chunk, i64 %remainder)
+  %units_before = mul i64 %chunk, %base
+  %first_unit = add i64 %units_before, %extra
+  %lo = mul i64 %first_unit, %grain
+  %following = add i64 %chunk, 1
+  %following_extra = call i64 @llvm.smin.i64(i64 %following, i64 %remainder)
+  %following_before = mul i64 %following, %base
+  %following_unit = add i64 %following_before, %following_extra
+  %boundary = mul i64 %following_unit, %grain
+  %last = icmp eq i64 %following, %count
+  %hi = select i1 %last, i64 %total, i64 %boundary
+  call void %function(i64 %argument, i64 %lo, i64 %hi)
+  br label %take
+done:
+  ret void
+}
+
+; A worker's life: until the word at %stop_address is not 0.
+define void @ingot_worker(i64 %address, i64 %stop_address) {
+entry:
+  %pool = inttoptr i64 %address to ptr
+  %stop = inttoptr i64 %stop_address to ptr
+  %generation = getelementptr i8, ptr %pool, i64 $GENERATION
+  %state = getelementptr i8, ptr %pool, i64 $STATE
+  %sleepers = getelementptr i8, ptr %pool, i64 $SLEEPERS
+  %spins_at = getelementptr i8, ptr %pool, i64 $SPINS
+  %count_at = getelementptr i8, ptr %pool, i64 $COUNT
+  %next_at = getelementptr i8, ptr %pool, i64 $NEXT
+  %newest = load atomic i64, ptr %generation acquire, align 8
+  br label %idle
+idle:
+  %seen = phi i64 [ %newest, %entry ], [ %seen, %block ], [ %seen, %withdraw_one ], [ %current, %left ]
+  %spins = load atomic i64, ptr %spins_at monotonic, align 8
+  br label %spin
+spin:
+  %i = phi i64 [ 0, %idle ], [ %i_following, %relaxed ]
+  %current = load atomic i64, ptr %generation acquire, align 8
+  %changed = icmp ne i64 %current, %seen
+  br i1 %changed, label %join, label %check_stop
+check_stop:
+  %stop_now = load atomic i64, ptr %stop acquire, align 8
+  %stopped = icmp ne i64 %stop_now, 0
+  br i1 %stopped, label %exit, label %relaxed
+relaxed:
+  call void @relax()
+  %i_following = add i64 %i, 1
+  %patient = icmp slt i64 %i_following, %spins
+  br i1 %patient, label %spin, label %sleep
+sleep:
+  %announced = atomicrmw add ptr %sleepers, i64 1 seq_cst
+  %current_again = load atomic i64, ptr %generation seq_cst, align 8
+  %stop_again = load atomic i64, ptr %stop seq_cst, align 8
+  %unchanged = icmp eq i64 %current_again, %seen
+  %wanted = icmp eq i64 %stop_again, 0
+  %stay = and i1 %unchanged, %wanted
+  br i1 %stay, label %block, label %withdraw
+withdraw:
+  %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
+  %claimed = icmp sle i64 %asleep, 0
+  br i1 %claimed, label %block, label %withdraw_one
+withdraw_one:
+  %fewer = sub i64 %asleep, 1
+  %withdrawal = cmpxchg ptr %sleepers, i64 %asleep, i64 %fewer seq_cst seq_cst
+  %withdrawn = extractvalue { i64, i1 } %withdrawal, 1
+  br i1 %withdrawn, label %idle, label %withdraw
+block:
+  call void @wait(ptr %pool, i64 $WAKE)
+  br label %idle
+join:
+  %entered = atomicrmw add ptr %state, i64 1 seq_cst
+  %open_bit = and i64 %entered, $OPEN
+  %open = icmp ne i64 %open_bit, 0
+  br i1 %open, label %work, label %leave
+work:
+  ; The caller wakes a few workers and those wake the others, so that waking many does not hold up the caller.
+  %count = load i64, ptr %count_at, align 8
+  %next = load atomic i64, ptr %next_at monotonic, align 8
+  %unclaimed = sub i64 %count, %next
+  %to_wake = call i64 @llvm.smin.i64(i64 %unclaimed, i64 2)
+  call void @ingot_wake(i64 %address, i64 %to_wake)
+  call void @run_chunks(ptr %pool)
+  br label %leave
+leave:
+  %inside = load atomic i64, ptr %state seq_cst, align 8
+  %caller_sleeps = icmp eq i64 %inside, $LAST_AND_WAITING
+  %one_less = sub i64 %inside, 1
+  %outside = select i1 %caller_sleeps, i64 0, i64 %one_less
+  %departure = cmpxchg ptr %state, i64 %inside, i64 %outside seq_cst seq_cst
+  %departed = extractvalue { i64, i1 } %departure, 1
+  br i1 %departed, label %report, label %leave
+report:
+  br i1 %caller_sleeps, label %wake_caller, label %left
+wake_caller:
+  call void @post(ptr %pool, i64 $DONE)
+  br label %left
+left:
+  br label %idle
+exit:
+  ret void
+}
+
+define void @ingot_parallel_for(i64 %address, i64 %function, i64 %argument, i64 %n, i64 %given_grain) {
+entry:
+  %some = icmp sgt i64 %n, 0
+  br i1 %some, label %check_pool, label %done
+check_pool:
+  %no_pool = icmp eq i64 %address, 0
+  br i1 %no_pool, label %serial, label %plan
+plan:
+  %pool = inttoptr i64 %address to ptr
+  %workers_at = getelementptr i8, ptr %pool, i64 $WORKERS
+  %workers = load atomic i64, ptr %workers_at monotonic, align 8
+  %alone = icmp sle i64 %workers, 0
+  br i1 %alone, label %serial, label %cut
+cut:
+  %grain = call i64 @llvm.smax.i64(i64 %given_grain, i64 1)
+  %units = sdiv i64 %n, %grain
+  %threads = add i64 %workers, 1
+  %most = shl i64 %threads, 2
+  %count = call i64 @llvm.smin.i64(i64 %units, i64 %most)
+  %several = icmp sgt i64 %count, 1
+  br i1 %several, label %acquire, label %serial
+acquire:
+  ; Taken: by another caller, or by this very call's caller (a nested loop). Either way this one runs here, alone.
+  %busy = getelementptr i8, ptr %pool, i64 $BUSY
+  %owner = cmpxchg ptr %busy, i64 0, i64 1 acquire monotonic
+  %owned = extractvalue { i64, i1 } %owner, 1
+  br i1 %owned, label %open, label %serial
+open:
+  %argument_at = getelementptr i8, ptr %pool, i64 $ARGUMENT
+  %count_at = getelementptr i8, ptr %pool, i64 $COUNT
+  %base_at = getelementptr i8, ptr %pool, i64 $BASE
+  %remainder_at = getelementptr i8, ptr %pool, i64 $REMAINDER
+  %grain_at = getelementptr i8, ptr %pool, i64 $GRAIN
+  %total_at = getelementptr i8, ptr %pool, i64 $TOTAL
+  %next_at = getelementptr i8, ptr %pool, i64 $NEXT
+  %state = getelementptr i8, ptr %pool, i64 $STATE
+  %generation = getelementptr i8, ptr %pool, i64 $GENERATION
+  %spins_at = getelementptr i8, ptr %pool, i64 $SPINS
+  %base = sdiv i64 %units, %count
+  %remainder = srem i64 %units, %count
+  store i64 %function, ptr %pool, align 8
+  store i64 %argument, ptr %argument_at, align 8
+  store i64 %count, ptr %count_at, align 8
+  store i64 %base, ptr %base_at, align 8
+  store i64 %remainder, ptr %remainder_at, align 8
+  store i64 %grain, ptr %grain_at, align 8
+  store i64 %n, ptr %total_at, align 8
+  store atomic i64 0, ptr %next_at monotonic, align 8
+  %opened = atomicrmw add ptr %state, i64 $OPEN seq_cst
+  %announced = atomicrmw add ptr %generation, i64 1 seq_cst
+  %others = sub i64 %count, 1
+  %to_wake = call i64 @llvm.smin.i64(i64 %others, i64 4)
+  call void @ingot_wake(i64 %address, i64 %to_wake)
+  call void @run_chunks(ptr %pool)
+  %closed = atomicrmw sub ptr %state, i64 $OPEN seq_cst
+  %spins = load atomic i64, ptr %spins_at monotonic, align 8
+  br label %spin
+spin:
+  %i = phi i64 [ 0, %open ], [ %following, %relaxed ]
+  %inside = load atomic i64, ptr %state acquire, align 8
+  %empty = icmp eq i64 %inside, 0
+  br i1 %empty, label %release, label %relaxed
+relaxed:
+  call void @relax()
+  %following = add i64 %i, 1
+  %patient = icmp slt i64 %following, %spins
+  br i1 %patient, label %spin, label %sleep
+sleep:
+  %still = load atomic i64, ptr %state seq_cst, align 8
+  %empty_now = icmp eq i64 %still, 0
+  br i1 %empty_now, label %release, label %announce
+announce:
+  %waiting = or i64 %still, $WAITING
+  %announcement = cmpxchg ptr %state, i64 %still, i64 %waiting seq_cst seq_cst
+  %noted = extractvalue { i64, i1 } %announcement, 1
+  br i1 %noted, label %block, label %sleep
+block:
+  call void @wait(ptr %pool, i64 $DONE)
+  br label %release
+release:
+  store atomic i64 0, ptr %busy release, align 8
+  br label %done
+serial:
+  %serial_function = inttoptr i64 %function to ptr
+  call void %serial_function(i64 %argument, i64 0, i64 %n)
+  br label %done
+done:
+  ret void
+}
+"""
+
+
+def pool_module(architecture: str) -> str:
+    """The pool's LLVM IR for `x86_64`, `aarch64`, or any other architecture (which then spins without a hint)."""
+    declaration, call = _RELAX.get(architecture, ("", 'call void asm sideeffect "", ""()'))
+    return Template(_TEMPLATE).substitute(
+        RELAX_DECLARATION=declaration,
+        RELAX_CALL=call,
+        OPEN=_OPEN,
+        WAITING=_WAITING,
+        LAST_AND_WAITING=_WAITING | 1,
+        ARGUMENT=ARGUMENT,
+        COUNT=COUNT,
+        BASE=BASE,
+        REMAINDER=REMAINDER,
+        GRAIN=GRAIN,
+        TOTAL=TOTAL,
+        WORKERS=WORKERS,
+        SPINS=SPINS,
+        WAIT=WAIT,
+        POST=POST,
+        WAKE=WAKE,
+        DONE=DONE,
+        GENERATION=GENERATION,
+        NEXT=NEXT,
+        STATE=STATE,
+        SLEEPERS=SLEEPERS,
+        BUSY=BUSY,
+    )
