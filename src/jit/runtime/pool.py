@@ -2,7 +2,7 @@
 
 A worker is a Python thread that sits in one foreign call for its whole life, so it holds no interpreter lock. The
 pool's memory never moves and is never freed: its address is valid for as long as the process lives, whatever happens to
-the workers (a fork takes them away, a change of the thread count replaces them, shutdown ends them), and with no workers
+the workers (a fork takes them away, a new thread count adds or ends some, shutdown ends them), and with no workers
 `parallel_for` simply runs everything in its caller.
 """
 

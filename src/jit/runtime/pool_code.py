@@ -1,10 +1,10 @@
 """The native code of the thread pool, as LLVM IR: the worker's loop, `parallel_for`, and the layout of their memory.
 
 All state is one block of memory. A caller owns the pool while BUSY is 1. It writes the job, sets the open bit of STATE
-and increments GENERATION; workers that see the change enter by incrementing STATE, and take chunks from the counter NEXT
-only if the open bit was set at that moment. The caller takes chunks, too, then clears the open bit and waits until STATE
-is 0: nobody is inside, so every chunk is done and the job may be overwritten. Entering and closing meet in one word, so
-no interleaving lets a late worker run half of the next job.
+and increments GENERATION; workers that see the change enter by incrementing STATE, and take chunks from the counter
+NEXT only if the open bit was set at that moment. The caller takes chunks, too, then clears the open bit and waits until
+STATE is 0: nobody is inside, so every chunk is done and the job may be overwritten. Entering and closing meet in one
+word, so no interleaving lets a late worker run half of the next job.
 
 Sleeping is exact: a worker announces itself in SLEEPERS and waits for one token of a semaphore; whoever wakes it first
 takes it off SLEEPERS, then posts one token. A worker that changes its mind takes itself off, or takes the token that is
