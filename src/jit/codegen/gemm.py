@@ -61,8 +61,8 @@ class Epilogue:
     """What happens to each element of a product before it is stored, as Python statements that rebind `v`.
 
     The statements see `v` (the sum), `i` and `j` (row and column), `batch` and the parameters. A parameter is a name
-    and a kind: `"f32*"` and so on is a pointer, `"i64"` an integer, `"f32"` or `"f64"` a float; each takes one slot of the table, in
-    order, after those of the kernel.
+    and a kind: `"f32*"` and so on is a pointer, `"i64"` an integer, `"f32"` or `"f64"` a float; each takes one slot of
+    the table, in order, after those of the kernel.
 
     >>> bias_relu = Epilogue((("bias", "f32*"),), "v = v + bias[j]\\nv = v if v > 0 else v * 0")
     """
@@ -127,19 +127,20 @@ class GemmSpec:
         return min(max(block // 64 * 64, 256), 1024)
 
 
-def preamble(tile: TileShape) -> str:
-    """The lines a module needs before kernels that use this tile: imports and the names of its micro-kernel."""
-    fused = "" if tile.fused else ", fused=False"
-    return (
-        "import numpy as np\n"
-        "from ingot.jit.codegen.microkernel import microkernel\n"
-        "from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i64, set_slot_i64, slot_f64, slot_i64\n"
-        f"_{tile.name} = microkernel({tile.dtype!r}, {tile.rows}, {tile.vectors}, {tile.lanes}{fused})\n"
-        f"multiply_tile_{tile.name} = _{tile.name}.multiply_tile\n"
-        f"tile_buffer_{tile.name} = _{tile.name}.tile_buffer\n"
-        f"panel_buffer_{tile.name} = _{tile.name}.panel_buffer\n"
-        f"row_table_{tile.name} = _{tile.name}.row_table\n"
-    )
+def preamble(*tiles: TileShape) -> str:
+    """The lines a module needs before kernels that use these tiles: imports and the names of the micro-kernels."""
+    lines = [
+        "import numpy as np",
+        "from ingot.jit.codegen.microkernel import microkernel",
+        "from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i8, pointer_u8, pointer_i16",
+        "from ingot.jit.codegen.primitives import pointer_i32, pointer_i64, set_slot_i64, slot_f64, slot_i64",
+    ]
+    for tile in dict.fromkeys(tiles):
+        fused = "" if tile.fused else ", fused=False"
+        lines.append(f"_{tile.name} = microkernel({tile.dtype!r}, {tile.rows}, {tile.vectors}, {tile.lanes}{fused})")
+        for function in ("multiply_tile", "tile_buffer", "panel_buffer", "row_table"):
+            lines.append(f"{function}_{tile.name} = _{tile.name}.{function}")
+    return "\n".join(lines) + "\n"
 
 
 def indent(text: str, columns: int) -> str:
@@ -169,7 +170,8 @@ def store_source(name: str, tile: TileShape, epilogue: Epilogue, *, full: bool =
         loops = textwrap.indent(textwrap.dedent(loop(str(tile.columns) if full else "columns")), " " * 8)
     return (
         f"@body\n"
-        f"def {name}_store(tile, c{epilogue.names}, c_start, c_row_stride, batch, first_row, first_column, rows, columns):\n"
+        f"def {name}_store(tile, c{epilogue.names}, c_start, c_row_stride, batch,\n"
+        f"    first_row, first_column, rows, columns):\n"
         f"    for t in range(rows):\n"
         f"        i = first_row + t\n"
         f"        c_row = c_start + i * c_row_stride\n"
@@ -224,9 +226,9 @@ def {name}_plan(p, threads):
 def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None) -> str:
     """Source of the range kernel `<name>(p, lo, hi)` over items, of `<name>_plan(p, threads)` and `<name>_store`.
 
-    The table `p` is laid out as `GEMM_SLOTS` says, followed by the epilogue's parameters. The driver fills it, calls the
-    plan function, which writes the last three slots and returns the number of items, and then runs the kernel over the
-    items with the grain in its slot. `@body` marks an inner function whose pointers do not alias, `@kernel` an entry.
+    The table `p` is laid out as `GEMM_SLOTS` says, followed by the epilogue's parameters. The driver fills it, calls
+    the plan function, which writes the last three slots and returns the number of items, and then runs the kernel over
+    the items with the grain in its slot. `@body` marks an inner function whose pointers do not alias, `@kernel` an entry.
     """
     epilogue = epilogue or Epilogue()
     full = spec.n is None or spec.n >= spec.tile.columns
@@ -404,7 +406,8 @@ PACK_SLOTS: dict[str, int] = {
 def pack_b_source(name: str, tile: TileShape) -> str:
     """Source of the range kernel `<name>(p, lo, hi)` over panels that packs B at run time, laid out as `PACK_SLOTS`.
 
-    There are `batches * ceil(n / tile.columns)` panels. Any strides do, so a transposed weight (`x @ W.T`) needs no copy.
+    There are `batches * ceil(n / tile.columns)` panels. Any strides do, so a transposed weight (`x @ W.T`) needs no
+    copy before.
     """
     slots, size = PACK_SLOTS, tile.element_bytes
     kernel = f"""
@@ -441,14 +444,15 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray[Any, Any]:
     count = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     memory = np.empty(count + 64, np.uint8)
     start = -memory.ctypes.data % 64
-    return memory[start : start + count].view(dtype).reshape(shape)
+    array: np.ndarray[Any, Any] = memory[start : start + count].view(dtype).reshape(shape)
+    return array
 
 
 def pack_b_numpy(b: np.ndarray[Any, Any], tile: TileShape) -> np.ndarray[Any, Any]:
-    """B packed for the kernels: `packed[batch..., panel, k, s] = B[batch..., k, panel * columns + s]`, zero past the end.
+    """B packed for the kernels: `packed[..., panel, k, s] = B[..., k, panel * tile.columns + s]`, zero past the end.
 
-    `b` is `(..., K, N)` of the tile's dtype; pass `weight.T` for a linear layer. The result is contiguous and starts on a
-    cache line.
+    `b` is `(..., K, N)` of the tile's dtype; pass `weight.T` for a linear layer. The result is contiguous and starts on
+    a cache line.
 
     >>> pack_b_numpy(np.ones((5, 40), np.float32), TileShape("f32", 14, 2, 16)).shape
     (2, 5, 32)

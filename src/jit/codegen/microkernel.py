@@ -409,22 +409,17 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
             tile[...] = 0
         if outer <= 0 or inner <= 0 or length <= 0:
             return
-        addresses = view_of_addresses(table, height)
+        addresses = (ctypes.c_int64 * height).from_address(table)
         with np.errstate(all="ignore"):
             for s in range(outer * inner):
                 panel = view(b + s * length * b_step, (length, shape.columns), (b_step, dtype.itemsize))
                 start = s // inner * outer_stride + s % inner * inner_stride
                 for i in range(height):
-                    row = view(int(addresses[i]) + start, (length,), (a_step,))
+                    row = view(addresses[i] + start, (length,), (a_step,))
                     # A sum of products, not BLAS: NaN and infinity behave as in the compiled form.
                     tile[i] += (row[:, None] * panel).sum(axis=0)
 
     return multiply_tile
-
-
-def view_of_addresses(table: int, count: int) -> np.ndarray[Any, Any]:
-    """The `count` addresses that a row table holds."""
-    return np.frombuffer((ctypes.c_int64 * count).from_address(table), np.int64)
 
 
 @cache
@@ -433,7 +428,7 @@ def microkernel(dtype: str, rows: int, vectors: int, lanes: int, fused: bool = T
 
     `multiply_tile(table, rows, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step, b_step)`
     takes addresses, counts, and strides in bytes; `tile_buffer()` is stack memory for `TILES_PER_ITEM` tiles;
-    `panel_buffer()` is stack memory for `PANEL_ROWS` rows of a panel; `row_table()` is stack memory for twice `rows` 8-byte integers.
+    `panel_buffer()` is stack memory for `PANEL_ROWS` rows of a panel; `row_table()` for twice `rows` 8-byte integers.
     """
     shape = TileShape(dtype, rows, vectors, lanes, fused)
     heights = row_counts(rows)
