@@ -1,0 +1,120 @@
+"""What code generation hands to compilation: readable Python sources and the layout of the tables they read.
+
+A generated module has range kernels and one driver. The driver has C ABI `int64 driver(int64 frame)`; `frame` is the
+address of a table of 8-byte slots, laid out as `FRAME_*` below and then one slot per argument and result:
+
+- slots `FRAME_HEADER ...`: the arguments in order: a tensor's data address (C-contiguous unless the module says
+  otherwise), an int or bool as int64, a float as float64;
+- then the results in order. A tensor whose sizes are known at the call (all symbols are argument sizes): the address of
+  the caller's output array, one slot. A tensor with run-time sizes: the driver writes an address in the call's arena
+  and then its sizes, 1 + rank slots. A scalar: the driver writes it, one slot. A list: see `ResultSpec`.
+
+The plan table (read-only, made once per set of argument sizes) holds the values of `sizes`, then the byte offsets of
+`buffers` in the workspace, then the addresses of `constants`. So the driver computes nothing that the sizes decide.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...ir.core import Graph, Guard
+from ...ir.dims import Dim
+from ...ir.location import Location
+from ...ir.types import Type
+
+__all__ = [
+    "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_HEADER", "FRAME_PLAN", "FRAME_POOL",
+    "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec",
+]  # fmt: skip
+
+FRAME_PLAN = 0  # address of the plan table
+FRAME_WORKSPACE = 1  # base address of the workspace, 64-byte aligned
+FRAME_POOL = 2  # the pool's address, passed on to `launch`
+FRAME_ARENA = 3  # handle of the call's arena: memory whose size is known at run time only
+FRAME_DETAIL = 4  # two slots: integers for the message of an error status
+FRAME_SCRATCH = 6  # address of scratch slots, where the driver builds kernels' parameter tables
+FRAME_HEADER = 8
+
+
+@dataclass(frozen=True)
+class KernelSource:
+    """A range kernel `def name(p, lo, hi)`, self-contained with the functions it calls (vector math, bodies).
+
+    `name` ends in a hash of the source, so that equal kernels (the layers of one model) are one kernel.
+    `flags` are the fast-math flags that it may be compiled with.
+    """
+
+    name: str
+    source: str
+    flags: frozenset[str] = frozenset({"contract"})
+    bytes_moved: Dim | None = None
+    flops: Dim | None = None
+    title: str = ""  # what it computes, for explain(): "add, mul, tanh (model.py:12)"
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A region of the workspace: its size and the interval of driver positions in which it is live (inclusive)."""
+
+    nbytes: Dim
+    first: int
+    last: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class ArgumentSpec:
+    """An argument: its IR type; `written` where the driver may update the caller's array in place."""
+
+    name: str
+    type: Type
+    written: bool = False
+
+
+@dataclass(frozen=True)
+class ResultSpec:
+    """A result: its IR type, and where its storage comes from.
+
+    kind: "output" (the caller allocates), "argument" (it is argument `index` itself, updated in place or returned),
+    "runtime" (the driver allocates in the arena and writes sizes), "scalar", "constant" (constant `index`), "list" (of
+    tensors or scalars: the driver writes the address of a list object in the arena: slots length, capacity, address of
+    elements; a tensor element is 1 + rank slots: address, sizes).
+    """
+
+    type: Type
+    kind: str
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class ErrorSite:
+    """An error status (its position + 1): the exception to raise and the user's line.
+
+    `message` may hold `{0}` and `{1}`, filled from the detail slots.
+    """
+
+    exception: str
+    message: str
+    location: Location | None = None
+
+
+@dataclass
+class GeneratedModule:
+    """Sources and layout of one compiled graph; see the module docstring."""
+
+    name: str
+    graph: Graph
+    driver: str  # name of the driver function
+    driver_source: str
+    kernels: list[KernelSource]
+    arguments: list[ArgumentSpec]
+    results: list[ResultSpec]
+    sizes: list[Dim]
+    buffers: list[Buffer]
+    constants: list[np.ndarray[Any, Any]]
+    guards: list[Guard] = field(default_factory=list)
+    errors: list[ErrorSite] = field(default_factory=list)
+    scratch_slots: int = 64
+    uses_arena: bool = False
+    report: list[str] = field(default_factory=list)  # fusion decisions, for explain()
