@@ -11,6 +11,19 @@ address of a table of 8-byte slots, laid out as `FRAME_*` below and then one slo
 
 The plan table (read-only, made once per set of argument sizes) holds the values of `sizes`, then the byte offsets of
 `buffers` in the workspace, then the addresses of `constants`. So the driver computes nothing that the sizes decide.
+
+Sources run in a namespace that holds `np`, `math`, everything public in `primitives`, `bits` and `calls`, and these
+decorators, which mean nothing when the source runs un-jitted:
+
+- `@kernel`: an entry point with C ABI. All parameters are int64; it returns nothing (a range kernel), or an int64.
+- `@body`: a function inlined into its callers, whose pointer arguments do not overlap (`noalias`).
+- no decorator: a function inlined into its callers, whose pointers may overlap (vector math, helpers).
+
+In the driver's source the names of all kernels (every `@kernel` function of every `KernelSource`) are bound: `name(p, lo,
+hi)` calls one directly, and `launch(name, p, n, grain, pool)` runs a range kernel over [0, n) on the pool, or serially where
+n is less than two grains. Memory: `arena_allocate(arena, nbytes)` gives a 64-byte aligned address, or 0 when out of
+memory (return STATUS_OUT_OF_MEMORY then); it is freed after the call, or by `arena_release(arena, address)`;
+`copy_bytes(to, from, n)`, `move_bytes(to, from, n)` and `fill_bytes(to, byte, n)` are the C library's functions.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +38,8 @@ from ...ir.types import Type
 
 __all__ = [
     "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_HEADER", "FRAME_PLAN", "FRAME_POOL",
-    "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec",
+    "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec", "STATUS_OK",
+    "STATUS_OUT_OF_MEMORY",
 ]  # fmt: skip
 
 FRAME_PLAN = 0  # address of the plan table
@@ -35,6 +49,9 @@ FRAME_ARENA = 3  # handle of the call's arena: memory whose size is known at run
 FRAME_DETAIL = 4  # two slots: integers for the message of an error status
 FRAME_SCRATCH = 6  # address of scratch slots, where the driver builds kernels' parameter tables
 FRAME_HEADER = 8
+
+STATUS_OK = 0  # statuses from 1 on are positions in `errors`, plus one
+STATUS_OUT_OF_MEMORY = -1
 
 
 @dataclass(frozen=True)
