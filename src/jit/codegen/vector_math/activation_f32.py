@@ -13,11 +13,13 @@ from .exponential_f32 import (
     EXP_LOWEST_F32,
     HALF_F32,
     ONE_F32,
+    SMALLEST_NORMAL_F32,
     TWO_F32,
     ZERO_F32,
     exp_f32,
     exp_reduced_f32,
     log1p_f32,
+    quotient_reduced_f32,
 )
 
 # erf(x) = x + x E(x^2) for |x| <= 1
@@ -35,70 +37,175 @@ ERF_F32 = tuple(
     )
 )
 
-# erfcx(a) = N(t) / (a + 3), t = (a - 3) / (a + 3)
+# erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K)
+ERFC_K_F32 = np.float32(3)
+ERFC_C_F32 = np.float32(2)
+ERFC_LIMIT_F32 = np.float32(10.6)
+ERFCX_0_F32 = np.float32(1.2769784)
 ERFCX_F32 = tuple(
     np.float32(c)
     for c in (
-        -0.00031713623,
-        -0.00047055562,
-        0.0030775429,
-        -0.0012360374,
-        -0.02683988,
-        0.1195317,
-        -0.310466,
-        0.590228,
-        -0.8833945,
-        1.0740069,
+        0.00011193793,
+        -0.0016837759,
+        0.0003241536,
+        0.012135161,
+        -0.01745903,
+        -0.056312457,
+        0.30010435,
+        -0.7196245,
+        1.1624998,
+        -1.3929331,
     )
 )
-ERFCX_K_F32 = np.float32(3)
-ERFC_LIMIT_F32 = np.float32(10.6)
+
+# The same for Phi(-a) e^(a^2 / 2), Phi the normal distribution function
+GELU_K_F32 = np.float32(4.242640495300293)
+GELU_C_F32 = np.float32(2.8284270763397217)
+GELU_LIMIT_F32 = np.float32(14.9)
+GELU_0_F32 = np.float32(0.90296006)
+GELU_F32 = tuple(
+    np.float32(c)
+    for c in (
+        -2.0382671e-05,
+        -0.0011917817,
+        0.00034353897,
+        0.008580295,
+        -0.012392987,
+        -0.039818075,
+        0.21221435,
+        -0.50885147,
+        0.82201076,
+        -0.9849524,
+    )
+)
+
+# Phi(x) = 1/2 + x P(x^2) for |x| <= 0.6
+NORMAL_F32 = tuple(
+    np.float32(c)
+    for c in (
+        0.00012676087,
+        -0.001200594,
+        0.009977501,
+        -0.06649079,
+        0.3989423,
+    )
+)
+
+# 2 sqrt(2 / pi) and 0.044715 times that, in two parts each
+GELU_C1_F32 = np.float32(1.5957691669464111)
+GELU_C1_LOW_F32 = np.float32(-4.534068054340423e-08)
+GELU_C3_F32 = np.float32(0.07135481387376785)
+GELU_C3_LOW_F32 = np.float32(2.3988324659995897e-09)
 
 
 def tanh_f32(x: Any) -> Any:
     """The hyperbolic tangent: with t = e^(2|x|) - 1 it is t / (t + 2)."""
     size = magnitude(x)
-    size = select(size > np.float32(20), np.float32(20), size)
+    size = select(size > np.float32(10), np.float32(10), size)
     q, n = exp_reduced_f32(size + size, ZERO_F32)
     scale = power_of_two_f32(n)
-    t = mul_add(scale, q, scale - ONE_F32)
-    return copy_sign(t / (t + TWO_F32), x)
+    base = scale - ONE_F32
+    t = mul_add(scale, q, base)
+    t_low = mul_add(scale, q, base - t)
+    divisor = t + TWO_F32
+    y = quotient_reduced_f32(t, t_low, divisor, t_low + select(t > TWO_F32, (t - divisor) + TWO_F32, (TWO_F32 - divisor) + t))
+    # The correction's own rounding would be felt where the quotient is subnormal.
+    return copy_sign(select(size < SMALLEST_NORMAL_F32, size, y), x)
+
+
+def logistic_reduced_f32(q: Any, n: Any, negative: Any) -> Any:
+    """1 / (1 + e^-x) as the product of a normal number and a power of two, from e^-|x| = (1 + q) 2^n."""
+    half = n >> 1
+    scale = power_of_two_f32(half)
+    rest = power_of_two_f32(n - half)
+    y = q + ONE_F32
+    y_low = (ONE_F32 - y) + q
+    e = y * scale * rest
+    divisor = e + ONE_F32
+    divisor_low = (ONE_F32 - divisor) + e + y_low * scale * rest
+    high = select(negative, y * scale, ONE_F32)
+    low = select(negative, y_low * scale, ZERO_F32)
+    return quotient_reduced_f32(high, low, divisor, divisor_low), select(negative, rest, ONE_F32)
 
 
 def sigmoid_f32(x: Any) -> Any:
     """1 / (1 + e^-x)."""
-    e = exp_f32(-magnitude(x))
-    return select(x < ZERO_F32, e, ONE_F32) / (ONE_F32 + e)
+    q, n = exp_reduced_f32(-magnitude(x), ZERO_F32)
+    value, rest = logistic_reduced_f32(q, n, x < ZERO_F32)
+    return value * rest
 
 
 def silu_f32(x: Any) -> Any:
     """x / (1 + e^-x); its limit, -0, at -inf."""
     q, n = exp_reduced_f32(-magnitude(x), ZERO_F32)
+    value, rest = logistic_reduced_f32(q, n, x < ZERO_F32)
+    return select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * value * rest
+
+
+def softplus_f32(x: Any, beta: Any, threshold: Any) -> Any:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x is above the threshold."""
+    scaled = x * beta
+    y = select(scaled > ZERO_F32, scaled, ZERO_F32) + log1p_f32(exp_f32(-magnitude(scaled)))
+    return select(scaled > threshold, x, y / beta)
+
+
+def log_sigmoid_f32(x: Any) -> Any:
+    """log(1 / (1 + e^-x))."""
+    return select(x > ZERO_F32, ZERO_F32, x) - log1p_f32(exp_f32(-magnitude(x)))
+
+
+def mish_f32(x: Any) -> Any:
+    """x tanh(log(1 + e^x)) = x n / (n + 2), n = e^x (e^x + 2) (Misra, 2019); its limit, -0, at -inf."""
+    bounded = select(x > np.float32(20), np.float32(20), x)
+    bounded = select(bounded < EXP_LOWEST_F32, EXP_LOWEST_F32, bounded)
+    q, n = exp_reduced_f32(bounded, ZERO_F32)
     half = n >> 1
-    e = (q + ONE_F32) * power_of_two_f32(half)
+    scale = power_of_two_f32(half)
     rest = power_of_two_f32(n - half)
-    negative = x < ZERO_F32
-    bounded = select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x)
-    numerator = select(negative, bounded * e, x)
-    return numerator / mul_add(e, rest, ONE_F32) * select(negative, rest, ONE_F32)
+    y = q + ONE_F32
+    y_low = (ONE_F32 - y) + q
+    # The quotient over `rest`, which is multiplied in last for the sake of subnormal results.
+    e = y * scale * rest
+    e_low = y_low * scale * rest
+    factor = e + TWO_F32
+    factor_low = select(e > TWO_F32, (e - factor) + TWO_F32, (TWO_F32 - factor) + e) + e_low
+    high = y * scale * factor
+    low = mul_add(y * scale, factor, -high) + mul_add(y * scale, factor_low, y_low * scale * factor)
+    product = high * rest
+    divisor = product + TWO_F32
+    divisor_low = select(product > TWO_F32, (product - divisor) + TWO_F32, (TWO_F32 - divisor) + product) + low * rest
+    return select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * quotient_reduced_f32(high, low, divisor, divisor_low) * rest
 
 
-def erfc_reduced_f32(a: Any) -> Any:
-    """erfc(a) as the product of two numbers, for 0 <= a <= 10.6."""
-    w = ONE_F32 / (a + ERFCX_K_F32)
-    scaled = horner(mul_add(ERFCX_K_F32 + ERFCX_K_F32, -w, ONE_F32), ERFCX_F32) * w
+def tail_reduced_f32(a: Any, k: Any, c: Any, coefficients: Any, constant: Any, factor: Any, times: Any) -> Any:
+    """times N(v) / (a + k) e^(-factor a^2), v = (a - c) / (a + k), as a product of two numbers; factor is 1 or 1/2."""
+    divisor = a + k
+    w = ONE_F32 / divisor
+    # What w lacks of the reciprocal of the unrounded a + k, relative to it.
+    error = mul_add(-w, divisor, ONE_F32) - w * select(a > k, (a - divisor) + k, (k - divisor) + a)
+    v = (a - c) * w
+    v = mul_add(v, error, v)
+    # The last steps in two parts each, for all the roundings together would come to more than two units.
+    upper = horner(v, coefficients)
+    value = mul_add(v, upper, constant)
+    value_low = mul_add(v, upper, constant - value)
+    multiplier = w * times
+    scaled = value * multiplier
+    scaled_low = mul_add(value, multiplier, -scaled) + mul_add(value, error, value_low) * multiplier
+    scaled_low = mul_add(value, mul_add(w, times, -multiplier), scaled_low)
     # a^2 to more than 24 bits: the square of its 12 leading bits is exact, and the rest is small.
     leading = bits_to_float_f32(float_to_bits_f32(a) & -4096)
-    q, n = exp_reduced_f32(-leading * leading, (leading - a) * (leading + a))
+    q, n = exp_reduced_f32(-leading * leading * factor, (leading - a) * (leading + a) * factor)
     half = n >> 1
-    return mul_add(scaled, q, scaled) * power_of_two_f32(half), power_of_two_f32(n - half)
+    scaled = scaled + mul_add(scaled, q, mul_add(scaled_low, q, scaled_low))
+    return scaled * power_of_two_f32(half), power_of_two_f32(n - half)
 
 
 def erf_f32(x: Any) -> Any:
     """The error function."""
     size = magnitude(x)
     a = select(size > ERFC_LIMIT_F32, ERFC_LIMIT_F32, size)
-    value, rest = erfc_reduced_f32(a)
+    value, rest = tail_reduced_f32(a, ERFC_K_F32, ERFC_C_F32, ERFCX_F32, ERFCX_0_F32, ONE_F32, ONE_F32)
     near_zero = mul_add(a, horner(a * a, ERF_F32), a)
     return copy_sign(select(a < ONE_F32, near_zero, ONE_F32 - value * rest), x)
 
@@ -106,19 +213,36 @@ def erf_f32(x: Any) -> Any:
 def erfc_f32(x: Any) -> Any:
     """The complementary error function, 1 - erf(x), accurate where it vanishes."""
     size = magnitude(x)
-    value, rest = erfc_reduced_f32(select(size > ERFC_LIMIT_F32, ERFC_LIMIT_F32, size))
-    value = value * rest
+    a = select(size > ERFC_LIMIT_F32, ERFC_LIMIT_F32, size)
+    value, rest = tail_reduced_f32(a, ERFC_K_F32, ERFC_C_F32, ERFCX_F32, ERFCX_0_F32, ONE_F32, ONE_F32)
+    value = select(a < np.float32(0.75), ONE_F32 - mul_add(a, horner(a * a, ERF_F32), a), value * rest)
     return select(x < ZERO_F32, TWO_F32 - value, value)
 
 
 def gelu_f32(x: Any) -> Any:
     """x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016); its limit, -0, at -inf."""
     size = magnitude(x)
-    size = select(size > np.float32(14.9), np.float32(14.9), size)
-    w = ONE_F32 / (size + np.float32(4.242640687119285))
-    scaled = horner(mul_add(np.float32(8.48528137423857), -w, ONE_F32), ERFCX_F32) * (w * np.float32(0.7071067811865476))
-    leading = bits_to_float_f32(float_to_bits_f32(size) & -4096)
-    q, n = exp_reduced_f32(-HALF_F32 * leading * leading, HALF_F32 * (leading - size) * (leading + size))
-    half = n >> 1
-    tail = mul_add(scaled, q, scaled) * size * power_of_two_f32(half) * power_of_two_f32(n - half)
-    return copy_sign(select(x > ZERO_F32, x - tail, tail), x)
+    size = select(size > GELU_LIMIT_F32, GELU_LIMIT_F32, size)
+    value, rest = tail_reduced_f32(size, GELU_K_F32, GELU_C_F32, GELU_F32, GELU_0_F32, HALF_F32, size)
+    tail = value * rest
+    near_zero = x * mul_add(x, horner(x * x, NORMAL_F32), HALF_F32)
+    return copy_sign(select(size < np.float32(0.6), near_zero, select(x > ZERO_F32, x - tail, tail)), x)
+
+
+def gelu_tanh_f32(x: Any) -> Any:
+    """x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3); its limit, -0, at -inf."""
+    size = magnitude(x)
+    size = select(size > np.float32(15), np.float32(15), size)
+    # 2u = size (c1 + c3 size^2) in two parts: e^(2u) magnifies its relative error up to a hundredfold.
+    square = size * size
+    square_low = fma(size, size, -square)
+    product = square * GELU_C3_F32
+    product_low = fma(square, GELU_C3_F32, -product) + mul_add(square_low, GELU_C3_F32, square * GELU_C3_LOW_F32)
+    total = product + GELU_C1_F32
+    part = total - product
+    total_low = (product - (total - part)) + (GELU_C1_F32 - part) + (product_low + GELU_C1_LOW_F32)
+    high = total * size
+    low = fma(total, size, -high) + total_low * size
+    q, n = exp_reduced_f32(-high, -low)
+    value, rest = logistic_reduced_f32(q, n, x < ZERO_F32)
+    return select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * value * rest

@@ -1,8 +1,7 @@
 """Exponentials, logarithms and powers in float32.
 
 Branch-free, on scalars; see the package for how the code generator uses them. Coefficients come from
-benchmarks/vector_math_coefficients.py. exp: Tang, "Table-driven implementation of the exponential function", 1989, without the
-table; log: Muller, "Handbook of Floating-Point Arithmetic", 2nd ed., chapter 10.
+benchmarks/vector_math_coefficients.py. Range reductions: Cody and Waite, "Software Manual for the Elementary Functions", 1980.
 """
 
 from typing import Any
@@ -113,7 +112,7 @@ def exp_reduced_f32(x: Any, tail: Any) -> Any:
     x = select(x > EXP_HIGHEST_F32, EXP_HIGHEST_F32, x)
     shifted = mul_add(x + tail, LOG2E_F32, ROUNDER_F32)
     n = shifted - ROUNDER_F32
-    r = mul_add(-n, LN2_LOW_F32, mul_add(-n, LN2_HIGH_F32, x) + tail)
+    r = mul_add(-n, LN2_HIGH_F32, x) + mul_add(-n, LN2_LOW_F32, tail)
     q = mul_add(r * r, horner(r, EXP_F32), r)
     return q, float_to_bits_f32(shifted) - ROUNDER_BITS_F32
 
@@ -139,11 +138,19 @@ def exp2_f32(x: Any) -> Any:
 def expm1_f32(x: Any) -> Any:
     """e^x - 1, accurate near 0."""
     q, n = exp_reduced_f32(x, ZERO_F32)
-    n = select(n < -60, -60, n)
     # Half the scale, so that 2^128 (1 + q) / 2 does not overflow early.
-    scale = power_of_two_f32(n - 1)
+    scale = power_of_two_f32(select(n < -60, -60, n) - 1)
     y = mul_add(scale, q, scale - HALF_F32) * TWO_F32
+    y = select(x > np.float32(89), INFINITY_F32, y)
     return select(magnitude(x) < SMALLEST_NORMAL_F32 * np.float32(1e6), x, y)
+
+
+def quotient_reduced_f32(high: Any, low: Any, divisor: Any, divisor_low: Any) -> Any:
+    """(high + low) / (divisor + divisor_low), finite, to little more than half a unit in the last place."""
+    reciprocal = ONE_F32 / divisor
+    rough = high * reciprocal
+    rest = mul_add(-rough, divisor, high) + mul_add(-rough, divisor_low, low)
+    return mul_add(rest, reciprocal, rough)
 
 
 def log_reduced_f32(x: Any) -> Any:

@@ -1,0 +1,225 @@
+"""Polynomial coefficients of src/jit/codegen/vector_math: near-minimax fits, rounded to the working precision.
+
+Run `python benchmarks/vector_math_coefficients.py [NAME ...]` with mpmath installed; it prints the tuples pasted there.
+The fits are least squares on Chebyshev points, reweighted towards level errors (Lawson, 1961; Rice, "The Approximation of
+Functions", vol. 2, 1969). Coefficients are rounded one at a time, lowest power first, and the rest refitted after each, so rounding errors are
+absorbed by the higher powers (the idea of Brisebarre and Chevillard, "Efficient polynomial L-infinity approximations", 2007).
+"""
+
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import mpmath as mp
+
+mp.mp.prec = 400
+Real = Any
+
+
+def single(value: Real) -> Real:
+    """The nearest float32."""
+    return mp.mpf(struct.unpack("<f", struct.pack("<f", float(value)))[0])
+
+
+def double(value: Real) -> Real:
+    """The nearest float64."""
+    return mp.mpf(float(value))
+
+
+def solve(target: list[Real], density: list[Real], grid: list[Real], first: int, degree: int) -> list[Real]:
+    """The coefficients of x^first ... x^degree that minimise sum density * (target - polynomial)^2 on the grid."""
+    count = degree - first + 1
+    moments, right = [mp.mpf(0)] * (2 * count - 1), [mp.mpf(0)] * count
+    for x, t, d in zip(grid, target, density, strict=True):
+        scaled = d * x ** (2 * first)
+        for k in range(2 * count - 1):
+            moments[k] += scaled
+            scaled *= x
+        scaled = d * t * x**first
+        for k in range(count):
+            right[k] += scaled
+            scaled *= x
+    matrix = mp.matrix(count, count)
+    for i in range(count):
+        for j in range(count):
+            matrix[i, j] = moments[i + j]
+    return list(mp.lu_solve(matrix, mp.matrix(right)))
+
+
+def minimax(
+    function: Callable[[Real], Real],
+    low: Real,
+    high: Real,
+    degree: int,
+    rounding: Callable[[Real], Real],
+    weight: Callable[[Real], Real] = lambda x: mp.mpf(1),
+) -> tuple[list[Real], Real]:
+    """Rounded coefficients, lowest power first, and the largest weighted error."""
+    size = 12 * (degree + 2)
+    low, high = mp.mpf(low), mp.mpf(high)
+    grid = [low + (high - low) * (1 - mp.cos(mp.pi * (i + mp.mpf(1) / 2) / size)) / 2 for i in range(size)]
+    target = [function(x) for x in grid]
+    weights = [abs(weight(x)) for x in grid]
+    density = [w * w for w in weights]
+    # Lawson's iteration: weigh the points by their errors until the errors are level.
+    for _ in range(16):
+        coefficients = solve(target, density, grid, 0, degree)
+        errors = [abs(t - mp.polyval(coefficients[::-1], x)) * w for t, w, x in zip(target, weights, grid, strict=True)]
+        mean = sum(errors) / size
+        density = [d * (e / mean + mp.mpf("0.01")) for d, e in zip(density, errors, strict=True)]
+    done: list[Real] = []
+    while len(done) <= degree:
+        c = rounding(solve(target, density, grid, len(done), degree)[0])
+        target = [t - c * x ** len(done) for t, x in zip(target, grid, strict=True)]
+        done.append(c)
+    return done, max(abs(t * w) for t, w in zip(target, weights, strict=True))
+
+
+def show(name: str, coefficients: list[Real], worst: Real) -> None:
+    """Print a tuple as the sources have it, highest power first."""
+    print(f"# largest error 2^{float(mp.log(worst, 2)):.1f}")
+    print(f"{name} = (")
+    single_precision = "F32" in name and "WIDE" not in name
+    for c in reversed(coefficients):
+        text = repr(float(c))
+        if single_precision:
+            digits = next(d for d in range(6, 12) if single(float(f"{float(c):.{d}g}")) == c)
+            text = f"{float(c):.{digits}g}"
+        print(f"    {text},")
+    print(")", flush=True)
+
+
+def mills(a: Real) -> Real:
+    """erfcx(a) = exp(a^2) erfc(a)."""
+    return mp.exp(a * a) * mp.erfc(a)
+
+
+def near_zero(function: Callable[[Real], Real], limit: Real) -> Callable[[Real], Real]:
+    """The function with its value at 0 given, where the formula divides by zero."""
+    return lambda x: limit if x == 0 else function(x)
+
+
+LN2_HALF = mp.log(2) / 2 * mp.mpf("1.001")
+SQRT_HALF = mp.sqrt(mp.mpf(1) / 2)
+
+Table = dict[str, Callable[[], tuple[list[Real], Real]]]
+TABLE: Table = {}
+
+
+def both(name: str, degree32: int | None, degree64: int | None, **options: Any) -> None:
+    """Register a fit in the two precisions."""
+    if degree32 is not None:
+        TABLE[f"{name}_F32"] = lambda: minimax(degree=degree32, rounding=single, **options)
+    if degree64 is not None:
+        TABLE[f"{name}_F64"] = lambda: minimax(degree=degree64, rounding=double, **options)
+
+
+# exp(r) = 1 + r + r^2 E(r) on |r| <= ln2 / 2; the weight makes it the error of exp(r).
+both("EXP", 4, 9, function=lambda r: (mp.exp(r) - 1 - r) / r**2, low=-LN2_HALF, high=LN2_HALF, weight=lambda r: r * r)
+# 2^r = 1 + r E(r) on |r| <= 1/2.
+both("EXP2", 5, 11, function=lambda r: (mp.mpf(2) ** r - 1) / r, low=-0.5005, high=0.5005, weight=abs)
+# log(1 + f) = f - f^2 / 2 + f^3 L(f), relative to f.
+both(
+    "LOG",
+    7,
+    None,
+    function=lambda f: (mp.log1p(f) - f + f * f / 2) / f**3,
+    low=SQRT_HALF - 1,
+    high=2 * SQRT_HALF - 1,
+    weight=lambda f: f**3 / mp.log1p(f),
+)
+# With s = f / (2 + f): log(1 + f) = 2 s + s z L(z), z = s^2.
+_s = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
+both(
+    "LOG",
+    None,
+    6,
+    function=lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z,
+    low=0,
+    high=_s * _s * mp.mpf("1.001"),
+    weight=lambda z: z,
+)
+# erf(x) = x + x E(x^2) for |x| <= 1.
+both(
+    "ERF",
+    7,
+    13,
+    function=lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+    low=0,
+    high=1,
+    weight=lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+)
+# erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K), from 0 to where erfc underflows; and the same for Phi(-a) exp(a^2 / 2).
+# After Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", 1981, with C < K, so that v is small
+# where its rounding error matters, and a denominator that saves a division.
+def scaled_tail(tail: Callable[[Real], Real], k: Real, c: Real) -> Callable[[Real], Real]:
+    """N as a function of v."""
+    return lambda v: tail((c + k * v) / (1 - v)) * ((c + k * v) / (1 - v) + k)
+
+
+def normal_tail(a: Real) -> Real:
+    """Phi(-a) exp(a^2 / 2)."""
+    return mills(a / mp.sqrt(2)) / 2
+
+
+def inverse(function: Callable[[Real], Real]) -> Callable[[Real], Real]:
+    """The weight for relative errors."""
+    return lambda x: 1 / function(x)
+
+
+for _name, _tail, _stretch in (("ERFCX", mills, mp.mpf(1)), ("GELU", normal_tail, mp.sqrt(2))):
+    for _k, _top, _degrees in ((3, 10.6, (10, None)), (4, 27.6, (None, 22))):
+        _kk, _cc, _end = single(_k * _stretch), single(2 * _stretch), _top * _stretch
+        _scaled = scaled_tail(_tail, _kk, _cc)
+        both(
+            _name,
+            *_degrees,
+            function=_scaled,
+            low=-_cc / _kk,
+            high=(_end - _cc) / (_end + _kk),
+            weight=inverse(_scaled),
+        )
+# Phi(x) = 1/2 + x P(x^2) for |x| <= 0.6.
+both(
+    "NORMAL",
+    4,
+    9,
+    function=lambda z: mp.erf(mp.sqrt(z / 2)) / mp.sqrt(z) / 2,
+    low=0,
+    high=mp.mpf("0.361"),
+)
+# sin(r) = r + r z S(z), cos(r) = 1 - z / 2 + z^2 C(z), z = r^2, |r| <= pi / 4.
+_z = (mp.pi / 4) ** 2 * mp.mpf("1.001")
+both(
+    "SIN",
+    3,
+    6,
+    function=near_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, -mp.mpf(1) / 6),
+    low=0,
+    high=_z,
+    weight=lambda z: z * mp.sqrt(z) / mp.sin(mp.sqrt(z)),
+)
+both("COS", 2, 5, function=lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, low=0, high=_z, weight=lambda z: z * z)
+# Float32 functions that work in float64: log2(1 + f) = s L(s^2), s = f / (2 + f), and 2^r, good to about 2^-40 and 2^-33.
+TABLE["LOG2_WIDE_F32"] = lambda: minimax(
+    function=lambda z: 2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) / mp.log(2),
+    low=0,
+    high=_s * _s * mp.mpf("1.001"),
+    degree=5,
+    rounding=double,
+)
+TABLE["EXP2_WIDE_F32"] = lambda: minimax(
+    function=lambda r: mp.mpf(2) ** r, low=-0.5005, high=0.5005, degree=7, rounding=double
+)
+
+
+def main(names: list[str]) -> None:
+    """Print the fits asked for, or all."""
+    for name in names or TABLE:
+        coefficients, worst = TABLE[name]()
+        show(name, coefficients, worst)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
