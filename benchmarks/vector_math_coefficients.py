@@ -201,17 +201,43 @@ both(
     weight=lambda z: z * mp.sqrt(z) / mp.sin(mp.sqrt(z)),
 )
 both("COS", 2, 5, function=lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, low=0, high=_z, weight=lambda z: z * z)
-# Float32 functions that work in float64: log2(1 + f) = s L(s^2), s = f / (2 + f), and 2^r, good to about 2^-40 and 2^-33.
-TABLE["LOG2_WIDE_F32"] = lambda: minimax(
-    function=lambda z: 2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) / mp.log(2),
+# asin(x) = x + x z A(z), z = x^2 <= 1 / 4.
+both(
+    "ASIN",
+    None,
+    12,
+    function=lambda z: (mp.asin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
     low=0,
-    high=_s * _s * mp.mpf("1.001"),
-    degree=5,
-    rounding=double,
+    high=mp.mpf("0.2501"),
+    weight=lambda z: z * mp.sqrt(z) / mp.asin(mp.sqrt(z)),
 )
-TABLE["EXP2_WIDE_F32"] = lambda: minimax(
-    function=lambda r: mp.mpf(2) ** r, low=-0.5005, high=0.5005, degree=7, rounding=double
+# atan(t) = t + t z A(z), z = t^2, |t| <= 0.6.
+both(
+    "ATAN",
+    None,
+    14,
+    function=lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+    low=0,
+    high=mp.mpf("0.3605"),
+    weight=lambda z: z * mp.sqrt(z) / mp.atan(mp.sqrt(z)),
 )
+
+
+def wide(name: str, degree: int, **options: Any) -> None:
+    """Register a fit for a float32 function that works in float64."""
+    TABLE[f"{name}_WIDE_F32"] = lambda: minimax(degree=degree, rounding=double, **options)
+
+
+# log2(1 + f) = s L(s^2), s = f / (2 + f).
+wide("LOG2", 5, function=lambda z: 2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) / mp.log(2), low=0, high=_s * _s * mp.mpf("1.001"))
+wide("EXP2", 7, function=lambda r: mp.mpf(2) ** r, low=-0.5005, high=0.5005)
+# 2^r = 1 + r E(r).
+wide("EXPM1", 6, function=lambda r: (mp.mpf(2) ** r - 1) / r, low=-0.5005, high=0.5005)
+# As for float64, in z: sin(r) / r, cos(r), asin(x) / x, atan(t) / t.
+wide("SIN", 4, function=lambda z: mp.sin(mp.sqrt(z)) / mp.sqrt(z), low=0, high=_z)
+wide("COS", 4, function=lambda z: mp.cos(mp.sqrt(z)), low=0, high=_z)
+wide("ASIN", 7, function=lambda z: mp.asin(mp.sqrt(z)) / mp.sqrt(z), low=0, high=mp.mpf("0.2501"))
+wide("ATAN", 8, function=lambda z: mp.atan(mp.sqrt(z)) / mp.sqrt(z), low=0, high=mp.mpf("0.3605"))
 
 
 def main(names: list[str]) -> None:

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from .. import bits
-from . import activation_f32, exponential_f32
+from . import activation_f32, exponential_f32, trigonometric_f32, wide_f32
 
 # Inlined by LLVM (Numba's own inlining costs more compile time), with IEEE division, and no Python entry points.
 JIT_OPTIONS: dict[str, Any] = {
@@ -29,7 +29,7 @@ JIT_OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 
-_MODULES: tuple[ModuleType, ...] = (exponential_f32, activation_f32)
+_MODULES: tuple[ModuleType, ...] = (exponential_f32, wide_f32, trigonometric_f32, activation_f32)
 
 
 @dataclass(frozen=True)

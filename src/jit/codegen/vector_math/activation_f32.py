@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..bits import bits_to_float_f32, copy_sign, fma, float_to_bits_f32, horner, magnitude, mul_add, power_of_two_f32, select
+from ..bits import (
+    bits_to_float_f32,
+    copy_sign,
+    fma,
+    float_to_bits_f32,
+    horner,
+    magnitude,
+    mul_add,
+    power_of_two_f32,
+    select,
+)
 from .exponential_f32 import (
     EXP_LOWEST_F32,
     HALF_F32,
@@ -108,7 +118,9 @@ def tanh_f32(x: Any) -> Any:
     t = mul_add(scale, q, base)
     t_low = mul_add(scale, q, base - t)
     divisor = t + TWO_F32
-    y = quotient_reduced_f32(t, t_low, divisor, t_low + select(t > TWO_F32, (t - divisor) + TWO_F32, (TWO_F32 - divisor) + t))
+    y = quotient_reduced_f32(
+        t, t_low, divisor, t_low + select(t > TWO_F32, (t - divisor) + TWO_F32, (TWO_F32 - divisor) + t)
+    )
     # The correction's own rounding would be felt where the quotient is subnormal.
     return copy_sign(select(size < SMALLEST_NORMAL_F32, size, y), x)
 

@@ -10,17 +10,12 @@ import numpy as np
 
 from ..bits import (
     bits_to_float_f32,
-    bits_to_float_f64,
     float_to_bits_f32,
-    float_to_bits_f64,
     horner,
     integer_to_f32,
-    integer_to_f64,
     magnitude,
     mul_add,
     power_of_two_f32,
-    power_of_two_f64,
-    round_to_even,
     select,
 )
 
@@ -81,28 +76,6 @@ LOG_F32 = tuple(
         -0.25000823,
         0.3333333,
     )
-)
-
-# log2(1 + f) = s L(s^2), s = f / (2 + f), in float64
-LOG2_WIDE_F32 = (
-    0.2829301541339075,
-    0.3199036374497301,
-    0.41220930166541864,
-    0.5770779418850335,
-    0.9617966941149794,
-    2.885390081777849,
-)
-
-# 2^r in float64
-EXP2_WIDE_F32 = (
-    1.531654902909015e-05,
-    0.0001546986440600942,
-    0.0013333422279081754,
-    0.009618025188887004,
-    0.05550410976547478,
-    0.24022651216701757,
-    0.6931471805348953,
-    0.9999999999592247,
 )
 
 
@@ -177,25 +150,6 @@ def log_f32(x: Any) -> Any:
     return log_special_f32(x, mul_add(n, LN2_HIGH_F32, f + y))
 
 
-def log2_wide_f32(x: Any) -> Any:
-    """log2 of a positive finite float32 in float64, to about 40 bits."""
-    bits = float_to_bits_f64(np.float64(x))
-    e = (bits - 0x3FE6A09E667F3BCD) >> 52
-    f = bits_to_float_f64(bits - (e << 52)) - 1.0
-    s = f / (2.0 + f)
-    return mul_add(s, horner(s * s, LOG2_WIDE_F32), integer_to_f64(e))
-
-
-def log2_f32(x: Any) -> Any:
-    """The base-2 logarithm; -inf at 0, NaN below."""
-    return log_special_f32(x, np.float32(log2_wide_f32(x)))
-
-
-def log10_f32(x: Any) -> Any:
-    """The base-10 logarithm; -inf at 0, NaN below."""
-    return log_special_f32(x, np.float32(log2_wide_f32(x) * 0.30102999566398120))
-
-
 def log1p_f32(x: Any) -> Any:
     """log(1 + x), accurate near 0; -inf at -1, NaN below."""
     e = (float_to_bits_f32(x + ONE_F32) - SQRT_HALF_BITS_F32) >> 23
@@ -211,27 +165,3 @@ def log1p_f32(x: Any) -> Any:
     y = select(magnitude(x) < SMALLEST_NORMAL_F32, x, y)
     y = select(x == INFINITY_F32, x, y)
     return select(x > -ONE_F32, y, select(x == -ONE_F32, -INFINITY_F32, NAN_F32))
-
-
-def pow_f32(x: Any, y: Any) -> Any:
-    """x^y with the special cases of C99's pow (annex F.10.4.4)."""
-    size = magnitude(x)
-    logarithm = log2_wide_f32(size)
-    logarithm = select(size == ZERO_F32, -np.inf, logarithm)
-    logarithm = select(size == INFINITY_F32, np.inf, logarithm)
-    wide = np.float64(y) * logarithm
-    wide = select(wide < -300.0, -300.0, wide)
-    wide = select(wide > 300.0, 300.0, wide)
-    shifted = wide + 6755399441055744.0
-    r = wide - (shifted - 6755399441055744.0)
-    n = float_to_bits_f64(shifted) - 0x4338000000000000
-    result = np.float32(horner(r, EXP2_WIDE_F32) * power_of_two_f64(n))
-    is_integer = round_to_even(y) == y
-    half = y * HALF_F32
-    is_odd = is_integer & (round_to_even(half) != half)
-    negative = float_to_bits_f32(x) < 0
-    result = select(negative & is_odd, -result, result)
-    result = select((x < ZERO_F32) & (size != INFINITY_F32) & (not is_integer), NAN_F32, result)
-    result = select((x != x) | (y != y), x + y, result)
-    one = (y == ZERO_F32) | (x == ONE_F32) | ((size == ONE_F32) & (magnitude(y) == INFINITY_F32))
-    return select(one, ONE_F32, result)
