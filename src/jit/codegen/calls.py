@@ -66,8 +66,7 @@ def declare(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Ty
 
 def _i64(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
     return [
-        context.cast(builder, value, given, types.int64)
-        for value, given in zip(arguments, signature.args, strict=True)
+        context.cast(builder, value, given, types.int64) for value, given in zip(arguments, signature.args, strict=True)
     ]
 
 

@@ -1,0 +1,490 @@
+"""The only module that touches private parts of Numba: generated source in, LLVM IR with C entry points out.
+
+Numba types a function and lowers it to LLVM IR; here that is all it does. `_Library` keeps Numba from optimising and
+from emitting machine code, so that every function is optimised once, after everything is inlined, by `loader.emit_object`.
+Functions are wrapped to C functions of 64-bit integers; there is no reference counting (NRT), no Python object and no
+exception in the result.
+"""
+
+import ast
+import linecache
+import math
+import threading
+import types as python_types
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import codegen, compiler, cpu, errors, typing
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import PassManager
+from numba.core.datamodel import models, register_default
+from numba.core.imputils import lower_constant
+from numba.core.registry import cpu_target
+from numba.core.runtime.nrt import rtsys
+from numba.extending import typeof_impl
+
+from ..errors import CompileError
+from . import bits, calls, primitives
+
+__all__ = ["TESTED_NUMBA", "CompiledSource", "compile_source", "namespace", "run_source"]
+
+# Private interfaces move between minor versions. tests/jit/codegen/test_numba_internals.py says which ones are relied on.
+TESTED_NUMBA = ("0.68",)
+
+_I64 = ir.IntType(64)
+_ENTRY_KINDS = ("kernel", "driver")
+
+
+def check_version(version: str = numba.__version__) -> None:
+    """Raise CompileError if Numba is a version that this module was not tested with."""
+    if ".".join(version.split(".")[:2]) not in TESTED_NUMBA:
+        raise CompileError(
+            f"compiling needs Numba {' or '.join(TESTED_NUMBA)}, but {version} is installed: its private interfaces may have "
+            f"moved. Install numba=={TESTED_NUMBA[-1]}.* (or run with jit.executor('interpreter'), which needs no Numba)"
+        )
+
+
+class _Library(codegen.AOTCodeLibrary):  # type: ignore[misc]
+    """Collects LLVM modules and links them, without Numba's optimisation passes and without machine code."""
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def add_linking_library(self, library: Any) -> None:
+        # Generated code never calls Numba's runtime (reference counting).
+        if library is not rtsys.library:
+            super().add_linking_library(library)
+
+
+class _Codegen(codegen.AOTCPUCodegen):  # type: ignore[misc]
+    _library_class = _Library
+
+
+class _Compiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Numba's nopython pipeline."""
+
+    def define_pipelines(self) -> list[PassManager]:
+        return [compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+
+@dataclass(eq=False)
+class _Function:
+    """A Python function that compiled code can call; it is compiled into its callers, once for each argument types."""
+
+    python: Callable[..., Any]
+    kind: str
+    fastmath: frozenset[str] = frozenset()
+    compiled: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.python(*arguments)
+
+
+@dataclass(frozen=True)
+class KernelReference:
+    """A kernel as a driver sees it: the name of an external symbol, its number of parameters and whether it returns."""
+
+    name: str
+    arity: int
+    returns: bool
+
+    @property
+    def function_type(self) -> ir.FunctionType:
+        return ir.FunctionType(_I64 if self.returns else ir.VoidType(), [_I64] * self.arity)
+
+    def declare(self, module: ir.Module) -> ir.Function:
+        existing = module.globals.get(self.name)
+        return existing if existing is not None else ir.Function(module, self.function_type, self.name)
+
+
+class _FunctionType(types.Callable, types.Opaque):  # type: ignore[misc]
+    """The type of one `_Function`: calling it compiles it for the given argument types."""
+
+    def __init__(self, function: _Function) -> None:
+        self.function = function
+        super().__init__(f"ingot function {function.python.__name__} at {id(function):#x}")
+
+    def get_call_type(self, context: Any, arguments: Any, keywords: Any) -> Any:
+        if keywords:
+            raise errors.TypingError("generated code passes arguments by position")
+        return _compile_callee(self.function, tuple(types.unliteral(a) for a in arguments)).signature
+
+    def get_call_signatures(self) -> Any:
+        return [r.signature for r in self.function.compiled.values()], False
+
+    def get_impl_key(self, signature: Any) -> Any:
+        return self.function.python
+
+
+class _KernelType(types.Callable, types.Opaque):  # type: ignore[misc]
+    """The type of a reference to a kernel; calling it calls the external symbol."""
+
+    def __init__(self, kernel: KernelReference) -> None:
+        self.kernel = kernel
+        super().__init__(f"ingot kernel {kernel.name}/{kernel.arity}/{kernel.returns}")
+
+    def get_call_type(self, context: Any, arguments: Any, keywords: Any) -> Any:
+        if keywords or len(arguments) != self.kernel.arity:
+            raise errors.TypingError(
+                f"{self.kernel.name} takes {self.kernel.arity} positional arguments, given {len(arguments)}"
+            )
+        result = types.int64 if self.kernel.returns else types.void
+        return typing.signature(result, *[types.int64] * self.kernel.arity)
+
+    def get_call_signatures(self) -> Any:
+        return [], False
+
+    def get_impl_key(self, signature: Any) -> Any:
+        return type(self)
+
+
+@dataclass(frozen=True)
+class _Extremum:
+    """Python's `min` or `max` of numbers: Numba's own forms take 0.1 s to compile, these are two instructions."""
+
+    name: str
+
+
+class _ExtremumType(types.Callable, types.Opaque):  # type: ignore[misc]
+    def __init__(self, extremum: _Extremum) -> None:
+        self.extremum = extremum
+        super().__init__(f"ingot {extremum.name}")
+
+    def get_call_type(self, context: Any, arguments: Any, keywords: Any) -> Any:
+        if keywords or len(arguments) < 2:
+            raise errors.TypingError(f"{self.extremum.name} takes two or more numbers in generated code")
+        result = context.unify_types(*(types.unliteral(a) for a in arguments))
+        if not isinstance(result, (types.Integer, types.Float)):
+            raise errors.TypingError(f"{self.extremum.name} of {arguments}: expected integers or floats")
+        return typing.signature(result, *[result] * len(arguments))
+
+    def get_call_signatures(self) -> Any:
+        return [], False
+
+    def get_impl_key(self, signature: Any) -> Any:
+        return type(self)
+
+
+for _opaque in (_FunctionType, _KernelType, _ExtremumType):
+    register_default(_opaque)(models.OpaqueModel)
+
+
+@typeof_impl.register(_Function)  # type: ignore[untyped-decorator]
+def _typeof_function(value: _Function, context: Any) -> Any:
+    return _FunctionType(value)
+
+
+@typeof_impl.register(KernelReference)  # type: ignore[untyped-decorator]
+def _typeof_kernel(value: KernelReference, context: Any) -> Any:
+    return _KernelType(value)
+
+
+@typeof_impl.register(_Extremum)  # type: ignore[untyped-decorator]
+def _typeof_extremum(value: _Extremum, context: Any) -> Any:
+    return _ExtremumType(value)
+
+
+@lower_constant(_ExtremumType)  # type: ignore[untyped-decorator]
+@lower_constant(_FunctionType)  # type: ignore[untyped-decorator]
+@lower_constant(_KernelType)  # type: ignore[untyped-decorator]
+def _lower_opaque(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    return context.get_dummy_value()
+
+
+def _call_kernel(kernel: KernelReference, builder: Any, arguments: list[Any]) -> Any:
+    return builder.call(kernel.declare(builder.module), arguments)
+
+
+def _call_extremum(extremum: _Extremum, is_float: bool, builder: Any, arguments: list[Any]) -> Any:
+    best = arguments[0]
+    compare = builder.fcmp_ordered if is_float else builder.icmp_signed
+    for value in arguments[1:]:
+        # As in Python, a later argument wins only where it compares better, which decides what NaN does.
+        best = builder.select(compare("<" if extremum.name == "min" else ">", value, best), value, best)
+    return best
+
+
+class _Context(cpu.CPUContext):  # type: ignore[misc]
+    """Numba's CPU context with our code library; a view of the global one, so that its registries are shared."""
+
+    def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:
+        if not isinstance(function, (_KernelType, _ExtremumType)):
+            return super().get_function(function, signature, _firstcall)
+
+        def implementation(builder: Any, arguments: Any, loc: Any = None) -> Any:
+            # Numba has cast the arguments to the signature's types.
+            if isinstance(function, _KernelType):
+                result = _call_kernel(function.kernel, builder, arguments)
+                return result if function.kernel.returns else self.get_dummy_value()
+            is_float = isinstance(signature.return_type, types.Float)
+            return _call_extremum(function.extremum, is_float, builder, arguments)
+
+        return implementation
+
+
+_state = threading.local()
+
+
+def _make_context() -> Any:
+    base = cpu_target.target_context
+    context = base.subtarget(_internal_codegen=_Codegen("ingot"), aot_mode=True)
+    context.__class__ = _Context
+    return context
+
+
+_context: Any = None
+
+
+def _target_context() -> Any:
+    global _context
+    if _context is None:
+        check_version()
+        _context = _make_context()
+    # Primitives that were defined since the last compilation become known to both contexts.
+    cpu_target.typing_context.refresh()
+    _context.refresh()
+    return _context
+
+
+def _flags(kind: str, fastmath: Iterable[str]) -> Any:
+    flags = compiler.Flags()
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.no_compile = True
+    flags.enable_pyobject = False
+    flags.nrt = False
+    flags.release_gil = True
+    flags.error_model = "numpy"
+    flags.fastmath = cpu.FastMathOptions(set(fastmath) or False)
+    if kind not in _ENTRY_KINDS:
+        flags.forceinline = True
+    flags.noalias = kind == "body"
+    return flags
+
+
+def _compile_python(
+    function: Callable[..., Any], arguments: tuple[Any, ...], kind: str, fastmath: Iterable[str]
+) -> Any:
+    return compiler.compile_extra(
+        cpu_target.typing_context,
+        _context,
+        function,
+        arguments,
+        None,
+        _flags(kind, fastmath),
+        {},
+        pipeline_class=_Compiler,
+    )
+
+
+def _compile_callee(function: _Function, arguments: tuple[Any, ...]) -> Any:
+    result = function.compiled.get(arguments)
+    if result is None:
+        result = _compile_python(function.python, arguments, function.kind, function.fastmath)
+        _context.insert_user_function(function.python, result.fndesc, [result.library])
+        function.compiled[arguments] = result
+        _state.inserted.append(function.python)
+    return result
+
+
+def _returns_value(tree: ast.FunctionDef) -> bool:
+    return any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(tree))
+
+
+def _public(module: Any) -> dict[str, Any]:
+    names = getattr(module, "__all__", None) or [
+        n for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and n[0] != "_"
+    ]
+    return {name: getattr(module, name) for name in names}
+
+
+def namespace() -> dict[str, Any]:
+    """The names that generated source may use (see `module`), with decorators that do nothing."""
+
+    def nothing(function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    return {
+        "__builtins__": __builtins__,
+        "np": np,
+        "math": math,
+        **_public(primitives),
+        **_public(bits),
+        **_public(calls),
+        **dict.fromkeys(("kernel", "body", "driver"), nothing),
+    }
+
+
+def _register_source(name: str, source: str) -> str:
+    """Make the source known to tracebacks and debuggers; returns the file name that it goes by."""
+    filename = f"<ingot {name}>"
+    # An entry without a modification time is never checked against a file.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    return filename
+
+
+def run_source(name: str, source: str, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Execute generated source as plain Python, and return its namespace."""
+    space = {**namespace(), "__name__": f"ingot_generated.{name}", **names}
+    exec(compile(source, _register_source(name, source), "exec"), space)
+    return space
+
+
+@dataclass(frozen=True)
+class CompiledSource:
+    """LLVM bitcode, not optimised, and the entry points that it defines."""
+
+    bitcode: bytes
+    entries: tuple[KernelReference, ...]
+
+
+def entry_points(source: str) -> tuple[KernelReference, ...]:
+    """The functions of a source that are decorated `@kernel` or `@driver`, in order, without compiling anything."""
+    found = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and any(
+            isinstance(d, ast.Name) and d.id in _ENTRY_KINDS for d in node.decorator_list
+        ):
+            found.append(KernelReference(node.name, len(node.args.args), _returns_value(node)))
+    return tuple(found)
+
+
+def compile_source(
+    name: str,
+    source: str,
+    *,
+    fastmath: Iterable[str] = (),
+    kernels: Iterable[KernelReference] = (),
+    entry: str | None = None,
+) -> CompiledSource:
+    """Compile generated source to LLVM bitcode with C entry points, which are its `@kernel` functions and `entry`.
+
+    Raises CompileError, with Numba's message, if the source does not type or needs what native code cannot have.
+    """
+    fastmath = frozenset(fastmath)
+    decorated: dict[str, str] = {}
+
+    def mark(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+            decorated[function.__name__] = kind
+            return function
+
+        return decorator
+
+    space = {**namespace(), "__name__": f"ingot_generated.{name}"}
+    space.update({kind: mark(kind) for kind in ("kernel", "body", "driver")})
+    space.update(min=_Extremum("min"), max=_Extremum("max"))
+    filename = _register_source(name, source)
+    exec(compile(source, filename, "exec"), space)
+    if entry is not None:
+        if not isinstance(space.get(entry), python_types.FunctionType):
+            raise CompileError(f"{name}: the source does not define {entry}")
+        decorated[entry] = "driver"
+    space.update({kernel.name: kernel for kernel in kernels if kernel.name not in decorated})
+    own = {
+        key: value
+        for key, value in space.items()
+        if isinstance(value, python_types.FunctionType) and value.__code__.co_filename == filename
+    }
+    functions = {key: _Function(value, decorated.get(key, "function"), fastmath) for key, value in own.items()}
+    entries = {key: function for key, function in functions.items() if function.kind in _ENTRY_KINDS}
+    if not entries:
+        raise CompileError(f"{name}: the source has no function decorated with @kernel")
+    # Compiled functions find each other as globals of the source's namespace.
+    space.update({key: function for key, function in functions.items() if key not in entries})
+    references = {r.name: r for r in entry_points(source)}
+    with global_compiler_lock, warnings.catch_warnings():
+        # Numba warns of what does not matter here (an unused cache, an experimental feature).
+        warnings.simplefilter("ignore")
+        _target_context()
+        _state.inserted = []
+        try:
+            library = _context.codegen().create_library(f"ingot.{name}")
+            for key, function in entries.items():
+                reference = references.get(key) or KernelReference(key, function.python.__code__.co_argcount, True)
+                references[key] = reference
+                _add_entry(library, reference, function)
+            library.finalize()
+            bitcode = library._final_module.as_bitcode()
+        except errors.NumbaError as error:
+            raise CompileError(f"{name}: Numba cannot compile the generated source\n{error}") from error
+        except (NotImplementedError, AssertionError, KeyError, TypeError, ValueError) as error:
+            raise CompileError(f"{name}: Numba failed on the generated source: {error!r}") from error
+        finally:
+            for python in _state.inserted:
+                _context._defns.pop(python, None)
+    return CompiledSource(bitcode, tuple(references[key] for key in entries))
+
+
+def _add_entry(library: Any, reference: KernelReference, function: _Function) -> None:
+    """Compile one entry point into the library, with its C wrapper."""
+    result = _compile_python(function.python, (types.int64,) * reference.arity, function.kind, function.fastmath)
+    expected = types.int64 if reference.returns else types.none
+    if result.signature.return_type != expected and not (
+        reference.returns and isinstance(result.signature.return_type, (types.Integer, types.Boolean))
+    ):
+        raise CompileError(
+            f"{reference.name}: returns {result.signature.return_type}, expected {'an int' if reference.returns else 'nothing'}"
+        )
+    library.add_linking_library(result.library)
+    module = _context.create_module(f"entry.{reference.name}")
+    native = _context.declare_function(module, result.fndesc)
+    native.attributes.add("alwaysinline")
+    wrapper = ir.Function(module, reference.function_type, reference.name)
+    builder = ir.IRBuilder(wrapper.append_basic_block("entry"))
+    status, value = _context.call_conv.call_function(
+        builder, native, result.fndesc.restype, result.fndesc.argtypes, list(wrapper.args)
+    )
+    if reference.returns:
+        builder.ret(_context.cast(builder, value, result.signature.return_type, types.int64))
+    else:
+        builder.ret_void()
+    library.add_ir_module(module)
+
+
+def _type_launch() -> None:
+    """Let compiled code call `calls.launch`, whose first argument is a kernel."""
+
+    @numba.extending.type_callable(calls.launch)  # type: ignore[untyped-decorator]
+    def typing_launch(context: Any) -> Any:
+        def typer(kernel: Any, p: Any, n: Any, grain: Any, pool: Any) -> Any:
+            if not isinstance(kernel, _KernelType) or kernel.kernel.arity != 3 or kernel.kernel.returns:
+                raise errors.TypingError("launch: the first argument must be a range kernel (p, lo, hi)")
+            return typing.signature(types.void, kernel, *[types.int64] * 4)
+
+        return typer
+
+    @numba.extending.lower_builtin(calls.launch, _KernelType, *[types.Integer] * 4)  # type: ignore[untyped-decorator]
+    def lower_launch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        reference = signature.args[0].kernel
+        p, n, grain, pool = (
+            context.cast(builder, value, given, types.int64)
+            for value, given in zip(arguments[1:], signature.args[1:], strict=True)
+        )
+        kernel = reference.declare(builder.module)
+        parallel_for = calls.declare(builder.module, "ingot_parallel_for", ir.VoidType(), [_I64] * 5)
+        # One range: a direct call saves the trip through the pool.
+        several = builder.icmp_signed(">=", builder.sdiv(n, _at_least_one(builder, grain)), _I64(2))
+        with builder.if_else(several) as (parallel, serial):
+            with parallel:
+                builder.call(parallel_for, [pool, builder.ptrtoint(kernel, _I64), p, n, grain])
+            with serial, builder.if_then(builder.icmp_signed(">", n, _I64(0))):
+                builder.call(kernel, [p, _I64(0), n])
+        return context.get_dummy_value()
+
+
+def _at_least_one(builder: Any, value: Any) -> Any:
+    return builder.select(builder.icmp_signed(">", value, _I64(1)), value, _I64(1))
+
+
+_type_launch()

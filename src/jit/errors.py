@@ -1,0 +1,44 @@
+"""Errors and warnings of the compiler and of what it compiled."""
+
+from ..ir.location import LocatedError, Location
+
+__all__ = [
+    "CompileError", "FallbackWarning", "JitError", "LoadError", "ScriptError", "TraceError", "TraceWarning",
+    "Unsupported",
+]  # fmt: skip
+
+
+class JitError(Exception):
+    """Base of the errors of `ingot.jit`."""
+
+
+class ScriptError(LocatedError, JitError):
+    """A program that `jit.script` does not accept; the message shows the place and what to write instead."""
+
+
+class TraceError(LocatedError, JitError):
+    """A callable that `jit.trace` cannot record faithfully."""
+
+
+class CompileError(LocatedError, JitError):
+    """Compilation failed, or was needed where `jit.no_compile()` forbids it."""
+
+
+class LoadError(JitError):
+    """A file that is not an ingot, is damaged, or is not one that this version or this machine can use."""
+
+
+class Unsupported(LocatedError, JitError):
+    """What native code generation has no form for; the callable then runs in the interpreter, with a warning."""
+
+    def __init__(self, reason: str, location: Location | None = None) -> None:
+        super().__init__(reason, location)
+        self.reason = reason
+
+
+class TraceWarning(UserWarning):
+    """A trace recorded something that is only right for its example inputs."""
+
+
+class FallbackWarning(UserWarning):
+    """A compiled callable runs in the interpreter, slowly, because something in it has no native form."""
