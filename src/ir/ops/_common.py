@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim
+from ..dims import Dim, DimExpr, dim_max
 from ..dtypes import DType, bool_, complex128, default_dtype, float64, from_numpy, int64, result_dtype, scalar_dtype
 from ..sizes import Sizes
 from ..types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
+from ._op import F
 
 __all__ = [
-    "array_dtype", "broadcast_types", "cast", "describe", "floating", "ints", "normalise_dim", "normalise_dims",
-    "promoted", "promoted_array_dtype", "randoms", "require_tensor", "scalar_type_dtype",
+    "array_dtype", "broadcast_types", "cast", "dim_of", "dim_value", "describe", "floating", "ints", "is_at_most",
+    "normalise_dim", "normalise_dims", "promoted", "promoted_array_dtype", "randoms", "require_tensor",
+    "same_device", "scalar_type_dtype", "shape_text", "sum_to",
 ]  # fmt: skip
 
 
@@ -129,15 +131,54 @@ def shape_text(shape: tuple[Dim, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]"
 
 
+def same_device(name: str, types: tuple[Any, ...]) -> str:
+    """The device of tensors that must share one (a rank-0 tensor may be on any); RuntimeError otherwise."""
+    devices = list(dict.fromkeys(t.device for t in types if isinstance(t, TensorType) and t.shape))
+    if len(devices) > 1:
+        raise RuntimeError(f"{name}: expected all tensors on one device, given {' and '.join(devices)}")
+    return devices[0] if devices else next(t.device for t in types if isinstance(t, TensorType))
+
+
+def dim_value(name: str, argument: str, type: Any) -> Dim:
+    """The size that an int operand's type carries; TypeError where the operand is no int or its size is unknown."""
+    if not isinstance(type, IntType):
+        raise TypeError(f"{name}(): argument '{argument}' must be int, not {type}")
+    if type.value is None:
+        raise TypeError(f"{name}(): '{argument}' is an int without a size; bind it with Builder.as_dim first")
+    return type.value
+
+
+def dim_of(value: Any) -> Dim:
+    """The size that an int operand stands for in a rule: itself, or what the type of a graph value says."""
+    if isinstance(value, (int, DimExpr)):
+        return value
+    size = value.builder.resolve(value.value.type).value
+    assert isinstance(size, (int, DimExpr))
+    return size
+
+
+def is_at_most(a: Dim, b: Dim) -> bool:
+    """Whether a <= b is seen to hold for all sizes; False where it is not known."""
+    difference = b - a
+    return difference >= 0 if isinstance(difference, int) else dim_max(difference, 0) == difference
+
+
+def sum_to(gradient: Any, like: Any) -> Any:
+    """The gradient summed over the dimensions along which `like` was broadcast; None for a scalar operand."""
+    if not hasattr(like, "shape"):
+        return None
+    return gradient if tuple(gradient.shape) == tuple(like.shape) else F.sum_to_size(gradient, tuple(like.shape))
+
+
 _GENERATOR_SEED = 20240607
 
 
 def randoms(*shape: int, dtype: str = "float32", seed: int = 0, low: float = -2.0, high: float = 2.0) -> Any:
     """A reproducible array of floats in [low, high) for samples."""
     generator = np.random.default_rng([_GENERATOR_SEED, seed, *shape])
-    return (low + (high - low) * generator.random(shape)).astype(dtype)
+    return np.asarray(low + (high - low) * generator.random(shape), dtype)
 
 
 def ints(*shape: int, dtype: str = "int64", seed: int = 0, low: int = -5, high: int = 6) -> Any:
     """A reproducible array of integers in [low, high) for samples."""
-    return np.random.default_rng([_GENERATOR_SEED, seed, *shape]).integers(low, high, shape).astype(dtype)
+    return np.asarray(np.random.default_rng([_GENERATOR_SEED, seed, *shape]).integers(low, high, shape), dtype)
