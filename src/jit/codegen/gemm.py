@@ -52,7 +52,7 @@ GEMM_SLOTS: dict[str, int] = {
 GEMM_FIRST_EXTRA = len(GEMM_SLOTS)
 
 # Below this many multiply-adds, handing an item to another thread costs more than it saves (a few microseconds).
-_GRAIN_MULTIPLY_ADDS = 100_000
+GRAIN_MULTIPLY_ADDS = 100_000
 _POINTER_TYPES = ("f32", "f64", "i8", "u8", "i16", "i32", "i64")
 
 
@@ -60,7 +60,8 @@ _POINTER_TYPES = ("f32", "f64", "i8", "u8", "i16", "i32", "i64")
 class Epilogue:
     """What happens to each element of a product before it is stored, as Python statements that rebind `v`.
 
-    The statements see `v` (the sum), `i` and `j` (row and column), `batch` and the parameters. A parameter is a name
+    The statements see `v` (the sum), `i` and `j` (row and column), `batch`, `at` (the offset of the element in C, for a
+    residual of the same layout) and the parameters. A parameter is a name
     and a kind: `"f32*"` and so on is a pointer, `"i64"` an integer, `"f32"` or `"f64"` a float; each takes one slot of
     the table, in order, after those of the kernel.
 
@@ -136,8 +137,8 @@ def preamble(*tiles: TileShape) -> str:
         "from ingot.jit.codegen.primitives import pointer_i32, pointer_i64, set_slot_i64, slot_f64, slot_i64",
     ]
     for tile in dict.fromkeys(tiles):
-        fused = "" if tile.fused else ", fused=False"
-        lines.append(f"_{tile.name} = microkernel({tile.dtype!r}, {tile.rows}, {tile.vectors}, {tile.lanes}{fused})")
+        options = ("" if tile.fused else ", fused=False") + (", per_channel=True" if tile.per_channel else "")
+        lines.append(f"_{tile.name} = microkernel({tile.dtype!r}, {tile.rows}, {tile.vectors}, {tile.lanes}{options})")
         for function in ("multiply_tile", "tile_buffer", "panel_buffer", "row_table"):
             lines.append(f"{function}_{tile.name} = _{tile.name}.{function}")
     return "\n".join(lines) + "\n"
@@ -148,10 +149,13 @@ def indent(text: str, columns: int) -> str:
     return textwrap.indent(textwrap.dedent(text).strip("\n"), " " * columns)
 
 
-def store_source(name: str, tile: TileShape, epilogue: Epilogue, *, full: bool = True, edge: bool = True) -> str:
+def store_source(
+    name: str, tile: TileShape, epilogue: Epilogue, row_start: str, parameters: str, *, full: bool, edge: bool
+) -> str:
     """Source of `<name>_store`: finishes one tile that lies on the stack and writes its valid part to C.
 
-    `full` and `edge` say which panels occur: whole ones get a loop of constant length, which LLVM unrolls into vectors.
+    `row_start` is the offset of row `t` in C, an expression over `parameters`. `full` and `edge` say which panels
+    occur: whole ones get a loop of constant length, which LLVM unrolls into vectors.
     """
     body = indent(epilogue.body, 16) + "\n" if epilogue.body.strip() else ""
 
@@ -159,9 +163,10 @@ def store_source(name: str, tile: TileShape, epilogue: Epilogue, *, full: bool =
         return (
             f"            for s in range({count}):\n"
             f"                j = first_column + s\n"
+            f"                at = row_start + j\n"
             f"                v = tile[t * {tile.columns} + s]\n"
             f"{body}"
-            f"                c[c_row + j] = v\n"
+            f"                c[at] = v\n"
         )
 
     if full and edge:
@@ -170,11 +175,11 @@ def store_source(name: str, tile: TileShape, epilogue: Epilogue, *, full: bool =
         loops = textwrap.indent(textwrap.dedent(loop(str(tile.columns) if full else "columns")), " " * 8)
     return (
         f"@body\n"
-        f"def {name}_store(tile, c{epilogue.names}, c_start, c_row_stride, batch,\n"
+        f"def {name}_store(tile, c{epilogue.names}, c_start, {parameters}, batch,\n"
         f"    first_row, first_column, rows, columns):\n"
         f"    for t in range(rows):\n"
         f"        i = first_row + t\n"
-        f"        c_row = c_start + i * c_row_stride\n"
+        f"        row_start = c_start + {row_start}\n"
         f"{loops}\n"
     )
 
@@ -183,60 +188,79 @@ def _size(name: str, known: int | None) -> str:
     return str(known) if known is not None else f"slot_i64(p, {GEMM_SLOTS[name]})"
 
 
-def _plan_source(name: str, spec: GemmSpec) -> str:
-    tile, slots = spec.tile, GEMM_SLOTS
-    panel_bytes = tile.columns * tile.element_bytes
-    if spec.packed:
-        blocks = f"""
-            panel_block = {spec.target.l2_bytes // 2} // (min(k, {spec.k_block}) * {panel_bytes} + 1)
-            panel_block = max(1, min(panel_block, panels, {TILES_PER_ITEM // 2}))
-            row_block = {TILES_PER_ITEM} // panel_block
+def blocking_source(tile: TileShape, target: Target, k_block: int, *, packed: bool = True) -> str:
+    """Statements that choose `row_block` and `panel_block` (in tiles) and give `items` and `grain`.
+
+    They read `row_tiles`, `panels`, `batches`, `threads`, `m`, `k` (the whole depth) and `depth` (of one block of it).
+    """
+    if packed:
+        choice = f"""
+            panel_bytes = max(1, depth * {tile.columns * tile.element_bytes})
+            panel_block = max(1, min(panels, {target.l2_bytes // 2} // panel_bytes))
+            row_block = 4
+            if depth < k:
+                # All tiles of an item keep their sums on the stack from one block of K to the next.
+                panel_block = min(panel_block, {TILES_PER_ITEM // 4})
+                row_block = min(row_tiles, {TILES_PER_ITEM} // panel_block)
         """
     else:
-        blocks = f"""
+        choice = f"""
             panel_block = 1
             row_block = {TILES_PER_ITEM}
         """
+    count = "batches * ((row_tiles + row_block - 1) // row_block) * ((panels + panel_block - 1) // panel_block)"
     return f"""
-@kernel
-def {name}_plan(p, threads):
-    m, n, k = {_size("m", None)}, {_size("n", spec.n)}, {_size("k", spec.k)}
-    batches = {f"slot_i64(p, {slots['batches']})" if spec.batched else "1"}
-    panels = (n + {tile.columns - 1}) // {tile.columns}
-    row_tiles = (m + {tile.rows - 1}) // {tile.rows}
-{indent(blocks, 4)}
-    row_block = max(1, min(row_block, row_tiles))
-    # Smaller items while there are too few of them for the threads to share evenly.
-    while row_block > 1 and batches * ((row_tiles + row_block - 1) // row_block) * (
-        (panels + panel_block - 1) // panel_block
-    ) < 4 * threads:
+{indent(choice, 0)}
+row_block = max(1, min(row_block, row_tiles))
+# Smaller items while there are too few of them for the threads to share evenly.
+items = {count}
+while items < 4 * threads and (row_block > 1 or panel_block > 1):
+    if row_block > 1:
         row_block = (row_block + 1) // 2
-    while panel_block > 1 and batches * ((row_tiles + row_block - 1) // row_block) * (
-        (panels + panel_block - 1) // panel_block
-    ) < 4 * threads:
+    else:
         panel_block = (panel_block + 1) // 2
-    set_slot_i64(p, {slots["row_block"]}, row_block * {tile.rows})
-    set_slot_i64(p, {slots["panel_block"]}, panel_block)
-    work = min(m, row_block * {tile.rows}) * panel_block * {tile.columns} * (k + 8)
-    set_slot_i64(p, {slots["grain"]}, {_GRAIN_MULTIPLY_ADDS} // (work + 1) + 1)
-    return batches * ((row_tiles + row_block - 1) // row_block) * ((panels + panel_block - 1) // panel_block)
+    items = {count}
+work = min(m, row_block * {tile.rows}) * panel_block * {tile.columns} * (k + 8)
+grain = {GRAIN_MULTIPLY_ADDS} // (work + 1) + 1
 """
 
 
+def gemm_plan_source(name: str, spec: GemmSpec) -> str:
+    """Source of `<name>(p, threads)`, which cuts a product into items: it writes the last three slots of `GEMM_SLOTS`.
+
+    It returns the number of items. It depends on the spec alone, so that kernels with other epilogues share it.
+    """
+    tile, slots = spec.tile, GEMM_SLOTS
+    batches = f"slot_i64(p, {slots['batches']})" if spec.batched else "1"
+    return f"""
+@kernel
+def {name}(p, threads):
+    m, n, k = {_size("m", None)}, {_size("n", spec.n)}, {_size("k", spec.k)}
+    batches = {batches}
+    panels = (n + {tile.columns - 1}) // {tile.columns}
+    row_tiles = (m + {tile.rows - 1}) // {tile.rows}
+    depth = min(k, {spec.k_block})
+{indent(blocking_source(tile, spec.target, spec.k_block, packed=spec.packed), 4)}
+    set_slot_i64(p, {slots["row_block"]}, row_block * {tile.rows})
+    set_slot_i64(p, {slots["panel_block"]}, panel_block)
+    set_slot_i64(p, {slots["grain"]}, grain)
+    return items
+""".lstrip("\n")
+
+
 def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None) -> str:
-    """Source of the range kernel `<name>(p, lo, hi)` over items, of `<name>_plan(p, threads)` and `<name>_store`.
+    """Source of the range kernel `<name>(p, lo, hi)` over items, and of its inner function `<name>_store`.
 
     The table `p` is laid out as `GEMM_SLOTS` says, followed by the epilogue's parameters. The driver fills it, calls
-    the plan function, which writes the last three slots and returns the number of items, and then runs the kernel over
-    the items with the grain in its slot. `@body` marks an inner function whose pointers do not alias, `@kernel` an entry.
+    the plan function (`gemm_plan_source`), and runs the kernel over the items with the grain that it finds in its slot.
+    `@body` marks an inner function whose pointers do not alias, `@kernel` an entry.
     """
     epilogue = epilogue or Epilogue()
     full = spec.n is None or spec.n >= spec.tile.columns
     edge = spec.n is None or spec.n % spec.tile.columns != 0
     parts = [
-        store_source(name, spec.tile, epilogue, full=full, edge=edge),
+        store_source(name, spec.tile, epilogue, "i * c_row_stride", "c_row_stride", full=full, edge=edge),
         "" if spec.packed else _pack_body(f"{name}_pack", spec.tile),
-        _plan_source(name, spec),
         _kernel_source(name, spec, epilogue),
     ]
     return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
@@ -307,7 +331,7 @@ def _kernel_source(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
 
 def _fill_table(tile: TileShape) -> str:
     """Statements that point the row table at rows i .. i + rows - 1; missing ones repeat the last row."""
-    return f"for t in range({tile.rows}):\n    addresses[t] = a_batch + (i + min(t, rows - 1)) * a_row + k_start * a_k"
+    return f"for t in range({tile.rows}):\n    addresses[t] = a_batch + (i + min(t, rows - 1)) * a_row"
 
 
 def _packed_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
@@ -340,7 +364,8 @@ def _packed_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
         f"    rows = min({tile.rows}, last_row - i)\n"
         + textwrap.indent(_fill_table(tile), "    ")
         + f"\n    for panel in range(first_panel, last_panel):\n"
-        f"        multiply_tile_{tile.name}(table, rows, b_batch + (panel * k + k_start) * {row_bytes}, tile,\n"
+        f"        multiply_tile_{tile.name}(table, rows, k_start * a_k,\n"
+        f"            b_batch + (panel * k + k_start) * {row_bytes}, tile,\n"
         f"            {'k_start' if last else '0'}, 1, 0, 1, 0, length, a_k, {row_bytes})\n"
         + textwrap.indent(store, " " * 8)
         + f"        tile += {tile_step}\n"
@@ -357,7 +382,7 @@ def _unpacked_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
         columns = min({tile.columns}, n - first_column)
         b_panel = b_batch + first_column * b_column * {size}
         # Few rows do not pay for a copy: whole panels of a row-major B are read where they lie.
-        direct = b_column == 1 and columns == {tile.columns} and last_row - first_row <= {2 * tile.rows}
+        direct = b_column == 1 and columns == {tile.columns} and m <= {2 * tile.rows}
         k_block = max(k, 1) if direct else {PANEL_ROWS}
         for k_start in range(0, max(k, 1), k_block):
             length = min(k_block, k - k_start)
@@ -369,7 +394,8 @@ def _unpacked_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
             for i in range(first_row, last_row, {tile.rows}):
                 rows = min({tile.rows}, last_row - i)
 {indent(_fill_table(tile), 16)}
-                multiply_tile_{tile.name}(table, rows, b_rows, tile, k_start, 1, 0, 1, 0, length, a_k, b_step)
+                multiply_tile_{tile.name}(table, rows, k_start * a_k, b_rows, tile,
+                    k_start, 1, 0, 1, 0, length, a_k, b_step)
                 if k_start + length >= k:
                     {name}_store(pointer_{tile.dtype}(tile), c{epilogue.names}, c_batch, c_row_stride, batch,
                         i, first_column, rows, columns)

@@ -41,13 +41,18 @@ PANEL_ROWS = 64
 
 @dataclass(frozen=True)
 class TileShape:
-    """What one micro-kernel computes: `rows` x (`vectors` * `lanes`) elements of type `dtype` ("f32" or "f64")."""
+    """What one micro-kernel computes: `rows` x (`vectors` * `lanes`) elements of type `dtype` ("f32" or "f64").
+
+    `fused` says that the CPU has fused multiply-add. With `per_channel`, element (i, j) takes A from column j of row i
+    instead of one A for the whole row: a depthwise convolution.
+    """
 
     dtype: str
     rows: int
     vectors: int
     lanes: int
     fused: bool = True
+    per_channel: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in _ELEMENTS:
@@ -69,7 +74,11 @@ class TileShape:
     @property
     def name(self) -> str:
         """A short identifier, such as `f32_14x2x16`."""
-        return f"{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}" + ("" if self.fused else "_unfused")
+        return f"{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}" + self._suffix
+
+    @property
+    def _suffix(self) -> str:
+        return ("" if self.fused else "_unfused") + ("_per_channel" if self.per_channel else "")
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,7 @@ class _TileFunction:
 
     PARAMETERS = (
         "table",
+        "a_offset",
         "b",
         "out",
         "accumulate",
@@ -214,8 +224,8 @@ class _TileFunction:
         for phi, value in (
             (remaining, segments),
             (column, _I64(0)),
-            (offset, _I64(0)),
-            (outer_offset, _I64(0)),
+            (offset, argument["a_offset"]),
+            (outer_offset, argument["a_offset"]),
             (b_segment, b_start),
         ):
             phi.add_incoming(value, start)
@@ -354,10 +364,16 @@ class _TileFunction:
         undefined = ir.Constant(self.vector, ir.Undefined)
         first_lane = ir.Constant(ir.VectorType(_I32, shape.lanes), [0] * shape.lanes)
         for i, row in enumerate(rows):
-            pointer = builder.bitcast(builder.gep(row, [offset]), self.element.as_pointer())
-            element = builder.insert_element(undefined, builder.load(pointer), _I32(0))
-            a = builder.shuffle_vector(element, undefined, first_lane)
+            start = builder.gep(row, [offset])
+            if not shape.per_channel:
+                element = builder.load(builder.bitcast(start, self.element.as_pointer()))
+                one_lane = builder.insert_element(undefined, element, _I32(0))
+                a = builder.shuffle_vector(one_lane, undefined, first_lane)
             for j in range(shape.vectors):
+                if shape.per_channel:
+                    pointer = builder.gep(start, [_I64(j * shape.lanes * shape.element_bytes)])
+                    pointer = builder.bitcast(pointer, self.vector.as_pointer())
+                    a = builder.load(pointer, align=shape.element_bytes)
                 if shape.fused:
                     sums[i, j] = builder.call(self._fma(), [a, b_vectors[j], sums[i, j]])
                 else:
@@ -392,6 +408,7 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
     def multiply_tile(
         table: int,
         rows: int,
+        a_offset: int,
         b: int,
         out: int,
         accumulate: int,
@@ -413,24 +430,30 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
         with np.errstate(all="ignore"):
             for s in range(outer * inner):
                 panel = view(b + s * length * b_step, (length, shape.columns), (b_step, dtype.itemsize))
-                start = s // inner * outer_stride + s % inner * inner_stride
+                start = a_offset + s // inner * outer_stride + s % inner * inner_stride
                 for i in range(height):
-                    row = view(addresses[i] + start, (length,), (a_step,))
+                    if shape.per_channel:
+                        row = view(addresses[i] + start, (length, shape.columns), (a_step, dtype.itemsize))
+                    else:
+                        row = view(addresses[i] + start, (length, 1), (a_step, dtype.itemsize))
                     # A sum of products, not BLAS: NaN and infinity behave as in the compiled form.
-                    tile[i] += (row[:, None] * panel).sum(axis=0)
+                    tile[i] += (row * panel).sum(axis=0)
 
     return multiply_tile
 
 
 @cache
-def microkernel(dtype: str, rows: int, vectors: int, lanes: int, fused: bool = True) -> Microkernel:
+def microkernel(
+    dtype: str, rows: int, vectors: int, lanes: int, fused: bool = True, per_channel: bool = False
+) -> Microkernel:
     """The micro-kernel functions for one tile shape, which generated modules bind to names of their own.
 
-    `multiply_tile(table, rows, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step, b_step)`
-    takes addresses, counts, and strides in bytes; `tile_buffer()` is stack memory for `TILES_PER_ITEM` tiles;
-    `panel_buffer()` is stack memory for `PANEL_ROWS` rows of a panel; `row_table()` for twice `rows` 8-byte integers.
+    `multiply_tile(table, rows, a_offset, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step,
+    b_step)` takes addresses, counts, and strides in bytes; `a_offset` is added to every address of the table.
+    `tile_buffer()` is stack memory for `TILES_PER_ITEM` tiles, `panel_buffer()` for `PANEL_ROWS` rows of a panel, and
+    `row_table()` for twice `rows` 8-byte integers.
     """
-    shape = TileShape(dtype, rows, vectors, lanes, fused)
+    shape = TileShape(dtype, rows, vectors, lanes, fused, per_channel)
     heights = row_counts(rows)
     multiply_tile = _python_multiply_tile(shape)
     multiply_tile.__name__ = multiply_tile.__qualname__ = f"multiply_tile_{shape.name}"
@@ -438,7 +461,9 @@ def microkernel(dtype: str, rows: int, vectors: int, lanes: int, fused: bool = T
 
     @type_callable(multiply_tile)  # type: ignore[untyped-decorator]
     def type_multiply_tile(context: Any) -> Any:
-        def typer(table, rows, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step, b_step):  # type: ignore[no-untyped-def]
+        def typer(
+            table, rows, a_offset, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step, b_step
+        ):  # type: ignore[no-untyped-def]
             return types.void(*[types.int64] * n_parameters)
 
         return typer
