@@ -1,0 +1,19 @@
+"""Eager execution: tensors, dispatch, autograd, creation."""
+
+from typing import Any
+
+from ..ir import ops  # defines every op, before functions are made of them
+from . import api, creation, functions
+from .device import device
+from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .printing import set_printoptions
+from .tensor import Size, Tensor
+
+namespaces: dict[str, dict[str, Any]] = {"": {}, "functional": {}, "special": {}, "linalg": {}, "fft": {}}
+functions.install_ops(namespaces)
+api.install(namespaces[""])
+
+__all__ = [
+    "Size", "Tensor", "creation", "device", "enable_grad", "inference_mode", "is_grad_enabled", "namespaces", "no_grad", "ops",
+    "set_grad_enabled", "set_printoptions",
+]  # fmt: skip

@@ -1,0 +1,251 @@
+"""Making tensors: from Python and numpy data, filled, counted."""
+
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import DType, as_dtype, bool_, default_dtype, from_numpy, int64
+from ..ir.ops._op import get_op
+from . import modes
+from .device import as_device
+from .dispatch import dispatch
+from .tensor import Tensor, wrap
+
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy_array", "full", "full_like", "linspace",
+    "ones", "ones_like", "tensor", "zeros", "zeros_like",
+]  # fmt: skip
+
+
+def _to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
+    """A new array from nested sequences, numbers, arrays and tensors, with PyTorch's default dtypes."""
+    if isinstance(data, Tensor):
+        array = data._array
+    elif isinstance(data, (np.ndarray, np.generic)):
+        array = np.asarray(data)
+    else:
+        if _holds_tensors(data):
+            data = _unwrap(data)
+        try:
+            array = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(f"tensor(): expected nested sequences of equal lengths ({error})") from None
+        if array.dtype == object or array.dtype.kind in "USOV":
+            raise TypeError(f"tensor(): expected numbers or nested sequences of numbers, given {type(data).__name__}")
+        if dtype is None:
+            if array.dtype.kind == "f" or (array.size == 0 and array.dtype.kind == "f"):
+                dtype = default_dtype()
+            elif array.dtype.kind == "c":
+                dtype = as_dtype(complex)
+            elif array.dtype.kind in "iu":
+                dtype = int64
+    target = from_numpy(array.dtype) if dtype is None else dtype
+    return np.array(array, dtype=target.numpy, order="C")
+
+
+def _holds_tensors(data: Any) -> bool:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, Tensor)
+
+
+def _unwrap(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data._array
+    return [_unwrap(d) for d in data] if isinstance(data, (list, tuple)) else data
+
+
+def _finish(array: np.ndarray[Any, Any], device: Any, requires_grad: bool) -> Tensor:
+    if device is not None:
+        as_device(device)
+    result = wrap(array)
+    return result.requires_grad_() if requires_grad else result
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of the data: nested sequences, numbers, arrays.
+
+    dtype: floats get the default dtype, ints int64, bools bool. TypeError for what is not numbers, ValueError for
+    ragged sequences.
+
+    >>> ingot.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    if isinstance(data, Tensor) and modes.current_mode() is not None:
+        return as_tensor(data.detach().clone(), dtype=dtype)  # type: ignore[attr-defined]
+    return _finish(_to_array(data, None if dtype is None else as_dtype(dtype)), device, requires_grad)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """The data as a tensor, sharing memory where it can: a tensor of that dtype is returned itself."""
+    if device is not None:
+        as_device(device)
+    wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(data, Tensor):
+        return data if wanted is None or data.dtype is wanted else data.to(wanted)  # type: ignore[attr-defined,no-any-return]
+    if isinstance(data, np.ndarray):
+        shared = wrap(data) if from_numpy(data.dtype) else None
+        assert shared is not None
+        return shared if wanted is None or shared.dtype is wanted else shared.to(wanted)  # type: ignore[attr-defined,no-any-return]
+    return tensor(data, dtype=dtype)
+
+
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """The object as a tensor; `copy` True always copies, False never (ValueError where it must)."""
+    result = tensor(obj, dtype=dtype) if copy else as_tensor(obj, dtype, device)
+    if copy is False and not (
+        isinstance(obj, (Tensor, np.ndarray)) and np.shares_memory(result._array, np.asarray(obj))
+    ):
+        raise ValueError("asarray: this object cannot become a tensor without a copy")
+    return result.requires_grad_() if requires_grad else result
+
+
+def from_numpy_array(array: np.ndarray[Any, Any]) -> Tensor:
+    """The array as a tensor that shares its memory; TypeError for anything but a numpy array of a supported dtype."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    from_numpy(array.dtype)
+    return wrap(array)
+
+
+def _size(size: tuple[Any, ...], name: str) -> tuple[int, ...]:
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    for n in size:
+        if not hasattr(n, "__index__"):
+            raise TypeError(
+                f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(n).__name__}"
+            )
+        if n < 0:
+            raise RuntimeError(f"{name}: Trying to create tensor with negative dimension {n}: {list(size)}")
+    return size
+
+
+def _filled(name: str, size: tuple[Any, ...], value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    size = _size(size, name)
+    if dtype is not None:
+        element = as_dtype(dtype)
+    elif isinstance(value, bool):
+        element = bool_
+    elif isinstance(value, int):
+        element = int64
+    else:
+        element = as_dtype(complex) if isinstance(value, complex) else default_dtype()
+    if modes.active_modes and modes.state.mode is not None:
+        result: Tensor = dispatch(get_op("full"), (size, value), {"dtype": element})
+        return result.requires_grad_() if requires_grad else result
+    return _finish(np.full(size, value, element.numpy), device, requires_grad)
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of that size with every element `fill_value`; the dtype follows the value's type unless given.
+
+    >>> ingot.full((2, 2), 7)
+    tensor([[7, 7],
+            [7, 7]])
+    """
+    size = (size,) if isinstance(size, int) else tuple(size)
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    return _filled("full", size, fill_value, dtype, device, requires_grad)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of that size filled with 0.
+
+    >>> ingot.zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
+    return _filled("zeros", size, 0.0, dtype or default_dtype(), device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of that size filled with 1."""
+    return _filled("ones", size, 1.0, dtype or default_dtype(), device, requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of that size whose elements are whatever was in memory."""
+    element = default_dtype() if dtype is None else as_dtype(dtype)
+    if modes.active_modes and modes.state.mode is not None:
+        return _filled("empty", size, 0, element, device, requires_grad)
+    return _finish(np.empty(_size(size, "empty"), element.numpy), device, requires_grad)
+
+
+def _like(input: Tensor, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    return _filled("full", tuple(input.shape), value, dtype or input.dtype, device, requires_grad)
+
+
+def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the input's size and dtype filled with 0."""
+    return _like(input, 0, dtype, device, requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the input's size and dtype filled with 1."""
+    return _like(input, 1, dtype, device, requires_grad)
+
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of the input's size and dtype filled with a value."""
+    return _like(input, fill_value, dtype, device, requires_grad)
+
+
+def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the input's size and dtype whose elements are whatever was in memory."""
+    return empty(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from `start` (default 0) to before `end`, `step` apart: int64 for ints, the default dtype for floats.
+
+    >>> ingot.arange(5), ingot.arange(1, 2, 0.5)
+    (tensor([0, 1, 2, 3, 4]), tensor([1.0000, 1.5000]))
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: arange({start}, {end}, {step})")
+    integral = all(isinstance(v, int) for v in (start, end, step))
+    element = as_dtype(dtype) if dtype is not None else (int64 if integral else default_dtype())
+    if integral and modes.active_modes and modes.state.mode is not None:
+        return dispatch(get_op("arange"), (start, end, step), {"dtype": element})  # type: ignore[no-any-return]
+    count = int(np.ceil((end - start) / step)) if not integral else max(0, -(-(end - start) // step))
+    array = (start + step * np.arange(count)).astype(element.numpy)
+    return _finish(array, device, requires_grad)
+
+
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """`steps` numbers from `start` to `end`, both included, equally far apart."""
+    element = default_dtype() if dtype is None else as_dtype(dtype)
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    if steps < 0:
+        raise RuntimeError(f"linspace: number of steps must be non-negative, given {steps}")
+    return _finish(np.linspace(start, end, steps).astype(element.numpy), device, requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """The n x m matrix (default square) with ones on its diagonal and zeros elsewhere."""
+    element = default_dtype() if dtype is None else as_dtype(dtype)
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f"eye: n and m must be greater or equal to 0, given {n} and {m}")
+    return _finish(np.eye(n, m, dtype=element.numpy), device, requires_grad)

@@ -1,0 +1,147 @@
+"""The public functions, methods and operators: generated from the op records, then PyTorch's other call forms."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ir.ops._op import Op, all_ops, get_op
+from . import modes
+from .dispatch import dispatch, quiet
+from .inplace import make_inplace
+from .tensor import Tensor, wrap
+
+_ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other"}
+
+
+def make_function(op: Op) -> Callable[..., Any]:
+    """The public function of an op, with its signature and documentation; `__ingot_op__` is the record."""
+    bind = op.schema.bind
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            operands, attributes = bind(*args, **kwargs)
+        except TypeError:
+            renamed = {_ALIASES.get(k, k): v for k, v in kwargs.items()}
+            if renamed.keys() == kwargs.keys():
+                raise
+            operands, attributes = bind(*args, **renamed)
+        return dispatch(op, operands, attributes)
+
+    name = op.schema.name
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = op.doc
+    function.__signature__ = _signature(op)  # type: ignore[attr-defined]
+    function.__ingot_op__ = op  # type: ignore[attr-defined]
+    return function
+
+
+def _signature(op: Op) -> inspect.Signature:
+    parameters = []
+    keyword = False
+    for p in op.schema.parameters:
+        keyword |= p.variadic
+        kind = (
+            inspect.Parameter.VAR_POSITIONAL
+            if p.variadic
+            else inspect.Parameter.KEYWORD_ONLY
+            if p.keyword_only
+            else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        )
+        default = inspect.Parameter.empty if p.required or p.variadic else p.default
+        parameters.append(inspect.Parameter(p.name, kind, default=default))
+    return inspect.Signature(parameters)
+
+
+def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`Tensor.__add__` and the like: two tensors of one dtype, or a tensor and a number, go straight to numpy."""
+    ufunc = op.ufunc
+
+    def refuse(value: Any) -> bool:
+        return not isinstance(value, (Tensor, bool, int, float, complex, np.generic, np.ndarray))
+
+    if ufunc is None:
+
+        def operator(self: Tensor, other: Any) -> Any:
+            return NotImplemented if refuse(other) else dispatch(op, (self, other), {})
+
+        return operator
+
+    def fast_operator(self: Tensor, other: Any) -> Any:
+        if not modes.active_modes:
+            try:
+                a, b = self._array, other._array
+                if a.dtype is b.dtype and not (self.requires_grad or other.requires_grad):
+                    result = quiet(ufunc, a, b)
+                    return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+            except AttributeError:
+                kind = a.dtype.kind
+                if not self.requires_grad and (
+                    (other.__class__ is float and kind == "f") or (other.__class__ is int and kind == "f")
+                ):
+                    result = quiet(ufunc, a, other)
+                    return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+            except ValueError:
+                pass  # shapes that do not broadcast: the general path says so
+        return NotImplemented if refuse(other) else dispatch(op, (self, other), {})
+
+    return fast_operator
+
+
+def _make_unary_operator(op: Op) -> Callable[[Tensor], Any]:
+    return lambda self: dispatch(op, (self,), {})
+
+
+def _make_reflected(op: Op) -> Callable[[Tensor, Any], Any]:
+    def operator(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
+            return NotImplemented
+        return dispatch(op, (other, self), {})
+
+    return operator
+
+
+def install_ops(namespaces: dict[str, dict[str, Any]]) -> None:
+    """Put every op's public names where its record says: module namespaces by name, methods and operators on Tensor."""
+    for op in all_ops():
+        function = make_function(op)
+        names = (op.schema.name, *op.aliases)
+        for namespace in op.namespaces - {"method"}:
+            if namespace in namespaces:
+                namespaces[namespace].update((n, function) for n in names)
+        if "method" in op.namespaces:
+            for n in names:
+                setattr(Tensor, n, function)
+        if op.inplace:
+            inplace = make_inplace(op)
+            for n in names:
+                setattr(Tensor, f"{n}_", inplace)
+        for dunder in op.dunders:
+            _install_operator(op, dunder, function)
+
+
+def _install_operator(op: Op, dunder: str, function: Callable[..., Any]) -> None:
+    if len(op.schema.operands) == 1:
+        operator: Callable[..., Any] = _make_unary_operator(op)
+    elif dunder.startswith("__i"):
+        operator = make_inplace(op)
+    elif dunder.startswith("__r") and dunder not in ("__rshift__",):
+        operator = _make_reflected(op)
+    else:
+        operator = _make_operator(op, function)
+    operator.__name__ = operator.__qualname__ = dunder
+    operator.__ingot_op__ = op  # type: ignore[attr-defined]
+    setattr(Tensor, dunder, operator)
+
+
+def __getattr__(name: str) -> Any:
+    """Any op as a function of this module, made when first asked for: `functions.add`."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    try:
+        function = make_function(get_op(name))
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    globals()[name] = function
+    return function

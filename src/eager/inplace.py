@@ -1,0 +1,145 @@
+"""In-place writes: into the memory, into the autograd graph (also through views), and past the mode that watches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import from_numpy
+from ..ir.ops._op import Op
+from . import modes
+from .autograd import PythonNode, refresh_view, replay_view
+from .tensor import Tensor, wrap
+
+__all__ = ["check_writable", "make_inplace", "write"]
+
+
+def check_writable(target: Tensor, name: str) -> None:
+    """RuntimeError where the tensor must not be written: a leaf that requires grad, or a view of one, or read-only."""
+    if modes.state.grad_enabled:
+        root = target
+        while root._view is not None:
+            root = root._view[0]
+        if root._node is None and root.requires_grad:
+            what = "a leaf Variable" if root is target else "a view of a leaf Variable"
+            raise RuntimeError(f"{name}: {what} that requires grad is being used in an in-place operation.")
+    if not target._array.flags.writeable:
+        raise RuntimeError(
+            f"{name}: this tensor's memory cannot be written: it comes from a read-only array or is an expanded view, "
+            "of which several elements are one; clone() it first"
+        )
+
+
+def alias(target: Tensor) -> Tensor:
+    """A tensor at the target's present place in the graph, for the operands of an op that overwrites the target."""
+    target._refresh()
+    former = wrap(target._array)
+    former._alias_of = target
+    former.requires_grad, former._node, former._output_index = target.requires_grad, target._node, target._output_index
+    return former
+
+
+def write(target: Tensor, value: Tensor, name: str) -> Tensor:
+    """Make the target's elements those of `value` (broadcast to its shape), and its history that of `value`.
+
+    Nothing is written where shapes or dtypes do not fit (RuntimeError).
+    """
+    from .functions import cast, expand
+
+    check_writable(target, name)
+    array = target._array
+    if value._array.dtype != array.dtype:
+        if from_numpy(value._array.dtype).category > target.dtype.category:
+            raise RuntimeError(
+                f"{name}: result type {value.dtype.name} can't be cast to the desired output type {target.dtype.name}"
+            )
+        value = cast(value, dtype=target.dtype)
+    if value._array.shape != array.shape:
+        try:
+            fits = np.broadcast_shapes(value._array.shape, array.shape) == array.shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise RuntimeError(
+                f"{name}: output with shape {list(array.shape)} doesn't match the broadcast shape of the value, "
+                f"{list(value._array.shape)}"
+            )
+        value = expand(value, tuple(array.shape))
+    if modes.active_modes and (mode := modes.state.mode) is not None:
+        mode.written(target, value)
+    np.copyto(array, value._array)
+    record = modes.state.grad_enabled and (value.requires_grad or target.requires_grad)
+    if not record:
+        target.bump_version()
+    elif target._view is None:
+        target.bump_version()
+        target.requires_grad, target._node, target._output_index = value.requires_grad, value._node, value._output_index
+    else:
+        _record_view_write(target, value)
+    return target
+
+
+def _record_view_write(target: Tensor, value: Tensor) -> None:
+    """The base of a view now depends on what was written through the view."""
+    chain: list[tuple[Op | None, tuple[Any, ...], dict[str, Any]]] = []
+    root = target
+    while root._view is not None:
+        source, op, operands, attributes = root._view
+        chain.append((op, operands, attributes))
+        root = source
+    chain.reverse()
+    former = alias(root)
+
+    def through(tensor: Tensor) -> Tensor:
+        for op, operands, attributes in chain:
+            tensor = replay_view(tensor, op, operands, attributes)
+        return tensor
+
+    def rule(gradient: Tensor) -> tuple[Tensor, Tensor]:
+        from .functions import clone
+
+        rest = clone(gradient)
+        part = through(rest)
+        written = clone(part)
+        part.zero_()  # type: ignore[attr-defined]
+        return rest, written
+
+    node = PythonNode("CopySlices", [former, value], rule)
+    node.output_meta.append((root._array.shape, root._array.dtype))
+    root.bump_version()
+    root.requires_grad, root._node, root._output_index = True, node, 0
+    refresh_view(target)
+
+
+def make_inplace(op: Op) -> Callable[..., Tensor]:
+    """The method `name_` of an op: computes it and writes the result into the first operand."""
+    from .dispatch import dispatch, quiet
+
+    name = f"{op.name}_"
+    ufunc = op.ufunc if len(op.schema.operands) == 2 else None
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if ufunc is not None and len(args) == 1 and not kwargs and not modes.active_modes:
+            other = args[0]
+            recorded = modes.state.grad_enabled and (self.requires_grad or getattr(other, "requires_grad", False))
+            if not recorded and _same_kind(self, other):
+                quiet(ufunc, self._array, getattr(other, "_array", other), self._array)
+                self.bump_version()
+                return self
+        check_writable(self, name)
+        operands, attributes = op.schema.bind(alias(self), *args, **kwargs)
+        return write(self, dispatch(op, operands, attributes), name)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"In-place version of `{op.name}`; returns the tensor itself."
+    return method
+
+
+def _same_kind(target: Tensor, other: Any) -> bool:
+    """Whether numpy itself computes the op in place with the right dtype and shape."""
+    array = target._array
+    if not array.flags.writeable:
+        return False
+    if isinstance(other, Tensor):
+        return other._array.dtype == array.dtype and other._array.shape == array.shape
+    return type(other) is float and array.dtype.kind == "f"

@@ -1,0 +1,144 @@
+"""Per-thread switches that dispatch looks at: is gradient recording on, and is a mode (a trace) watching."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, contextmanager
+from typing import Any
+
+from ..ir.ops._op import Op
+
+__all__ = [
+    "Mode", "current_mode", "enable_grad", "inference_mode", "is_grad_enabled", "no_grad",
+    "set_grad_enabled",    "use_mode",
+]  # fmt: skip
+
+
+class Mode:
+    """Watches or replaces the execution of ops in one thread while it is active (see `use_mode`)."""
+
+    def dispatch(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+        """Run or record one op call and return its result."""
+        raise NotImplementedError("a mode must say what an op call does")
+
+    def written(self, target: Any, value: Any) -> None:
+        """`value` is about to be written into the memory of the tensor `target`."""
+
+    def tracked_shape(self, tensor: Any) -> tuple[int, ...]:
+        """The tensor's shape, as integers that may carry where they came from."""
+        shape: tuple[int, ...] = tensor._array.shape
+        return shape
+
+    def baked(self, what: str, tensor: Any) -> None:
+        """A Python value (`what`: "bool", "float", "int", "numpy", ...) is taken from a tensor's data."""
+
+
+class _State(threading.local):
+    grad_enabled: bool = True
+    mode: Mode | None = None
+
+
+state = _State()
+active_modes = 0  # over all threads: the short paths look only at this
+_lock = threading.Lock()
+
+
+def current_mode() -> Mode | None:
+    """The mode that watches this thread, or None."""
+    return state.mode if active_modes else None
+
+
+@contextmanager
+def use_mode(mode: Mode | None) -> Iterator[Mode | None]:
+    """Let `mode` watch this thread's ops (None: let nothing watch for a while)."""
+    global active_modes
+    previous = state.mode
+    with _lock:
+        active_modes += 1
+    state.mode = mode
+    try:
+        yield mode
+    finally:
+        state.mode = previous
+        with _lock:
+            active_modes -= 1
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are recorded for backward."""
+    return state.grad_enabled
+
+
+class set_grad_enabled(ContextDecorator):
+    """Turn gradient recording on or off, at once and as a context manager.
+
+    >>> with ingot.set_grad_enabled(False):
+    ...     ingot.is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._previous = [state.grad_enabled]
+        self._mode = bool(mode)
+        state.grad_enabled = self._mode
+
+    def __enter__(self) -> None:
+        state.grad_enabled = self._mode
+
+    def __exit__(self, *exception: object) -> None:
+        state.grad_enabled = self._previous[-1]
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
+        state.grad_enabled = self._previous[-1]  # used as a decorator: nothing changes until the call
+        return super().__call__(function)
+
+    def _recreate_cm(self) -> "set_grad_enabled":
+        return type(self)(self._mode)
+
+
+class _GradSwitch(ContextDecorator):
+    _enabled = False
+
+    def __init__(self) -> None:
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(state.grad_enabled)
+        state.grad_enabled = self._enabled
+
+    def __exit__(self, *exception: object) -> None:
+        state.grad_enabled = self._previous.pop()
+
+    def _recreate_cm(self) -> "_GradSwitch":
+        return type(self)()
+
+
+class no_grad(_GradSwitch):
+    """Operations inside are not recorded for backward; works as a context manager and a decorator.
+
+    >>> x = ingot.ones(2, requires_grad=True)
+    >>> with ingot.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+
+class enable_grad(_GradSwitch):
+    """Operations inside are recorded for backward, also within `no_grad`."""
+
+    _enabled = True
+
+
+class inference_mode(_GradSwitch):
+    """As `no_grad`; `inference_mode(False)` leaves recording as it is."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def __enter__(self) -> None:
+        self._previous.append(state.grad_enabled)
+        if self._mode:
+            state.grad_enabled = False
+
+    def _recreate_cm(self) -> "inference_mode":
+        return type(self)(self._mode)

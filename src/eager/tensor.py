@@ -1,0 +1,356 @@
+"""The tensor: an array of its device, with a place in the autograd graph. Its arithmetic comes from the op records."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import DType, from_numpy
+from . import modes
+
+__all__ = ["Size", "StaleTensor", "Tensor", "wrap"]
+
+
+class Size(tuple[int, ...]):
+    """The shape of a tensor: a tuple of ints with `numel()`."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements of a tensor of this shape."""
+        count = 1
+        for n in self:
+            count *= n
+        return count
+
+    def __repr__(self) -> str:
+        return f"ingot.Size({list(self)})"
+
+    def __getitem__(self, index: Any) -> Any:
+        item = tuple.__getitem__(self, index)
+        return Size(item) if isinstance(index, slice) else item
+
+
+class Tensor:
+    """An n-dimensional array of one dtype that can record what happens to it for `backward()`.
+
+    Made by `ingot.tensor`, `ingot.zeros` and the like, and by every op. Wrapping an array shares its memory.
+
+    >>> x = ingot.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([[2., 4.],
+            [6., 8.]])
+    """
+
+    # Class attributes are the defaults, so that making a tensor sets only its array: this is the hot path.
+    requires_grad: bool = False
+    grad: "Tensor | None" = None
+    _array: np.ndarray[Any, Any]
+    _node: Any = None
+    _output_index: int = 0
+    _version: int = 0
+    _view: tuple["Tensor", Any, tuple[Any, ...], dict[str, Any]] | None = (
+        None  # source, op, further operands, attributes
+    )
+    _view_version: int = 0
+    _alias_of: "Tensor | None" = None  # the tensor whose former place in the graph this one keeps (see inplace.py)
+    _hooks: dict[int, Callable[[Any], Any]] | None = None
+    _retains_grad: bool = False
+    __array_priority__ = 1000
+
+    def __init__(self, data: Any = None) -> None:
+        array = np.asarray(data)
+        from_numpy(array.dtype)  # refuses dtypes that no tensor has
+        self._array = array
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The sizes of the dimensions."""
+        if modes.active_modes and (mode := modes.state.mode) is not None:
+            return Size(mode.tracked_shape(self))
+        return Size(self._array.shape)
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return from_numpy(self._array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim
+
+    @property
+    def device(self) -> Any:
+        """Where the data lives."""
+        from .device import CPU
+
+        return CPU
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Any:
+        """The recorded operation that made this tensor, or None."""
+        self._refresh()
+        return self._node
+
+    @property
+    def version(self) -> int:
+        """How often the memory was written in place, shared with its views."""
+        return self._version_root()._version
+
+    def _version_root(self) -> "Tensor":
+        root = self
+        while (source := root._alias_of or (root._view[0] if root._view is not None else None)) is not None:
+            root = source
+        return root
+
+    @property
+    def data(self) -> "Tensor":
+        """The same memory without history; writing through it is not recorded."""
+        return wrap(self._array)
+
+    @data.setter
+    def data(self, value: "Tensor") -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Tensor.data must be set to a Tensor, not {type(value).__name__}")
+        self._array = value._array
+
+    def bump_version(self) -> None:
+        """Note that the memory was written in place."""
+        self._version_root()._version += 1
+
+    def _refresh(self) -> None:
+        if self._view is not None and self._view_version != self.version:
+            from .autograd import refresh_view
+
+            if self._view[0].requires_grad or self.requires_grad:
+                refresh_view(self)
+
+    # -- gradients ----------------------------------------------------------------------------------------------------
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
+        """Set whether operations on this leaf are recorded; returns the tensor itself."""
+        if requires_grad and self._array.dtype.kind not in "fc":
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        if self._node is not None and not requires_grad:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
+                "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        self.requires_grad = requires_grad
+        return self
+
+    def backward(
+        self,
+        gradient: "Tensor | None" = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add the gradient of this tensor to the `.grad` of the leaves it depends on.
+
+        gradient: of this tensor's shape; needed unless it has one element. RuntimeError where nothing was recorded.
+        """
+        from .autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this computed tensor in `.grad` at backward."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is None or self._retains_grad:
+            return
+
+        def keep(gradient: "Tensor") -> None:
+            self.grad = gradient if self.grad is None else self.grad + gradient
+
+        self._retains_grad = True
+        self.register_hook(keep)
+
+    def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> "RemovableHandle":
+        """Call `hook(gradient)` when the gradient of this tensor is ready; what it returns replaces the gradient."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is None:
+            if self._hooks is None:
+                self._hooks = {}
+            return RemovableHandle(self._hooks, hook)
+        if self._node.hooks is None:
+            self._node.hooks = {}
+        return RemovableHandle(self._node.hooks.setdefault(self._output_index, {}), hook)
+
+    # -- to Python and numpy ------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The only element, as a Python number; RuntimeError where there is not exactly one."""
+        if self._array.size != 1:
+            raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
+        if modes.active_modes and (mode := modes.state.mode) is not None:
+            mode.baked(self._array.dtype.kind, self)
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested Python lists (a number for a tensor of rank 0)."""
+        self._bake("list")
+        return self._array.tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
+        """The data as a numpy array that shares memory. RuntimeError for a tensor that requires grad, unless forced."""
+        if self.requires_grad and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        self._bake("numpy")
+        return self._array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a {array.dtype} tensor cannot become {np.dtype(dtype)} without a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def _bake(self, what: str) -> None:
+        if modes.active_modes and (mode := modes.state.mode) is not None:
+            mode.baked(what, self)
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            raise RuntimeError(
+                f"Boolean value of Tensor with {'no' if not self._array.size else 'more than one'} "
+                f"value{'s' if not self._array.size else ''} is ambiguous"
+            )
+        self._bake("bool")
+        return bool(self._array.item())
+
+    def __float__(self) -> float:
+        return float(self._scalar("float"))
+
+    def __int__(self) -> int:
+        return int(self._scalar("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("complex"))
+
+    def _scalar(self, what: str) -> Any:
+        if self._array.size != 1:
+            raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
+        self._bake(what)
+        return self._array.item()
+
+    def __index__(self) -> int:
+        if self._array.size != 1 or self._array.dtype.kind not in "iub":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self._scalar("int"))
+
+    def __len__(self) -> int:
+        if not self._array.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> "Iterator[Tensor]":
+        if not self._array.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        self._bake("iteration")
+        return iter([self[i] for i in range(self._array.shape[0])])
+
+    def __contains__(self, element: Any) -> bool:
+        return bool((self == element).any())
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        from .printing import tensor_repr
+
+        return tensor_repr(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self._array.ndim and spec else repr(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user support the deepcopy protocol at the moment"
+            )
+        result = type(self).__new__(type(self))
+        memo[id(self)] = result
+        result.__dict__.update({k: v for k, v in self.__dict__.items() if k in ("requires_grad",)})
+        result._array = self._array.copy()
+        if self.grad is not None:
+            result.grad = wrap(self.grad._array.copy())
+        return result
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _rebuild, (type(self), np.ascontiguousarray(self._array), self.requires_grad)
+
+
+def _rebuild(cls: type, array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+    tensor: Tensor = cls.__new__(cls)
+    tensor._array = array
+    tensor.requires_grad = requires_grad
+    return tensor
+
+
+class StaleTensor(Tensor):
+    """Stands for a tensor that was overwritten since it was saved: shape and dtype are known, its values are lost."""
+
+    def __init__(self, tensor: Tensor, message: str) -> None:
+        self._type = (tensor._array.shape, tensor.dtype)
+        self._message = message
+
+    @property
+    def _array(self) -> np.ndarray[Any, Any]:  # type: ignore[override]
+        raise RuntimeError(self._message)
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._type[0])
+
+    @property
+    def dtype(self) -> DType:
+        return self._type[1]
+
+    @property
+    def ndim(self) -> int:
+        return len(self._type[0])
+
+
+class RemovableHandle:
+    """Removes a hook: call `remove()`, or use it as a context manager."""
+
+    _next = 0
+
+    def __init__(self, hooks: dict[int, Callable[[Any], Any]], hook: Callable[[Any], Any]) -> None:
+        RemovableHandle._next += 1
+        self.id = RemovableHandle._next
+        self._hooks = hooks
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook out; doing so twice is harmless."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> "RemovableHandle":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+_new = Tensor.__new__
+
+
+def wrap(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor over an array that is known to have a dtype of tensors."""
+    tensor = _new(Tensor)
+    tensor._array = array
+    return tensor
