@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
+from generated_kernels import functions_of, run_in_pieces, table_of
 from ingot.jit.codegen import conv
 from ingot.jit.codegen.conv import CONV_SLOTS, LAYOUT_SLOTS, ConvSpec
 from ingot.jit.codegen.gemm import Epilogue, preamble
@@ -16,31 +16,6 @@ BIAS_RESIDUAL_RELU = Epilogue(
     (("bias", "f32*"), ("residual", "f32*")),
     "v = v + bias[j] + residual[at]\nv = v if v > 0 or v != v else np.float32(0)",
 )
-
-
-def compile_module(source: str, header: str, jit: bool) -> dict[str, Any]:
-    """The functions of generated source, compiled or as they are."""
-    if jit:
-        body = numba.njit(error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
-        kernel = numba.njit(error_model="numpy", nogil=True)
-    else:
-        body = kernel = lambda function: function
-    module: dict[str, Any] = {"body": body, "kernel": kernel}
-    exec(compile(header + source, "<generated>", "exec"), module)
-    return module
-
-
-def table_of(slots: dict[str, int], values: dict[str, int], extra: tuple[int, ...] = ()) -> np.ndarray[Any, Any]:
-    table = np.zeros(len(slots) + len(extra), np.int64)
-    for name, value in values.items():
-        table[slots[name]] = value
-    table[len(slots) :] = extra
-    return table
-
-
-def run_in_pieces(kernel: Callable[..., None], table: np.ndarray[Any, Any], items: int, pieces: int = 3) -> None:
-    for piece in range(pieces):
-        kernel(table.ctypes.data, items * piece // pieces, items * (piece + 1) // pieces)
 
 
 def direct(
@@ -82,7 +57,7 @@ class Conv:
             (conv.depthwise_plan_source if depthwise else conv.conv_plan_source)("conv_plan", spec),
             (conv.depthwise_source if depthwise else conv.conv_source)("conv", spec, epilogue),
         )
-        self.module = compile_module("\n\n".join(parts), preamble(self.tile), jit)
+        self.module = functions_of("conv", preamble(self.tile) + "\n\n".join(parts), jit)
 
     def __call__(
         self,

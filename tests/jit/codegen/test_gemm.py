@@ -1,13 +1,12 @@
 """Matrix multiplication kernels against numpy: every size, stride, tile shape, and both ways of running."""
 
-import ctypes
 import itertools
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
+from generated_kernels import functions_of, run_in_pieces, table_of
 from ingot.jit.codegen import gemm
 from ingot.jit.codegen.gemm import GEMM_FIRST_EXTRA, GEMM_SLOTS, Epilogue, GemmSpec
 from ingot.jit.codegen.microkernel import row_counts
@@ -20,40 +19,13 @@ BIAS_RELU = Epilogue(
 )
 
 
-def compile_module(source: str, header: str, jit: bool) -> dict[str, Any]:
-    """The functions of generated source, compiled or as they are."""
-    if jit:
-        body = numba.njit(error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
-        plain = numba.njit(error_model="numpy", nogil=True)
-
-        def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-            return plain(function)
-    else:
-        body = kernel = lambda function: function
-    module: dict[str, Any] = {"body": body, "kernel": kernel}
-    exec(compile(header + source, "<generated>", "exec"), module)
-    return module
-
-
-def table_of(slots: dict[str, int], values: dict[str, int], extra: tuple[Any, ...] = ()) -> np.ndarray[Any, Any]:
-    table = np.zeros(len(slots) + len(extra), np.int64)
-    for name, value in values.items():
-        table[slots[name]] = value
-    for index, value in enumerate(extra, len(slots)):
-        if isinstance(value, float):
-            table[index : index + 1].view(np.float64)[0] = value
-        else:
-            table[index] = value
-    return table
-
-
 class Gemm:
     """A generated kernel with its plan function, run on numpy arrays; the output sits between guard elements."""
 
     def __init__(self, spec: GemmSpec, epilogue: Epilogue | None = None, jit: bool = True) -> None:
         self.spec = spec
         source = gemm.gemm_plan_source("product_plan", spec) + "\n\n" + gemm.gemm_source("product", spec, epilogue)
-        module = compile_module(source, gemm.preamble(spec.tile), jit)
+        module = functions_of("product", gemm.preamble(spec.tile) + source, jit)
         self.kernel, self.plan = module["product"], module["product_plan"]
 
     def __call__(
@@ -92,8 +64,7 @@ class Gemm:
             }
         table = table_of(GEMM_SLOTS, values, extra)
         items = self.plan(table.ctypes.data, threads)
-        for piece in range(pieces):
-            self.kernel(table.ctypes.data, items * piece // pieces, items * (piece + 1) // pieces)
+        run_in_pieces(self.kernel, table, items, pieces)
         assert (memory[:32] == GUARD).all() and (memory[memory.size - 32 :] == GUARD).all()
         assert (c[..., n:] == GUARD).all()
         return c[..., :n]
@@ -248,7 +219,7 @@ def test_plain_python_gives_the_same(packed: bool) -> None:
 @pytest.mark.parametrize("transposed", [False, True])
 def test_packing_at_run_time_is_packing_ahead(batches: int, k: int, n: int, transposed: bool) -> None:
     tile = tile_shape(AVX512, "f32")
-    module = compile_module(gemm.pack_b_source("pack", tile), gemm.preamble(tile), jit=batches == 3)
+    module = functions_of("pack", gemm.preamble(tile) + gemm.pack_b_source("pack", tile), jit=batches == 3)
     b = np.random.default_rng(3).standard_normal((batches, k, n)).astype("f4")
     if transposed:
         b = np.ascontiguousarray(b.swapaxes(1, 2)).swapaxes(1, 2)
@@ -286,7 +257,6 @@ def test_slots_and_heights() -> None:
     assert len(GEMM_SLOTS) == GEMM_FIRST_EXTRA
     assert row_counts(1) == (1,) and row_counts(16) == (1, 2, 4, 8, 16)
     assert host_target().l1_bytes > 0
-    assert ctypes.sizeof(ctypes.c_void_p) == 8
 
 
 @pytest.mark.parametrize(
