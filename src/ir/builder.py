@@ -24,7 +24,7 @@ class Builder:
     >>> _ = builder.return_([builder.emit("add", x, x, builder.constant(1))])
     >>> print(builder.finish())
     graph @double(%x: f32[s0]) -> (f32[s0]) {
-      %0: int = constant() {value=1}
+      %0: int<1> = constant() {value=1}
       %1: f32[s0] = add(%x, %x, %0)
       return(%1)
     }
@@ -151,5 +151,5 @@ def _substitute_block(block: Block, values: dict[str, Dim]) -> None:
         for result in instruction.results:
             result.type = substitute_type(result.type, values)
         for name, value in instruction.attributes.items():
-            if isinstance(value, (DimExpr, tuple)):
+            if isinstance(value, (DimExpr, Type, tuple)):
                 instruction.attributes[name] = substitute_attribute(value, values)

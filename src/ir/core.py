@@ -14,7 +14,7 @@ import numpy as np
 
 from .dims import Dim, DimExpr
 from .location import Location
-from .types import Type
+from .types import Type, substitute_type
 
 if TYPE_CHECKING:
     from .ops._op import Op
@@ -236,6 +236,8 @@ def substitute_attribute(value: Any, values: Mapping[str, Dim]) -> Any:
     """An attribute with dimension symbols replaced."""
     if isinstance(value, DimExpr):
         return value.evaluate(values)
+    if isinstance(value, Type):
+        return substitute_type(value, values)
     if isinstance(value, tuple):
         return tuple(substitute_attribute(v, values) for v in value)
     return value

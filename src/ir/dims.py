@@ -4,9 +4,10 @@ A dimension (`Dim`) is an `int` or a `DimExpr`. Two expressions that are equal a
 shape inference compares them with `==`. The text form is Python, so a driver can paste it: `n*4 + (h - 3)//2`.
 """
 
-import ast
+import keyword
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,14 +18,19 @@ __all__ = [
     "dim_hint",
     "dim_max",
     "dim_min",
+    "is_nonnegative",
     "parse_dim",
+    "parse_dim_tokens",
     "product",
     "substitute",
     "symbol",
     "symbols",
 ]
 
+# Bounds on an expression: far above what programs need, low enough that no text makes the algebra slow.
 _MAX_DEPTH = 40
+_MAX_TERMS = 1000
+_MAX_DEGREE = 64
 
 
 def _bcast_value(a: int, b: int) -> int:
@@ -139,8 +145,11 @@ class DimExpr:
         if not isinstance(other, (int, DimExpr)):
             return NotImplemented
         terms: dict[Monomial, int] = {}
+        factors = _terms(other)
+        if len(self._terms) * len(factors) > _MAX_TERMS or self.degree() + _degree(other) > _MAX_DEGREE:
+            raise ValueError("a size expression is too complex: its product has too many terms or factors")
         for left, a in self._terms:
-            for right, b in _terms(other):
+            for right, b in factors:
                 monomial = tuple(sorted(left + right, key=_Atom.sort_key))
                 terms[monomial] = terms.get(monomial, 0) + a * b
         return _make(terms)
@@ -154,13 +163,10 @@ class DimExpr:
         return _floordiv(other, self)
 
     def __mod__(self, other: "Dim") -> "Dim":
-        quotient = _floordiv(self, other)
-        if not isinstance(quotient, DimExpr) or all(atom.name != "floordiv" for atom in quotient.atoms()):
-            return self - quotient * other
-        return _call("mod", self, other)
+        return _mod(self, other)
 
     def __rmod__(self, other: int) -> "Dim":
-        return _call("mod", other, self)
+        return _mod(other, self)
 
     def __bool__(self) -> bool:
         raise TypeError(f"the size {self} is not known here, so it cannot decide a branch")
@@ -168,7 +174,12 @@ class DimExpr:
     def __index__(self) -> int:
         raise TypeError(f"the size {self} is not known here, so it cannot be used as a plain int")
 
+    def degree(self) -> int:
+        """The largest number of factors in a term."""
+        return len(self._terms[0][0])
+
     def atoms(self) -> Iterator[_Atom]:
+        """Symbols and functions in the terms, as often as they occur, without those inside functions."""
         for monomial, _ in self._terms:
             yield from monomial
 
@@ -191,7 +202,7 @@ class DimExpr:
             for atom in monomial:
                 if atom.arguments:
                     left, right = (substitute(a, values) for a in atom.arguments)
-                    factor = _call(atom.name, left, right) if atom.name != "floordiv" else _floordiv(left, right)
+                    factor = _apply(atom.name, left, right)
                 else:
                     factor = values.get(atom.name, symbol(atom.name))
                 term = term * factor
@@ -208,6 +219,10 @@ def _terms(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
     return (((), int(dim)),) if dim else ()
 
 
+def _degree(dim: Dim) -> int:
+    return dim.degree() if isinstance(dim, DimExpr) else 0
+
+
 def _make(terms: Mapping[Monomial, int]) -> Dim:
     kept = {m: c for m, c in terms.items() if c}
     if not kept:
@@ -220,8 +235,8 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
 @lru_cache(maxsize=4096)
 def symbol(name: str) -> DimExpr:
     """The symbol `name` (an identifier) as a dimension."""
-    if not name.isidentifier() or name in _FUNCTIONS:
-        raise ValueError(f"a dimension symbol must be an identifier, given {name!r}")
+    if not (name.isascii() and name.isidentifier()) or name in _FUNCTIONS or keyword.iskeyword(name):
+        raise ValueError(f"a dimension symbol must be an ASCII identifier and no Python keyword, given {name!r}")
     return DimExpr({(_Atom(name),): 1})
 
 
@@ -233,52 +248,110 @@ def _call(name: str, left: Dim, right: Dim) -> Dim:
     if name in ("max", "min", "bcast"):
         if left == right:
             return left
+        if name != "bcast" and isinstance(difference := left - right, int):
+            return left if (difference > 0) == (name == "max") else right
         left, right = sorted((left, right), key=lambda d: (isinstance(d, int), str(d)))
         if name == "bcast" and right == 1:
             return left
-        if name == "max" and right == 0 and _is_nonnegative(left):
+        if name == "max" and right == 0 and is_nonnegative(left):
             return left
     return DimExpr({(_Atom(name, (left, right)),): 1})
 
 
-def _is_nonnegative(dim: Dim) -> bool:
+def _apply(name: str, left: Dim, right: Dim) -> Dim:
+    if name == "floordiv":
+        return _floordiv(left, right)
+    return _mod(left, right) if name == "mod" else _call(name, left, right)
+
+
+def is_nonnegative(dim: Dim) -> bool:
     """Whether the dimension is seen not to be negative, given that symbols stand for sizes (>= 0)."""
     return all(
-        coefficient >= 0 and all(_is_nonnegative(x) for atom in monomial for x in atom.arguments)
+        coefficient >= 0 and all(is_nonnegative(x) for atom in monomial for x in atom.arguments)
         for monomial, coefficient in _terms(dim)
     )
 
 
+def _divide(left: Dim, right: Dim) -> tuple[Dim, Dim]:
+    """Quotient and remainder with `left == quotient * right + remainder`, as much in the quotient as is seen to be.
+
+    By a number, each coefficient is divided. By a polynomial, it is division by leading terms (Cox, Little, O'Shea:
+    Ideals, Varieties, and Algorithms, chapter 2, section 3, in graded lexicographic order), kept only where it is
+    exact in the integers.
+    """
+    divisors = _terms(right)
+    if isinstance(right, int):
+        parts = [(monomial, divmod(coefficient, right)) for monomial, coefficient in _terms(left)]
+        return _make({m: q for m, (q, _) in parts}), _make({m: r for m, (_, r) in parts})
+    if len(divisors) == 1:
+        quotient: dict[Monomial, int] = {}
+        rest: dict[Monomial, int] = {}
+        for monomial, coefficient in _terms(left):
+            ratio = _monomial_ratio(monomial, divisors[0][0])
+            if ratio is None or coefficient % divisors[0][1]:
+                rest[monomial] = coefficient
+            else:
+                quotient[ratio] = coefficient // divisors[0][1]
+        return _make(quotient), _make(rest)
+    total: Dim = 0
+    remaining = left
+    for _ in range(_MAX_TERMS):
+        if remaining == 0:
+            return total, 0
+        monomial, coefficient = _terms(remaining)[0]
+        ratio = _monomial_ratio(monomial, divisors[0][0])
+        if ratio is None or coefficient % divisors[0][1]:
+            break
+        factor = _make({ratio: coefficient // divisors[0][1]})
+        total = total + factor
+        remaining = remaining - factor * right
+    return 0, left
+
+
+def _monomial_ratio(monomial: Monomial, divisor: Monomial) -> Monomial | None:
+    remaining = list(monomial)
+    for atom in divisor:
+        if atom not in remaining:
+            return None
+        remaining.remove(atom)
+    return tuple(remaining)
+
+
 def _floordiv(left: Dim, right: Dim) -> Dim:
-    """left // right, taking out of the quotient every term that `right` divides."""
+    """left // right, with every multiple of `right` that is seen taken out."""
     if isinstance(left, int) and isinstance(right, int):
         return _call("floordiv", left, right)
-    if right == 1:
-        return left
-    divisors = _terms(right)
-    if len(divisors) != 1:
-        return 1 if left == right else _call("floordiv", left, right)
-    divisor_monomial, divisor = divisors[0]
-    quotient: dict[Monomial, int] = {}
-    rest: dict[Monomial, int] = {}
-    for monomial, coefficient in _terms(left):
-        remaining = list(monomial)
-        try:
-            for atom in divisor_monomial:
-                remaining.remove(atom)
-        except ValueError:
-            rest[monomial] = coefficient
-            continue
-        if coefficient % divisor:
-            rest[monomial] = coefficient
-        else:
-            quotient[tuple(remaining)] = quotient.get(tuple(remaining), 0) + coefficient // divisor
-    remainder = _make(rest)
+    if right == 0:
+        raise ZeroDivisionError("a size is divided by zero")
+    quotient, remainder = _divide(left, right)
     if remainder == 0:
-        return _make(quotient)
+        return quotient
     if isinstance(remainder, int) and isinstance(right, int):
-        return _make(quotient) + remainder // right
-    return _make(quotient) + _call("floordiv", remainder, right)
+        return quotient + remainder // right
+    if isinstance(right, int) and right > 0 and isinstance(remainder, DimExpr):
+        # (a // b + c) // d == (a + c*b) // (b*d) for positive b and d
+        (monomial, coefficient), *others = remainder._terms
+        constant = others[0][1] if others else 0
+        if (
+            coefficient == 1
+            and len(monomial) == 1
+            and monomial[0].name == "floordiv"
+            and others in ([], [((), constant)])
+        ):
+            inner, divisor = monomial[0].arguments
+            if isinstance(divisor, int) and divisor > 0:
+                return quotient + _floordiv(inner + constant * divisor, divisor * right)
+    return quotient + _call("floordiv", remainder, right)
+
+
+def _mod(left: Dim, right: Dim) -> Dim:
+    """left % right, without the multiples of `right` that are seen in `left`."""
+    if isinstance(left, int) and isinstance(right, int):
+        return _call("mod", left, right)
+    if right == 0:
+        raise ZeroDivisionError("a size is divided by zero")
+    _, remainder = _divide(left, right)
+    return 0 if remainder == 0 else _call("mod", remainder, right)
 
 
 def bcast(left: Dim, right: Dim) -> Dim:
@@ -324,6 +397,9 @@ def dim_hint(dim: Dim, hints: Mapping[str, int]) -> int | None:
     return value if isinstance(value, int) else None
 
 
+_TOKEN = re.compile(r"\s*(//|[-+*%(),]|[A-Za-z_]\w*|\d+)", re.ASCII)
+
+
 def parse_dim(text: str) -> Dim:
     """A dimension from its text form; ValueError where it is not one.
 
@@ -332,35 +408,93 @@ def parse_dim(text: str) -> Dim:
     """
     if len(text) > 1000:
         raise ValueError("a dimension expression is longer than 1000 characters")
+    stripped, tokens, position = text.strip(), [], 0
+    while position < len(stripped):
+        match = _TOKEN.match(stripped, position)
+        if match is None:
+            raise ValueError(f"not a dimension: {text!r}: unexpected {stripped[position]!r}")
+        tokens.append(match[1])
+        position = match.end()
+    dim, end = parse_dim_tokens(tokens, 0)
+    if end != len(tokens):
+        raise ValueError(f"not a dimension: {text!r}: unexpected {tokens[end]!r}")
+    return dim
+
+
+def parse_dim_tokens(tokens: Sequence[str], start: int) -> tuple[Dim, int]:
+    """A dimension from the tokens at `start`, and the position after it; ValueError where there is none."""
+    reader = _DimReader(tokens, start)
     try:
-        return _from_ast(ast.parse(text.strip(), mode="eval").body, 0)
-    except (SyntaxError, RecursionError, MemoryError, ZeroDivisionError) as error:
-        raise ValueError(f"not a dimension: {text!r}") from error
+        dim = reader.sum(0)
+    except ZeroDivisionError as error:
+        raise ValueError(str(error)) from None
+    if isinstance(dim, int) and abs(dim) >= 1 << 63:
+        raise ValueError("a size does not fit in 64 bits")
+    return dim, reader.position
 
 
-def _from_ast(node: ast.expr, depth: int) -> Dim:
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"a dimension expression is nested deeper than {_MAX_DEPTH}")
-    match node:
-        case ast.Constant(value=int(value)) if not isinstance(value, bool) and abs(value) < 1 << 63:
+class _DimReader:
+    """Recursive descent over tokens, with Python's precedence."""
+
+    def __init__(self, tokens: Sequence[str], start: int) -> None:
+        self.tokens = tokens
+        self.position = start
+
+    def peek(self) -> str:
+        return self.tokens[self.position] if self.position < len(self.tokens) else ""
+
+    def expect(self, token: str) -> None:
+        if self.peek() != token:
+            raise ValueError(f"expected {token!r} in a size, found {self.peek() or 'the end'!r}")
+        self.position += 1
+
+    def sum(self, depth: int) -> Dim:
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"a dimension expression is nested deeper than {_MAX_DEPTH}")
+        value = self.term(depth)
+        while (operator := self.peek()) in ("+", "-"):
+            self.position += 1
+            other = self.term(depth)
+            value = value + other if operator == "+" else value - other
+            if len(_terms(value)) > _MAX_TERMS:
+                raise ValueError("a size expression is too complex: its sum has too many terms")
+        return value
+
+    def term(self, depth: int) -> Dim:
+        value = self.factor(depth)
+        while (operator := self.peek()) in ("*", "//", "%"):
+            self.position += 1
+            other = self.factor(depth)
+            if operator == "*":
+                value = value * other
+                if isinstance(value, int) and abs(value) >= 1 << 126:
+                    raise ValueError("a size does not fit in 64 bits")
+            else:
+                value = _apply("floordiv" if operator == "//" else "mod", value, other)
+        return value
+
+    def factor(self, depth: int) -> Dim:
+        token = self.peek()
+        self.position += 1
+        if token == "-":
+            if depth >= _MAX_DEPTH:
+                raise ValueError(f"a dimension expression is nested deeper than {_MAX_DEPTH}")
+            return -self.factor(depth + 1)
+        if token == "(":
+            value = self.sum(depth + 1)
+            self.expect(")")
             return value
-        case ast.Name(id=name):
-            return symbol(name)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_from_ast(operand, depth + 1)
-        case ast.BinOp(left=left, op=operator, right=right):
-            a, b = _from_ast(left, depth + 1), _from_ast(right, depth + 1)
-            match operator:
-                case ast.Add():
-                    return a + b
-                case ast.Sub():
-                    return a - b
-                case ast.Mult():
-                    return a * b
-                case ast.FloorDiv():
-                    return _floordiv(a, b)
-                case ast.Mod():
-                    return a % b
-        case ast.Call(func=ast.Name(id=name), args=[first, second], keywords=[]) if name in ("max", "min", "bcast"):
-            return _call(name, _from_ast(first, depth + 1), _from_ast(second, depth + 1))
-    raise ValueError(f"not a dimension: {ast.unparse(node)}")
+        if token.isascii() and token.isdigit():
+            if len(token) > 19 or int(token) >= 1 << 63:
+                raise ValueError("a size does not fit in 64 bits")
+            return int(token)
+        if token in ("max", "min", "bcast"):
+            self.expect("(")
+            left = self.sum(depth + 1)
+            self.expect(",")
+            right = self.sum(depth + 1)
+            self.expect(")")
+            return _call(token, left, right)
+        if not token.isidentifier():
+            raise ValueError(f"expected a size, found {token or 'the end'!r}")
+        return symbol(token)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from .core import Guard
-from .dims import Dim, DimExpr, bcast, dim_hint, symbol, symbols
+from .dims import Dim, DimExpr, bcast, dim_hint, substitute, symbol, symbols
 
 __all__ = ["STATIC", "Sizes"]
 
@@ -17,7 +17,11 @@ class Sizes:
     the program have no hint: conditions on them are *requirements*, checked where the program runs.
     """
 
-    def __init__(self, hints: Mapping[str, int] | None = None, taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self, hints: Mapping[str, int] | None = None, taken: Iterable[str] = (), known: Iterable[Guard] = ()
+    ) -> None:
+        # Equalities that hold where inference is now, as a finished graph's guards and `require_equal` state them.
+        self.known: set[frozenset[Dim]] = {frozenset((guard.left, guard.right)) for guard in known}
         self.hints: dict[str, int] = dict(hints or {})
         self.solved: dict[str, Dim] = {}
         self.guards: list[Guard] = []
@@ -40,6 +44,25 @@ class Sizes:
             dim = dim.evaluate(self.solved)
         return dim
 
+    def are_known_equal(self, a: Dim, b: Dim) -> bool:
+        """Whether two dimensions are equal by what is in `known`."""
+        if not self.known:
+            return a == b
+        if frozenset((a, b)) in self.known:
+            return True
+        # A symbol that is known to equal something else is replaced by it, so that expressions can be compared.
+        values: dict[str, Dim] = {}
+        for pair in self.known:
+            for one, other in (tuple(pair), tuple(reversed(tuple(pair)))) if len(pair) == 2 else ():
+                if isinstance(one, DimExpr) and one.is_symbol() and one.symbols().isdisjoint(symbols(other)):
+                    (name,) = one.symbols()
+                    if name not in values and not _depends(other, name, values):
+                        values[name] = other
+                        break
+        for _ in range(len(values)):
+            a, b = substitute(a, values), substitute(b, values)
+        return a == b or frozenset((a, b)) in self.known
+
     def hint(self, dim: Dim) -> int | None:
         """The example value of a dimension, or None where it has none."""
         return dim if isinstance(dim, int) else dim_hint(self.resolve(dim), self.hints)
@@ -51,7 +74,7 @@ class Sizes:
                 raise RuntimeError(message)
             return a
         a, b = self.resolve(a), self.resolve(b)
-        if a == b:
+        if a == b or self.are_known_equal(a, b):
             return a
         if isinstance(a, int) and isinstance(b, int):
             raise RuntimeError(message)
@@ -129,6 +152,18 @@ class Sizes:
             if left != right and Guard(left, right, guard.reason) not in kept:
                 kept.append(Guard(left, right, guard.reason))
         return kept
+
+
+def _depends(dim: Dim, name: str, values: Mapping[str, Dim]) -> bool:
+    """Whether the dimension, with `values` put in, has the symbol `name`."""
+    pending, seen = set(symbols(dim)), set[str]()
+    while pending:
+        current = pending.pop()
+        if current == name:
+            return True
+        seen.add(current)
+        pending |= symbols(values.get(current, 0)) - seen
+    return False
 
 
 def _show(shape: tuple[Dim, ...]) -> str:

@@ -1,15 +1,15 @@
 """The types of IR values: tensors with symbolic sizes, Python scalars, and containers of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .dims import Dim, substitute, symbols
+from .dims import Dim, DimExpr, substitute
 from .dtypes import DType
 
 __all__ = [
     "BoolType", "ComplexType", "DictType", "FloatType", "IntType", "ListType", "NoneType", "OptionalType", "RecordType",
     "ScalarType", "StrType", "TensorType", "TupleType", "Type", "contained_types", "join_types", "substitute_type",
-    "type_symbols",
+    "type_dims", "type_symbols",
 ]  # fmt: skip
 
 
@@ -139,7 +139,9 @@ class RecordType(Type):
     fields: tuple[tuple[str, Type], ...] = field(default=())
 
     def __str__(self) -> str:
-        return f"Record[{self.name}, {', '.join(f'{n}: {t}' for n, t in self.fields)}]"
+        # A local class's name ("f.<locals>.Point") is no identifier, so that it is quoted.
+        name = self.name if all(part.isidentifier() for part in self.name.split(".")) else f'"{self.name}"'
+        return f"Record[{', '.join([name, *(f'{n}: {t}' for n, t in self.fields)])}]"
 
 
 def contained_types(type: Type) -> tuple[Type, ...]:
@@ -176,13 +178,21 @@ def substitute_type(type: Type, values: Mapping[str, Dim]) -> Type:
     return type
 
 
+def type_dims(type: Type) -> Iterator[DimExpr]:
+    """The size expressions in a type, from left to right."""
+    if isinstance(type, TensorType):
+        yield from (d for d in type.shape if isinstance(d, DimExpr))
+    elif isinstance(type, IntType):
+        if isinstance(type.value, DimExpr):
+            yield type.value
+    else:
+        for element in contained_types(type):
+            yield from type_dims(element)
+
+
 def type_symbols(type: Type) -> frozenset[str]:
     """Names of the dimension symbols in a type."""
-    if isinstance(type, TensorType):
-        return frozenset().union(*(symbols(d) for d in type.shape))
-    if isinstance(type, IntType) and type.value is not None:
-        return symbols(type.value)
-    return frozenset().union(*(type_symbols(t) for t in contained_types(type)))
+    return frozenset().union(*(d.symbols() for d in type_dims(type)))
 
 
 def join_types(a: Type, b: Type) -> Type | None:

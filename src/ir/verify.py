@@ -1,0 +1,296 @@
+"""Checks a graph: its structure, and that inferring every type again gives the declared ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .core import Block, Graph, Guard, Instruction, Value
+from .dims import Dim, DimExpr, symbols
+from .dtypes import DType
+from .location import LocatedError
+from .matching import binding_symbols, match_types, required_symbols
+from .ops.schema import Parameter, Role
+from .printer import graph_dims, same_attribute
+from .sizes import Sizes
+from .types import BoolType, IntType, TensorType, Type
+
+__all__ = ["VerifyError", "graph_symbols", "verify"]
+
+
+class VerifyError(LocatedError):
+    """The graph breaks a rule of the language; `instruction` is where (None: the graph as a whole)."""
+
+    instruction: Instruction | None = None
+
+
+def verify(graph: Graph, *, after: str | None = None) -> None:
+    """Check a graph; VerifyError says what is wrong, where, and after which pass if `after` names one.
+
+    Values are defined once and before use, in scope through regions; blocks end in their terminator; operands,
+    attributes and regions fit the op's schema; declared types are what `infer` gives; every dimension symbol has a
+    value where it is used; conditions on sizes that inference found are stated by a guard or a `require_equal`.
+    """
+    _Verifier(graph, after).run()
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda v: isinstance(v, int),
+    "ints": lambda v: isinstance(v, tuple) and all(isinstance(i, int) for i in v),
+    "float": lambda v: isinstance(v, (int, float)),
+    "bool": lambda v: isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
+    "dtype": lambda v: isinstance(v, DType),
+    "number": lambda v: isinstance(v, (int, float, complex)),
+    "any": lambda v: True,
+}
+
+
+class _Verifier:
+    def __init__(self, graph: Graph, after: str | None) -> None:
+        self.graph = graph
+        self.after = after
+        self.values: set[Value] = set()  # in scope
+        self.trail: list[Value] = []  # the same in order of definition, so that a scope can be left
+        self.defined: set[Value] = set()
+        self.seen: set[Instruction] = set()
+        self.bound: set[str] = set()  # symbols in scope
+        self.sizes = Sizes(taken=graph_symbols(graph), known=graph.guards)
+        self.current: Instruction | None = None
+
+    def fail(self, message: str, hint: str | None = None) -> VerifyError:
+        if self.current is not None:
+            message = f"{self.current.op.name}: {message}"
+        prefix = f"after pass {self.after}: " if self.after else ""
+        location = self.current.location if self.current is not None else None
+        error = VerifyError(f"{prefix}graph {self.graph.name}: {message}", location, hint=hint)
+        error.instruction = self.current
+        return error
+
+    def run(self) -> None:
+        graph = self.graph
+        if graph.block.parent is not None:
+            raise self.fail("the graph's block is a region of an instruction")
+        self.arguments(graph.block)
+        for guard in graph.guards:
+            if missing := (symbols(guard.left) | symbols(guard.right)) - self.bound:
+                raise self.fail(f"the guard {guard} has the size {min(missing)}, which no argument has")
+        self.block(graph.block, "return")
+        results = graph.results
+        if graph.outputs is not None and not 0 <= graph.outputs <= len(results):
+            raise self.fail(f"it says {graph.outputs} outputs and returns {len(results)} values")
+        if len(graph.parameters) > len(graph.arguments):
+            raise self.fail(f"it names {len(graph.parameters)} parameters and has {len(graph.arguments)} arguments")
+        for argument, result in graph.writes:
+            if not (0 <= argument < len(graph.arguments) and 0 <= result < len(results)):
+                raise self.fail(f"a write of result {result} to argument {argument}: there is no such pair")
+            declared, given = graph.arguments[argument].type, results[result].type
+            if not self.fits(declared, given, {}):
+                raise self.fail(f"result {result}, a {given}, is written to argument {argument}, a {declared}")
+
+    def fits(self, declared: Type, actual: Type, bindings: dict[str, Dim], *, widen: bool = False) -> bool:
+        return match_types(declared, actual, self.bound, bindings, same=self.sizes.are_known_equal, widen=widen)
+
+    # -- structure ---------------------------------------------------------------------------------------------------
+
+    def arguments(self, block: Block) -> None:
+        for index, argument in enumerate(block.arguments):
+            if argument.block is not block or argument.index != index or argument.instruction is not None:
+                raise self.fail(f"argument {index} is not linked to its block")
+            self.define(argument)
+        for argument in block.arguments:
+            self.bound |= binding_symbols(argument.type).keys()
+        for argument in block.arguments:
+            self.require_bound(argument.type)
+
+    def define(self, value: Value) -> None:
+        if value in self.defined:
+            raise self.fail(f"{value!r} is defined twice")
+        self.check_sizes(value.type)
+        self.defined.add(value)
+        self.values.add(value)
+        self.trail.append(value)
+
+    def check_sizes(self, type: Type) -> None:
+        if isinstance(type, TensorType):
+            for dim in type.shape:
+                if isinstance(dim, int) and dim < 0:
+                    raise self.fail(f"the type {type} has a negative size")
+
+    def require_bound(self, type: Type) -> None:
+        if missing := required_symbols(type) - self.bound:
+            raise self.fail(
+                f"the size {min(missing)} in {type} has no value here",
+                "an argument's size, bind_dim or a result that has it alone gives a symbol its value",
+            )
+
+    def block(self, block: Block, terminator: str) -> None:
+        if not block.instructions or block.instructions[-1].op.name != terminator:
+            self.current = block.instructions[-1] if block.instructions else self.current
+            raise self.fail(f"a block must end in {terminator}")
+        for position, instruction in enumerate(block.instructions):
+            self.current = instruction
+            if instruction in self.seen:
+                raise self.fail("the instruction occurs twice")
+            self.seen.add(instruction)
+            if instruction.block is not block:
+                raise self.fail("the instruction is not linked to its block")
+            if instruction.op.name in ("return", "yield") and position != len(block.instructions) - 1:
+                raise self.fail("a terminator must be the last of its block")
+            self.instruction(instruction)
+
+    def instruction(self, instruction: Instruction) -> None:
+        for operand in instruction.inputs:
+            if operand not in self.values:
+                known = "is out of scope" if operand in self.defined else "is not defined before"
+                raise self.fail(f"the operand {operand!r} {known}")
+        for index, result in enumerate(instruction.results):
+            if result.instruction is not instruction or result.index != index or result.block is not None:
+                raise self.fail(f"result {index} is not linked to its instruction")
+        operands = self.operands(instruction)
+        self.attributes(instruction)
+        if instruction.op.name in ("if", "loop"):
+            self.regions(instruction)
+        elif instruction.regions:
+            raise self.fail("only if and loop have regions")
+        else:
+            self.infer(instruction, operands)
+        for result in instruction.results:
+            self.define(result)
+            self.bound |= binding_symbols(result.type).keys()
+        for result in instruction.results:
+            self.require_bound(result.type)
+        if instruction.op.name == "require_equal":
+            left, right = (v.type.value for v in instruction.inputs if isinstance(v.type, IntType))
+            if left is not None and right is not None:
+                self.sizes.known.add(frozenset((left, right)))
+
+    def operands(self, instruction: Instruction) -> tuple[Any, ...]:
+        types = [None if v is None else v.type for v in instruction.operands]
+        try:
+            grouped = instruction.op.schema.unflatten(types)
+        except ValueError as error:
+            raise self.fail(str(error)) from None
+        for parameter, type in zip(instruction.op.schema.operands, grouped, strict=True):
+            optional = (
+                not parameter.required
+                or parameter.role is Role.OPTIONAL_TENSOR
+                or (instruction.op.name == "loop" and parameter.name == "trip_count")
+            )
+            if (type is None and not optional) or (parameter.role.is_group and None in type):
+                raise self.fail(f"the operand {parameter.name!r} may not be absent")
+        return grouped
+
+    def attributes(self, instruction: Instruction) -> None:
+        parameters = {p.name: p for p in instruction.op.schema.attributes}
+        for name in instruction.attributes:
+            if name not in parameters:
+                expected = ", ".join(parameters) or "none"
+                raise self.fail(f"there is no attribute {name!r}: expected {expected}")
+        for name, parameter in parameters.items():
+            if name not in instruction.attributes:
+                raise self.fail(f"the attribute {name!r} is missing")
+            value = instruction.attributes[name]
+            if not _fits_kind(parameter, value):
+                raise self.fail(f"the attribute {name!r} must be {parameter.kind}, given {value!r}")
+            if isinstance(value, DimExpr) and (missing := value.symbols() - self.bound):
+                raise self.fail(f"the size {min(missing)} in attribute {name!r} has no value here")
+
+    # -- types -------------------------------------------------------------------------------------------------------
+
+    def infer(self, instruction: Instruction, operands: tuple[Any, ...]) -> None:
+        try:
+            inferred = instruction.op.infer_types(self.sizes, operands, instruction.attributes)
+        except Exception as error:  # whatever a rule raises on operands that do not fit is the graph's fault
+            raise self.fail(str(error) if type(error) in _EXPECTED else f"{type(error).__name__}: {error}") from error
+        declared = tuple(r.type for r in instruction.results)
+        bindings: dict[str, Dim] = {}
+        if len(declared) != len(inferred) or not all(
+            self.fits(d, i, bindings) for d, i in zip(declared, inferred, strict=True)
+        ):
+            raise self.fail(f"declared {_show(declared)}, inferred {_show(inferred)}")
+        pending, self.sizes.requirements = self.sizes.requirements, []
+        for requirement in pending:
+            self.check_requirement(requirement)
+
+    def check_requirement(self, requirement: Guard) -> None:
+        if not self.sizes.are_known_equal(requirement.left, requirement.right):
+            raise self.fail(
+                f"{requirement.reason} (the sizes {requirement.left} and {requirement.right} must be equal)",
+                "a guard (`where`) or a require_equal before this must say so",
+            )
+
+    def regions(self, instruction: Instruction) -> None:
+        if instruction.op.name == "if":
+            self.check_if(instruction)
+        else:
+            self.check_loop(instruction)
+
+    def check_if(self, instruction: Instruction) -> None:
+        (condition,) = instruction.operands
+        if condition is None or not isinstance(condition.type, BoolType):
+            raise self.fail(f"expected a bool condition, given {condition and condition.type}")
+        if len(instruction.regions) != 2:
+            raise self.fail(f"expected 2 regions, given {len(instruction.regions)}")
+        for region, branch in zip(instruction.regions, ("true", "false"), strict=True):
+            if region.arguments:
+                raise self.fail("its regions take no arguments")
+            yielded = self.region(instruction, region)
+            self.match_all(instruction, [r.type for r in instruction.results], yielded, f"the {branch} branch yields")
+
+    def check_loop(self, instruction: Instruction) -> None:
+        trip_count, condition, *carried = instruction.operands
+        if trip_count is not None and not isinstance(trip_count.type, IntType):
+            raise self.fail(f"expected an int trip count, given {trip_count.type}")
+        if condition is None or not isinstance(condition.type, BoolType):
+            raise self.fail(f"expected a bool condition, given {condition and condition.type}")
+        if len(instruction.regions) != 1:
+            raise self.fail(f"expected 1 region, given {len(instruction.regions)}")
+        (region,) = instruction.regions
+        arguments = [a.type for a in region.arguments]
+        if not arguments or not isinstance(arguments[0], IntType):
+            raise self.fail("its region must take the iteration number, an int, first")
+        self.match_all(instruction, arguments[1:], [v.type for v in carried if v is not None], "the loop starts with")
+        yielded = self.region(instruction, region)
+        if not yielded or not isinstance(yielded[0], BoolType):
+            raise self.fail("its region must yield the next condition, a bool, first")
+        self.match_all(instruction, arguments[1:], yielded[1:], "its region yields")
+        self.match_all(instruction, [r.type for r in instruction.results], arguments[1:], "the loop carries")
+
+    def match_all(self, instruction: Instruction, declared: list[Type], actual: list[Type], what: str) -> None:
+        bindings: dict[str, Dim] = {}
+        if len(declared) != len(actual) or not all(
+            self.fits(d, a, bindings, widen=True) for d, a in zip(declared, actual, strict=True)
+        ):
+            self.current = instruction
+            raise self.fail(f"{what} {_show(actual)}, expected {_show(declared)}")
+
+    def region(self, instruction: Instruction, region: Block) -> list[Type]:
+        """Check a region in its own scope; the types that it yields."""
+        if region.parent is not instruction:
+            raise self.fail("a region is not linked to its instruction")
+        mark, bound, known = len(self.trail), set(self.bound), set(self.sizes.known)
+        self.arguments(region)
+        self.block(region, "yield")
+        self.current = instruction
+        self.values.difference_update(self.trail[mark:])
+        del self.trail[mark:]
+        self.bound, self.sizes.known = bound, known
+        return [v.type for v in region.terminator.inputs]
+
+
+_EXPECTED = (RuntimeError, TypeError, ValueError, IndexError, VerifyError)
+
+
+def _fits_kind(parameter: Parameter, value: Any) -> bool:
+    if not parameter.required and same_attribute(parameter.default, value):
+        return True
+    kind = parameter.kind.removesuffix(" | None")
+    return (value is None and kind != parameter.kind) or _KINDS[kind](value)
+
+
+def _show(types: "list[Type] | tuple[Type, ...]") -> str:
+    return str(types[0]) if len(types) == 1 else f"({', '.join(map(str, types))})"
+
+
+def graph_symbols(graph: Graph) -> set[str]:
+    """Every dimension symbol that occurs in a graph."""
+    return set().union(*(dim.symbols() for dim in graph_dims(graph)))
