@@ -1,5 +1,6 @@
 """The graph language: typed SSA with symbolic sizes, its text form, verifier, interpreter and passes.
 
+>>> import numpy as np
 >>> from ingot import ir
 >>> graph = ir.parse("graph @f(%x: f32[n]) -> (f32[n]) { %y: f32[n] = exp(%x) return(%y) }")
 >>> [r.tolist() for r in ir.run(graph, [np.zeros(2, "float32")])]
@@ -9,6 +10,7 @@
 from . import dims, dtypes, ops, types
 from .builder import Builder
 from .core import Array, Block, Graph, Guard, Instruction, Value
+from .interp import run
 from .location import LocatedError, Location
 from .ops._op import Op, all_ops, get_op
 from .sizes import Sizes
@@ -38,6 +40,7 @@ __all__ = [
     "ops",
     "parse",
     "print_graph",
+    "run",
     "types",
     "verify",
     *_type_names,

@@ -21,11 +21,11 @@ class Builder:
     >>> from ingot.ir import TensorType, dtypes
     >>> builder = Builder("double")
     >>> x = builder.argument("x", TensorType(dtypes.float32, (builder.sizes.fresh(),)))
-    >>> _ = builder.return_([builder.emit("add", x, x, builder.constant(1))])
+    >>> _ = builder.return_([builder.emit("add", x, builder.constant(1))])
     >>> print(builder.finish())
     graph @double(%x: f32[s0]) -> (f32[s0]) {
       %0: int<1> = constant() {value=1}
-      %1: f32[s0] = add(%x, %x, %0)
+      %1: f32[s0] = add(%x, %0)
       return(%1)
     }
     """

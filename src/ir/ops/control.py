@@ -215,7 +215,7 @@ TUPLE_GET = define(
     "An element of a tuple, counted from 0.",
     name="tuple.get",
     infer=_tuple_get_type,
-    evaluate=lambda xp, value, *, index: value[index],
+    evaluate=lambda xp, value, *, index: (value[index],),
     lower=Custom("tuple.get"),
 )
 
@@ -255,7 +255,7 @@ LIST_GET = define(
     "An element of a list; negative indices count from its end. IndexError where there is none.",
     name="list.get",
     infer=lambda sizes, list, index: _element("list.get", list),
-    evaluate=lambda xp, list, index: list[index],
+    evaluate=lambda xp, list, index: (list[index],),
     traits=_EFFECT,
     lower=Custom("list.get"),
 )

@@ -1,0 +1,287 @@
+"""Runs a graph one instruction at a time on arrays and Python values: the reference for every faster executor."""
+
+import builtins
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .core import Block, Graph, Instruction, Value
+from .dims import Dim, DimExpr, substitute, symbol
+from .dtypes import from_numpy
+from .location import render_error
+from .matching import required_symbols
+from .types import (
+    BoolType,
+    ComplexType,
+    DictType,
+    FloatType,
+    IntType,
+    ListType,
+    NoneType,
+    OptionalType,
+    RecordType,
+    StrType,
+    TensorType,
+    TupleType,
+    Type,
+)
+
+__all__ = ["run"]
+
+
+def run(
+    graph: Graph,
+    arguments: Sequence[Any],
+    *,
+    xp: ModuleType = np,
+    exceptions: Mapping[str, type[Exception]] | None = None,
+    check: bool = False,
+) -> list[Any]:
+    """The results of a graph on arrays of the module `xp` and Python values, written-back results included.
+
+    Arguments are never written to. TypeError where an argument does not have its declared type, RuntimeError where
+    sizes contradict each other or a guard; an exception that the program raises is looked up in `exceptions`, then
+    among Python's own. An error has the place in the user's program as a note. With `check`, each result is compared
+    with its declared type.
+
+    >>> from ingot import ir
+    >>> graph = ir.parse("graph @f(%x: f32[n]) -> (f32[n]) { %y: f32[n] = add(%x, %x) return(%y) }")
+    >>> ir.run(graph, [np.ones(3, np.float32)])
+    [array([2., 2., 2.], dtype=float32)]
+    """
+    interpreter = _Interpreter(graph, xp, exceptions or {}, check)
+    return interpreter.run(list(arguments))
+
+
+class _Interpreter:
+    def __init__(self, graph: Graph, xp: Any, exceptions: Mapping[str, type[Exception]], check: bool) -> None:
+        self.graph = graph
+        self.xp = xp
+        self.exceptions = exceptions
+        self.check = check
+        self.sizes: dict[str, int] = {}
+        self.values: dict[Value, Any] = {}
+        self.has_symbols: dict[Value, bool] = {}
+
+    def run(self, arguments: list[Any]) -> list[Any]:
+        graph = self.graph
+        if len(arguments) != len(graph.arguments):
+            raise TypeError(f"{graph.name}: expected {len(graph.arguments)} arguments, given {len(arguments)}")
+        for value, given in zip(graph.arguments, arguments, strict=True):
+            if not has_type(given, value.type):
+                raise TypeError(
+                    f"{graph.name}: argument %{value.name or value.index} must be {value.type}, "
+                    f"given {describe_value(given)}"
+                )
+        self.bind(graph.arguments, arguments, f"{graph.name}: ")
+        for guard in graph.guards:
+            left, right = substitute(guard.left, self.sizes), substitute(guard.right, self.sizes)
+            if left != right:
+                reason = f": {guard.reason}" if guard.reason else ""
+                raise RuntimeError(
+                    f"{graph.name}: the sizes do not fit: {guard} is needed, given {left} and {right}{reason}"
+                )
+        return self.block(graph.block)
+
+    # -- sizes -------------------------------------------------------------------------------------------------------
+
+    def bind(self, values: Sequence[Value], given: Sequence[Any], where: str) -> None:
+        """Set the values of arguments or results, and of the symbols that stand alone in their types."""
+        pairs: list[tuple[Dim, int, Value]] = []
+        for value, actual in zip(values, given, strict=True):
+            self.values[value] = actual
+            has_symbols = self.has_symbols.get(value)
+            if has_symbols is None:
+                has_symbols = bool(required_symbols(value.type)) or self.check
+                self.has_symbols[value] = has_symbols
+            if has_symbols:
+                pairs.extend((dim, size, value) for dim, size in _sizes(value.type, actual))
+        for dim, size, _ in pairs:
+            if isinstance(dim, DimExpr) and dim.is_symbol():
+                self.sizes.setdefault(str(dim), size)
+        for dim, size, value in pairs:
+            expected = substitute(dim, self.sizes)
+            if expected != size:
+                raise RuntimeError(
+                    f"{where}%{value.name or value.index} must be {value.type}: its size {dim} must be {expected}, "
+                    f"given {size}"
+                )
+
+    def dim(self, expression: Dim | str) -> int:
+        value = substitute(symbol(expression) if isinstance(expression, str) else expression, self.sizes)
+        if not isinstance(value, int):
+            raise RuntimeError(f"the size {expression} has no value here")
+        return value
+
+    # -- instructions ------------------------------------------------------------------------------------------------
+
+    def block(self, block: Block) -> list[Any]:
+        """Run a block; the values that its terminator passes on."""
+        values = self.values
+        for instruction in block.instructions:
+            if instruction.op.name in ("return", "yield"):
+                return [values[v] for v in instruction.inputs]
+            try:
+                results = self.instruction(instruction)
+            except Exception as error:
+                _add_location(error, instruction)
+                raise
+            self.bind(instruction.results, results, f"{instruction.op.name}: ")
+        raise RuntimeError(f"{self.graph.name}: a block has no terminator")
+
+    def instruction(self, instruction: Instruction) -> Sequence[Any]:
+        op = instruction.op
+        operands = [None if v is None else self.values[v] for v in instruction.operands]
+        special = _SPECIAL.get(op.name)
+        if special is not None:
+            return special(self, instruction, operands)
+        if op.evaluate is None:
+            raise NotImplementedError(f"the op {op.name} has no reference implementation")
+        results = op.evaluate(self.xp, *op.schema.unflatten(operands), **instruction.attributes)
+        if not isinstance(results, tuple):
+            results = (results,)
+        types = [r.type for r in instruction.results]
+        results = tuple(
+            self.xp.asarray(v) if isinstance(v, np.generic) and isinstance(t, TensorType) else v
+            for v, t in zip(results, types, strict=True)
+        )
+        if self.check:
+            for value, type in zip(results, types, strict=True):
+                if not has_type(value, type):
+                    raise TypeError(f"{op.name} must give {type}, gave {describe_value(value)}")
+        return results
+
+    def run_if(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        return self.region(instruction.regions[0 if operands[0] else 1], ())
+
+    def run_loop(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        trip_count, condition, *carried = operands
+        iteration = 0
+        while condition and (trip_count is None or iteration < trip_count):
+            condition, *carried = self.region(instruction.regions[0], (iteration, *carried))
+            iteration += 1
+        return carried
+
+    def region(self, region: Block, arguments: Sequence[Any]) -> list[Any]:
+        """Run a region in its own scope of sizes."""
+        outer = self.sizes
+        self.sizes = dict(outer)
+        try:
+            self.bind(region.arguments, arguments, "")
+            return self.block(region)
+        finally:
+            self.sizes = outer
+
+    def run_dim(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        return (self.dim(instruction.attributes["expression"]),)
+
+    def run_bind_dim(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        if operands[0] < 0:
+            raise RuntimeError(f"a size must not be negative, given {operands[0]}")
+        return (operands[0],)
+
+    def run_undefined(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        return (_undefined(instruction.result.type, self.sizes, self.xp),)
+
+    def run_raise(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        name = instruction.attributes["exception"]
+        kind = self.exceptions.get(name, getattr(builtins, name, None))
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise RuntimeError(f"{name}: {operands[0]}")
+        raise kind(operands[0])
+
+
+_SPECIAL: dict[str, Any] = {
+    "if": _Interpreter.run_if,
+    "loop": _Interpreter.run_loop,
+    "dim": _Interpreter.run_dim,
+    "bind_dim": _Interpreter.run_bind_dim,
+    "undefined": _Interpreter.run_undefined,
+    "raise": _Interpreter.run_raise,
+}
+
+
+def _add_location(error: Exception, instruction: Instruction) -> None:
+    if instruction.location is not None and not hasattr(error, "__ingot_located__"):
+        error.add_note(render_error(f"in {instruction.op.name}", instruction.location))
+        error.__ingot_located__ = True  # type: ignore[attr-defined]  # enclosing instructions add nothing
+
+
+def _sizes(type: Type, value: Any) -> list[tuple[Dim, int]]:
+    """The sizes in a type with those that a value of it has."""
+    match type:
+        case TensorType(shape=shape):
+            return list(zip(shape, value.shape, strict=True))
+        case IntType(value=dim) if dim is not None:
+            return [(dim, value)]
+        case TupleType(elements=elements):
+            return [pair for t, v in zip(elements, value, strict=True) for pair in _sizes(t, v)]
+        case RecordType(fields=fields) if isinstance(value, tuple):
+            return [pair for (_, t), v in zip(fields, value, strict=True) for pair in _sizes(t, v)]
+    return []
+
+
+def has_type(value: Any, type: Type) -> bool:
+    """Whether a run-time value has an IR type, sizes apart."""
+    match type:
+        case TensorType(dtype=dtype, shape=shape):
+            return (
+                hasattr(value, "dtype")
+                and hasattr(value, "shape")
+                and len(value.shape) == len(shape)
+                and value.dtype == dtype.numpy
+            )
+        case BoolType():
+            return isinstance(value, bool)
+        case IntType():
+            return isinstance(value, int) and not isinstance(value, bool)
+        case FloatType():
+            return isinstance(value, float)
+        case ComplexType():
+            return isinstance(value, complex)
+        case StrType():
+            return isinstance(value, str)
+        case NoneType():
+            return value is None
+        case OptionalType(element=element):
+            return value is None or has_type(value, element)
+        case ListType(element=element):
+            return isinstance(value, list) and all(has_type(v, element) for v in value)
+        case DictType(key=key, element=element):
+            return isinstance(value, dict) and all(has_type(k, key) and has_type(v, element) for k, v in value.items())
+        case TupleType(elements=elements):
+            return isinstance(value, tuple) and len(value) == len(elements) and all(map(has_type, value, elements))
+        case RecordType(fields=fields):
+            return not isinstance(value, tuple) or len(value) == len(fields)
+    return False
+
+
+def describe_value(value: Any) -> str:
+    """A run-time value's type, for an error message."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        try:
+            return str(TensorType(from_numpy(value.dtype), tuple(value.shape)))
+        except TypeError:
+            return f"an array of {value.dtype}{list(value.shape)}"
+    return f"{type(value).__name__} {value!r}"[:200]
+
+
+def _undefined(type: Type, sizes: Mapping[str, int], xp: Any) -> Any:
+    """A value of a type, with whatever in it."""
+    match type:
+        case TensorType(dtype=dtype, shape=shape):
+            known = [substitute(d, sizes) for d in shape]
+            return xp.zeros([d if isinstance(d, int) else 0 for d in known], dtype.numpy)
+        case IntType(value=value):
+            known_value = 0 if value is None else substitute(value, sizes)
+            return known_value if isinstance(known_value, int) else 0
+        case TupleType(elements=elements):
+            return tuple(_undefined(t, sizes, xp) for t in elements)
+        case RecordType(fields=fields):
+            return tuple(_undefined(t, sizes, xp) for _, t in fields)
+    simple = {BoolType: False, FloatType: 0.0, ComplexType: 0j, StrType: ""}
+    if isinstance(type, ListType):
+        return []
+    return {} if isinstance(type, DictType) else simple.get(type.__class__)
