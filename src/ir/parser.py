@@ -48,6 +48,7 @@ def parse(
             token = parser.places.get(error.instruction) if error.instruction is not None else parser.tokens[0]
             token = token or parser.tokens[0]
             raise source.error(error.message, token.offset, len(token.text), error.hint) from error
+    parser.check_returns(graph)
     return graph
 
 
@@ -59,6 +60,7 @@ class _Parser(TokenReader):
         self.defined: set[str] = set()
         self.trail: list[str] = []  # the same in order, so that a scope can be left
         self.places: dict[Instruction, Token] = {}
+        self.returns: tuple[Token, list[Type]] = self.tokens[0], []
 
     # -- graph and instructions --------------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ class _Parser(TokenReader):
         self.expect("->")
         self.expect("(")
         start = self.tokens[self.position]
-        declared = self.separated(self.type, ")")
+        self.returns = start, self.separated(self.type, ")")
         if self.accept("where"):
             self.expect("(")
             graph.guards = self.separated(self.guard, ")")
@@ -88,14 +90,18 @@ class _Parser(TokenReader):
         self.block(graph.block, 0)
         if graph.block.terminator.op.name != "return":
             raise self.error("a graph must end in return", self.places[graph.block.terminator])
-        returned = [v.type for v in graph.results]
-        if declared != returned:
-            given, found = (f"({', '.join(map(str, types))})" for types in (declared, returned))
-            raise self.error(f"the graph is declared to return {given} and returns {found}", start)
         self.source_table()
         if self.tokens[self.position].kind != "end":
             raise self.error(f"expected the end of the text, found {self.peek()!r}")
         return graph
+
+    def check_returns(self, graph: Graph) -> None:
+        """Compare the types in the header with those returned; after `verify`, whose errors are nearer to the cause."""
+        start, declared = self.returns
+        returned = [v.type for v in graph.results]
+        if declared != returned:
+            given, found = (f"({', '.join(map(str, types))})" for types in (declared, returned))
+            raise self.error(f"the graph is declared to return {given} and returns {found}", start)
 
     def argument(self, block: Block) -> None:
         token, name = self.new_name()
