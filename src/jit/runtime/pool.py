@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from . import pool_code
 from .cpus import available_cpus
@@ -26,10 +27,9 @@ from .targets import host_architecture
 SPIN_SECONDS = 40e-6
 # More threads than this are a mistake in a configuration.
 MAX_THREADS = 1024
-_EVERYONE = 1 << 30
 
 _WORKER_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
-_WAKE_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
+_WAKE_SLOT_TYPE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _SPIN_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 _PARALLEL_FOR_TYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)
 
@@ -37,13 +37,13 @@ _PARALLEL_FOR_TYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)
 @dataclass(frozen=True)
 class _Worker:
     thread: threading.Thread
-    stop: ctypes.c_int64
+    slot: int
 
 
 @dataclass(frozen=True, eq=False)
 class _Code:
     worker: Callable[[int, int], None]
-    wake: Callable[[int, int], None]
+    wake_slot: Callable[[int, int], int]
     spin: Callable[[int], None]
     parallel_for: Callable[[int, int, int, int, int], None]
     parallel_for_address: int
@@ -51,6 +51,8 @@ class _Code:
 
 _lock = threading.RLock()
 _workers: list[_Worker] = []
+# Told to stop, perhaps not gone yet: their slots are not free.
+_leaving: list[_Worker] = []
 _requested: int | None = None
 _finished = False
 # Whether the block holds valid semaphores: once it does, workers may be using it.
@@ -128,7 +130,7 @@ def _code() -> _Code:
     address = load_object(blob, pool_code.ENTRY_POINTS)
     return _Code(
         worker=_WORKER_TYPE(address["ingot_worker"]),
-        wake=_WAKE_TYPE(address["ingot_wake"]),
+        wake_slot=_WAKE_SLOT_TYPE(address["ingot_wake_slot"]),
         spin=_SPIN_TYPE(address["ingot_spin"]),
         parallel_for=_PARALLEL_FOR_TYPE(address["ingot_parallel_for"]),
         parallel_for_address=address["ingot_parallel_for"],
@@ -138,18 +140,19 @@ def _code() -> _Code:
 @functools.cache
 def _block() -> int:
     """The address of the pool's memory, zeroed."""
-    buffer = (ctypes.c_char * (pool_code.BLOCK_SIZE + pool_code.BLOCK_ALIGNMENT))()
-    _keep_for_ever(buffer)
-    return -(-ctypes.addressof(buffer) // pool_code.BLOCK_ALIGNMENT) * pool_code.BLOCK_ALIGNMENT
-
-
-def _keep_for_ever(buffer: object) -> None:
-    # A worker may still look at it while the interpreter tears its modules down.
+    size = pool_code.SLOTS + MAX_THREADS * pool_code.SLOT_SIZE
+    buffer = (ctypes.c_char * (size + pool_code.BLOCK_ALIGNMENT))()
+    # Kept for ever: a worker may still look at it while the interpreter tears its modules down.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(buffer))
+    return -(-ctypes.addressof(buffer) // pool_code.BLOCK_ALIGNMENT) * pool_code.BLOCK_ALIGNMENT
 
 
 def _field(offset: int) -> ctypes.c_int64:
     return ctypes.c_int64.from_address(_block() + offset)
+
+
+def _slot_offset(slot: int) -> int:
+    return pool_code.SLOTS + slot * pool_code.SLOT_SIZE
 
 
 def _start() -> int:
@@ -158,8 +161,11 @@ def _start() -> int:
         if not _ready:
             threads = get_num_threads()
             if not _initialised:
-                ctypes.memset(_block(), 0, pool_code.BLOCK_SIZE)
-                _make_semaphores()
+                slots = _field(pool_code.SLOT_COUNT).value
+                ctypes.memset(_block(), 0, _slot_offset(slots))
+                system = _semaphores()
+                _field(pool_code.WAIT).value, _field(pool_code.POST).value = system.wait, system.post
+                _field(pool_code.DONE).value = system.create(_block() + pool_code.DONE_SEMAPHORE)
                 _initialised = True
             _resize(threads)
             _ready = _block()
@@ -173,9 +179,13 @@ def _resize(threads: int) -> None:
     # With fewer CPUs than threads, whoever spins keeps somebody from working.
     _field(pool_code.SPINS).value = 0 if oversubscribed else int(SPIN_SECONDS * _spins_per_second(code))
     while len(_workers) >= threads:
-        _workers.pop().stop.value = 1
+        worker = _workers[-1]
+        # In both lists for a moment: an interrupt in between must not lose it.
+        _leaving.append(worker)
+        _workers.pop()
+        _field(_slot_offset(worker.slot) + pool_code.STOP).value = 1
+        code.wake_slot(_block(), _block() + _slot_offset(worker.slot))
     _field(pool_code.WORKERS).value = len(_workers)
-    code.wake(_block(), _EVERYONE)  # those that are to stop may be asleep; the others go back to sleep
     try:
         while len(_workers) < threads - 1 and not _finished:
             if not _start_worker(code):
@@ -185,22 +195,29 @@ def _resize(threads: int) -> None:
 
 
 def _start_worker(code: _Code) -> bool:
-    stop = ctypes.c_int64(0)
-    _keep_for_ever(stop)
+    """Start a worker in a free slot; False if the system gives no more threads, or the interpreter is ending."""
+    _leaving[:] = [worker for worker in _leaving if worker.thread.is_alive()]
+    taken = {worker.slot for worker in (*_workers, *_leaving)}
+    slot = next(i for i in range(MAX_THREADS) if i not in taken)
+    offset = _slot_offset(slot)
+    handle = _field(offset + pool_code.HANDLE)
+    if not handle.value:
+        handle.value = _semaphores().create(_block() + offset + pool_code.SEMAPHORE)
+    _field(offset + pool_code.SLEEPING).value = 0
+    _field(offset + pool_code.STOP).value = 0
+    slots = _field(pool_code.SLOT_COUNT)
+    slots.value = max(slots.value, slot + 1)
     thread = threading.Thread(
-        target=code.worker,
-        args=(_block(), ctypes.addressof(stop)),
-        name=f"ingot-worker-{len(_workers) + 1}",
-        daemon=True,
+        target=code.worker, args=(_block(), _block() + offset), name=f"ingot-worker-{slot + 1}", daemon=True
     )
+    worker = _Worker(thread, slot)
+    # Listed before it starts: an interrupt in between must not lose it.
+    _workers.append(worker)
     try:
         thread.start()
     except RuntimeError:
-        return False  # the system has no more threads to give, or the interpreter is ending: go on with what there is
-    except BaseException:
-        stop.value = 1  # interrupted: it may run already, unknown to the pool
-        raise
-    _workers.append(_Worker(thread, stop))
+        _workers.remove(worker)
+        return False
     return True
 
 
@@ -216,44 +233,68 @@ def _spins_per_second(code: _Code) -> float:
     return rounds / max(best, 1e-7)
 
 
-def _make_semaphores() -> None:
-    """Two semaphores with count 0, and the functions that wait for them and post them.
+@dataclass(frozen=True)
+class _Semaphores:
+    """The addresses of the functions that wait for a semaphore and post it, and what makes one (with count 0).
+
+    `create` gets the address of 64 bytes that the semaphore may use, and returns its handle.
+    """
+
+    wait: int
+    post: int
+    create: Callable[[int], int]
+
+
+@functools.cache
+def _semaphores() -> _Semaphores:
+    """The operating system's semaphores.
 
     POSIX semaphores are what is tested; the branches for macOS (which has no unnamed POSIX semaphores) and Windows
     follow the systems' documentation.
     """
-    wait: object
-    post: object
     if sys.platform == "win32":
         kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel32.CreateSemaphoreW.restype = ctypes.c_void_p
         kernel32.CreateSemaphoreW.argtypes = [ctypes.c_void_p, ctypes.c_long, ctypes.c_long, ctypes.c_void_p]
         wait, post = kernel32.WaitForSingleObject, kernel32.ReleaseSemaphore
-        handles = [kernel32.CreateSemaphoreW(None, 0, 0x7FFFFFFF, None) for _ in range(2)]
+
+        def create(_: int) -> int:
+            return kernel32.CreateSemaphoreW(None, 0, 0x7FFFFFFF, None) or 0
+
     elif sys.platform == "darwin":
         system = ctypes.CDLL(None)
         system.dispatch_semaphore_create.restype = ctypes.c_void_p
         system.dispatch_semaphore_create.argtypes = [ctypes.c_long]
         wait, post = system.dispatch_semaphore_wait, system.dispatch_semaphore_signal
-        handles = [system.dispatch_semaphore_create(0) for _ in range(2)]
+
+        def create(_: int) -> int:
+            return system.dispatch_semaphore_create(0) or 0
+
     else:
         system = ctypes.CDLL(None)
         wait, post = system.sem_wait, system.sem_post
-        handles = [_block() + offset for offset in pool_code.SEMAPHORES]
-        for handle in handles:
-            if system.sem_init(ctypes.c_void_p(handle), 0, 0) != 0:
-                raise OSError("sem_init failed: cannot create the thread pool's semaphores")
-    if not all(handles):
-        raise OSError("the system gave no semaphores for the thread pool")
-    _field(pool_code.WAIT).value = ctypes.cast(wait, ctypes.c_void_p).value or 0
-    _field(pool_code.POST).value = ctypes.cast(post, ctypes.c_void_p).value or 0
-    _field(pool_code.WAKE).value, _field(pool_code.DONE).value = handles
+
+        def create(storage: int) -> int:
+            return storage if system.sem_init(ctypes.c_void_p(storage), 0, 0) == 0 else 0
+
+    def checked(storage: int) -> int:
+        handle = create(storage)
+        if not handle:
+            raise OSError("thread pool: the operating system gave no semaphore")
+        return handle
+
+    return _Semaphores(_function_address(wait), _function_address(post), checked)
+
+
+def _function_address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def _after_fork_in_child() -> None:
     """Forget the workers, which stayed in the parent, and any loop that one of its other threads was running."""
     global _initialised, _ready
     _workers.clear()
+    _leaving.clear()
     if _initialised:
         _initialised = False
         _ready = 0
@@ -269,12 +310,12 @@ def _shut_down() -> None:
         _finished = True
         if not _ready:
             return
-        leaving = [worker.thread for worker in _workers]
         _resize(1)
+        leaving = [worker.thread for worker in _leaving]
     deadline = time.monotonic() + 1.0
     for thread in leaving:
         # One that is in a long loop (of another daemon thread) is left to die with the process.
-        if thread is not threading.current_thread():
+        if thread.is_alive() and thread is not threading.current_thread():
             thread.join(max(0.0, deadline - time.monotonic()))
 
 

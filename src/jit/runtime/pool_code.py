@@ -6,23 +6,29 @@ NEXT only if the open bit was set at that moment. The caller takes chunks, too, 
 STATE is 0: nobody is inside, so every chunk is done and the job may be overwritten. Entering and closing meet in one
 word, so no interleaving lets a late worker run half of the next job.
 
-Sleeping is exact: a worker announces itself in SLEEPERS and waits for one token of a semaphore; whoever wakes it first
-takes it off SLEEPERS, then posts one token. A worker that changes its mind takes itself off, or takes the token that is
-on its way. The caller sleeps likewise on a second semaphore when the last chunk takes long (the wait bit of STATE).
+Sleeping is exact: every worker has a slot with a semaphore of its own. It marks its slot as sleeping, looks once more
+for a reason to stay awake, and waits for one token; whoever turns the mark back owes it that token. A worker that
+changes its mind turns the mark back itself, or takes the token that is on its way. The caller sleeps likewise, on a
+semaphore of the pool, when the last chunk takes long (the wait bit of STATE).
 """
 
 from string import Template
 
 # Fields that different threads write lie 128 bytes apart: two cache lines, because x86 prefetches lines in pairs.
+# The job:
 FUNCTION, ARGUMENT, COUNT, BASE, REMAINDER, GRAIN, TOTAL = range(0, 56, 8)
-WORKERS, SPINS, WAIT, POST, WAKE, DONE = range(128, 176, 8)
+# The configuration: how many workers there are, how many slots were ever used, how long to spin, the operating system's
+# functions that wait for a semaphore and post it, and the handle of the caller's semaphore.
+WORKERS, SLOT_COUNT, SPINS, WAIT, POST, DONE = range(128, 176, 8)
+# What all threads write:
 GENERATION, NEXT, STATE, SLEEPERS, BUSY = range(256, 896, 128)
-# Room for two operating system semaphores (sem_t has 32 bytes on 64-bit Linux).
-SEMAPHORES = (896, 1024)
-BLOCK_SIZE = 1152
+# Room for the caller's semaphore (sem_t has 32 bytes on 64-bit Linux), then one slot per worker.
+DONE_SEMAPHORE, SLOTS = 896, 1024
+SLOT_SIZE = 128
+SLEEPING, STOP, HANDLE, SEMAPHORE = 0, 8, 16, 64
 BLOCK_ALIGNMENT = 128
 
-ENTRY_POINTS = ("ingot_worker", "ingot_wake", "ingot_spin", "ingot_parallel_for")
+ENTRY_POINTS = ("ingot_worker", "ingot_wake_slot", "ingot_spin", "ingot_parallel_for")
 
 _OPEN = 1 << 32
 _WAITING = 1 << 33
@@ -46,11 +52,10 @@ define internal void @relax() alwaysinline {
 ; The operating system's wait(handle, for ever) and post(handle, 1, null). POSIX takes the handle alone and macOS two
 ; arguments; surplus ones are harmless in the C calling conventions of x86-64 and AArch64. A wait that a signal
 ; interrupted is repeated.
-define internal void @wait(ptr %pool, i64 %which) {
+define internal void @wait(ptr %pool, ptr %handle_at) {
 entry:
   %function_at = getelementptr i8, ptr %pool, i64 $WAIT
   %function = load ptr, ptr %function_at, align 8
-  %handle_at = getelementptr i8, ptr %pool, i64 %which
   %handle = load i64, ptr %handle_at, align 8
   br label %again
 again:
@@ -61,10 +66,9 @@ done:
   ret void
 }
 
-define internal void @post(ptr %pool, i64 %which) {
+define internal void @post(ptr %pool, ptr %handle_at) {
   %function_at = getelementptr i8, ptr %pool, i64 $POST
   %function = load ptr, ptr %function_at, align 8
-  %handle_at = getelementptr i8, ptr %pool, i64 %which
   %handle = load i64, ptr %handle_at, align 8
   %status = call i32 %function(i64 %handle, i64 1, i64 0)
   ret void
@@ -83,28 +87,65 @@ done:
   ret void
 }
 
-; Wakes at most %limit sleeping workers.
-define void @ingot_wake(i64 %address, i64 %limit) {
+; Takes the sleeping mark off a slot: 1 if this call did it.
+define internal i64 @unmark(ptr %pool, ptr %slot) {
+  %sleepers = getelementptr i8, ptr %pool, i64 $SLEEPERS
+  %swap = cmpxchg ptr %slot, i64 1, i64 0 seq_cst seq_cst
+  %taken = extractvalue { i64, i1 } %swap, 1
+  %one = zext i1 %taken to i64
+  %before = atomicrmw sub ptr %sleepers, i64 %one seq_cst
+  ret i64 %one
+}
+
+; Wakes the worker of one slot if it sleeps: 1 if this call did it.
+define i64 @ingot_wake_slot(i64 %address, i64 %slot_address) {
 entry:
   %pool = inttoptr i64 %address to ptr
-  %sleepers = getelementptr i8, ptr %pool, i64 $SLEEPERS
-  br label %claim
-claim:
-  %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
-  %woken = call i64 @llvm.smin.i64(i64 %asleep, i64 %limit)
-  %any = icmp sgt i64 %woken, 0
-  br i1 %any, label %take, label %done
+  %slot = inttoptr i64 %slot_address to ptr
+  %sleeping = load atomic i64, ptr %slot seq_cst, align 8
+  %asleep = icmp ne i64 %sleeping, 0
+  br i1 %asleep, label %take, label %no
 take:
-  %remaining = sub i64 %asleep, %woken
-  %swap = cmpxchg ptr %sleepers, i64 %asleep, i64 %remaining seq_cst seq_cst
-  %taken = extractvalue { i64, i1 } %swap, 1
-  br i1 %taken, label %post, label %claim
+  %taken = call i64 @unmark(ptr %pool, ptr %slot)
+  %mine = icmp ne i64 %taken, 0
+  br i1 %mine, label %post, label %no
 post:
-  %i = phi i64 [ 0, %take ], [ %following, %post ]
-  call void @post(ptr %pool, i64 $WAKE)
+  %handle_at = getelementptr i8, ptr %slot, i64 $HANDLE
+  call void @post(ptr %pool, ptr %handle_at)
+  ret i64 1
+no:
+  ret i64 0
+}
+
+; Wakes at most %limit sleeping workers.
+define internal void @wake(ptr %pool, i64 %limit) {
+entry:
+  %address = ptrtoint ptr %pool to i64
+  %sleepers = getelementptr i8, ptr %pool, i64 $SLEEPERS
+  %slot_count_at = getelementptr i8, ptr %pool, i64 $SLOT_COUNT
+  %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
+  %any = icmp sgt i64 %asleep, 0
+  %asked = icmp sgt i64 %limit, 0
+  %go = and i1 %any, %asked
+  br i1 %go, label %scan, label %done
+scan:
+  %slot_count = load atomic i64, ptr %slot_count_at monotonic, align 8
+  br label %test
+test:
+  %i = phi i64 [ 0, %scan ], [ %following, %slot ]
+  %woken = phi i64 [ 0, %scan ], [ %woken_now, %slot ]
+  %slots_left = icmp slt i64 %i, %slot_count
+  %wanted = icmp slt i64 %woken, %limit
+  %continue = and i1 %slots_left, %wanted
+  br i1 %continue, label %slot, label %done
+slot:
+  %distance = mul i64 %i, $SLOT_SIZE
+  %offset = add i64 %distance, $SLOTS
+  %slot_address = add i64 %address, %offset
+  %one = call i64 @ingot_wake_slot(i64 %address, i64 %slot_address)
+  %woken_now = add i64 %woken, %one
   %following = add i64 %i, 1
-  %more = icmp slt i64 %following, %woken
-  br i1 %more, label %post, label %done
+  br label %test
 done:
   ret void
 }
@@ -150,21 +191,26 @@ done:
   ret void
 }
 
-; A worker's life: until the word at %stop_address is not 0.
-define void @ingot_worker(i64 %address, i64 %stop_address) {
+; A worker's life, until its slot says stop.
+define void @ingot_worker(i64 %address, i64 %slot_address) {
 entry:
   %pool = inttoptr i64 %address to ptr
-  %stop = inttoptr i64 %stop_address to ptr
+  %slot = inttoptr i64 %slot_address to ptr
+  %stop = getelementptr i8, ptr %slot, i64 $STOP
+  %handle_at = getelementptr i8, ptr %slot, i64 $HANDLE
+  %done_at = getelementptr i8, ptr %pool, i64 $DONE
   %generation = getelementptr i8, ptr %pool, i64 $GENERATION
   %state = getelementptr i8, ptr %pool, i64 $STATE
   %sleepers = getelementptr i8, ptr %pool, i64 $SLEEPERS
   %spins_at = getelementptr i8, ptr %pool, i64 $SPINS
   %count_at = getelementptr i8, ptr %pool, i64 $COUNT
   %next_at = getelementptr i8, ptr %pool, i64 $NEXT
+  ; A job that is open already is one that this worker has not seen.
   %newest = load atomic i64, ptr %generation acquire, align 8
+  %earlier = sub i64 %newest, 1
   br label %idle
 idle:
-  %seen = phi i64 [ %newest, %entry ], [ %seen, %block ], [ %seen, %withdraw_one ], [ %current, %left ]
+  %seen = phi i64 [ %earlier, %entry ], [ %seen, %block ], [ %seen, %withdraw ], [ %current, %left ]
   %spins = load atomic i64, ptr %spins_at monotonic, align 8
   br label %spin
 spin:
@@ -183,6 +229,7 @@ relaxed:
   br i1 %patient, label %spin, label %sleep
 sleep:
   %announced = atomicrmw add ptr %sleepers, i64 1 seq_cst
+  %marked = atomicrmw xchg ptr %slot, i64 1 seq_cst
   %current_again = load atomic i64, ptr %generation seq_cst, align 8
   %stop_again = load atomic i64, ptr %stop seq_cst, align 8
   %unchanged = icmp eq i64 %current_again, %seen
@@ -190,16 +237,11 @@ sleep:
   %stay = and i1 %unchanged, %wanted
   br i1 %stay, label %block, label %withdraw
 withdraw:
-  %asleep = load atomic i64, ptr %sleepers seq_cst, align 8
-  %claimed = icmp sle i64 %asleep, 0
-  br i1 %claimed, label %block, label %withdraw_one
-withdraw_one:
-  %fewer = sub i64 %asleep, 1
-  %withdrawal = cmpxchg ptr %sleepers, i64 %asleep, i64 %fewer seq_cst seq_cst
-  %withdrawn = extractvalue { i64, i1 } %withdrawal, 1
-  br i1 %withdrawn, label %idle, label %withdraw
+  %mine = call i64 @unmark(ptr %pool, ptr %slot)
+  %withdrawn = icmp ne i64 %mine, 0
+  br i1 %withdrawn, label %idle, label %block
 block:
-  call void @wait(ptr %pool, i64 $WAKE)
+  call void @wait(ptr %pool, ptr %handle_at)
   br label %idle
 join:
   %entered = atomicrmw add ptr %state, i64 1 seq_cst
@@ -212,7 +254,7 @@ work:
   %next = load atomic i64, ptr %next_at monotonic, align 8
   %unclaimed = sub i64 %count, %next
   %to_wake = call i64 @llvm.smin.i64(i64 %unclaimed, i64 2)
-  call void @ingot_wake(i64 %address, i64 %to_wake)
+  call void @wake(ptr %pool, i64 %to_wake)
   call void @run_chunks(ptr %pool)
   br label %leave
 leave:
@@ -226,7 +268,7 @@ leave:
 report:
   br i1 %caller_sleeps, label %wake_caller, label %left
 wake_caller:
-  call void @post(ptr %pool, i64 $DONE)
+  call void @post(ptr %pool, ptr %done_at)
   br label %left
 left:
   br label %idle
@@ -286,7 +328,7 @@ open:
   %announced = atomicrmw add ptr %generation, i64 1 seq_cst
   %others = sub i64 %count, 1
   %to_wake = call i64 @llvm.smin.i64(i64 %others, i64 4)
-  call void @ingot_wake(i64 %address, i64 %to_wake)
+  call void @wake(ptr %pool, i64 %to_wake)
   call void @run_chunks(ptr %pool)
   %closed = atomicrmw sub ptr %state, i64 $OPEN seq_cst
   %spins = load atomic i64, ptr %spins_at monotonic, align 8
@@ -311,7 +353,8 @@ announce:
   %noted = extractvalue { i64, i1 } %announcement, 1
   br i1 %noted, label %block, label %sleep
 block:
-  call void @wait(ptr %pool, i64 $DONE)
+  %done_at = getelementptr i8, ptr %pool, i64 $DONE
+  call void @wait(ptr %pool, ptr %done_at)
   br label %release
 release:
   store atomic i64 0, ptr %busy release, align 8
@@ -345,7 +388,11 @@ def pool_module(architecture: str) -> str:
         SPINS=SPINS,
         WAIT=WAIT,
         POST=POST,
-        WAKE=WAKE,
+        SLOT_COUNT=SLOT_COUNT,
+        SLOTS=SLOTS,
+        SLOT_SIZE=SLOT_SIZE,
+        STOP=STOP,
+        HANDLE=HANDLE,
         DONE=DONE,
         GENERATION=GENERATION,
         NEXT=NEXT,
