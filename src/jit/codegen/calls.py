@@ -1,11 +1,10 @@
 """What drivers call: kernels on the pool, the call's arena, and the C library's memory functions.
 
 Each has a Numba form (a call or a few instructions) and a Python form that does the same on the same memory, so that a
-driver runs un-jitted. The arena is a doubly linked list of `malloc`ed blocks: the handle is the address of one slot that
-holds the first block; a block is preceded by a 64-byte header with the slots raw address, next block, previous block.
+driver runs un-jitted. The arena is a doubly linked list of `malloc`ed blocks: the handle is the address of one slot
+that holds the first block; before a block lies a 64-byte header with the slots raw address, next and previous block.
 """
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 

@@ -136,7 +136,7 @@ def compile_module(
         return CompiledModule(blob, module.driver, (), True, _since(start))
     require_compiling(module.name)
     records: list[CompileRecord] = []
-    kernels: dict[str, tuple[bytes, list["KernelReference"]]] = {}
+    kernels: dict[str, tuple[bytes, list[KernelReference]]] = {}
     for kernel in module.kernels:
         if kernel.name not in kernels:
             bitcode, references, record = _compile_kernel(kernel, target, store)

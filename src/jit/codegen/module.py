@@ -7,7 +7,8 @@ address of a table of 8-byte slots, laid out as `FRAME_*` below and then one slo
   otherwise), an int or bool as int64, a float as float64;
 - then the results in order. A tensor whose sizes are known at the call (all symbols are argument sizes): the address of
   the caller's output array, one slot. A tensor with run-time sizes: the driver writes an address in the call's arena
-  and then its sizes, 1 + rank slots. A scalar: the driver writes it, one slot. A list: see `ResultSpec`.
+  and then its sizes, 1 + rank slots. A scalar: the driver writes it, one slot. A list: see `ResultSpec`, one slot. What
+  is an argument or a constant: one slot that nobody reads.
 
 The plan table (read-only, made once per set of argument sizes) holds the values of `sizes`, then the byte offsets of
 `buffers` in the workspace, then the addresses of `constants`. So the driver computes nothing that the sizes decide.
@@ -19,11 +20,11 @@ decorators, which mean nothing when the source runs un-jitted:
 - `@body`: a function inlined into its callers, whose pointer arguments do not overlap (`noalias`).
 - no decorator: a function inlined into its callers, whose pointers may overlap (vector math, helpers).
 
-In the driver's source the names of all kernels (every `@kernel` function of every `KernelSource`) are bound: `name(p, lo,
-hi)` calls one directly, and `launch(name, p, n, grain, pool)` runs a range kernel over [0, n) on the pool, or serially where
-n is less than two grains. Memory: `arena_allocate(arena, nbytes)` gives a 64-byte aligned address, or 0 when out of
-memory (return STATUS_OUT_OF_MEMORY then); it is freed after the call, or by `arena_release(arena, address)`;
-`copy_bytes(to, from, n)`, `move_bytes(to, from, n)` and `fill_bytes(to, byte, n)` are the C library's functions.
+In the driver's source the names of all kernels (every `@kernel` function of every `KernelSource`) are bound:
+`name(p, lo, hi)` calls one directly, and `launch(name, p, n, grain, pool)` runs a range kernel over [0, n) on the pool,
+or serially where n is less than two grains. Memory: `arena_allocate(arena, nbytes)` gives a 64-byte aligned address, or
+0 when out of memory (return STATUS_OUT_OF_MEMORY then); it is freed after the call, or by `arena_release(arena,
+address)`. `copy_bytes(to, from, n)`, `move_bytes(to, from, n)` and `fill_bytes(to, byte, n)` are the C library's.
 """
 
 from dataclasses import dataclass, field
@@ -38,8 +39,8 @@ from ...ir.types import Type
 
 __all__ = [
     "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_HEADER", "FRAME_PLAN", "FRAME_POOL",
-    "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec", "STATUS_OK",
-    "STATUS_OUT_OF_MEMORY",
+    "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec", "STATUS_INTERNAL",
+    "STATUS_OK", "STATUS_OUT_OF_MEMORY",
 ]  # fmt: skip
 
 FRAME_PLAN = 0  # address of the plan table
@@ -48,10 +49,12 @@ FRAME_POOL = 2  # the pool's address, passed on to `launch`
 FRAME_ARENA = 3  # handle of the call's arena: memory whose size is known at run time only
 FRAME_DETAIL = 4  # two slots: integers for the message of an error status
 FRAME_SCRATCH = 6  # address of scratch slots, where the driver builds kernels' parameter tables
+# Slot 7 belongs to the caller (see runtime/frame.py).
 FRAME_HEADER = 8
 
 STATUS_OK = 0  # statuses from 1 on are positions in `errors`, plus one
 STATUS_OUT_OF_MEMORY = -1
+STATUS_INTERNAL = -2  # compiled code raised a Python exception, which generated code never should
 
 
 @dataclass(frozen=True)

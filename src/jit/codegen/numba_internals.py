@@ -1,9 +1,8 @@
 """The only module that touches private parts of Numba: generated source in, LLVM IR with C entry points out.
 
 Numba types a function and lowers it to LLVM IR; here that is all it does. `_Library` keeps Numba from optimising and
-from emitting machine code, so that every function is optimised once, after everything is inlined, by `loader.emit_object`.
-Functions are wrapped to C functions of 64-bit integers; there is no reference counting (NRT), no Python object and no
-exception in the result.
+from emitting machine code, so that every function is optimised once, by `compile`, after everything is inlined.
+Functions become C functions of 64-bit integers; there is no reference counting (NRT) and no Python object in them.
 """
 
 import ast
@@ -16,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
@@ -32,10 +30,11 @@ from numba.extending import typeof_impl
 
 from ..errors import CompileError
 from . import bits, calls, primitives
+from .module import STATUS_INTERNAL
 
 __all__ = ["TESTED_NUMBA", "CompiledSource", "compile_source", "namespace", "run_source"]
 
-# Private interfaces move between minor versions. tests/jit/codegen/test_numba_internals.py says which ones are relied on.
+# Private interfaces move between minor versions; tests/jit/test_compile.py says which ones are relied on.
 TESTED_NUMBA = ("0.68",)
 
 _I64 = ir.IntType(64)
@@ -46,8 +45,8 @@ def check_version(version: str = numba.__version__) -> None:
     """Raise CompileError if Numba is a version that this module was not tested with."""
     if ".".join(version.split(".")[:2]) not in TESTED_NUMBA:
         raise CompileError(
-            f"compiling needs Numba {' or '.join(TESTED_NUMBA)}, but {version} is installed: its private interfaces may have "
-            f"moved. Install numba=={TESTED_NUMBA[-1]}.* (or run with jit.executor('interpreter'), which needs no Numba)"
+            f"compiling needs Numba {' or '.join(TESTED_NUMBA)}, but {version} is installed, whose private interfaces "
+            f"may differ. Install numba=={TESTED_NUMBA[-1]}.* (jit.executor('interpreter') needs no Numba)"
         )
 
 
@@ -434,7 +433,8 @@ def _add_entry(library: Any, reference: KernelReference, function: _Function) ->
         reference.returns and isinstance(result.signature.return_type, (types.Integer, types.Boolean))
     ):
         raise CompileError(
-            f"{reference.name}: returns {result.signature.return_type}, expected {'an int' if reference.returns else 'nothing'}"
+            f"{reference.name}: returns {result.signature.return_type}, "
+            f"expected {'an int' if reference.returns else 'nothing'}"
         )
     library.add_linking_library(result.library)
     module = _context.create_module(f"entry.{reference.name}")
@@ -446,7 +446,8 @@ def _add_entry(library: Any, reference: KernelReference, function: _Function) ->
         builder, native, result.fndesc.restype, result.fndesc.argtypes, list(wrapper.args)
     )
     if reference.returns:
-        builder.ret(_context.cast(builder, value, result.signature.return_type, types.int64))
+        value = _context.cast(builder, value, result.signature.return_type, types.int64)
+        builder.ret(builder.select(status.is_ok, value, _I64(STATUS_INTERNAL)))
     else:
         builder.ret_void()
     library.add_ir_module(module)

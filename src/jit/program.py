@@ -1,0 +1,511 @@
+"""A compiled graph that can be called on arrays: argument sizes become a plan once, then every call is one native call.
+
+`NativeProgram` runs machine code, `PythonProgram` the same generated sources un-jitted on the same tables, and
+`InterpreterProgram` the graph itself; all take arrays and numbers and return arrays and numbers.
+"""
+
+import ctypes
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..ir.core import Graph
+from ..ir.dims import Dim, DimExpr, substitute
+from ..ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
+from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, Buffer, ErrorSite, GeneratedModule, ResultSpec
+from .errors import JitError
+from .raising import raise_at
+from .runtime import pool
+from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
+from .runtime.loader import load_object
+from .runtime.memory import ALIGNMENT, address_of, recycler, workspace
+
+__all__ = ["InterpreterProgram", "Layout", "NativeProgram", "Program", "PythonProgram", "SizeBinding", "pack_buffers"]
+
+# Plans kept per program: one for each set of argument sizes.
+MAX_PLANS = 256
+_INT64 = np.iinfo(np.int64)
+
+
+class Program(Protocol):
+    """Runs a graph on arrays and numbers, one per graph argument, and returns one value per graph result."""
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Any]: ...
+
+
+class SizeBinding:
+    """Reads the symbols of a graph's argument types off actual arguments and checks the conditions between them."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.names = [value.name or f"argument {i}" for i, value in enumerate(graph.arguments)]
+        self.types = [value.type for value in graph.arguments]
+        self.guards = list(graph.guards)
+
+    def bind(self, arguments: Sequence[Any]) -> tuple[dict[str, int] | None, str]:
+        """The symbols' values, or None and the reason why the arguments do not fit the graph."""
+        values: dict[str, int] = {}
+        pending: list[tuple[str, Dim, int]] = []
+        for name, type, argument in zip(self.names, self.types, arguments, strict=True):
+            if isinstance(type, TensorType):
+                shape = argument.shape
+                if len(shape) != len(type.shape):
+                    return None, f"{name} has {len(shape)} dimensions, expected {len(type.shape)} as in {type}"
+                where = (
+                    (f"size {axis} of {name}", d, n) for axis, (d, n) in enumerate(zip(type.shape, shape, strict=True))
+                )
+            elif isinstance(type, IntType) and type.value is not None:
+                where = iter([(name, type.value, argument)])
+            else:
+                continue
+            for what, dim, size in where:
+                if isinstance(dim, DimExpr) and dim.is_symbol() and str(dim) not in values:
+                    values[str(dim)] = size
+                else:
+                    pending.append((what, dim, size))
+        for what, dim, size in pending:
+            try:
+                expected = substitute(dim, values)
+            except (ValueError, ZeroDivisionError) as error:
+                return None, f"{what} is {size}, expected {dim}: {error}"
+            if expected != size:
+                shown = f"{dim} = {expected}" if isinstance(dim, DimExpr) else str(dim)
+                return None, f"{what} is {size}, expected {shown}"
+        for guard in self.guards:
+            try:
+                left, right = substitute(guard.left, values), substitute(guard.right, values)
+            except (ValueError, ZeroDivisionError) as error:
+                return None, f"{guard} does not hold: {error}"
+            if left != right:
+                return None, f"{guard} does not hold: {left} != {right}" + (
+                    f" ({guard.reason})" if guard.reason else ""
+                )
+        return values, ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a program needs to know besides its code: a generated module without its sources."""
+
+    name: str
+    driver: str
+    arguments: tuple[ArgumentSpec, ...]
+    results: tuple[ResultSpec, ...]
+    sizes: tuple[Dim, ...]
+    buffers: tuple[Buffer, ...]
+    constants: tuple[np.ndarray[Any, Any], ...]
+    errors: tuple[ErrorSite, ...] = ()
+    scratch_slots: int = 64
+    uses_arena: bool = False
+
+    @classmethod
+    def of(cls, module: GeneratedModule) -> "Layout":
+        """The layout of a generated module."""
+        return cls(
+            module.name,
+            module.driver,
+            tuple(module.arguments),
+            tuple(module.results),
+            tuple(module.sizes),
+            tuple(module.buffers),
+            tuple(module.constants),
+            tuple(module.errors),
+            module.scratch_slots,
+            module.uses_arena,
+        )
+
+
+def pack_buffers(sizes: Sequence[int], intervals: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
+    """Offsets of buffers in one workspace and its size, such that buffers that live at the same time do not overlap.
+
+    Greedy by decreasing size, each in the tightest gap that holds it (Y. Pisarchyk and J. Lee, "Efficient Memory
+    Management for Deep Neural Net Inference", 2020); offsets are multiples of 64.
+
+    >>> pack_buffers([100, 300, 50], [(0, 1), (1, 2), (2, 3)])
+    ([320, 0, 320], 448)
+    """
+    offsets = [0] * len(sizes)
+    placed: list[int] = []
+    rounded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
+    total = 0
+    for index in sorted(range(len(sizes)), key=lambda i: (-rounded[i], i)):
+        first, last = intervals[index]
+        size = rounded[index]
+        best, best_gap = -1, 0
+        position = 0
+        for other in placed:
+            if intervals[other][0] > last or intervals[other][1] < first:
+                continue
+            gap = offsets[other] - position
+            if gap >= size and (best < 0 or gap < best_gap):
+                best, best_gap = position, gap
+            position = max(position, offsets[other] + rounded[other])
+        offsets[index] = best if best >= 0 else position
+        total = max(total, offsets[index] + size)
+        # Kept in order of offset, so that one pass sees the gaps.
+        placed.append(index)
+        placed.sort(key=lambda i: offsets[i])
+    return offsets, total
+
+
+class _Plan:
+    """What is the same for all calls with the same argument sizes."""
+
+    __slots__ = ("_table", "address", "outputs", "simple", "workspace")
+
+    def __init__(self, layout: Layout, values: Mapping[str, int]) -> None:
+        sizes = [_size(dim, values) for dim in layout.sizes]
+        nbytes = [_size(buffer.nbytes, values) for buffer in layout.buffers]
+        offsets, self.workspace = pack_buffers(nbytes, [(b.first, b.last) for b in layout.buffers])
+        addresses = [address_of(constant) for constant in layout.constants]
+        table = [*sizes, *offsets, *addresses]
+        self._table = (ctypes.c_int64 * max(len(table), 1))(*table)
+        self.address = ctypes.addressof(self._table)
+        # Shape and dtype of every result that the caller allocates, None for other results.
+        self.outputs = [_output(result.type, values) if result.kind == "output" else None for result in layout.results]
+        self.simple = all(output is not None for output in self.outputs)
+
+
+def _size(dim: Dim, values: Mapping[str, int]) -> int:
+    value = substitute(dim, values)
+    if not isinstance(value, int):
+        raise JitError(f"the size {dim} is not known from the arguments, which give {sorted(values)}")
+    if not _INT64.min <= value <= _INT64.max:
+        raise MemoryError(f"the size {dim} is {value}, which does not fit into 64 bits")
+    return value
+
+
+def _output(type: Type, values: Mapping[str, int]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    assert isinstance(type, TensorType)
+    return tuple(_size(dim, values) for dim in type.shape), type.dtype.numpy
+
+
+class _PlannedProgram:
+    """What native and un-jitted execution share: plans, arguments, results and errors."""
+
+    def __init__(
+        self, graph: Graph, layout: Layout, exceptions: Mapping[str, type[BaseException]] | None = None
+    ) -> None:
+        self.graph = graph
+        self.layout = layout
+        self.binding = SizeBinding(graph)
+        self.exceptions = dict(exceptions or {})
+        self._plans: dict[Any, _Plan] = {}
+        self._states: list[CallState] = []
+        self._n_result_slots = sum(_slots(result) for result in layout.results)
+        self._first_result = HEADER + len(layout.arguments)
+        self._written = [i for i, spec in enumerate(layout.arguments) if spec.written]
+        # Values that decide the plan: the shapes of arrays, and ints that are sizes.
+        self._tensors = [i for i, spec in enumerate(layout.arguments) if isinstance(spec.type, TensorType)]
+        self._size_arguments = [
+            i
+            for i, spec in enumerate(layout.arguments)
+            if isinstance(spec.type, TensorType) or (isinstance(spec.type, IntType) and spec.type.value is not None)
+        ]
+
+    def plan_for(self, arguments: Sequence[Any]) -> _Plan:
+        """The plan for arguments of these sizes, made once; RuntimeError where they do not fit the graph."""
+        key = tuple([a.shape if hasattr(a := arguments[i], "shape") else a for i in self._size_arguments])
+        plan = self._plans.get(key)
+        if plan is None:
+            values, reason = self.binding.bind(arguments)
+            if values is None:
+                raise RuntimeError(f"{self.layout.name}: {reason}")
+            plan = _Plan(self.layout, values)
+            while len(self._plans) >= MAX_PLANS:
+                self._plans.pop(next(iter(self._plans)), None)
+            self._plans[key] = plan
+        return plan
+
+    def _new_state(self, descriptor: int) -> CallState:
+        return CallState(descriptor, self._n_result_slots, self.layout.scratch_slots)
+
+    def _collect(self, plan: _Plan, arguments: Sequence[Any], outputs: Sequence[Any], state: CallState) -> list[Any]:
+        """The results in order, from allocated outputs and what the driver wrote."""
+        slots = state.results()
+        results: list[Any] = []
+        position = 0
+        for result, output in zip(self.layout.results, outputs, strict=True):
+            match result.kind:
+                case "output":
+                    results.append(output)
+                case "argument":
+                    results.append(arguments[result.index])
+                case "constant":
+                    # A copy: the caller may write to what it gets.
+                    results.append(self.layout.constants[result.index].copy())
+                case "runtime":
+                    rank = _slots(result) - 1
+                    results.append(_copy_out(result.type, slots[position], slots[position + 1 : position + 1 + rank]))
+                case "scalar":
+                    results.append(_scalar(result.type, slots[position]))
+                case "list":
+                    results.append(_list(result.type, slots[position]))
+                case kind:
+                    raise JitError(f"{self.layout.name}: result kind {kind!r} is not known")
+            position += _slots(result)
+        return results
+
+    def _fail(self, status: int, details: tuple[int, int]) -> None:
+        """Raise what an error status means."""
+        if status == STATUS_OUT_OF_MEMORY:
+            raise MemoryError(f"{self.layout.name}: out of memory")
+        if not 1 <= status <= len(self.layout.errors):
+            raise JitError(
+                f"{self.layout.name}: native code returned status {status}, which means nothing: please report it"
+            )
+        site = self.layout.errors[status - 1]
+        message = site.message
+        for index, detail in enumerate(details):
+            message = message.replace(f"{{{index}}}", str(detail))
+        raise_at(site.exception, message, site.location, self.exceptions)
+
+    def _separate(self, arguments: Sequence[Any]) -> tuple[list[Any], list[tuple[Any, Any]]]:
+        """Arguments fit for native code, and pairs (original, copy) to be written back.
+
+        Arrays that are not contiguous are copied, and so are arrays that the driver writes while another argument
+        shares their memory.
+        """
+        prepared = list(arguments)
+        back: list[tuple[Any, Any]] = []
+        for i in self._tensors:
+            array = arguments[i]
+            flags = array.flags
+            overlaps = i in self._written and any(
+                j != i and np.may_share_memory(array, arguments[j]) for j in self._tensors
+            )
+            if overlaps or not (flags.c_contiguous and flags.aligned):
+                # A plain ndarray in C order, even from a subclass.
+                prepared[i] = np.array(array, order="C", copy=True, subok=False)
+                if i in self._written:
+                    back.append((array, prepared[i]))
+        for i in self._written:
+            if not arguments[i].flags.writeable:
+                raise ValueError(
+                    f"{self.layout.name}: argument {self.layout.arguments[i].name} is written, but read-only"
+                )
+        return prepared, back
+
+    def _allocate(self, plan: _Plan) -> list[Any]:
+        return [None if output is None else recycler.empty(*output) for output in plan.outputs]
+
+
+def _slots(result: ResultSpec) -> int:
+    if result.kind == "runtime":
+        assert isinstance(result.type, TensorType)
+        return 1 + len(result.type.shape)
+    return 1
+
+
+def _copy_out(type: Type, address: int, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    assert isinstance(type, TensorType)
+    array: np.ndarray[Any, Any] = np.empty(tuple(shape), type.dtype.numpy)
+    if array.nbytes:
+        ctypes.memmove(address_of(array), address, array.nbytes)
+    return array
+
+
+def _scalar(type: Type, slot: int) -> Any:
+    match type:
+        case BoolType():
+            return slot != 0
+        case FloatType():
+            return struct.unpack("=d", struct.pack("=q", slot))[0]
+        case IntType():
+            return slot
+    raise JitError(f"a native program cannot return a {type}")
+
+
+def _list(type: Type, address: int) -> list[Any]:
+    """The elements of a list object in the arena: slots length, capacity, address of the elements."""
+    assert isinstance(type, ListType)
+    length, _, elements = (ctypes.c_int64 * 3).from_address(address)
+    width = 1 + len(type.element.shape) if isinstance(type.element, TensorType) else 1
+    slots = list((ctypes.c_int64 * (length * width)).from_address(elements)) if length else []
+    if isinstance(type.element, TensorType):
+        return [_copy_out(type.element, slots[i], slots[i + 1 : i + width]) for i in range(0, length * width, width)]
+    return [_scalar(type.element, slot) for slot in slots]
+
+
+class NativeProgram(_PlannedProgram):
+    """Machine code for one graph."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        layout: Layout,
+        blob: bytes,
+        exceptions: Mapping[str, type[BaseException]] | None = None,
+    ) -> None:
+        super().__init__(graph, layout, exceptions)
+        self.object = blob
+        self._driver = load_object(blob, [layout.driver])[layout.driver]
+        self._descriptor = Descriptor(
+            self._driver,
+            self._first_result + self._n_result_slots,
+            self._first_result,
+            [HEADER + i for i in self._tensors],
+        )
+        self._enter = enter("".join(_kind(spec.type) for spec in layout.arguments), _result_kinds(layout.results))
+        self._simple_call = not self._written and not layout.uses_arena and self._enter is not None
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Any]:
+        """Run on arrays and numbers, one per graph argument."""
+        return self.run(self.plan_for(arguments), arguments)
+
+    def run(self, plan: _Plan, arguments: Sequence[Any]) -> list[Any]:
+        """Run with a plan that is known to fit the arguments."""
+        try:
+            state = self._states.pop()
+        except IndexError:
+            state = self._new_state(self._descriptor.address)
+        if not (plan.simple and self._simple_call):
+            return self._run_general(plan, arguments, state)
+        outputs = [recycler.empty(*output) for output in plan.outputs]  # type: ignore[misc]
+        if plan.workspace:
+            block = workspace.acquire(plan.workspace)
+            status = self._enter(  # type: ignore[misc]
+                plan.address, block.address, pool.pool_address(), 0, 0, 0, state.scratch, state.call,
+                *arguments, *outputs,
+            )  # fmt: skip
+            workspace.release(block)
+        else:
+            status = self._enter(  # type: ignore[misc]
+                plan.address, 0, pool.pool_address(), 0, 0, 0, state.scratch, state.call, *arguments, *outputs
+            )
+        if status == 0:
+            self._states.append(state)
+            return outputs
+        if status == STATUS_COPY_NEEDED:
+            return self._run_general(plan, arguments, state)
+        details = state.details()
+        self._states.append(state)
+        self._fail(status, details)
+        raise AssertionError("an error status raises")
+
+    def _run_general(self, plan: _Plan, arguments: Sequence[Any], state: CallState) -> list[Any]:
+        prepared, back = self._separate(arguments)
+        outputs = self._allocate(plan)
+        block = workspace.acquire(plan.workspace)
+        header = (plan.address, block.address, pool.pool_address(), state.arena, 0, 0, state.scratch, state.call)
+        try:
+            slots = _result_arguments(self.layout.results, outputs)
+            if self._enter is not None:
+                status = self._enter(*header, *prepared, *slots)
+            else:
+                frame = _frame(header, self.layout.arguments, prepared, slots)
+                status = call_driver(self._driver, ctypes.addressof(frame))
+                state.store_outcome(frame, self._first_result)
+            if status:
+                self._fail(status, state.details())
+            results = self._collect(plan, arguments, outputs, state)
+            for original, copy in back:
+                original[...] = copy
+        finally:
+            state.clear_arena()
+            workspace.release(block)
+            self._states.append(state)
+        return results
+
+
+class PythonProgram(_PlannedProgram):
+    """The generated sources run as plain Python: slow, and under a debugger every line can be watched."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        module: GeneratedModule,
+        exceptions: Mapping[str, type[BaseException]] | None = None,
+    ) -> None:
+        super().__init__(graph, Layout.of(module), exceptions)
+        from .codegen.numba_internals import entry_points, run_source
+
+        names: dict[str, Any] = {}
+        for kernel in module.kernels:
+            space = run_source(kernel.name, kernel.source, {})
+            names.update({entry.name: space[entry.name] for entry in entry_points(kernel.source)})
+        self._driver: Callable[[int], int] = run_source(module.driver, module.driver_source, names)[module.driver]
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Any]:
+        """Run on arrays and numbers, one per graph argument."""
+        plan = self.plan_for(arguments)
+        state = self._new_state(0)
+        prepared, back = self._separate(arguments)
+        outputs = self._allocate(plan)
+        block = workspace.acquire(plan.workspace)
+        header = (plan.address, block.address, 0, state.arena, 0, 0, state.scratch, state.call)
+        frame = _frame(header, self.layout.arguments, prepared, _result_arguments(self.layout.results, outputs))
+        try:
+            with np.errstate(all="ignore"):
+                status = int(self._driver(ctypes.addressof(frame)))
+            state.store_outcome(frame, self._first_result)
+            if status:
+                self._fail(status, state.details())
+            results = self._collect(plan, arguments, outputs, state)
+            for original, copy in back:
+                original[...] = copy
+        finally:
+            state.clear_arena()
+            workspace.release(block)
+        return results
+
+
+class InterpreterProgram:
+    """The graph run op by op with numpy: the reference."""
+
+    def __init__(self, graph: Graph, exceptions: Mapping[str, type[BaseException]] | None = None) -> None:
+        self.graph = graph
+        self.exceptions = dict(exceptions or {})
+
+    def __call__(self, arguments: Sequence[Any]) -> list[Any]:
+        """Run on arrays and numbers, one per graph argument."""
+        from ..ir import interp
+
+        return list(interp.run(self.graph, list(arguments)))
+
+
+def _kind(type: Type) -> str:
+    match type:
+        case TensorType():
+            return "a"
+        case FloatType():
+            return "f"
+        case IntType() | BoolType():
+            return "i"
+    raise JitError(f"a native program cannot take a {type}")
+
+
+def _result_kinds(results: Sequence[ResultSpec]) -> str:
+    return "".join("p" if result.kind == "output" else "i" * _slots(result) for result in results)
+
+
+def _result_arguments(results: Sequence[ResultSpec], outputs: Sequence[Any]) -> list[Any]:
+    slots: list[Any] = []
+    for result, output in zip(results, outputs, strict=True):
+        slots.extend([output] if result.kind == "output" else [0] * _slots(result))
+    return slots
+
+
+def _frame(
+    header: Sequence[int], specs: Sequence[ArgumentSpec], arguments: Sequence[Any], results: Sequence[Any]
+) -> "ctypes.Array[ctypes.c_int64]":
+    """A frame in memory, as the native entry would build it."""
+    frame = (ctypes.c_int64 * (len(header) + len(specs) + len(results)))(*header)
+    for index, (spec, argument) in enumerate(zip(specs, arguments, strict=True), len(header)):
+        if isinstance(spec.type, TensorType):
+            frame[index] = address_of(argument)
+        elif isinstance(spec.type, FloatType):
+            frame[index] = struct.unpack("=q", struct.pack("=d", argument))[0]
+        else:
+            frame[index] = int(argument)
+    for index, result in enumerate(results, len(header) + len(specs)):
+        frame[index] = address_of(result) if isinstance(result, np.ndarray) else result
+    return frame
+
+
+def total_bytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+    """The size of an array in bytes."""
+    return math.prod(shape) * dtype.itemsize

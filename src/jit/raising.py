@@ -1,0 +1,38 @@
+"""Raising the user's exceptions from compiled code, with the user's line in the traceback."""
+
+import ast
+import builtins
+from collections.abc import Mapping
+from typing import NoReturn
+
+from ..ir.location import Location
+
+__all__ = ["exception_class", "raise_at"]
+
+
+def exception_class(name: str, registered: Mapping[str, type[BaseException]]) -> type[BaseException]:
+    """The exception class of this name: one of the registered (the program's own), or a builtin; else RuntimeError."""
+    found = registered.get(name) or getattr(builtins, name, None)
+    return found if isinstance(found, type) and issubclass(found, BaseException) else RuntimeError
+
+
+def raise_at(
+    name: str, message: str, location: Location | None, registered: Mapping[str, type[BaseException]] | None = None
+) -> NoReturn:
+    """Raise the exception `name` with a message, as if from the user's line: tracebacks show that line.
+
+    >>> raise_at("ValueError", "n must be positive", None)
+    Traceback (most recent call last):
+    ValueError: n must be positive
+    """
+    error = exception_class(name, registered or {})(message) if message else exception_class(name, registered or {})()
+    if location is None:
+        raise error
+    # A traceback shows the file, line and function of code objects: here, one `raise` that claims to stand there.
+    position = {"lineno": location.line, "col_offset": 0, "end_lineno": location.line, "end_col_offset": 0}
+    statement = ast.Raise(exc=ast.Name("__error__", ast.Load(), **position), **position)
+    code = compile(ast.Module([statement], []), location.file, "exec").replace(
+        co_name=location.function or "<compiled>"
+    )
+    exec(code, {"__error__": error})
+    raise AssertionError("unreachable: the code above raises")
