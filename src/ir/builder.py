@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .core import Array, Block, Graph, Instruction, Value, substitute_attribute
-from .dims import Dim, DimExpr
+from .dims import Dim, DimExpr, symbols
 from .dtypes import from_numpy
 from .location import Location
 from .ops._op import Op, get_op
@@ -126,8 +126,11 @@ class Builder:
         substitution = self.sizes.substitution()
         if substitution:
             _substitute_block(self.graph.block, substitution)
-        self.graph.guards = self.sizes.remaining_guards()
-        return self.graph
+        graph, hints = self.graph, self.sizes.hints
+        graph.guards = self.sizes.remaining_guards()
+        used = sorted({name for g in graph.guards for name in symbols(g.left) | symbols(g.right)} & hints.keys())
+        graph.examples = {name: hints[name] for name in used}
+        return graph
 
     def _emit_requirements(self) -> None:
         pending, self.sizes.requirements = self.sizes.requirements, []

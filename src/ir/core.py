@@ -195,6 +195,8 @@ class Graph:
     `writes` holds pairs (argument index, result index): the argument is overwritten with that result after the call.
     Results past `outputs` (None: all) are only written back and not returned. `parameters` names the trailing
     arguments that the caller does not pass but the callable supplies (module parameters and buffers), in order.
+    `examples` holds example values of the symbols in guards: at sizes where the guards hold, inference takes the same
+    decisions again.
     """
 
     name: str
@@ -203,6 +205,7 @@ class Graph:
     writes: list[tuple[int, int]] = field(default_factory=list)
     outputs: int | None = None
     parameters: tuple[str, ...] = ()
+    examples: dict[str, int] = field(default_factory=dict)
 
     @property
     def arguments(self) -> list[Value]:

@@ -78,6 +78,9 @@ class _Parser(TokenReader):
         if self.accept("where"):
             self.expect("(")
             graph.guards = self.separated(self.guard, ")")
+        if self.accept("example"):
+            self.expect("(")
+            graph.examples = dict(self.separated(self.example, ")"))
         if self.accept("writes"):
             self.expect("(")
             graph.writes = self.separated(self.write, ")")
@@ -113,6 +116,11 @@ class _Parser(TokenReader):
         self.expect("==")
         right = self.dim()
         return Guard(left, right, self.string() if self.tokens[self.position].kind == "string" else "")
+
+    def example(self) -> tuple[str, int]:
+        name = self.take("name", "a dimension symbol").text
+        self.expect("=")
+        return name, self.integer(0, 1 << 63)
 
     def write(self) -> tuple[int, int]:
         value = self.operand()

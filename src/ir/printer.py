@@ -53,6 +53,8 @@ class _Printer:
         header = f"graph @{name}({arguments}) -> ({', '.join(self.type(r.type) for r in results)})"
         if graph.guards:
             header += f" where ({', '.join(map(self.guard, graph.guards))})"
+        if graph.examples and not self.canonical:
+            header += f" example ({', '.join(f'{name} = {size}' for name, size in graph.examples.items())})"
         if graph.writes:
             pairs = (f"{self.name(graph.arguments[argument])} = {result}" for argument, result in graph.writes)
             header += f" writes ({', '.join(pairs)})"

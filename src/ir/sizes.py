@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from .core import Guard
-from .dims import Dim, DimExpr, bcast, dim_hint, substitute, symbol, symbols
+from .dims import Dim, DimExpr, bcast, contains_term, dim_hint, is_term, replace_terms, substitute, symbol, symbols
 
 __all__ = ["STATIC", "Sizes"]
 
@@ -15,13 +15,17 @@ class Sizes:
     examples are, they become one symbol: that is the condition under which the graph holds, and repeated symbols in
     the argument types state it. What cannot be solved that way becomes a guard. Symbols that get their value inside
     the program have no hint: conditions on them are *requirements*, checked where the program runs.
+
+    With `known`, the conditions of a finished graph, nothing more is assumed: whatever does not follow from them is a
+    requirement.
     """
 
     def __init__(
-        self, hints: Mapping[str, int] | None = None, taken: Iterable[str] = (), known: Iterable[Guard] = ()
+        self, hints: Mapping[str, int] | None = None, taken: Iterable[str] = (), known: Iterable[Guard] | None = None
     ) -> None:
+        self.is_finished = known is not None
         # Equalities that hold where inference is now, as a finished graph's guards and `require_equal` state them.
-        self.known: set[frozenset[Dim]] = {frozenset((guard.left, guard.right)) for guard in known}
+        self.known: set[frozenset[Dim]] = {frozenset((guard.left, guard.right)) for guard in known or ()}
         self.hints: dict[str, int] = dict(hints or {})
         self.solved: dict[str, Dim] = {}
         self.guards: list[Guard] = []
@@ -59,8 +63,15 @@ class Sizes:
                     if name not in values and not _depends(other, name, values):
                         values[name] = other
                         break
-        for _ in range(len(values)):
-            a, b = substitute(a, values), substitute(b, values)
+        # Likewise a term such as min(n, 1), which no polynomial expresses, that is known to equal something simpler.
+        terms: dict[Dim, Dim] = {}
+        for pair in self.known:
+            for one, other in (tuple(pair), tuple(reversed(tuple(pair)))) if len(pair) == 2 else ():
+                if is_term(one) and not contains_term(other, one):
+                    terms[one] = other
+                    break
+        for _ in range(len(values) + len(terms)):
+            a, b = (replace_terms(substitute(d, values), terms) for d in (a, b))
         return a == b or frozenset((a, b)) in self.known
 
     def hint(self, dim: Dim) -> int | None:
@@ -84,6 +95,9 @@ class Sizes:
             return a if isinstance(a, int) or hint_a is not None else b
         if hint_a != hint_b:
             raise RuntimeError(message)
+        if self.is_finished:
+            self.requirements.append(Guard(a, b, message))
+            return a
         for one, other in ((a, b), (b, a)):
             if isinstance(one, DimExpr) and one.is_symbol() and not one.symbols() <= symbols(other):
                 (name,) = one.symbols()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .core import Block, Graph, Guard, Instruction, Value
-from .dims import Dim, DimExpr, symbols
+from .dims import Dim, DimExpr, dim_hint, symbols
 from .dtypes import DType
 from .location import LocatedError
 from .matching import binding_symbols, match_types, required_symbols
@@ -53,7 +53,7 @@ class _Verifier:
         self.defined: set[Value] = set()
         self.seen: set[Instruction] = set()
         self.bound: set[str] = set()  # symbols in scope
-        self.sizes = Sizes(taken=graph_symbols(graph), known=graph.guards)
+        self.sizes = Sizes(graph.examples, graph_symbols(graph), graph.guards)
         self.current: Instruction | None = None
 
     def fail(self, message: str, hint: str | None = None) -> VerifyError:
@@ -73,6 +73,10 @@ class _Verifier:
         for guard in graph.guards:
             if missing := (symbols(guard.left) | symbols(guard.right)) - self.bound:
                 raise self.fail(f"the guard {guard} has the size {min(missing)}, which no argument has")
+        for guard in graph.guards if graph.examples else ():
+            left, right = dim_hint(guard.left, graph.examples), dim_hint(guard.right, graph.examples)
+            if left is None or left != right:
+                raise self.fail(f"the example sizes do not fulfil the guard {guard}")
         self.block(graph.block, "return")
         results = graph.results
         if graph.outputs is not None and not 0 <= graph.outputs <= len(results):
@@ -170,11 +174,8 @@ class _Verifier:
         except ValueError as error:
             raise self.fail(str(error)) from None
         for parameter, type in zip(instruction.op.schema.operands, grouped, strict=True):
-            optional = (
-                not parameter.required
-                or parameter.role is Role.OPTIONAL_TENSOR
-                or (instruction.op.name == "loop" and parameter.name == "trip_count")
-            )
+            # An absent int (a slice without a stop, a loop without a bound) is for `infer` to accept or refuse.
+            optional = not parameter.required or parameter.role in (Role.OPTIONAL_TENSOR, Role.INT)
             if (type is None and not optional) or (parameter.role.is_group and None in type):
                 raise self.fail(f"the operand {parameter.name!r} may not be absent")
         return grouped
