@@ -104,7 +104,14 @@ def reference_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
 def sample_of(op: Op, index: int) -> tuple[Sample, tuple[Any, ...], dict[str, Any]]:
     sample = tuple(op.samples())[index]
     operands, attributes = op.schema.bind(*sample.args, **sample.kwargs)
-    return sample, operands, attributes
+    return sample, as_arrays(operands), attributes
+
+
+def as_arrays(values: Any) -> Any:
+    """numpy's scalars as arrays of rank 0."""
+    return tuple(
+        as_arrays(v) if isinstance(v, tuple) else np.asarray(v) if isinstance(v, np.generic) else v for v in values
+    )
 
 
 def sample_name(value: Any) -> str:
@@ -176,7 +183,7 @@ def test_evaluate_gives_the_inferred_types_and_leaves_its_operands_alone(op: Op,
         assert not isinstance(a, str) or a == b
     if Trait.VIEW in op.traits and results[0].size:
         first = next(arrays_of(operands))
-        assert np.shares_memory(first, results[0])
+        assert np.shares_memory(first, results[0]) or not first.flags.c_contiguous
 
 
 @every_sample
@@ -188,7 +195,8 @@ def test_every_dtype_is_computed_as_inferred_or_refused(op: Op, index: int) -> N
 
         def convert(array: np.ndarray, dtype: Any = dtype) -> np.ndarray:
             same_kind = array.dtype.kind == "f" if dtype.kind == "f" else array.dtype.kind in "fiu"
-            return np.abs(array).astype(dtype.numpy) if same_kind else array
+            with np.errstate(invalid="ignore"):
+                return np.abs(array).astype(dtype.numpy) if same_kind else array
 
         converted = mapped(operands, convert)
         try:
@@ -225,15 +233,17 @@ def test_vjp_agrees_with_central_differences(op: Op, index: int) -> None:
     def objective() -> float:
         return sum(float((c * r).sum()) for c, r in zip(cotangents, outputs(), strict=True) if c is not None)
 
-    context = VjpContext(wrap(results), mapped(operands, lambda a: a.dtype.kind == "f"))
+    context = VjpContext(wrap(results), needed(operands))
     gradients = tuple(None if c is None else Reference(c) for c in cotangents)
     found = op.vjp(context, gradients if len(gradients) > 1 else gradients[0], *wrap(operands), **attributes)
     assert len(found) == len(operands)
     compared = 0
     for operand, gradient in zip(operands, found, strict=True):
-        pairs = zip(operand, gradient, strict=True) if isinstance(operand, tuple) and gradient is not None else [
-            (operand, gradient)
-        ]
+        pairs = (
+            zip(operand, gradient, strict=True)
+            if isinstance(operand, tuple) and gradient is not None
+            else [(operand, gradient)]
+        )
         for array, analytic in pairs:
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 continue
@@ -244,6 +254,13 @@ def test_vjp_agrees_with_central_differences(op: Op, index: int) -> None:
             np.testing.assert_allclose(actual, numeric, rtol=sample.tolerance or 2e-6, atol=2e-7)
             compared += 1
     assert compared
+
+
+def needed(operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Which operands take a gradient: the floating-point tensors."""
+    return tuple(
+        needed(v) if isinstance(v, tuple) else getattr(getattr(v, "dtype", None), "kind", "") == "f" for v in operands
+    )
 
 
 def differences(objective: Callable[[], float], array: np.ndarray) -> np.ndarray:
@@ -274,13 +291,7 @@ def test_vjp_builds_a_graph_for_symbolic_sizes(op: Op, index: int) -> None:
             SymbolicTensor(builder, builder.argument(f"g{i}", r.type)) if r.dtype.kind == "f" else None
             for i, r in enumerate(outputs)
         )
-        needs = tuple(
-            tuple(isinstance(v, SymbolicTensor) and v.dtype.kind == "f" for v in value)
-            if isinstance(value, tuple)
-            else isinstance(value, SymbolicTensor) and value.dtype.kind == "f"
-            for value in values
-        )
-        context = VjpContext(outputs, needs)
+        context = VjpContext(outputs, needed(values))
         found = op.vjp(context, gradients if len(gradients) > 1 else gradients[0], *values, **attributes)
     flat_values = [v for value in values for v in (value if isinstance(value, tuple) else (value,))]
     flat = [
@@ -336,6 +347,10 @@ def test_decomposition_computes_the_same(op: Op, index: int) -> None:
 @pytest.mark.parametrize(("op", "index"), DECOMPOSED, ids=sample_name)
 def test_decomposition_builds_a_graph_for_symbolic_sizes(op: Op, index: int) -> None:
     _, operands, attributes = sample_of(op, index)
+    if any(array.size == 0 for array in arrays_of(operands)):
+        operands = mapped(
+            operands, lambda array: array if array.size else np.ones([d or 1 for d in array.shape], array.dtype)
+        )
     builder = Builder("decomposition")
     values, _ = symbolic_operands(builder, op, operands)
     with building(builder):

@@ -1,5 +1,7 @@
 """The op families; importing this package defines every op."""
 
-from . import control, elementwise, shape, slicing
+from . import control, create, elementwise, joining, random, reduce, scan, shape, slicing, statistics
 
-__all__ = ["control", "elementwise", "shape", "slicing"]
+__all__ = [
+    "control", "create", "elementwise", "joining", "random", "reduce", "scan", "shape", "slicing", "statistics",
+]  # fmt: skip

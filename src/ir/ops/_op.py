@@ -6,7 +6,9 @@ the compiler reads `lower`, tests walk `samples`, and public functions, methods 
 """
 
 import difflib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +18,7 @@ from .schema import Schema, parse_schema
 
 __all__ = [
     "Custom", "Decompose", "Elementwise", "ErrorSample", "F", "Lowering", "Op", "Reduce", "Sample", "ScalarExpression",
-    "Trait", "VjpContext", "View", "all_ops", "define", "get_op", "set_builder_dispatcher",
+    "Trait", "VjpContext", "View", "all_ops", "define", "get_op", "recording", "set_builder_dispatcher",
     "set_dispatcher",
 ]  # fmt: skip
 
@@ -251,6 +253,23 @@ def set_builder_dispatcher(dispatcher: Dispatcher) -> None:
     _builder_dispatcher = dispatcher
 
 
+class _Recording(threading.local):
+    calls: list[tuple[Op, tuple[Any, ...], dict[str, Any], Any]] | None = None
+
+
+_local = _Recording()
+
+
+@contextmanager
+def recording() -> Iterator[list[tuple[Op, tuple[Any, ...], dict[str, Any], Any]]]:
+    """Note every call of `F` by this thread: the op, its operands and attributes, and its result."""
+    previous, _local.calls = _local.calls, []
+    try:
+        yield _local.calls
+    finally:
+        _local.calls = previous
+
+
 class _Functions:
     """Ops as functions, for rules written in public ops: `F.exp(x)` runs or records the op `exp`, by context."""
 
@@ -261,13 +280,16 @@ class _Functions:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             operands, attributes = op.schema.bind(*args, **kwargs)
+            result = NotImplemented
             if _builder_dispatcher is not None:
                 result = _builder_dispatcher(op, operands, attributes)
-                if result is not NotImplemented:
-                    return result
-            if _dispatcher is None:
-                raise RuntimeError("rules written in public ops need the eager package: import ingot.eager first")
-            return _dispatcher(op, operands, attributes)
+            if result is NotImplemented:
+                if _dispatcher is None:
+                    raise RuntimeError("rules written in public ops need the eager package: import ingot.eager first")
+                result = _dispatcher(op, operands, attributes)
+            if _local.calls is not None:
+                _local.calls.append((op, operands, attributes, result))
+            return result
 
         call.__name__ = name
         setattr(self, name, call)

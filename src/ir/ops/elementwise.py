@@ -84,7 +84,7 @@ def binary(
             Sample((ints(5, low=1), ints(5, seed=1, low=1)), differentiable=False),
             Sample((ints(2, 3, dtype="int32", low=1), randoms(3, low=low)), differentiable=False),
             Sample((randoms(0, 3, low=low), randoms(1, 3, low=low))),
-            Sample((np.float32(1.5) + randoms(low=low), randoms(3, low=low))),
+            Sample((1.5 + randoms(low=low), randoms(3, low=low))),
         ]
 
     def errors() -> list[ErrorSample]:

@@ -1,0 +1,84 @@
+"""Running sums and products along a dimension."""
+
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import DType, int64
+from ..sizes import Sizes
+from ..types import TensorType
+from ._common import array_dtype, cast, ints, normalise_dim, randoms, require_tensor
+from ._op import Custom, ErrorSample, F, Op, Sample, VjpContext, define
+from .reduce import widened
+
+
+def _scan(name: str, doc: str, vjp: Any) -> Op:
+    def result_dtype(input: DType, dtype: DType | None) -> DType:
+        return dtype or (input if input.category >= 2 else int64)
+
+    def infer(sizes: Sizes, input: Any, *, dim: int, dtype: DType | None) -> TensorType:
+        input = require_tensor(name, "input", input)
+        normalise_dim(name, dim, input.rank)
+        return TensorType(result_dtype(input.dtype, dtype), input.shape, input.device)
+
+    def evaluate(xp: Any, input: Any, *, dim: int, dtype: DType | None) -> Any:
+        result = result_dtype(array_dtype(input), dtype)
+        if not input.ndim:
+            return xp.array(input, result.numpy)
+        with np.errstate(all="ignore"):
+            return getattr(xp, name)(widened(cast(xp, input, result)), axis=dim).astype(result.numpy, copy=False)
+
+    def gradient(c: VjpContext, g: Any, input: Any, *, dim: int, dtype: DType | None) -> tuple[Any]:
+        if input.ndim:
+            g = vjp(c, g, input if dtype is None else F.cast(input, dtype=dtype), dim)
+        return (g if g.dtype is input.dtype else F.cast(g, dtype=input.dtype),)
+
+    return define(
+        f"{name}(input: Tensor, dim: int, *, dtype: dtype | None = None)",
+        doc,
+        infer=infer,
+        evaluate=evaluate,
+        vjp=gradient,
+        lower=Custom(name),
+        public=("", "method"),
+        samples=lambda: [
+            Sample((randoms(3, 5), 1)),
+            Sample((randoms(2, 3, 4), -2)),
+            Sample((randoms(), 0)),
+            Sample((randoms(0, 3), 0)),
+            Sample((np.array([[1.5, 0.0, 2.0, 0.5], [0.0, 3.0, 0.0, 1.0]], np.float32), 1)),
+            Sample((ints(7, dtype="int32"), 0), differentiable=False),
+            Sample((randoms(3), 0), {"dtype": "float64"}),
+        ],
+        errors=lambda: [ErrorSample((randoms(3), 1), IndexError, "out of range")],
+    )
+
+
+def _reverse_cumsum(x: Any, dim: int) -> Any:
+    return F.flip(F.cumsum(F.flip(x, dim), dim), dim)
+
+
+def _cumprod_vjp(c: VjpContext, g: Any, x: Any, dim: int) -> Any:
+    """Without zeros: the sums of g * output from each place on, divided by x.
+
+    With zeros, that holds before the first one, at z. At z itself the outputs from z on count, each without the factor
+    x[z]; after z nothing does.
+    """
+    zero = F.eq(x, 0)
+    zeros_so_far = F.cumsum(zero, dim)
+    from_first = F.ge(zeros_so_far, 1)
+    first = F.logical_and(zero, F.eq(zeros_so_far, 1))
+    after_first = F.logical_and(from_first, F.logical_not(first))
+    before = F.cumprod(F.where(from_first, 1.0, x), dim)  # at z: the product of everything before z
+    after = F.cumprod(F.where(after_first, x, 1.0), dim)  # from z on: the product of everything after z
+    at_first = F.mul(before, _reverse_cumsum(F.where(from_first, F.mul(g, after), 0.0), dim))
+    plain = F.div(_reverse_cumsum(F.mul(g, c.output), dim), F.where(zero, 1.0, x))
+    return F.where(from_first, F.where(first, at_first, 0.0), plain)
+
+
+CUMSUM = _scan(
+    "cumsum",
+    "The sum of each element and those before it along a dimension.",
+    lambda c, g, x, dim: _reverse_cumsum(g, dim),
+)
+CUMPROD = _scan("cumprod", "The product of each element and those before it along a dimension.", _cumprod_vjp)
