@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from .gemm import GRAIN_MULTIPLY_ADDS, Epilogue, blocking_source, indent, pack_b_numpy, store_source
-from .microkernel import TileShape
-from .target import Target, host_target, tile_shape
+from .target import Target, TileShape, host_target, tile_shape
 
 # The slots of a convolution's table. Strides count elements.
 CONV_SLOTS: dict[str, int] = {

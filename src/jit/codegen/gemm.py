@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .microkernel import PANEL_ROWS, TILES_PER_ITEM, TileShape
-from .target import Target, host_target, tile_shape
+from .microkernel import PANEL_ROWS, TILES_PER_ITEM, microkernel_call
+from .target import Target, TileShape, host_target, tile_shape
 
 # The slots of a GEMM kernel's table. Strides count elements. Those that are constant in the spec are not read.
 GEMM_SLOTS: dict[str, int] = {
@@ -129,7 +129,10 @@ class GemmSpec:
 
 
 def preamble(*tiles: TileShape) -> str:
-    """The lines a module needs before kernels that use these tiles: imports and the names of the micro-kernels."""
+    """The lines a module needs before kernels that use these tiles: imports and the names of the micro-kernels.
+
+    `multiply_tile_<tile>` is an external symbol, which `microkernel_source(tile)` defines; link both.
+    """
     lines = [
         "import numpy as np",
         "from ingot.jit.codegen.microkernel import microkernel",
@@ -137,8 +140,7 @@ def preamble(*tiles: TileShape) -> str:
         "from ingot.jit.codegen.primitives import pointer_i32, pointer_i64, set_slot_i64, slot_f64, slot_i64",
     ]
     for tile in dict.fromkeys(tiles):
-        options = ("" if tile.fused else ", fused=False") + (", per_channel=True" if tile.per_channel else "")
-        lines.append(f"_{tile.name} = microkernel({tile.dtype!r}, {tile.rows}, {tile.vectors}, {tile.lanes}{options})")
+        lines.append(f"_{tile.name} = {microkernel_call(tile)}")
         for function in ("multiply_tile", "tile_buffer", "panel_buffer", "row_table"):
             lines.append(f"{function}_{tile.name} = _{tile.name}.{function}")
     return "\n".join(lines) + "\n"

@@ -9,9 +9,49 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
-from .microkernel import TileShape
-
 _ELEMENT_BYTES = {"f32": 4, "f64": 8}
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """What one micro-kernel computes: `rows` x (`vectors` * `lanes`) elements of type `dtype` ("f32" or "f64").
+
+    `fused` says that the CPU has fused multiply-add. With `per_channel`, element (i, j) takes A from column j of row i
+    instead of one A for the whole row: a depthwise convolution.
+    """
+
+    dtype: str
+    rows: int
+    vectors: int
+    lanes: int
+    fused: bool = True
+    per_channel: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _ELEMENT_BYTES:
+            raise ValueError(f"TileShape: dtype is {self.dtype!r}, expected one of {sorted(_ELEMENT_BYTES)}")
+        for field in ("rows", "vectors", "lanes"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"TileShape: {field} is {getattr(self, field)}, expected at least 1")
+
+    @property
+    def columns(self) -> int:
+        """The width of a panel, in elements."""
+        return self.vectors * self.lanes
+
+    @property
+    def element_bytes(self) -> int:
+        """The size of one element in bytes."""
+        return _ELEMENT_BYTES[self.dtype]
+
+    @property
+    def name(self) -> str:
+        """A short identifier, such as `f32_14x2x16`."""
+        return f"{self.dtype}_{self.rows}x{self.vectors}x{self.lanes}" + self._suffix
+
+    @property
+    def _suffix(self) -> str:
+        return ("" if self.fused else "_unfused") + ("_per_channel" if self.per_channel else "")
 
 
 @dataclass(frozen=True)

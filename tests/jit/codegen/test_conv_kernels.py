@@ -57,7 +57,7 @@ class Conv:
             (conv.depthwise_plan_source if depthwise else conv.conv_plan_source)("conv_plan", spec),
             (conv.depthwise_source if depthwise else conv.conv_source)("conv", spec, epilogue),
         )
-        self.module = functions_of("conv", preamble(self.tile) + "\n\n".join(parts), jit)
+        self.module = functions_of("conv", preamble(self.tile) + "\n\n".join(parts), jit, self.tile)
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ import pytest
 from generated_kernels import functions_of, run_in_pieces, table_of
 from ingot.jit.codegen import gemm
 from ingot.jit.codegen.gemm import GEMM_FIRST_EXTRA, GEMM_SLOTS, Epilogue, GemmSpec
-from ingot.jit.codegen.microkernel import row_counts
+from ingot.jit.codegen.microkernel_llvm import row_counts
 from ingot.jit.codegen.target import AVX2, AVX512, NEON, SCALAR, SSE2, Target, host_target, tile_shape
 
 GUARD = 1e30
@@ -25,7 +25,7 @@ class Gemm:
     def __init__(self, spec: GemmSpec, epilogue: Epilogue | None = None, jit: bool = True) -> None:
         self.spec = spec
         source = gemm.gemm_plan_source("product_plan", spec) + "\n\n" + gemm.gemm_source("product", spec, epilogue)
-        module = functions_of("product", gemm.preamble(spec.tile) + source, jit)
+        module = functions_of("product", gemm.preamble(spec.tile) + source, jit, spec.tile)
         self.kernel, self.plan = module["product"], module["product_plan"]
 
     def __call__(
@@ -219,7 +219,7 @@ def test_plain_python_gives_the_same(packed: bool) -> None:
 @pytest.mark.parametrize("transposed", [False, True])
 def test_packing_at_run_time_is_packing_ahead(batches: int, k: int, n: int, transposed: bool) -> None:
     tile = tile_shape(AVX512, "f32")
-    module = functions_of("pack", gemm.preamble(tile) + gemm.pack_b_source("pack", tile), jit=batches == 3)
+    module = functions_of("pack", gemm.preamble(tile) + gemm.pack_b_source("pack", tile), jit=batches == 3, tile=tile)
     b = np.random.default_rng(3).standard_normal((batches, k, n)).astype("f4")
     if transposed:
         b = np.ascontiguousarray(b.swapaxes(1, 2)).swapaxes(1, 2)
