@@ -70,8 +70,9 @@ def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 
     def fast_operator(self: Tensor, other: Any) -> Any:
         if not modes.active_modes:
+            a = self._array
             try:
-                a, b = self._array, other._array
+                b = other._array
                 if a.dtype is b.dtype and not (self.requires_grad or other.requires_grad):
                     result = quiet(ufunc, a, b)
                     return wrap(result if result.__class__ is np.ndarray else np.asarray(result))

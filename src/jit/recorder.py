@@ -1,0 +1,321 @@
+"""The mode that records a trace: ops run eagerly and become instructions; writes become functional updates."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..eager.dispatch import execute
+from ..eager.modes import Mode
+from ..eager.tensor import Tensor
+from ..ir.builder import Builder
+from ..ir.core import Array, Graph, Value
+from ..ir.dtypes import from_numpy
+from ..ir.location import Location
+from ..ir.ops._op import Op
+from ..ir.ops.schema import Role
+from ..ir.sizes import Sizes
+from ..ir.symbolic import SymbolicTensor, building
+from ..ir.types import TensorType
+from ..ir.views import ViewStep, write_through
+from .tracked import TrackedInt, dim_of, track
+
+__all__ = ["Baked", "Recorder", "user_location"]
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent)
+
+
+def user_location() -> Location | None:
+    """The innermost place on the stack that is not in this package."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_PACKAGE):
+            code = frame.f_code
+            line, end_line, column, end_column = _position(frame)
+            return Location(
+                code.co_filename,
+                line or frame.f_lineno,
+                column or 0,
+                end_column if end_line == line else None,
+                code.co_qualname,
+            )
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _position(frame: Any) -> tuple[int | None, int | None, int | None, int | None]:
+    positions = list(frame.f_code.co_positions())
+    index = frame.f_lasti // 2
+    return positions[index] if index < len(positions) else (None, None, None, None)
+
+
+@dataclass(frozen=True)
+class Baked:
+    """Something that a trace recorded as the example had it: what kind, a sentence about it, and where.
+
+    kind: "bool", "int", "float", "list", "numpy", "iteration", "size", "tensor", "mode", ...
+    """
+
+    kind: str
+    message: str
+    location: Location | None = None
+
+    def __str__(self) -> str:
+        if self.location is None:
+            return self.message
+        source = self.location.source_line()
+        return f"{self.location}: {self.message}" + (f"\n    {source.strip()}" if source else "")
+
+
+_BAKED_MESSAGES = {
+    "bool": "a tensor was turned into a bool, so a branch on it is recorded as the example took it",
+    "int": "a tensor was turned into an int, which is recorded as a constant",
+    "float": "a tensor was turned into a float, which is recorded as a constant",
+    "complex": "a tensor was turned into a complex number, which is recorded as a constant",
+    "list": "a tensor was turned into a list, which is recorded as constants",
+    "numpy": "a tensor was turned into a numpy array, so what is computed from it is recorded as constants",
+    "iteration": "a tensor was iterated over, so the number of iterations is recorded as the example had it",
+}
+_ITEM_KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
+_SIZE_MESSAGES = {
+    "comparison": "a size was compared, so a branch on it is recorded as the example took it",
+    "bool": "a size was turned into a bool, so a branch on it is recorded as the example took it",
+    "float": "a size was turned into a float, which is recorded as a constant",
+}
+
+
+@dataclass
+class _Known:
+    tensor: Tensor  # keeps the id taken
+    value: Value
+    version: int
+
+
+class Recorder(Mode):
+    """Records what happens to tensors into a graph.
+
+    `parameters` are tensors that the graph takes by name (a module's parameters and buffers), by id. Every other
+    tensor from outside is taken as a parameter at first, and made a constant in `finish` unless it was written.
+    """
+
+    def __init__(self, name: str, parameters: dict[int, tuple[str, Tensor]] | None = None) -> None:
+        self.builder = Builder(name, Sizes())
+        self.baked_entries: list[Baked] = []
+        self._known: dict[int, _Known] = {}
+        self._arguments: list[tuple[Tensor, Value]] = []
+        self._named = parameters or {}
+        self._parameters: list[tuple[str, Tensor, Value, Location | None]] = []
+        self._constants: dict[Any, Value] = {}
+        self._before: dict[int, tuple[Tensor, np.ndarray[Any, Any]]] = {}
+
+    # -- what is known about a tensor ---------------------------------------------------------------------------------
+
+    def argument(self, name: str, tensor: Tensor) -> Value:
+        """Make the tensor an argument of the graph, its sizes symbols with the example's as hints."""
+        array = tensor._array
+        sizes = self.builder.sizes
+        shape = tuple(sizes.fresh(int(n)) for n in array.shape)
+        value = self.builder.argument(name, TensorType(from_numpy(array.dtype), shape))
+        self._arguments.append((tensor, value))
+        self._remember(tensor, value)
+        return value
+
+    def _remember(self, tensor: Tensor, value: Value) -> None:
+        self._known[id(tensor)] = _Known(tensor, value, tensor.version)
+
+    def value_of(self, tensor: Tensor) -> Value:
+        """The graph value of a tensor as it is now."""
+        if tensor._alias_of is not None:
+            tensor = tensor._alias_of
+        known = self._known.get(id(tensor))
+        if known is not None and known.version == tensor.version:
+            return known.value
+        if tensor._view is not None:
+            source, op, operands, attributes = tensor._view
+            if op is None:
+                raise RuntimeError("a view made outside the trace was written inside it; clone() it before the trace")
+            value = self._emit(op, (source, *operands), attributes)[0]
+            self._remember(tensor, value)
+            return value
+        if known is not None:  # its memory was written behind the trace's back
+            raise RuntimeError("a tensor was changed in a way that the trace cannot follow (through numpy or .data)")
+        return self._outside(tensor)
+
+    def _outside(self, tensor: Tensor) -> Value:
+        named = self._named.get(id(tensor))
+        name = named[0] if named is not None else f"outside{len(self._parameters)}"
+        type = TensorType(from_numpy(tensor._array.dtype), tuple(int(n) for n in tensor._array.shape))
+        value = Value(type, name)
+        self._parameters.append((name, tensor, value, user_location()))
+        self._remember(tensor, value)
+        return value
+
+    # -- the mode -----------------------------------------------------------------------------------------------------
+
+    def dispatch(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+        """Run the op on the example and append it to the graph."""
+        attributes = {name: self._plain_attribute(value) for name, value in attributes.items()}
+        results = execute(op, operands, attributes)
+        with self.builder.at(user_location()):
+            values = self._emit(op, operands, attributes)
+        for tensor, value in zip(results if isinstance(results, tuple) else (results,), values, strict=True):
+            if isinstance(tensor, Tensor):
+                self._remember(tensor, value)
+        return results
+
+    def _emit(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> list[Value]:
+        flat: list[Value | None] = []
+        for parameter, operand in zip(op.schema.operands, operands, strict=True):
+            for item in operand if parameter.role.is_group else (operand,):
+                flat.append(self._operand(parameter.role, item))
+        return self.builder.emit_all(op, flat, attributes)
+
+    def _operand(self, role: Role, item: Any) -> Value | None:
+        if item is None:
+            return None
+        if isinstance(item, Tensor):
+            value = self.value_of(item)
+            if role in (Role.INT, Role.SIZE):
+                value = self.builder.emit("item", value)
+                return self.builder.as_dim(value)[0]
+            return value
+        if isinstance(item, TrackedInt):
+            return self.builder.dim(item.dim)
+        if isinstance(item, np.ndarray):
+            return self.builder.constant(Array(item.copy()))
+        if isinstance(item, np.generic):
+            item = item.item()
+        key = (type(item), repr(item))
+        if key not in self._constants or self.builder.block is not self.builder.graph.block:
+            self._constants[key] = self.builder.constant(item)
+        return self._constants[key]
+
+    def _plain_attribute(self, value: Any) -> Any:
+        if isinstance(value, TrackedInt):
+            self._bake("size", f"the size {value.dim} is recorded as {int(value)}: this argument is static")
+            return int(value)
+        if isinstance(value, tuple):
+            return tuple(self._plain_attribute(v) for v in value)
+        return value
+
+    def written(self, target: Tensor, value: Any) -> None:
+        """A write becomes a new value of the memory's root; views of it are taken anew when they are used."""
+        root = target._version_root()
+        self._before.setdefault(id(root), (root, root._array.copy()))
+        steps: list[ViewStep] = []
+        node = target
+        while node._view is not None:
+            source, op, operands, attributes = node._view
+            if op is None:
+                raise RuntimeError("a view made outside the trace was written inside it; clone() it before the trace")
+            steps.append((op, operands, attributes))
+            node = source
+        with self.builder.at(user_location()):
+            update = self.value_of(value)
+            if steps:
+                with building(self.builder):
+                    base = SymbolicTensor(self.builder, self.value_of(root))
+                    symbolic_steps = [(op, self._symbolic(op, o), a) for op, o, a in reversed(steps)]
+                    update = write_through(base, symbolic_steps, SymbolicTensor(self.builder, update)).value
+        # The version is bumped after this call, once.
+        self._known[id(root)] = _Known(root, update, root.version + 1)
+
+    def _symbolic(self, op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A view's further operands (sizes, indices) for a rule that builds."""
+        return tuple(
+            tuple(dim_of(v) if isinstance(v, int) else v for v in o)
+            if isinstance(o, tuple)
+            else dim_of(o)
+            if isinstance(o, int)
+            else o
+            for o in operands
+        )
+
+    def tracked_shape(self, tensor: Tensor) -> tuple[int, ...]:
+        """Sizes as ints that remember which argument's size they come from."""
+        if id(tensor) not in self._known and tensor._view is None and tensor._alias_of is None:
+            return tuple(tensor._array.shape)
+        type = self.builder.resolve(self.value_of(tensor).type)
+        assert isinstance(type, TensorType)
+        return tuple(
+            track(int(n), dim, self._size_baked) for n, dim in zip(tensor._array.shape, type.shape, strict=True)
+        )
+
+    def baked(self, what: str, tensor: Any) -> None:
+        """Note that Python took a value out of a tensor."""
+        if id(tensor) not in self._known and tensor._view is None and tensor._alias_of is None:
+            return  # a constant made inside the trace or outside: its value cannot depend on the arguments
+        kind = _ITEM_KINDS.get(what, what)
+        if kind == "iteration":
+            type = self.builder.resolve(self.value_of(tensor).type)
+            if isinstance(type, TensorType) and isinstance(type.shape[0], int):
+                return
+        self._bake(kind, _BAKED_MESSAGES.get(kind, f"a tensor was turned into {kind}, which is recorded as it was"))
+
+    def _size_baked(self, what: str, size: TrackedInt) -> None:
+        # Checks inside this package compare sizes too: those decide nothing about what is recorded.
+        if not sys._getframe(2).f_code.co_filename.startswith(_PACKAGE):
+            self._bake("size", _SIZE_MESSAGES[what])
+
+    def _bake(self, kind: str, message: str) -> None:
+        entry = Baked(kind, message, user_location())
+        if entry not in self.baked_entries:
+            self.baked_entries.append(entry)
+
+    def note(self, kind: str, message: str) -> None:
+        """Add an entry to the list of what the trace fixed."""
+        self._bake(kind, message)
+
+    # -- the finished graph -------------------------------------------------------------------------------------------
+
+    def finish(self, outputs: list[Any]) -> tuple[Graph, list[tuple[str, Tensor]]]:
+        """End the graph with these outputs, then restore every tensor that the trace wrote.
+
+        Returns the graph and its named parameters; outside tensors that were only read have become constants.
+        """
+        results = [self._result(o) for o in outputs]
+        written: list[tuple[int, Value]] = []
+        kept: list[tuple[str, Tensor]] = []
+        graph = self.builder.graph
+        constants: list[tuple[Value, Value]] = []
+        for index, (tensor, argument) in enumerate(self._arguments):
+            current = self.value_of(tensor)
+            if current is not argument:
+                written.append((index, current))
+        for name, tensor, value, location in self._parameters:
+            current = self.value_of(tensor)
+            if id(tensor) in self._named or current is not value or tensor.requires_grad:
+                argument = graph.block.add_argument(value.type, name)
+                constants.append((value, argument))
+                kept.append((name, tensor))
+                if current is not value:
+                    written.append((len(graph.arguments) - 1, current))
+            else:
+                if tensor._array.size > 1 or location is not None:
+                    message = "a tensor from outside was recorded as a constant: changes to it are not seen"
+                    self.baked_entries.append(Baked("tensor", message, location))
+                array = Array(tensor._array.copy(), None if value.name is None else value.name)
+                with self.builder.at(location):
+                    constant = self.builder.constant(array)
+                graph.block.instructions.insert(0, graph.block.instructions.pop())
+                constants.append((value, constant))
+        replacement = dict(constants)
+        for instruction in graph.walk():
+            instruction.operands = [None if v is None else replacement.get(v, v) for v in instruction.operands]
+        results = [replacement.get(v, v) for v in results]
+        graph.writes = [(argument, len(results) + i) for i, (argument, _) in enumerate(written)]
+        graph.parameters = tuple(name for name, _ in kept)
+        count = len(results)
+        self.builder.return_([*results, *(replacement.get(v, v) for _, v in written)], count if written else None)
+        for tensor, array in self._before.values():
+            tensor._array[...] = array
+        return self.builder.finish(), kept
+
+    def _result(self, output: Any) -> Value:
+        if isinstance(output, Tensor):
+            return self.value_of(output)
+        if isinstance(output, TrackedInt):
+            return self.builder.dim(output.dim)
+        return self.builder.constant(output)
