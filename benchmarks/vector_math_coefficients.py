@@ -63,11 +63,11 @@ def minimax(
     weights = [abs(weight(x)) for x in grid]
     density = [w * w for w in weights]
     # Lawson's iteration: weigh the points by their errors until the errors are level.
-    for _ in range(16):
+    for _ in range(40):
         coefficients = solve(target, density, grid, 0, degree)
         errors = [abs(t - mp.polyval(coefficients[::-1], x)) * w for t, w, x in zip(target, weights, grid, strict=True)]
         mean = sum(errors) / size
-        density = [d * (e / mean + mp.mpf("0.01")) for d, e in zip(density, errors, strict=True)]
+        density = [d * (e / mean + mp.mpf("0.001")) for d, e in zip(density, errors, strict=True)]
     done: list[Real] = []
     while len(done) <= degree:
         c = rounding(solve(target, density, grid, len(done), degree)[0])
@@ -140,6 +140,16 @@ both(
     high=_s * _s * mp.mpf("1.001"),
     weight=lambda z: z,
 )
+# The same for a logarithm in two float64s: log(1 + f) = 2 s + s z (2 / 3 + z L(z)).
+both(
+    "LOG_PAIR",
+    None,
+    7,
+    function=lambda z: ((2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z - mp.mpf(2) / 3) / z,
+    low=0,
+    high=_s * _s * mp.mpf("1.001"),
+    weight=lambda z: z * z,
+)
 # erf(x) = x + x E(x^2) for |x| <= 1.
 both(
     "ERF",
@@ -169,7 +179,7 @@ def inverse(function: Callable[[Real], Real]) -> Callable[[Real], Real]:
 
 
 for _name, _tail, _stretch in (("ERFCX", mills, mp.mpf(1)), ("GELU", normal_tail, mp.sqrt(2))):
-    for _k, _top, _degrees in ((3, 10.6, (10, None)), (4, 27.6, (None, 22))):
+    for _k, _top, _degrees in ((3, 10.6, (10, None)), (4, 27.6, (None, 24))):
         _kk, _cc, _end = single(_k * _stretch), single(2 * _stretch), _top * _stretch
         _scaled = scaled_tail(_tail, _kk, _cc)
         both(

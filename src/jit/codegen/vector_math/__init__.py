@@ -19,7 +19,15 @@ from types import ModuleType
 from typing import Any
 
 from .. import bits
-from . import activation_f32, exponential_f32, trigonometric_f32, wide_f32
+from . import (
+    activation_f32,
+    activation_f64,
+    exponential_f32,
+    exponential_f64,
+    trigonometric_f32,
+    trigonometric_f64,
+    wide_f32,
+)
 
 # Inlined by LLVM (Numba's own inlining costs more compile time), with IEEE division, and no Python entry points.
 JIT_OPTIONS: dict[str, Any] = {
@@ -29,7 +37,15 @@ JIT_OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 
-_MODULES: tuple[ModuleType, ...] = (exponential_f32, wide_f32, trigonometric_f32, activation_f32)
+_MODULES: tuple[ModuleType, ...] = (
+    exponential_f32,
+    wide_f32,
+    trigonometric_f32,
+    activation_f32,
+    exponential_f64,
+    trigonometric_f64,
+    activation_f64,
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,12 @@ def _collect() -> dict[str, dict[str, Function]]:
             name, _, suffix = full_name.rpartition("_")
             if suffix != dtype or not inspect.isfunction(function) or function.__module__ != module.__name__:
                 continue
-            if name.endswith("_reduced") or name.endswith("_special") or name.endswith("_wide"):
+            if (
+                name.endswith("_reduced")
+                or name.endswith("_special")
+                or name.endswith("_wide")
+                or name.endswith("_pair")
+            ):
                 continue
             arity = len(inspect.signature(function).parameters)
             bound = _MAX_ULP.get(name, _DEFAULT_MAX_ULP)[dtype == "f64"]
