@@ -1,7 +1,33 @@
 """The op families; importing this package defines every op."""
 
-from . import control, create, elementwise, joining, random, reduce, scan, shape, slicing, statistics
+from . import (
+    control,
+    create,
+    einsum,
+    elementwise,
+    gather,
+    joining,
+    matmul,
+    random,
+    reduce,
+    scan,
+    shape,
+    slicing,
+    statistics,
+)
 
 __all__ = [
-    "control", "create", "elementwise", "joining", "random", "reduce", "scan", "shape", "slicing", "statistics",
-]  # fmt: skip
+    "control",
+    "create",
+    "einsum",
+    "elementwise",
+    "gather",
+    "joining",
+    "matmul",
+    "random",
+    "reduce",
+    "scan",
+    "shape",
+    "slicing",
+    "statistics",
+]

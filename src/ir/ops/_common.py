@@ -12,7 +12,8 @@ from ._op import F
 
 __all__ = [
     "array_dtype", "broadcast_types", "cast", "dim_of", "dim_value", "describe", "floating", "ints", "is_at_most",
-    "normalise_dim", "normalise_dims", "promoted", "promoted_array_dtype", "randoms", "require_tensor",
+    "normalise_dim", "normalise_dims", "promoted", "promoted_array_dtype", "randoms", "require_broadcast",
+    "require_tensor",
     "same_device", "scalar_type_dtype", "shape_text", "sum_to",
 ]  # fmt: skip
 
@@ -155,6 +156,23 @@ def dim_of(value: Any) -> Dim:
     size = value.builder.resolve(value.value.type).value
     assert isinstance(size, (int, DimExpr))
     return size
+
+
+def require_broadcast(sizes: Sizes, type: TensorType, shape: tuple[Dim, ...], message: str) -> None:
+    """RuntimeError(message) where a tensor does not broadcast to a shape that is given."""
+    if type.rank > len(shape):
+        raise RuntimeError(message)
+    for size, target in zip(type.shape[::-1], shape[::-1], strict=False):
+        size, target = sizes.resolve(size), sizes.resolve(target)
+        if size in (1, target):
+            continue
+        hint, target_hint = sizes.hint(size), sizes.hint(target)
+        if hint == 1 != target_hint:
+            sizes.equal(size, 1, message)
+        elif hint is None or target_hint is None:
+            sizes.equal(sizes.broadcast(size, target, message), target, message)
+        else:
+            sizes.equal(size, target, message)
 
 
 def is_at_most(a: Dim, b: Dim) -> bool:

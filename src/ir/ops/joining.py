@@ -44,6 +44,11 @@ def _infer_cat(sizes: Sizes, tensors: tuple[Any, ...], *, dim: int) -> TensorTyp
     types, dtype, device = _joined_types("cat", tensors)
     if any(t.rank == 0 for t in types):
         raise RuntimeError("cat: a tensor of rank 0 cannot be concatenated; use stack")
+    if len({t.rank for t in types}) > 1:
+        for t in types:
+            if t.rank == 1 and sizes.hint(t.shape[0]) == 0:
+                sizes.equal(t.shape[0], 0, "cat: a tensor was empty when the graph was made")
+        types = [TensorType(t.dtype, tuple(sizes.resolve(d) for d in t.shape), t.device) for t in types]
     joined = [t for t in types if not _is_empty_vector(t.shape)]
     if not joined:
         normalise_dim("cat", dim, 1)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim, DimExpr, product
+from ..dims import Dim, DimExpr, dim_min, product
 from ..dtypes import DType, bool_, int64, uint8
 from ..sizes import Sizes
 from ..types import TensorType
@@ -56,8 +56,14 @@ def count_of(shape: tuple[Dim, ...], dim: _Dims) -> Dim:
 def require_elements(sizes: Sizes, name: str, input: TensorType, dims: tuple[int, ...]) -> None:
     """IndexError where a dimension to be reduced is empty: such a reduction has no identity."""
     for axis in dims:
-        if sizes.hint(input.shape[axis]) == 0:
-            raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size, given {input}")
+        size, message = (
+            input.shape[axis],
+            f"{name}(): Expected reduction dim {axis} to have non-zero size, given {input}",
+        )
+        if sizes.hint(size) == 0:
+            raise IndexError(message)
+        if not isinstance(size, int):
+            sizes.equal(dim_min(size, 1), 1, message)
 
 
 def widened(array: Any) -> Any:

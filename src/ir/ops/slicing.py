@@ -253,9 +253,7 @@ SELECT = define(
     "select(input: Tensor, index: Int, *, dim: int)",
     "The elements at one index of a dimension, which goes away; negative indices count from its end. A view.",
     infer=lambda sizes, input, index, *, dim: _select_parts(sizes, "select", input, index, dim)[1],
-    evaluate=lambda xp, input, index, *, dim: (
-        xp.asarray(input[_part(input.ndim, dim, index)]) if input.ndim == 1 else input[_part(input.ndim, dim, index)]
-    ),
+    evaluate=lambda xp, input, index, *, dim: input[(*_part(input.ndim, dim, index), ...)],
     vjp=lambda c, g, input, index, *, dim: (
         F.select_scatter(F.full(tuple(input.shape), 0, dtype=g.dtype), g, index, dim=dim),
         None,
@@ -399,7 +397,7 @@ DIAGONAL_SCATTER = define(
     public=("", "method"),
     samples=lambda: [
         Sample((randoms(3, 4), randoms(3, seed=1))),
-        Sample((randoms(2, 3, 4), randoms(3, 2, seed=1), 1, 2, 0)),
+        Sample((randoms(2, 3, 4), randoms(3, 1, seed=1), 1, 2, 0)),
     ],
     errors=lambda: [ErrorSample((randoms(3, 3), randoms(2)), RuntimeError, "shape of the written part")],
 )
