@@ -1,6 +1,6 @@
 """Ingot: tensors with autograd and the PyTorch API, and a JIT that compiles whole Python models to native code."""
 
-from . import autograd, ir
+from . import autograd, ir, nn, optim
 from .eager import (
     Size,
     Tensor,
@@ -30,8 +30,45 @@ from .eager.creation import (
     zeros_like,
 )
 from .eager.creation import from_numpy_array as from_numpy
+from .eager.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+    set_rng_state,
+)
 from .ir.dtypes import DType as dtype
+from .ir.dtypes import bool_ as bool
+from .ir.dtypes import (
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+)
 from .ir.dtypes import default_dtype as get_default_dtype
-from .ir.dtypes import set_default_dtype
+
+half, double, cfloat, cdouble = float16, float64, complex64, complex128
+short, long = int16, int64
+float, int = float32, int32
+
+# Functions whose names and documentation come from the op records (see eager/functions.py).
+globals().update(namespaces[""])
 
 __version__ = "0.1.0"

@@ -14,6 +14,6 @@ functions.install_ops(namespaces)
 api.install(namespaces[""])
 
 __all__ = [
-    "Size", "Tensor", "creation", "device", "enable_grad", "inference_mode", "is_grad_enabled", "namespaces", "no_grad", "ops",
-    "set_grad_enabled", "set_printoptions",
+    "Size", "Tensor", "creation", "device", "enable_grad", "inference_mode", "is_grad_enabled", "namespaces", "no_grad",
+    "ops", "set_grad_enabled", "set_printoptions",
 ]  # fmt: skip

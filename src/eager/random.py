@@ -1,0 +1,134 @@
+"""Random tensors and the state of the generator."""
+
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import as_dtype, default_dtype
+from ..ir.ops._op import get_op
+from ..ir.random_state import Generator, default_generator
+from .dispatch import dispatch
+from .tensor import Tensor, wrap
+
+__all__ = [
+    "Generator", "default_generator", "get_rng_state", "initial_seed", "manual_seed", "normal", "rand", "rand_like",
+    "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
+]  # fmt: skip
+
+
+def manual_seed(seed: int) -> Generator:
+    """Restart the default generator from a seed, for results that repeat; returns the generator.
+
+    >>> _ = ingot.manual_seed(0); a = ingot.rand(2)
+    >>> _ = ingot.manual_seed(0); bool((a == ingot.rand(2)).all())
+    True
+    """
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Restart the default generator from the system's entropy; returns the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator was last restarted from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """Where the default generator is, as a uint8 tensor."""
+    return wrap(default_generator.get_state())
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Put the default generator where `get_rng_state` saw it."""
+    default_generator.set_state(new_state._array)
+
+
+def _size(size: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+
+
+def _draw(name: str, operands: tuple[Any, ...], dtype: Any, generator: Generator | None, requires_grad: bool) -> Tensor:
+    op = get_op(name)
+    attributes = {"dtype": dtype}
+    if generator is None or generator is default_generator:
+        result: Tensor = dispatch(op, operands, attributes)
+    else:
+        # The op draws from the default generator: lend it this one's stream for the call.
+        state = default_generator.get_state()
+        default_generator.set_state(generator.get_state())
+        try:
+            result = dispatch(op, operands, attributes)
+            generator.set_state(default_generator.get_state())
+        finally:
+            default_generator.set_state(state)
+    return result.requires_grad_() if requires_grad else result
+
+
+def rand(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Numbers uniform in [0, 1)."""
+    element = default_dtype() if dtype is None else as_dtype(dtype)
+    return _draw("rand", (_size(size),), element, generator, requires_grad)
+
+
+def randn(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Numbers from the standard normal distribution."""
+    element = default_dtype() if dtype is None else as_dtype(dtype)
+    return _draw("randn", (_size(size),), element, generator, requires_grad)
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Integers uniform in [low, high): `randint(high, size)` or `randint(low, high, size)`."""
+    if size is None:
+        low, high, size = 0, low, high
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"randint(): argument 'size' must be a tuple of ints, not {type(size).__name__}")
+    return _draw("randint", (low, high, tuple(size)), as_dtype(dtype or "int64"), generator, requires_grad)
+
+
+def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
+    """The integers 0 to n - 1 in random order."""
+    return _draw("randperm", (n,), as_dtype(dtype or "int64"), generator, False)
+
+
+def rand_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers uniform in [0, 1) in the input's shape and dtype."""
+    return rand(tuple(input.shape), dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def randn_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Numbers from the standard normal distribution in the input's shape and dtype."""
+    return randn(tuple(input.shape), dtype=dtype or input.dtype, requires_grad=requires_grad)
+
+
+def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None) -> Tensor:
+    """Integers uniform in [low, high), or [0, low), in the input's shape."""
+    if high is None:
+        low, high = 0, low
+    return randint(low, high, tuple(input.shape), dtype=dtype or input.dtype)
+
+
+def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None) -> Tensor:
+    """Numbers from the normal distribution with this mean and standard deviation (numbers or tensors)."""
+    if size is None:
+        tensors = [v._array for v in (mean, std) if isinstance(v, Tensor)]
+        if not tensors:
+            raise TypeError("normal(): expected a size where mean and std are both numbers")
+        size = np.broadcast_shapes(*(t.shape for t in tensors))
+    draws = randn(tuple(size), generator=generator)
+    return draws * std + mean  # type: ignore[no-any-return,operator]

@@ -1,0 +1,122 @@
+"""Functions of layers: every op whose record says "functional", and PyTorch's call forms around some of them."""
+
+from typing import Any
+
+from ..eager import namespaces
+from ..eager.dispatch import dispatch
+from ..eager.inplace import write
+from ..eager.modes import current_mode
+from ..eager.tensor import Tensor
+from ..ir.ops._op import get_op
+
+globals().update(namespaces["functional"])
+
+
+def _call(name: str, *args: Any, **kwargs: Any) -> Any:
+    op = get_op(name)
+    operands, attributes = op.schema.bind(*args, **kwargs)
+    return dispatch(op, operands, attributes)
+
+
+def _maybe_inplace(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
+    return write(input, result, name) if inplace else result
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Elementwise max(x, 0); NaN stays NaN.
+
+    >>> ingot.nn.functional.relu(ingot.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return input.relu_() if inplace else _call("relu", input)  # type: ignore[attr-defined,no-any-return]
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """Elementwise x where x > 0, else negative_slope * x."""
+    return _maybe_inplace(input, _call("leaky_relu", input, negative_slope), inplace, "leaky_relu_")
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """Elementwise x where x > 0, else alpha * (e**x - 1)."""
+    return _maybe_inplace(input, _call("elu", input, alpha), inplace, "elu_")
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Elementwise x * sigmoid(x)."""
+    return _maybe_inplace(input, _call("silu", input), inplace, "silu_")
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """Elementwise 1 / (1 + e**-x)."""
+    return _call("sigmoid", input)  # type: ignore[no-any-return]
+
+
+def tanh(input: Tensor) -> Tensor:
+    """Elementwise hyperbolic tangent."""
+    return _call("tanh", input)  # type: ignore[no-any-return]
+
+
+def _softmax_dim(name: str, input: Tensor, dim: int | None) -> int:
+    if dim is None:
+        raise TypeError(f"{name}(): missing dim: say along which dimension, as in {name}(x, dim=-1)")
+    return dim
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """e**x over the sum of e**x along one dimension."""
+    source = input if dtype is None else input.to(dtype)  # type: ignore[attr-defined]
+    return _call("softmax", source, _softmax_dim("softmax", input, dim))  # type: ignore[no-any-return]
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """The logarithm of softmax along one dimension."""
+    source = input if dtype is None else input.to(dtype)  # type: ignore[attr-defined]
+    return _call("log_softmax", source, _softmax_dim("log_softmax", input, dim))  # type: ignore[no-any-return]
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """In training, zeroes elements with probability `p` and scales the others by 1 / (1 - p); else the input."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    mode = current_mode()
+    if mode is not None:
+        mode.note(
+            "mode", f"dropout is recorded {'active: in training mode' if training else 'off: in evaluation mode'}"
+        )
+    if not training or p == 0.0:
+        return input
+    result, _ = _call("dropout", input, p=p)
+    return _maybe_inplace(input, result, inplace, "dropout_")
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-05,
+) -> Tensor:
+    """Normalises each channel (dimension 1), by running statistics or, in training, by the batch's own.
+
+    In training the running statistics are updated in place: new = (1 - momentum) * old + momentum * batch's.
+    """
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("Expected running_mean and running_var to be given where training=False")
+        return _call("batch_norm", input, running_mean, running_var, weight, bias, eps=eps)  # type: ignore[no-any-return]
+    result, mean, variance = _call("batch_norm_training", input, weight, bias, eps=eps)
+    if running_mean is not None and running_var is not None:
+        count = input.shape.numel() // input.shape[1]
+        if count > 1:
+            variance = variance * (count / (count - 1))
+        running_mean.mul_(1 - momentum).add_(mean.detach(), alpha=momentum)  # type: ignore[attr-defined]
+        running_var.mul_(1 - momentum).add_(variance.detach(), alpha=momentum)  # type: ignore[attr-defined]
+    return result  # type: ignore[no-any-return]
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of `weight` by index; the row `padding_idx` gets no gradient."""
+    return _call("embedding", input, weight, padding_idx=padding_idx)  # type: ignore[no-any-return]
