@@ -19,17 +19,11 @@ from ._common import (
     promoted_array_dtype,
     randoms,
     require_tensor,
+    sum_to,
 )
 from ._op import Decompose, Elementwise, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 
 _BINARY_PUBLIC = ("", "method")
-
-
-def sum_to(gradient: Any, like: Any) -> Any:
-    """The gradient summed over the dimensions along which `like` was broadcast; None for a scalar operand."""
-    if not hasattr(like, "shape"):
-        return None
-    return gradient if tuple(gradient.shape) == tuple(like.shape) else F.sum_to_size(gradient, tuple(like.shape))
 
 
 # -- binary -----------------------------------------------------------------------------------------------------------
@@ -282,15 +276,18 @@ MINIMUM = binary(
     ufunc=np.minimum,
     traits=(Trait.COMMUTATIVE,),
 )
+def _atan2_vjp(c: VjpContext, g: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    a, b = (v if hasattr(v, "shape") else F.full((), v, dtype=g.dtype) for v in (a, b))
+    radius = F.add(F.square(a), F.square(b))
+    return F.div(F.mul(g, b), radius), F.neg(F.div(F.mul(g, a), radius))
+
+
 ATAN2 = binary(
     "atan2",
     "The angle of the point (other, input), in radians in [-pi, pi].",
     _quiet("arctan2"),
     "atan2({input}, {other})",
-    lambda c, g, a, b: (
-        F.div(F.mul(g, b), F.add(F.mul(a, a), F.mul(b, b))),
-        F.div(F.mul(g, F.neg(a)), F.add(F.mul(a, a), F.mul(b, b))),
-    ),
+    _atan2_vjp,
     operate=floating,
     aliases=("arctan2",),
 )

@@ -42,9 +42,7 @@ def _require_same_rank(name: str, input: TensorType, index: TensorType, src: Ten
     ranks = {max(t.rank, 1) for t in (input, index, src) if t is not None}
     if len(ranks) > 1:
         given = " and ".join(str(t) for t in (input, index, src) if t is not None)
-        raise RuntimeError(
-            f"{name}(): Index tensor must have the same number of dimensions as the others, given {given}"
-        )
+        raise RuntimeError(f"{name}(): Expected an index with the same number of dimensions, given {given}")
 
 
 def _require_inside(sizes: Sizes, name: str, index: TensorType, other: TensorType, axis: int | None, what: str) -> None:
@@ -102,9 +100,7 @@ GATHER = define(
         Sample((randoms(), 0, ints(low=0, high=1))),
     ],
     errors=lambda: [
-        ErrorSample(
-            (randoms(3, 5), 1, ints(3, 2, low=5, high=9)), IndexError, "out of bounds for dimension 1 with size 5"
-        ),
+        ErrorSample((randoms(3, 5), 1, ints(3, 2, low=5, high=9)), IndexError, "bounds for dimension 1 with size 5"),
         ErrorSample((randoms(3, 5), 1, ints(3, low=0)), RuntimeError, "same number of dimensions"),
         ErrorSample((randoms(3, 5), 1, ints(4, 2, low=0, high=2)), RuntimeError, "no larger"),
         ErrorSample((randoms(3, 5), 1, randoms(3, 2)), RuntimeError, "int64"),

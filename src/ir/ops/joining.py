@@ -247,7 +247,7 @@ def border_index(mode: str, index: Any, size: Dim) -> Any:
         return F.minimum(F.maximum(index, 0), size - 1)
     if mode == "circular":
         return F.remainder(index, size)
-    return F.sub(F.sub(size, 1), F.abs(F.sub(F.sub(size, 1), F.abs(index))))
+    return F.sub(size - 1, F.abs(F.sub(size - 1, F.abs(index))))
 
 
 def _pad_vjp(c: VjpContext, g: Any, input: Any, pad: tuple[Any, ...], *, mode: str, value: Any) -> tuple[Any, Any]:
