@@ -22,9 +22,10 @@ from .cpus import available_cpus
 from .loader import emit_object, load_object, provide_symbol
 from .targets import host_architecture
 
-# How long a worker spins for the next job before it sleeps. Waking a sleeper costs about 5 us, and the kernels of one
-# program follow each other within microseconds; a core spinning for longer is a core taken from somebody else.
-SPIN_SECONDS = 40e-6
+# How long a worker spins for the next job before it sleeps. Waking a sleeper takes the caller 3 to 8 us, and the
+# sleeper up to 40 us to arrive (on a virtual machine whose idle CPUs are halted), while the kernels of one program, and
+# the calls of a busy loop, follow each other within microseconds. Spinning for longer takes cores from somebody else.
+SPIN_SECONDS = 80e-6
 # More threads than this are a mistake in a configuration.
 MAX_THREADS = 1024
 
