@@ -1,0 +1,62 @@
+"""`explain()`: what became of a compiled callable's graphs, as text."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .function import CompiledFunction
+    from .specialisation import Specialisation
+
+__all__ = ["explain"]
+
+
+def explain(function: "CompiledFunction") -> str:
+    """A report on every specialisation: executor, kernels, fusion decisions, compile times, fallbacks."""
+    specialisations = function.specialisations
+    if not specialisations:
+        return f"{function.__name__}: not called yet, so there is nothing compiled"
+    parts = [_explain(specialisation) for specialisation in specialisations]
+    return "\n\n".join(parts)
+
+
+def _explain(specialisation: "Specialisation") -> str:
+    graph = specialisation.graph
+    arguments = ", ".join(f"{v.name or v.index}: {v.type}" for v in graph.arguments)
+    lines = [f"{specialisation.name}({arguments})"]
+    if graph.guards:
+        lines.append(f"  where {', '.join(str(guard) for guard in graph.guards)}")
+    if specialisation.fallback is not None:
+        place = f" at {specialisation.fallback.location}" if specialisation.fallback.location else ""
+        lines.append(f"  runs in the interpreter: {specialisation.fallback.reason}{place}")
+    elif not specialisation.is_compiled:
+        lines.append("  not compiled yet")
+    else:
+        lines += _native_lines(specialisation)
+    if specialisation.gradient_fallback is not None:
+        lines.append(f"  with gradients it runs op by op: {specialisation.gradient_fallback}")
+    return "\n".join(lines)
+
+
+def _native_lines(specialisation: "Specialisation") -> list[str]:
+    if specialisation.cached:
+        lines = ["  native code, from the cache"]
+    elif specialisation.records:
+        lines = [f"  native code, compiled in {specialisation.compile_milliseconds:.0f} ms"]
+    else:
+        lines = ["  native code, loaded from a file"]
+    module = specialisation.generated
+    if module is None:
+        return lines
+    costs = {record.name: record for record in specialisation.records}
+    for kernel in module.kernels:
+        record = costs.get(kernel.name)
+        cost = "" if record is None else ", cached" if record.cached else f", {record.milliseconds:.0f} ms"
+        moved = "" if kernel.bytes_moved is None else f", {kernel.bytes_moved} bytes"
+        flops = "" if kernel.flops is None else f", {kernel.flops} flops"
+        lines.append(f"  kernel {kernel.name}: {kernel.title or 'no title'}{moved}{flops}{cost}")
+    for name in (module.driver, "link"):
+        if name in costs and not costs[name].cached:
+            lines.append(f"  {'driver' if name == module.driver else 'linking'}: {costs[name].milliseconds:.0f} ms")
+    if module.buffers:
+        lines.append(f"  workspace: {len(module.buffers)} buffers")
+    lines += [f"  {line}" for line in module.report]
+    return lines

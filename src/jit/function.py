@@ -1,0 +1,273 @@
+"""Compiled callables: the arguments of a call choose a graph, the graph becomes a program, and the program runs.
+
+A `CompiledFunction` holds *specialisations*: graphs for argument structures, dtypes, ranks and Python types. Sizes are
+symbols in a graph, so a new size makes no new graph unless it breaks a condition of those there are. What a front end
+adds is `specialise`, which makes the graph for a call. All calls end in `Specialisation.run`; a short way to native
+code is remembered per exact argument types and shapes.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..eager import modes
+from ..eager.tensor import Tensor
+from ..ir.core import Graph
+from ..ir.dtypes import default_dtype, from_numpy
+from ..ir.sizes import Sizes
+from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
+from . import executors
+from .errors import JitError
+from .specialisation import Specialisation
+from .tree import Structure, flatten, unflatten
+
+__all__ = ["Call", "CompiledFunction", "Specialised"]
+
+_SCALARS: dict[type, Type] = {bool: BoolType(), int: IntType(), float: FloatType(), complex: ComplexType()}
+# Bounds on what is remembered: calls by exact shapes, and specialisations by signature.
+MAX_KNOWN_CALLS = 1024
+MAX_SPECIALISATIONS = 64
+
+
+@dataclass(frozen=True)
+class Specialised:
+    """What a front end makes for a call: the graph, how its results are put together, and the exceptions it raises.
+
+    `results` has one leaf per returned graph result (those that are only written back do not count).
+    """
+
+    graph: Graph
+    results: Structure
+    exceptions: Mapping[str, type[BaseException]] = field(default_factory=dict)
+
+
+class Call:
+    """The arguments of a call, taken apart: `leaves` (tensors and numbers) and their `structure`.
+
+    The structure is that of `(args, kwargs)`, after defaults were filled in where the callable's signature is known.
+    """
+
+    def __init__(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self.arguments = arguments
+        self.keywords = keywords
+        self.leaves, self.structure = flatten((arguments, keywords))
+
+    def key(self) -> tuple[Any, ...]:
+        """What specialisations are kept by: the structure, dtypes and ranks of tensors, types of numbers."""
+        kinds = [
+            (leaf._array.dtype, leaf._array.ndim) if isinstance(leaf, Tensor) else type(leaf) for leaf in self.leaves
+        ]
+        return (self.structure, default_dtype(), *kinds)
+
+    def types(self) -> tuple[list[Type], Sizes]:
+        """The IR types of the leaves, each size a fresh symbol, and the sizes with the actual ones as examples."""
+        sizes = Sizes()
+        types: list[Type] = []
+        for leaf in self.leaves:
+            if isinstance(leaf, Tensor):
+                shape = tuple(sizes.fresh(hint=n) for n in leaf._array.shape)
+                types.append(TensorType(from_numpy(leaf._array.dtype), shape))
+            else:
+                types.append(_SCALARS[type(leaf)])
+        return types, sizes
+
+
+class CompiledFunction:
+    """A callable that runs as compiled code; what `jit.script`, `jit.trace` and `jit.load` return.
+
+    Subclasses make graphs in `specialise`, and supply what `Graph.parameters` names in `parameter`.
+    """
+
+    def __init__(self, name: str, signature: inspect.Signature | None = None) -> None:
+        self.__name__ = self.__qualname__ = name
+        self._signature = signature
+        self._specialisations: dict[Any, list[Specialisation]] = {}
+        self._known: dict[Any, Callable[[list[Any]], Any]] = {}
+        self._latest: Specialisation | None = None
+        self._lock = threading.RLock()
+
+    # -- what a front end provides ------------------------------------------------------------------------------------
+
+    def specialise(self, call: Call) -> Specialised:
+        """The graph for a call whose arguments fit none of the graphs there are."""
+        raise JitError(f"{self.__name__} has no graph for such arguments")
+
+    def parameter(self, name: str) -> Tensor:
+        """The tensor that a graph's parameter stands for, at this moment."""
+        raise JitError(f"{self.__name__} has no parameter {name!r}")
+
+    def state_key(self) -> Any:
+        """What besides the arguments decides which graph is right (a module's training flag); compared by value."""
+        return None
+
+    # -- calling ------------------------------------------------------------------------------------------------------
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        if self._known and not keywords and not modes.active_modes and executors.is_native():
+            values: list[Any] = []
+            parts: list[Any] = []
+            for argument in arguments:
+                kind = type(argument)
+                if kind is Tensor:
+                    if argument.requires_grad and modes.state.grad_enabled:
+                        break
+                    array = argument._array
+                    values.append(array)
+                    parts.append(array.shape)
+                    parts.append(array.dtype)
+                elif kind in _SCALARS:
+                    values.append(argument)
+                    parts.append(kind)
+                else:
+                    break
+            else:
+                known = self._known.get(tuple(parts))
+                if known is not None:
+                    return known(values)
+        return self._call(arguments, keywords)
+
+    def _call(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        call = self._bind(arguments, keywords)
+        specialisation, parameters = self._select(call)
+        tensors = [*call.leaves, *parameters]
+        executor = executors.current_executor()
+        if modes.current_mode() is not None:
+            return self._finish(specialisation, tensors, specialisation.run_eagerly(tensors))
+        if modes.state.grad_enabled and any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
+            return self._finish(specialisation, tensors, self._run_with_gradients(specialisation, tensors, executor))
+        values = [t._array if isinstance(t, Tensor) else t for t in tensors]
+        program = specialisation.program(executor)
+        results = program(values)
+        if executor == "native":
+            self._remember(call, specialisation)
+        return self._finish(specialisation, tensors, results)
+
+    def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
+        if self._signature is not None:
+            try:
+                bound = self._signature.bind(*arguments, **keywords)
+            except TypeError as error:
+                raise TypeError(f"{self.__name__}() {error}") from None
+            bound.apply_defaults()
+            arguments, keywords = bound.args, bound.kwargs
+        call = Call(arguments, keywords)
+        for leaf in call.leaves:
+            if isinstance(leaf, int) and not -(1 << 63) <= leaf < 1 << 63:
+                raise OverflowError(f"{self.__name__}(): the argument {leaf} does not fit into 64 bits")
+        _refuse_arrays(call.structure, self.__name__)
+        return call
+
+    def _select(self, call: Call) -> "tuple[Specialisation, list[Tensor]]":
+        """The specialisation whose conditions the arguments meet, made if there is none, and its parameters."""
+        key = (call.key(), self.state_key())
+        values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
+        with self._lock:
+            for specialisation in self._specialisations.get(key, ()):
+                parameters = [self.parameter(name) for name in specialisation.graph.parameters]
+                if specialisation.fits([*values, *(p._array for p in parameters)]):
+                    self._latest = specialisation
+                    return specialisation, parameters
+            made = self.specialise(call)
+            specialisation = Specialisation(self.__name__, made.graph, made.results, made.exceptions)
+            parameters = [self.parameter(name) for name in made.graph.parameters]
+            reason = specialisation.mismatch([*values, *(p._array for p in parameters)])
+            if reason:
+                raise JitError(
+                    f"{self.__name__}: the graph that was made for these arguments does not fit them: {reason}"
+                )
+            self._add(key, specialisation)
+            return specialisation, parameters
+
+    def _add(self, key: Any, specialisation: Specialisation) -> None:
+        known = self._specialisations.setdefault(key, [])
+        # The latest first: it is the likeliest to be asked for again.
+        known.insert(0, specialisation)
+        del known[MAX_SPECIALISATIONS:]
+        self._latest = specialisation
+
+    def _remember(self, call: Call, specialisation: Specialisation) -> None:
+        """Keep the short way for this call, if there is one: plain arguments, nothing that may change later."""
+        if call.keywords or len(call.leaves) != len(call.arguments) or self.state_key() is not None:
+            return
+        parts: list[Any] = []
+        values: list[Any] = []
+        for leaf in call.leaves:
+            if type(leaf) is Tensor:
+                parts += [leaf._array.shape, leaf._array.dtype]
+                values.append(leaf._array)
+            elif isinstance(leaf, Tensor):
+                return
+            else:
+                parts.append(type(leaf))
+                values.append(leaf)
+        shortcut = specialisation.shortcut(values)
+        if shortcut is None:
+            return
+        while len(self._known) >= MAX_KNOWN_CALLS:
+            self._known.pop(next(iter(self._known)), None)
+        self._known[tuple(parts)] = shortcut
+
+    def _run_with_gradients(self, specialisation: Specialisation, tensors: list[Any], executor: str) -> list[Any]:
+        return specialisation.run_with_gradients(tensors, executor)
+
+    def _finish(self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any]) -> Any:
+        """Write back what the graph writes, and put the results together as the callable returns them."""
+        returned = specialisation.finish(arguments, results)
+        return unflatten(specialisation.results, returned)
+
+    # -- looking inside -----------------------------------------------------------------------------------------------
+
+    def _any(self) -> Specialisation:
+        if self._latest is None:
+            raise JitError(
+                f"{self.__name__} has no graph yet: it is made at the first call, for the types of its arguments; "
+                "call it, or ask graph_for(*arguments)"
+            )
+        return self._latest
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that ran last; JitError before the first call of a scripted function."""
+        return self._any().graph
+
+    def graph_for(self, *arguments: Any, **keywords: Any) -> Graph:
+        """The graph for these arguments, made if need be, without running or compiling it."""
+        return self._select(self._bind(arguments, keywords))[0].graph
+
+    @property
+    def specialisations(self) -> list[Specialisation]:
+        """All graphs that there are, with what was made of them."""
+        return [s for known in self._specialisations.values() for s in known]
+
+    def kernel_source(self) -> str:
+        """The generated Python module of the graph that ran last: its kernels and its driver."""
+        return self._any().source()
+
+    def explain(self) -> str:
+        """What became of the graphs: kernels, what was fused and why not, compile times, and what fell back."""
+        from .explain import explain
+
+        return explain(self)
+
+    def save(self, path: Any, **options: Any) -> None:
+        """Write the graphs, weights and machine code to a file that `jit.load` reads (see `jit.save`)."""
+        from .archive import save
+
+        save(self, path, **options)
+
+    def __repr__(self) -> str:
+        count = len(self.specialisations)
+        return f"<{type(self).__name__} {self.__name__}, {count} specialisation{'' if count == 1 else 's'}>"
+
+
+def _refuse_arrays(structure: Structure, name: str) -> None:
+    if structure.kind == "constant":
+        value = getattr(structure.value, "value", structure.value)
+        if isinstance(value, np.ndarray):
+            raise TypeError(f"{name}(): given a numpy array; pass ingot.from_numpy(array), which shares its memory")
+    for child in structure.children:
+        _refuse_arrays(child, name)

@@ -1,0 +1,246 @@
+"""One graph of a compiled callable and the programs made of it, each when it is first asked for."""
+
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..eager.tensor import Tensor, wrap
+from ..ir.core import Graph
+from ..ir.types import IntType, TensorType
+from .errors import FallbackWarning, JitError, Unsupported
+from .program import InterpreterProgram, NativeProgram, Program, PythonProgram, SizeBinding
+from .tree import LEAF, Structure
+
+if TYPE_CHECKING:
+    from .codegen.compile import CompileRecord
+    from .codegen.module import GeneratedModule
+
+__all__ = ["Specialisation"]
+
+
+class Specialisation:
+    """A graph, the structure of its results, and its programs by executor."""
+
+    def __init__(
+        self,
+        name: str,
+        graph: Graph,
+        results: Structure,
+        exceptions: Mapping[str, type[BaseException]] | None = None,
+    ) -> None:
+        outputs = len(graph.results) if graph.outputs is None else graph.outputs
+        if results.n_leaves != outputs:
+            raise JitError(
+                f"{name}: the graph returns {outputs} values, but the result structure has {results.n_leaves}"
+            )
+        self.name = name
+        self.graph = graph
+        self.results = results
+        self.exceptions = dict(exceptions or {})
+        self.binding = SizeBinding(graph)
+        self.fallback: Unsupported | None = None
+        self.records: tuple[CompileRecord, ...] = ()
+        self.compile_milliseconds = 0.0
+        self.cached = False
+        self.gradient_fallback: str | None = None
+        self._optimised: Graph | None = None
+        self._module: GeneratedModule | None = None
+        self._programs: dict[str, Program] = {}
+        self._written = dict(graph.writes)
+        self._outputs = outputs
+        self._lock = threading.RLock()
+
+    # -- does it fit --------------------------------------------------------------------------------------------------
+
+    def mismatch(self, values: Sequence[Any]) -> str:
+        """Why arguments (arrays and numbers, parameters included) do not fit the graph; empty if they do."""
+        if len(values) != len(self.graph.arguments):
+            return f"{len(values)} arguments were given, the graph has {len(self.graph.arguments)}"
+        for value, argument in zip(values, self.graph.arguments, strict=True):
+            kind = argument.type
+            if isinstance(kind, TensorType) and not (
+                isinstance(value, np.ndarray) and value.dtype == kind.dtype.numpy and value.ndim == kind.rank
+            ):
+                return f"{argument.name} must be {kind}"
+        bound, reason = self.binding.bind(values)
+        return "" if bound is not None else reason
+
+    def fits(self, values: Sequence[Any]) -> bool:
+        """Whether arguments have the dtypes, ranks and sizes that the graph is for."""
+        return not self.mismatch(values)
+
+    # -- what is made of it -------------------------------------------------------------------------------------------
+
+    @property
+    def optimised(self) -> Graph:
+        """The graph after the passes, as code is generated from it."""
+        if self._optimised is None:
+            from ..ir.pipeline import run_pipeline
+
+            self._optimised = run_pipeline(self.graph)
+        return self._optimised
+
+    def module(self) -> "GeneratedModule":
+        """The generated sources; Unsupported if the graph has something without a native form."""
+        if self._module is None:
+            from .codegen.generate import generate
+
+            self._module = generate(self.optimised)
+        return self._module
+
+    def source(self) -> str:
+        """The generated sources as one readable module."""
+        module = self.module()
+        parts = [f'"""Kernels and driver of {module.name}, generated from its graph."""']
+        parts += [
+            (f"# {kernel.title}\n" if kernel.title else "") + kernel.source.strip("\n") for kernel in module.kernels
+        ]
+        return "\n\n\n".join([*parts, module.driver_source.strip("\n")]) + "\n"
+
+    def program(self, executor: str) -> Program:
+        """The program for an executor, compiled if need be; with no native form, a warning and the interpreter."""
+        program = self._programs.get(executor)
+        if program is not None:
+            return program
+        with self._lock:
+            if executor not in self._programs:
+                self._programs[executor] = self._make(executor)
+            return self._programs[executor]
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether there is native code for it."""
+        return isinstance(self._programs.get("native"), NativeProgram)
+
+    @property
+    def generated(self) -> "GeneratedModule | None":
+        """The generated sources, if they have been made."""
+        return self._module
+
+    def adopt(self, executor: str, program: Program) -> None:
+        """Use a program made elsewhere, as one loaded from a file."""
+        self._programs[executor] = program
+
+    def _make(self, executor: str) -> Program:
+        if executor == "interpreter":
+            return InterpreterProgram(self.graph, self.exceptions)
+        if self.fallback is not None:
+            return self.program("interpreter")
+        try:
+            if executor == "python":
+                module = self.module()
+                return PythonProgram(module.graph, module, self.exceptions)
+            return self._compile()
+        except Unsupported as unsupported:
+            self.fallback = unsupported
+            warnings.warn(
+                f"{self.name} runs in the interpreter, because {unsupported.reason}"
+                + (f" ({unsupported.location})" if unsupported.location is not None else ""),
+                FallbackWarning,
+                stacklevel=_user_level(),
+            )
+            return self.program("interpreter")
+
+    def _compile(self) -> NativeProgram:
+        from .native import native_program
+
+        compiled = native_program(self)
+        self.records = compiled.records
+        self.compile_milliseconds = compiled.milliseconds
+        self.cached = compiled.cached
+        return compiled.program
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def finish(self, arguments: Sequence[Any], results: Sequence[Any]) -> list[Any]:
+        """What the callable returns, as tensors and numbers, after results were written back into the arguments.
+
+        `arguments` are the call's tensors and numbers; `results` are arrays, tensors or numbers. A result that is an
+        argument, or is written back to one, is that argument itself.
+        """
+        tensors = {id(a._array): a for a in arguments if isinstance(a, Tensor)}
+        returned = [self._wrapped(result, tensors, arguments) for result in results[: self._outputs]]
+        for argument, result in self._written.items():
+            tensor = arguments[argument]
+            _write(tensor, results[result])
+            if result < self._outputs:
+                returned[result] = tensor
+        return returned
+
+    def _wrapped(self, result: Any, tensors: Mapping[int, Tensor], arguments: Sequence[Any]) -> Any:
+        if isinstance(result, np.ndarray):
+            known = tensors.get(id(result))
+            if known is not None:
+                return known
+            # The interpreter gives views of arguments where the op is a view: results share no memory with anything.
+            if result.base is not None and any(np.may_share_memory(result, t._array) for t in tensors.values()):
+                result = result.copy()
+            return wrap(result)
+        if isinstance(result, list):
+            return [self._wrapped(item, tensors, arguments) for item in result]
+        if isinstance(result, tuple):
+            return tuple(self._wrapped(item, tensors, arguments) for item in result)
+        if isinstance(result, dict):
+            return {key: self._wrapped(item, tensors, arguments) for key, item in result.items()}
+        return result
+
+    def shortcut(self, values: Sequence[Any]) -> Callable[[list[Any]], Any] | None:
+        """A function from arrays and numbers of these types and sizes straight to the callable's result, or None.
+
+        There is one where native code writes all results into new arrays and nothing else needs doing.
+        """
+        program = self._programs.get("native")
+        if (
+            not isinstance(program, NativeProgram)
+            or self._written
+            or self.graph.parameters
+            or any(isinstance(a.type, IntType) and a.type.value is not None for a in self.graph.arguments)
+        ):
+            return None
+        plan = program.plan_for(values)
+        if not plan.simple:
+            return None
+        run = program.run
+        if self.results == LEAF:
+            return lambda arrays: wrap(run(plan, arrays)[0])
+        if self.results.kind == "tuple" and all(child == LEAF for child in self.results.children):
+            return lambda arrays: tuple([wrap(array) for array in run(plan, arrays)])
+        return None
+
+    def run_eagerly(self, tensors: Sequence[Any]) -> list[Any]:
+        """Run the graph op by op on tensors: recorded for backward, and by a trace in progress."""
+        from .eager_run import run_eagerly
+
+        return run_eagerly(self.graph, tensors, self.exceptions)
+
+    def run_with_gradients(self, tensors: Sequence[Any], executor: str) -> list[Any]:
+        """Run on tensors of which some require gradients, so that backward reaches them."""
+        from .gradients import run_with_gradients
+
+        return run_with_gradients(self, tensors, executor)
+
+
+def _write(tensor: Tensor, result: Any) -> None:
+    array = result._array if isinstance(result, Tensor) else result
+    if array is not tensor._array:
+        if isinstance(result, Tensor) and (result.requires_grad or tensor.requires_grad):
+            tensor.copy_(result)
+            return
+        np.copyto(tensor._array, array)
+    tensor.bump_version()
+
+
+def _user_level() -> int:
+    """The stack level of the first caller outside this package, for warnings."""
+    import sys
+    from pathlib import Path
+
+    package = str(Path(__file__).resolve().parent.parent)
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        level += 1
+        frame = frame.f_back  # type: ignore[assignment]
+    return level
