@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .microkernel import PANEL_ROWS, TILES_PER_ITEM, microkernel_call
+from .microkernel import LONGEST_ROW, PANEL_ROWS, TILES_PER_ITEM, microkernel_call
 from .target import Target, TileShape, host_target, tile_shape
 
 # The slots of a GEMM kernel's table. Strides count elements. Those that are constant in the spec are not read.
@@ -53,6 +53,11 @@ GEMM_FIRST_EXTRA = len(GEMM_SLOTS)
 
 # Below this many multiply-adds, handing an item to another thread costs more than it saves (a few microseconds).
 GRAIN_MULTIPLY_ADDS = 100_000
+# What a module binds for a tile: see `microkernel`.
+MICROKERNEL_FUNCTIONS = ("multiply_tile", "gather_rows", "pack_panel")
+MICROKERNEL_BUFFERS = ("tile_buffer", "panel_buffer", "row_buffer", "row_table")
+# Rows of A that lie a multiple of this apart compete for the same lines of an L1 cache (64 sets of 64 bytes).
+CACHE_SET_PERIOD = 4096
 _POINTER_TYPES = ("f32", "f64", "i8", "u8", "i16", "i32", "i64")
 
 
@@ -125,7 +130,7 @@ class GemmSpec:
     def k_block(self) -> int:
         """How much of K is summed before the next panel's turn: a panel block then stays in L2, a row tile near L1."""
         block = self.target.l2_bytes // (10 * self.tile.columns * self.tile.element_bytes)
-        return min(max(block // 64 * 64, 256), 1024)
+        return min(max(block // 64 * 64, 256), LONGEST_ROW)
 
 
 def preamble(*tiles: TileShape) -> str:
@@ -141,7 +146,7 @@ def preamble(*tiles: TileShape) -> str:
     ]
     for tile in dict.fromkeys(tiles):
         lines.append(f"_{tile.name} = {microkernel_call(tile)}")
-        for function in ("multiply_tile", "tile_buffer", "panel_buffer", "row_table"):
+        for function in (*MICROKERNEL_FUNCTIONS, *MICROKERNEL_BUFFERS):
             lines.append(f"{function}_{tile.name} = _{tile.name}.{function}")
     return "\n".join(lines) + "\n"
 
@@ -262,7 +267,6 @@ def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None) -> 
     edge = spec.n is None or spec.n % spec.tile.columns != 0
     parts = [
         store_source(name, spec.tile, epilogue, "i * c_row_stride", "c_row_stride", full=full, edge=edge),
-        "" if spec.packed else _pack_body(f"{name}_pack", spec.tile),
         _kernel_source(name, spec, epilogue),
     ]
     return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
@@ -290,7 +294,11 @@ def _kernel_source(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
             b_batch = b + outer * b_outer + inner * b_inner
             c_batch = outer * c_outer + inner * c_inner
         """
-    b_read = ""
+    b_read = f"""
+        row_buffer, dense = row_buffer_{tile.name}(), table + {tile.rows * 16}
+        # Rows that would push each other out of the L1 cache, or are not contiguous, are copied if several panels pay.
+        gather = panel_block > 1 and m > 1 and (a_k != {size} or a_row % {CACHE_SET_PERIOD} == 0)
+    """
     if not spec.packed:
         b_read = f"""
             panel = panel_buffer_{tile.name}()
@@ -302,7 +310,6 @@ def _kernel_source(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
         f"m, n, k = {_size('m', None)}, {_size('n', spec.n)}, {_size('k', spec.k)}",
         f"a_row, a_k = {slot('a_row_stride')} * {size}, {slot('a_k_stride')} * {size}",
         f"c_row_stride = {slot('c_row_stride')}",
-        *textwrap.dedent(b_read).strip().splitlines(),
         *textwrap.dedent(batch_read).strip().splitlines(),
         f"row_block, panel_block = {slot('row_block')}, {slot('panel_block')}",
         *epilogue.unpack(GEMM_FIRST_EXTRA),
@@ -311,6 +318,7 @@ def _kernel_source(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
         "row_blocks = (m + row_block - 1) // row_block",
         f"tiles, table = tile_buffer_{tile.name}(), row_table_{tile.name}()",
         "addresses = pointer_i64(table)",
+        *textwrap.dedent(b_read).strip().splitlines(),
     ]
     loops = _packed_loops(name, spec, epilogue) if spec.packed else _unpacked_loops(name, spec, epilogue)
     panel_of_item = "item // row_blocks % panel_blocks" if spec.batched else "item // row_blocks"
@@ -365,10 +373,14 @@ def _packed_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
         f"for i in range(first_row, last_row, {tile.rows}):\n"
         f"    rows = min({tile.rows}, last_row - i)\n"
         + textwrap.indent(_fill_table(tile), "    ")
-        + f"\n    for panel in range(first_panel, last_panel):\n"
-        f"        multiply_tile_{tile.name}(table, rows, k_start * a_k,\n"
-        f"            b_batch + (panel * k + k_start) * {row_bytes}, tile,\n"
-        f"            {'k_start' if last else '0'}, 1, 0, 1, 0, length, a_k, {row_bytes})\n"
+        + f"\n    windows, offset, step = table, k_start * a_k, a_k\n"
+        f"    if gather:\n"
+        f"        step = gather_rows_{tile.name}(table, dense, rows, offset, 1, 0, 1, 0, length, a_k, row_buffer)\n"
+        f"        windows, offset = dense, 0\n"
+        f"    for panel in range(first_panel, last_panel):\n"
+        f"        b_rows = b_batch + (panel * k + k_start) * {row_bytes}\n"
+        f"        multiply_tile_{tile.name}(windows, rows, offset, b_rows, tile,\n"
+        f"            {'k_start' if last else '0'}, 1, 0, 1, 0, length, step, {row_bytes})\n"
         + textwrap.indent(store, " " * 8)
         + f"        tile += {tile_step}\n"
     )
@@ -390,7 +402,7 @@ def _unpacked_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
             length = min(k_block, k - k_start)
             b_rows, b_step = b_panel + k_start * b_k * {size}, b_k * {size}
             if not direct:
-                {name}_pack(pointer_{tile.dtype}(b_rows), pointer_{tile.dtype}(panel), b_k, b_column, length, columns)
+                pack_panel_{tile.name}(b_rows, panel, b_k * {size}, b_column * {size}, length, columns)
                 b_rows, b_step = panel, {row_bytes}
             tile = tiles
             for i in range(first_row, last_row, {tile.rows}):
@@ -403,26 +415,6 @@ def _unpacked_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
                         i, first_column, rows, columns)
                 tile += {tile_bytes}
     """
-
-
-def _pack_body(name: str, tile: TileShape) -> str:
-    columns = tile.columns
-    return f"""
-@body
-def {name}(b, panel, b_k, b_column, rows, columns):
-    if b_column == 1:
-        for r in range(rows):
-            for s in range(columns):
-                panel[r * {columns} + s] = b[r * b_k + s]
-    else:
-        for s in range(columns):
-            for r in range(rows):
-                panel[r * {columns} + s] = b[r * b_k + s * b_column]
-    # Zeros beside the last columns: what a tile computes there is dropped, whatever it is.
-    for r in range(rows):
-        for s in range(columns, {columns}):
-            panel[r * {columns} + s] = 0
-"""
 
 
 PACK_SLOTS: dict[str, int] = {
@@ -438,7 +430,7 @@ def pack_b_source(name: str, tile: TileShape) -> str:
     copy before.
     """
     slots, size = PACK_SLOTS, tile.element_bytes
-    kernel = f"""
+    return f"""
 @kernel
 def {name}(p, lo, hi):
     b, packed = slot_i64(p, {slots["b"]}), slot_i64(p, {slots["packed"]})
@@ -449,13 +441,9 @@ def {name}(p, lo, hi):
     for item in range(lo, hi):
         first_column = item % panels * {tile.columns}
         start = item // panels * b_batch + first_column * b_column
-        {name}_panel(
-            pointer_{tile.dtype}(b + start * {size}),
-            pointer_{tile.dtype}(packed + item * k * {tile.columns * size}),
-            b_k, b_column, k, min({tile.columns}, n - first_column),
-        )
-"""
-    return _pack_body(f"{name}_panel", tile).strip("\n") + "\n\n\n" + kernel.strip("\n") + "\n"
+        pack_panel_{tile.name}(b + start * {size}, packed + item * k * {tile.columns * size}, b_k * {size},
+            b_column * {size}, k, min({tile.columns}, n - first_column))
+""".lstrip("\n")
 
 
 def packed_elements(k: int, n: int, tile: TileShape) -> int:

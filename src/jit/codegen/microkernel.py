@@ -18,6 +18,7 @@ Multiplication", ACM TOMS 34(3), 2008; the table of addresses on M. Dukhan, "The
 """
 
 import ctypes
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -28,7 +29,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
-from .microkernel_llvm import I64, TileFunction, row_counts
+from . import primitives
+from .microkernel_llvm import I64, TileFunction, emit_transpose, row_counts
 from .target import TileShape
 
 _DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
@@ -51,6 +53,9 @@ PARAMETERS = (
 TILES_PER_ITEM = 16
 # Rows of B that are packed at a time when B was not packed ahead.
 PANEL_ROWS = 64
+# The longest row of A that is copied (see `gather_rows`), and a cache line more, so that rows do not share a cache set.
+LONGEST_ROW = 1024
+ROW_BUFFER_ELEMENTS = LONGEST_ROW + 16
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,12 @@ class Microkernel:
 
     shape: TileShape
     multiply_tile: Callable[..., None]
+    gather_rows: Callable[..., int]
+    pack_panel: Callable[..., None]
     define_tile: Callable[..., None]
     tile_buffer: Callable[[], int]
     panel_buffer: Callable[[], int]
+    row_buffer: Callable[[], int]
     row_table: Callable[[], int]
 
 
@@ -81,11 +89,10 @@ def _python_stack(n_bytes: int) -> Callable[[], int]:
     return stack
 
 
-def _stack_function(name: str, n_bytes: int, doc: str) -> Callable[[], int]:
-    """A function that returns the address of `n_bytes` of 64-byte aligned memory on the caller's stack."""
+def _stack_function(name: str, n_bytes: int) -> Callable[[], int]:
+    """A function that returns the address of `n_bytes` of 64-byte aligned memory on the calling kernel's stack."""
     stack = _python_stack(n_bytes)
     stack.__name__ = stack.__qualname__ = name
-    stack.__doc__ = doc
 
     @type_callable(stack)  # type: ignore[untyped-decorator]
     def type_stack(context: Any) -> Any:
@@ -101,15 +108,18 @@ def _stack_function(name: str, n_bytes: int, doc: str) -> Callable[[], int]:
     return stack
 
 
+def _view(address: int, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """The elements that begin at an address and lie `strides` bytes apart, as an array."""
+    steps = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    low = address + sum(min(0, step) for step in steps)
+    extent = sum(abs(step) for step in steps) + dtype.itemsize
+    memory = (ctypes.c_char * extent).from_address(low)
+    return np.ndarray(shape, dtype, memory, address - low, strides)
+
+
 def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
     dtype = _DTYPES[shape.dtype]
     heights = row_counts(shape.rows)
-
-    def view(address: int, shape_: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        extent = 1 + sum((n - 1) * abs(s) for n, s in zip(shape_, strides, strict=True)) // dtype.itemsize
-        low = address + sum(min(0, (n - 1) * s) for n, s in zip(shape_, strides, strict=True))
-        memory = (ctypes.c_char * (extent * dtype.itemsize)).from_address(low)
-        return np.ndarray(shape_, dtype, memory, address - low, strides)
 
     def multiply_tile(
         table: int,
@@ -127,7 +137,7 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
         b_step: int,
     ) -> None:
         height = next(h for h in heights if h >= rows)
-        tile = view(out, (height, shape.columns), (shape.columns * dtype.itemsize, dtype.itemsize))
+        tile = _view(out, dtype, (height, shape.columns), (shape.columns * dtype.itemsize, dtype.itemsize))
         if not accumulate:
             tile[...] = 0
         if outer <= 0 or inner <= 0 or length <= 0:
@@ -135,62 +145,177 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
         addresses = (ctypes.c_int64 * height).from_address(table)
         with np.errstate(all="ignore"):
             for s in range(outer * inner):
-                panel = view(b + s * length * b_step, (length, shape.columns), (b_step, dtype.itemsize))
+                panel = _view(b + s * length * b_step, dtype, (length, shape.columns), (b_step, dtype.itemsize))
                 start = a_offset + s // inner * outer_stride + s % inner * inner_stride
                 for i in range(height):
                     if shape.per_channel:
-                        row = view(addresses[i] + start, (length, shape.columns), (a_step, dtype.itemsize))
+                        row = _view(addresses[i] + start, dtype, (length, shape.columns), (a_step, dtype.itemsize))
                     else:
-                        row = view(addresses[i] + start, (length, 1), (a_step, dtype.itemsize))
+                        row = _view(addresses[i] + start, dtype, (length, 1), (a_step, dtype.itemsize))
                     # A sum of products, not BLAS: NaN and infinity behave as in the compiled form.
                     tile[i] += (row * panel).sum(axis=0)
 
     return multiply_tile
 
 
-def _lower(function: Callable[..., None], emit: Callable[[Any, Any], None]) -> None:
-    """Let compiled code call `function(<PARAMETERS>)`: `emit(builder, arguments)` writes the instructions."""
-    result = types.void(*[types.int64] * len(PARAMETERS))
+def _lower(
+    function: Callable[..., Any], parameters: tuple[str, ...], emit: Callable[[Any, Any], Any], result: Any = types.void
+) -> None:
+    """Let compiled code call `function` with 64-bit integers: `emit(builder, arguments)` writes the instructions."""
+    signature = result(*[types.int64] * len(parameters))
 
     @type_callable(function)  # type: ignore[untyped-decorator]
     def typing(context: Any) -> Any:
-        def typer(
-            table: Any,
-            rows: Any,
-            a_offset: Any,
-            b: Any,
-            out: Any,
-            accumulate: Any,
-            outer: Any,
-            outer_stride: Any,
-            inner: Any,
-            inner_stride: Any,
-            length: Any,
-            a_step: Any,
-            b_step: Any,
-        ) -> Any:
-            return result
+        def typer(*arguments: Any) -> Any:
+            return signature
 
+        # Numba matches calls with the typer's parameters.
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        typer.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(parameter, kind) for parameter in parameters]
+        )
         return typer
 
-    @lower_builtin(function, *result.args)  # type: ignore[untyped-decorator]
+    @lower_builtin(function, *signature.args)  # type: ignore[untyped-decorator]
     def lowering(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        emit(builder, arguments)
-        return context.get_dummy_value()
+        value = emit(builder, arguments)
+        return context.get_dummy_value() if result == types.void else value
+
+
+def _lower_external(function: Callable[..., Any], parameters: tuple[str, ...], result: Any = types.void) -> None:
+    """Let compiled code call `function` as an external symbol of that name."""
+
+    def emit(builder: Any, arguments: Any) -> Any:
+        symbol = builder.module.globals.get(function.__name__)
+        if symbol is None:
+            returned = ir.VoidType() if result == types.void else I64
+            function_type = ir.FunctionType(returned, [I64] * len(arguments))
+            symbol = ir.Function(builder.module, function_type, function.__name__)
+        return builder.call(symbol, arguments)
+
+    _lower(function, parameters, emit, result)
+
+
+@cache
+def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
+    """The function `(source, source_stride, target, target_stride)` that copies a lanes x lanes block transposed.
+
+    Addresses, and strides of rows in bytes.
+    """
+    numpy_dtype = _DTYPES[dtype]
+
+    def transpose(source: int, source_stride: int, target: int, target_stride: int) -> None:
+        block = _view(source, numpy_dtype, (lanes, lanes), (source_stride, numpy_dtype.itemsize)).copy()
+        _view(target, numpy_dtype, (lanes, lanes), (target_stride, numpy_dtype.itemsize))[...] = block.T
+
+    _lower(
+        transpose,
+        ("source", "source_stride", "target", "target_stride"),
+        lambda builder, arguments: emit_transpose(builder, dtype, lanes, arguments),
+    )
+    return transpose
+
+
+def _support_source(shape: TileShape) -> str:
+    """Source of what kernels call besides `multiply_tile`: copies of A and B into buffers that suit it."""
+    size, columns, lanes = shape.element_bytes, shape.columns, shape.lanes
+    row_bytes, buffer_bytes = columns * size, ROW_BUFFER_ELEMENTS * size
+    pointer = f"pointer_{shape.dtype}"
+    return f"""
+@body
+def copy_elements(source, target, count):
+    for s in range(count):
+        target[s] = source[s]
+
+
+@body
+def copy_strided(source, source_step, target, target_step, count):
+    for s in range(count):
+        target[s * target_step] = source[s * source_step]
+
+
+@kernel
+def {GATHER_ROWS}_{shape.name}({", ".join(GATHER_PARAMETERS)}):
+    addresses, dense = pointer_i64(table), pointer_i64(dense_table)
+    # Rows side by side in memory (a transposed A) are copied as they lie: position after position.
+    if a_step != {size} and rows > 1 and addresses[1] - addresses[0] == {size} and outer * inner == 1:
+        for k in range(length):
+            {pointer}_source = {pointer}(addresses[0] + a_offset + k * a_step)
+            if rows == {shape.rows}:
+                copy_elements({pointer}_source, {pointer}(buffer + k * {shape.rows * size}), {shape.rows})
+            else:
+                copy_elements({pointer}_source, {pointer}(buffer + k * {shape.rows * size}), rows)
+        for t in range({shape.rows}):
+            dense[t] = buffer + min(t, rows - 1) * {size}
+        return {shape.rows * size}
+    for t in range(rows):
+        target = buffer + t * {buffer_bytes}
+        for y in range(outer):
+            for z in range(inner):
+                source = addresses[t] + a_offset + y * outer_stride + z * inner_stride
+                if a_step == {size}:
+                    copy_elements({pointer}(source), {pointer}(target), length)
+                else:
+                    copy_strided({pointer}(source), a_step // {size}, {pointer}(target), 1, length)
+                target += length * {size}
+    for t in range({shape.rows}):
+        dense[t] = buffer + min(t, rows - 1) * {buffer_bytes}
+    return {size}
+
+
+@kernel
+def {PACK_PANEL}_{shape.name}({", ".join(PACK_PARAMETERS)}):
+    whole_rows = rows - rows % {lanes}
+    if b_column == {size} and columns == {columns}:
+        for r in range(rows):
+            copy_elements({pointer}(b + r * b_k), {pointer}(panel + r * {row_bytes}), {columns})
+    elif b_k == {size}:
+        # B is transposed: its columns are contiguous.
+        for s in range(0, columns - columns % {lanes}, {lanes}):
+            for r in range(0, whole_rows, {lanes}):
+                transpose(b + s * b_column + r * {size}, b_column, panel + r * {row_bytes} + s * {size}, {row_bytes})
+            for q in range(s, s + {lanes}):
+                copy_strided({pointer}(b + q * b_column + whole_rows * {size}), 1,
+                    {pointer}(panel + whole_rows * {row_bytes} + q * {size}), {columns}, rows - whole_rows)
+        for q in range(columns - columns % {lanes}, columns):
+            copy_strided({pointer}(b + q * b_column), 1, {pointer}(panel + q * {size}), {columns}, rows)
+    else:
+        for r in range(rows):
+            copy_strided({pointer}(b + r * b_k), b_column // {size}, {pointer}(panel + r * {row_bytes}), 1, columns)
+    # Zeros beside the last columns: what a tile computes there is dropped, whatever it is.
+    if columns < {columns}:
+        for r in range(rows):
+            target = {pointer}(panel + r * {row_bytes})
+            for s in range(columns, {columns}):
+                target[s] = 0
+""".replace(f"{pointer}_source", "source_row")
+
+
+GATHER_ROWS, PACK_PANEL = "gather_rows", "pack_panel"
+# From windows of A, as `multiply_tile` reads them, to dense rows in `buffer`; returns the step between positions. All
+# in bytes. `dense_table` gets the rows' new addresses.
+GATHER_PARAMETERS = (
+    *("table", "dense_table", "rows", "a_offset", "outer", "outer_stride", "inner", "inner_stride", "length", "a_step"),
+    "buffer",
+)
+# From rows of B with strides in bytes to rows of a panel.
+PACK_PARAMETERS = ("b", "panel", "b_k", "b_column", "rows", "columns")
 
 
 def microkernel_source(shape: TileShape) -> str:
-    """Source of the module that defines `multiply_tile_<shape>`, an external symbol of the kernels that call it.
+    """Source of the module that defines `multiply_tile_<shape>` and the copies, external symbols of other kernels.
 
     It is a module of its own, so that it is compiled once, not once for each kernel, and every program shares it.
     """
     parameters = ", ".join(PARAMETERS)
     return (
-        f"from ingot.jit.codegen.microkernel import microkernel\n"
-        f"define_tile = {microkernel_call(shape)}.define_tile\n\n\n"
+        f"from ingot.jit.codegen.microkernel import microkernel, transpose_block\n"
+        f"from ingot.jit.codegen.primitives import pointer_{shape.dtype}, pointer_i64\n"
+        f"define_tile = {microkernel_call(shape)}.define_tile\n"
+        f"transpose = transpose_block({shape.dtype!r}, {shape.lanes})\n\n\n"
         f"@kernel\n"
         f"def multiply_tile_{shape.name}({parameters}):\n"
-        f"    define_tile({parameters})\n"
+        f"    define_tile({parameters})\n\n" + _support_source(shape)
     )
 
 
@@ -208,22 +333,17 @@ def microkernel(
 
     `multiply_tile(table, rows, a_offset, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step,
     b_step)` takes addresses, counts, and strides in bytes; `a_offset` is added to every address of the table.
-    `tile_buffer()` is stack memory for `TILES_PER_ITEM` tiles, `panel_buffer()` for `PANEL_ROWS` rows of a panel, and
-    `row_table()` for twice `rows` 8-byte integers.
+    Stack memory: `tile_buffer()` for `TILES_PER_ITEM` tiles, `panel_buffer()` for `PANEL_ROWS` rows of a panel,
+    `row_buffer()` for gathered rows of at most `ROW_BUFFER_ELEMENTS`, `row_table()` for 3 times `rows` integers.
     """
     shape = TileShape(dtype, rows, vectors, lanes, fused, per_channel)
     multiply_tile = _python_multiply_tile(shape)
     multiply_tile.__name__ = multiply_tile.__qualname__ = f"multiply_tile_{shape.name}"
 
-    def declared(builder: Any, arguments: Any) -> None:
-        module = builder.module
-        kernel = module.globals.get(multiply_tile.__name__)
-        if kernel is None:
-            function_type = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
-            kernel = ir.Function(module, function_type, multiply_tile.__name__)
-        builder.call(kernel, arguments)
+    def define_tile(*arguments: int) -> None:
+        multiply_tile(*arguments)
 
-    def defined(builder: Any, arguments: Any) -> None:
+    def define(builder: Any, arguments: Any) -> None:
         count, arguments = arguments[1], [arguments[0], *arguments[2:]]
         heights = row_counts(rows)
         done, full = builder.append_basic_block("tile_done"), builder.append_basic_block("tile_full")
@@ -237,29 +357,21 @@ def microkernel(
                 builder.branch(done)
         builder.position_at_end(done)
 
-    def define_tile(*arguments: int) -> None:
-        multiply_tile(*arguments)
-
-    _lower(multiply_tile, declared)
-    _lower(define_tile, defined)
-    tile_bytes = shape.rows * shape.columns * shape.element_bytes
-    return Microkernel(
-        shape,
-        multiply_tile,
-        define_tile,
-        _stack_function(
-            f"tile_buffer_{shape.name}",
-            TILES_PER_ITEM * tile_bytes,
-            f"The address of memory for {TILES_PER_ITEM} tiles that lives until the calling kernel returns.",
-        ),
-        _stack_function(
-            f"panel_buffer_{shape.name}",
-            PANEL_ROWS * shape.columns * shape.element_bytes,
-            f"The address of memory for {PANEL_ROWS} rows of a panel that lives until the calling kernel returns.",
-        ),
-        _stack_function(
-            f"row_table_{shape.name}",
-            2 * rows * 8,
-            f"The address of memory for {2 * rows} integers that lives until the calling kernel returns.",
-        ),
-    )
+    _lower(define_tile, PARAMETERS, define)
+    _lower_external(multiply_tile, PARAMETERS)
+    # The copies run in plain Python from the source that is compiled.
+    space: dict[str, Any] = dict.fromkeys(("kernel", "body"), lambda function: function)
+    space |= {"transpose": transpose_block(dtype, lanes), "pointer_i64": primitives.pointer_i64}
+    space |= {f"pointer_{dtype}": getattr(primitives, f"pointer_{dtype}")}
+    exec(compile(_support_source(shape), f"<ingot micro-kernel {shape.name}>", "exec"), space)
+    gather_rows, pack_panel = space[f"{GATHER_ROWS}_{shape.name}"], space[f"{PACK_PANEL}_{shape.name}"]
+    _lower_external(gather_rows, GATHER_PARAMETERS, types.int64)
+    _lower_external(pack_panel, PACK_PARAMETERS)
+    stack = {
+        "tile_buffer": TILES_PER_ITEM * shape.rows * shape.columns * shape.element_bytes,
+        "panel_buffer": PANEL_ROWS * shape.columns * shape.element_bytes,
+        "row_buffer": shape.rows * ROW_BUFFER_ELEMENTS * shape.element_bytes,
+        "row_table": 3 * rows * 8,
+    }
+    functions = {name: _stack_function(f"{name}_{shape.name}", n_bytes) for name, n_bytes in stack.items()}
+    return Microkernel(shape, multiply_tile, gather_rows, pack_panel, define_tile, **functions)

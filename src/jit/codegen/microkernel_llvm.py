@@ -1,4 +1,4 @@
-"""LLVM code of the micro-kernel: one function per tile height, built with llvmlite."""
+"""LLVM code of the micro-kernel, one function per tile height, and of the transposition of a square block."""
 
 from typing import Any
 
@@ -278,3 +278,31 @@ class TileFunction:
         if existing is not None:
             return existing
         return ir.Function(self.module, ir.FunctionType(self.vector, [self.vector] * 3), name)
+
+
+def emit_transpose(builder: ir.IRBuilder, dtype: str, lanes: int, arguments: list[ir.Value]) -> None:
+    """Copy a `lanes` x `lanes` block transposed; the arguments are source, its row stride, target, its row stride.
+
+    In step s = 1, 2, 4, ... rows i and i + s exchange the lanes in which their indices differ from their lanes'.
+    """
+    source, source_stride, target, target_stride = arguments
+    element = _ELEMENTS[dtype]
+    vector = ir.VectorType(element, lanes)
+    size = 4 if dtype == "f32" else 8
+
+    def row(start: ir.Value, stride: ir.Value, i: int) -> ir.Value:
+        return builder.inttoptr(builder.add(start, builder.mul(stride, I64(i))), vector.as_pointer())
+
+    rows = [builder.load(row(source, source_stride, i), align=size) for i in range(lanes)]
+    step = 1
+    while step < lanes:
+        low = [lane if lane & step == 0 else lanes + lane - step for lane in range(lanes)]
+        high = [lane + step if lane & step == 0 else lanes + lane for lane in range(lanes)]
+        masks = [ir.Constant(ir.VectorType(_I32, lanes), mask) for mask in (low, high)]
+        for i in range(lanes):
+            if i & step == 0:
+                pair = rows[i], rows[i + step]
+                rows[i], rows[i + step] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        step *= 2
+    for i in range(lanes):
+        builder.store(rows[i], row(target, target_stride, i), align=size)
