@@ -150,6 +150,16 @@ both(
     high=_s * _s * mp.mpf("1.001"),
     weight=lambda z: z * z,
 )
+# sinh(x) = x + x z S(z), z = x^2, |x| <= 1.
+both(
+    "SINH",
+    None,
+    6,
+    function=near_zero(lambda z: (mp.sinh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, mp.mpf(1) / 6),
+    low=0,
+    high=1,
+    weight=lambda z: z * mp.sqrt(z) / mp.sinh(mp.sqrt(z)),
+)
 # erf(x) = x + x E(x^2) for |x| <= 1.
 both(
     "ERF",
@@ -160,6 +170,8 @@ both(
     high=1,
     weight=lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
 )
+
+
 # erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K), from 0 to where erfc underflows; and the same for Phi(-a) exp(a^2 / 2).
 # After Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", 1981, with C < K, so that v is small
 # where its rounding error matters, and a denominator that saves a division.
@@ -179,8 +191,8 @@ def inverse(function: Callable[[Real], Real]) -> Callable[[Real], Real]:
 
 
 for _name, _tail, _stretch in (("ERFCX", mills, mp.mpf(1)), ("GELU", normal_tail, mp.sqrt(2))):
-    for _k, _top, _degrees in ((3, 10.6, (10, None)), (4, 27.6, (None, 24))):
-        _kk, _cc, _end = single(_k * _stretch), single(2 * _stretch), _top * _stretch
+    for _k, _c, _top, _degrees in ((3, 2, 10.6, (10, None)), (4, 3, 27.6, (None, 24))):
+        _kk, _cc, _end = single(_k * _stretch), single(_c * _stretch), _top * _stretch
         _scaled = scaled_tail(_tail, _kk, _cc)
         both(
             _name,
@@ -233,13 +245,39 @@ both(
 )
 
 
+def erfinv_ratio(w: Real) -> Real:
+    """erfinv(x) / x as a function of w = -log(1 - x^2)."""
+    x = mp.sqrt(-mp.expm1(-w))
+    return mp.erfinv(x) / x
+
+
+# First approximations of erfinv(x) / x: in w up to 5, in sqrt(w) beyond, up to the x next to 1 (the variables of Giles,
+# "Approximating the erfinv function", 2010).
+both("ERFINV_CENTER", None, 8, function=erfinv_ratio, low=mp.mpf("1e-5"), high=5, weight=inverse(erfinv_ratio))
+both(
+    "ERFINV_TAIL",
+    None,
+    8,
+    function=lambda s: erfinv_ratio(s * s),
+    low=mp.mpf("2.2"),
+    high=mp.mpf("6.1"),
+    weight=inverse(lambda s: erfinv_ratio(s * s)),
+)
+
+
 def wide(name: str, degree: int, **options: Any) -> None:
     """Register a fit for a float32 function that works in float64."""
     TABLE[f"{name}_WIDE_F32"] = lambda: minimax(degree=degree, rounding=double, **options)
 
 
 # log2(1 + f) = s L(s^2), s = f / (2 + f).
-wide("LOG2", 5, function=lambda z: 2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) / mp.log(2), low=0, high=_s * _s * mp.mpf("1.001"))
+wide(
+    "LOG2",
+    5,
+    function=lambda z: 2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) / mp.log(2),
+    low=0,
+    high=_s * _s * mp.mpf("1.001"),
+)
 wide("EXP2", 7, function=lambda r: mp.mpf(2) ** r, low=-0.5005, high=0.5005)
 # 2^r = 1 + r E(r).
 wide("EXPM1", 6, function=lambda r: (mp.mpf(2) ** r - 1) / r, low=-0.5005, high=0.5005)

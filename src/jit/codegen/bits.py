@@ -5,6 +5,7 @@ computes the same value on numpy scalars, so that generated source runs under a 
 code and plain ints in Python; the results agree as long as they fit in 64 bits (`wrap_i64` where they may not).
 """
 
+import math
 import struct
 from collections.abc import Callable
 from fractions import Fraction
@@ -415,3 +416,38 @@ def round_to_even(x: Any) -> Any:
     2.0
     """
     return np.rint(x)
+
+
+def _lower_c_function(name: str) -> Lowering:
+    """A call of a float64 function of the C library, which does not vectorise."""
+
+    def lower(builder: Builder, sig: Any, args: list[Any]) -> Any:
+        function = builder.module.globals.get(name)
+        if function is None:
+            function = ir.Function(builder.module, ir.FunctionType(_F64, [_F64] * len(args)), name)
+        return builder.call(function, args)
+
+    return lower
+
+
+@_native(lambda x: types.float64 if x == types.float64 else None, types.float64)(_lower_c_function("lgamma"))
+def c_lgamma(x: Any) -> Any:
+    """log(|gamma(x)|) from the C library, in float64; infinite at 0, -1, -2 ...
+
+    >>> round(float(c_lgamma(5.0)), 6)
+    3.178054
+    """
+    try:
+        return np.float64(math.lgamma(x))
+    except (ValueError, OverflowError):
+        return np.float64(np.inf)
+
+
+@_native(_same_float, types.Float, types.Float)(lambda builder, sig, args: builder.frem(args[0], args[1]))
+def division_rest(x: Any, y: Any) -> Any:
+    """x - n y, exactly, n the quotient x / y without its fraction; the C library's fmod, which does not vectorise.
+
+    >>> float(division_rest(-7.0, 3.0))
+    -1.0
+    """
+    return np.fmod(x, y)

@@ -24,6 +24,8 @@ from . import (
     activation_f64,
     exponential_f32,
     exponential_f64,
+    rounding,
+    special_f64,
     trigonometric_f32,
     trigonometric_f64,
     wide_f32,
@@ -45,6 +47,8 @@ _MODULES: tuple[ModuleType, ...] = (
     exponential_f64,
     trigonometric_f64,
     activation_f64,
+    special_f64,
+    rounding,
 )
 
 
@@ -73,10 +77,13 @@ _DEFAULT_MAX_ULP = (2.0, 2.0)
 def _collect() -> dict[str, dict[str, Function]]:
     functions: dict[str, dict[str, Function]] = {}
     for module in _MODULES:
-        dtype = module.__name__.rsplit("_", 1)[1]
         for full_name, function in vars(module).items():
-            name, _, suffix = full_name.rpartition("_")
-            if suffix != dtype or not inspect.isfunction(function) or function.__module__ != module.__name__:
+            name, _, dtype = full_name.rpartition("_")
+            if (
+                dtype not in ("f32", "f64")
+                or not inspect.isfunction(function)
+                or function.__module__ != module.__name__
+            ):
                 continue
             if (
                 name.endswith("_reduced")

@@ -74,6 +74,17 @@ EXP2_F64 = (
     0.6931471805599453,
 )
 
+# sinh(x) = x + x z S(z), z = x^2, |x| <= 1
+SINH_F64 = (
+    7.766116399612206e-13,
+    1.6056993221520094e-10,
+    2.5052126949654677e-08,
+    2.7557319129808467e-06,
+    0.0001984126984153284,
+    0.008333333333332969,
+    0.16666666666666669,
+)
+
 # log(1 + f) = 2 s + s z L(z), s = f / (2 + f), z = s^2
 LOG_F64 = (
     0.14797717768965168,
@@ -289,11 +300,13 @@ def cbrt_f64(x: Any) -> Any:
 
 
 def sinh_f64(x: Any) -> Any:
-    """The hyperbolic sine: with t = e^|x| - 1 it is (t + t / (t + 1)) / 2."""
+    """The hyperbolic sine: an odd polynomial up to 1; beyond, with t = e^|x| - 1, (t + t / (t + 1)) / 2."""
     size = magnitude(x)
     t, low = expm1_pair_f64(select(size > 711.0, 711.0, size))
     y = 2.0 * (t + (t / mul_add(4.0, t, 1.0) + low))
-    return copy_sign(select(size < 1e-290, size, select(size > 710.6, np.inf, y)), x)
+    z = x * x
+    near_zero = mul_add(size * z, horner(z, SINH_F64), size)
+    return copy_sign(select(size < 1.0, near_zero, select(size > 710.6, np.inf, y)), x)
 
 
 def cosh_f64(x: Any) -> Any:
