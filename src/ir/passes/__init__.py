@@ -1,0 +1,17 @@
+"""Passes over graphs: each a named pure function from a graph to a graph, one to a file."""
+
+from .cse import common_subexpression_elimination
+from .dce import dead_code_elimination
+from .decompose import decompose
+from .fold import constant_folding
+from .licm import loop_invariant_code_motion
+from .simplify import simplify
+
+__all__ = [
+    "common_subexpression_elimination",
+    "constant_folding",
+    "dead_code_elimination",
+    "decompose",
+    "loop_invariant_code_motion",
+    "simplify",
+]
