@@ -59,6 +59,8 @@ def _finish(array: np.ndarray[Any, Any], device: Any, requires_grad: bool) -> Te
     if device is not None:
         as_device(device)
     result = wrap(array)
+    if modes.active_modes and (mode := modes.state.mode) is not None:
+        mode.created(result)
     return result.requires_grad_() if requires_grad else result
 
 

@@ -31,6 +31,9 @@ class Mode:
     def baked(self, what: str, tensor: Any) -> None:
         """A Python value (`what`: "bool", "float", "int", "numpy", ...) is taken from a tensor's data."""
 
+    def created(self, tensor: Any) -> None:
+        """The tensor was made from Python data."""
+
     def note(self, kind: str, message: str) -> None:
         """Something that the code under watch decided for good, such as a layer's mode."""
 

@@ -200,6 +200,11 @@ class Recorder(Mode):
             return tuple(self._plain_attribute(v) for v in value)
         return value
 
+    def created(self, tensor: Any) -> None:
+        """A tensor made from Python data inside the trace is a constant."""
+        with self.builder.at(user_location()):
+            self._remember(tensor, self.builder.constant(Array(tensor._array.copy())))
+
     def written(self, target: Tensor, value: Any) -> None:
         """A write becomes a new value of the memory's root; views of it are taken anew when they are used."""
         root = target._version_root()
@@ -246,7 +251,10 @@ class Recorder(Mode):
     def baked(self, what: str, tensor: Any) -> None:
         """Note that Python took a value out of a tensor."""
         if id(tensor) not in self._known and tensor._view is None and tensor._alias_of is None:
-            return  # a constant made inside the trace or outside: its value cannot depend on the arguments
+            return  # a tensor from outside that nothing here made: its value does not depend on the arguments
+        source = self.value_of(tensor).instruction
+        if source is not None and source.op.name == "constant":
+            return
         kind = _ITEM_KINDS.get(what, what)
         if kind == "iteration":
             type = self.builder.resolve(self.value_of(tensor).type)
@@ -271,7 +279,7 @@ class Recorder(Mode):
     # -- the finished graph -------------------------------------------------------------------------------------------
 
     def finish(self, outputs: list[Any]) -> tuple[Graph, list[tuple[str, Tensor]]]:
-        """End the graph with these outputs, then restore every tensor that the trace wrote.
+        """End the graph with these outputs.
 
         Returns the graph and its named parameters; outside tensors that were only read have become constants.
         """
@@ -309,9 +317,13 @@ class Recorder(Mode):
         graph.parameters = tuple(name for name, _ in kept)
         count = len(results)
         self.builder.return_([*results, *(replacement.get(v, v) for _, v in written)], count if written else None)
+        return self.builder.finish(), kept
+
+    def restore(self) -> None:
+        """Give every tensor that the trace wrote the elements it had before."""
         for tensor, array in self._before.values():
             tensor._array[...] = array
-        return self.builder.finish(), kept
+        self._before.clear()
 
     def _result(self, output: Any) -> Value:
         if isinstance(output, Tensor):

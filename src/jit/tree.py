@@ -13,6 +13,7 @@ from typing import Any
 from ..eager.device import device
 from ..eager.tensor import Tensor
 from ..ir.dtypes import DType, as_dtype
+from .tracked import TrackedInt
 
 __all__ = ["LEAF", "Structure", "constant_structure", "flatten", "map_leaves", "tuple_structure", "unflatten"]
 
@@ -128,7 +129,7 @@ def _flatten(value: Any, leaves: list[Any], depth: int) -> Structure:
     if depth > _MAX_DEPTH:
         raise ValueError(f"arguments are nested deeper than {_MAX_DEPTH} (does a container hold itself?)")
     kind = type(value)
-    if isinstance(value, Tensor) or kind in _NUMBERS:
+    if isinstance(value, Tensor) or kind in _NUMBERS or kind is TrackedInt:
         leaves.append(value)
         return LEAF
     if kind is tuple or kind is list:

@@ -1,0 +1,276 @@
+"""`jit.trace`: run a callable once on examples, record it as a graph, and say what was baked in."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..eager.modes import use_mode
+from ..eager.tensor import Tensor
+from ..ir.interp import run
+from ..ir.random_state import default_generator
+from .errors import JitError, TraceError, TraceWarning
+from .function import Call, CompiledFunction, Specialised
+from .recorder import Baked, Recorder
+from .tracked import TrackedInt
+from .tree import Structure, constant_structure, flatten
+
+__all__ = ["TracedFunction", "trace"]
+
+_ON_BAKE = ("warn", "error", "ignore")
+# Entries of these kinds are listed in `baked` but neither warned about nor refused: they say how a layer was set.
+_QUIET_KINDS = frozenset({"mode"})
+
+
+class TracedFunction(CompiledFunction):
+    """What `jit.trace` returns: the recorded graph as a compiled callable.
+
+    `baked` lists what the trace fixed to the example: each entry has a kind, a message and a location, and prints with its
+    source line. A call whose sizes break a condition of the graph (two sizes that were equal no longer are) is
+    traced again; another dtype, rank or structure of arguments is a TraceError.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, module: Any, on_bake: str) -> None:
+        super().__init__(name, _signature(function))
+        self._function = function
+        self._module = module
+        self._on_bake = on_bake
+        self._parameters: dict[str, Tensor] = {}
+        self._example_key: Any = None
+        self.baked: list[Baked] = []
+
+    def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
+        # Numbers among the arguments are part of the structure: a trace holds for their values only.
+        call = super()._bind(arguments, keywords)
+        call.structure = _with_numbers(call.structure, iter(call.leaves))
+        call.leaves = [leaf for leaf in call.leaves if isinstance(leaf, Tensor)]
+        return call
+
+    def parameter(self, name: str) -> Tensor:
+        return self._parameters[name]
+
+    def specialise(self, call: Call) -> Specialised:
+        key = call.key()
+        if self._example_key is None:
+            self._example_key = key
+        elif key != self._example_key:
+            raise TraceError(
+                f"{self.__name__} was traced for other arguments: {_difference(self._example_key, key)}",
+                hint="trace again with an example like these arguments, or use jit.script, which specialises by itself",
+            )
+        return self.record(call)
+
+    def record(self, call: Call) -> Specialised:
+        """Run the callable on the call's arguments and return its graph."""
+        graph, structure, kept, entries = _record(self._function, self.__name__, call, self._named_tensors())
+        self._parameters.update(kept)
+        fresh = [e for e in entries if e not in self.baked]
+        self.baked.extend(fresh)
+        self._report([e for e in fresh if e.kind not in _QUIET_KINDS])
+        return Specialised(graph, structure)
+
+    def _named_tensors(self) -> dict[int, tuple[str, Tensor]]:
+        if self._module is None:
+            return {}
+        named = (*self._module.named_parameters(), *self._module.named_buffers())
+        return {id(tensor): (name, tensor) for name, tensor in named}
+
+    def _report(self, entries: list[Baked]) -> None:
+        if not entries or self._on_bake == "ignore":
+            return
+        if self._on_bake == "error":
+            others = f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
+            raise TraceError(f"{entries[0].message}{others}", entries[0].location, hint=_hint(entries))
+        for entry in entries:
+            warnings.warn(str(entry), TraceWarning, stacklevel=_level())
+
+    def check(self, call: Call) -> None:
+        """TraceError where a second trace differs, or the graph does not compute what the callable does."""
+        (specialisation,) = self.specialisations
+        graph, _, _, _ = _record(self._function, self.__name__, call, self._named_tensors())
+        if graph != specialisation.graph:
+            raise TraceError(
+                f"{self.__name__}: a second trace with the same arguments gave another graph, so it depends on state that "
+                "a trace does not see (a counter, a random Python choice)",
+                hint="make the function depend on its arguments only, or pass check_trace=False",
+            )
+        state = default_generator.get_state()
+        expected, _ = flatten(_run_plainly(self._function, call))
+        default_generator.set_state(state)
+        arrays = [t._array for t in call.leaves]
+        arrays += [self._parameters[n]._array for n in specialisation.graph.parameters]
+        results = run(specialisation.graph, arrays)
+        default_generator.set_state(state)
+        for index, (value, result) in enumerate(zip(expected, results, strict=False)):
+            actual, wanted = np.asarray(result), np.asarray(getattr(value, "_array", value))
+            tolerance = 1e-3 if wanted.dtype == np.float16 else 1e-5
+            if not np.allclose(actual, wanted, rtol=tolerance, atol=tolerance, equal_nan=True):
+                worst = np.nanmax(np.abs(actual.astype(np.float64) - wanted.astype(np.float64)))
+                raise TraceError(
+                    f"{self.__name__}: result {index} of the graph differs from the callable's by up to {worst:.3g}",
+                    hint="it may change state outside that the trace does not see; or pass check_trace=False",
+                )
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def _with_numbers(structure: Structure, leaves: Any) -> Structure:
+    """The structure with its numbers as constants and its tensors as leaves."""
+    if structure.kind == "leaf":
+        leaf = next(leaves)
+        return structure if isinstance(leaf, Tensor) else constant_structure(leaf)
+    children = tuple(_with_numbers(child, leaves) for child in structure.children)
+    return Structure(structure.kind, children, structure.keys, structure.name, structure.value, structure.cls)
+
+
+def _names(structure: Structure, prefix: str = "") -> Iterable[str]:
+    """A name for every tensor of a structure, as graph arguments are called."""
+    if structure.kind == "leaf":
+        yield prefix or "input"
+    for i, child in enumerate(structure.children):
+        part = str(structure.keys[i]) if structure.keys else str(i)
+        yield from _names(child, f"{prefix}_{part}" if prefix else part)
+
+
+def _argument_names(call: Call, signature: inspect.Signature | None) -> list[str]:
+    positional, keywords = call.structure.children
+    known = list(signature.parameters) if signature is not None else []
+    names: list[str] = []
+    for i, child in enumerate(positional.children):
+        names += _names(child, known[i] if i < len(known) else f"input{i}")
+    for key, child in zip(keywords.keys, keywords.children, strict=True):
+        names += _names(child, str(key))
+    return [name if name.isidentifier() else f"input{i}" for i, name in enumerate(names)]
+
+
+def _record(
+    function: Callable[..., Any], name: str, call: Call, named: dict[int, tuple[str, Tensor]]
+) -> tuple[Any, Structure, dict[str, Tensor], list[Baked]]:
+    recorder = Recorder(name if name.isidentifier() else "traced", named)
+    gradients = {id(t): (t, t.grad) for _, t in named.values()}
+    # Tensors of their own over the same memory, so that the caller's get no history from the trace.
+    seen: set[str] = set()
+    for tensor, argument in zip(call.leaves, _argument_names(call, _signature(function)), strict=True):
+        unique, count = argument, 1
+        while unique in seen:
+            unique, count = f"{argument}_{count}", count + 1
+        seen.add(unique)
+        recorder.argument(unique, tensor)
+    state = default_generator.get_state()
+    try:
+        with use_mode(recorder):
+            output = function(*call.arguments, **call.keywords)
+            leaves, structure = flatten(output)
+            for leaf in leaves:
+                if not isinstance(leaf, (Tensor, TrackedInt, bool, int, float)):
+                    raise TraceError(
+                        f"{name} returned {type(leaf).__name__}: expected tensors, numbers or containers of them"
+                    )
+            graph, kept = recorder.finish(leaves)
+    finally:
+        recorder.restore()
+        default_generator.set_state(state)
+        for tensor, gradient in gradients.values():
+            tensor.grad = gradient
+    return graph, structure, dict(kept), recorder.baked_entries
+
+
+def _run_plainly(function: Callable[..., Any], call: Call) -> Any:
+    """The callable's result on copies of the arguments; what it writes elsewhere is put back."""
+    leaves = [t.detach().clone() for t in call.leaves]
+    from .tree import unflatten
+
+    arguments, keywords = unflatten(call.structure, leaves)
+    return function(*arguments, **keywords)
+
+
+def _difference(expected: Any, given: Any) -> str:
+    if expected[0] != given[0]:
+        return "the structure of the arguments, or a number or other constant among them, differs"
+    for i, (wanted, actual) in enumerate(zip(expected[2:], given[2:], strict=True)):
+        if wanted != actual:
+            return f"tensor {i} was {_tensor_text(wanted)}, given {_tensor_text(actual)}"
+    return "the default dtype differs"
+
+
+def _tensor_text(kind: Any) -> str:
+    return f"{kind[0]} of rank {kind[1]}" if isinstance(kind, tuple) else str(kind)
+
+
+def _hint(entries: list[Baked]) -> str:
+    if any(e.kind in ("bool", "iteration", "size") for e in entries):
+        name = next((e.location.function for e in entries if e.location is not None), "")
+        where = f" {name}" if name and not name.startswith("<") else " the function that holds it"
+        return f"decorate{where} with @jit.script: a scripted function keeps its branches and loops inside a trace"
+    return "keep the value a tensor, or pass on_bake='ignore' if the example's value is meant"
+
+
+def _level() -> int:
+    from .specialisation import _user_level
+
+    return _user_level()
+
+
+def trace(
+    func: Callable[..., Any],
+    example_inputs: Any = None,
+    check_trace: bool = True,
+    *,
+    example_kwarg_inputs: dict[str, Any] | None = None,
+    on_bake: str = "warn",
+) -> TracedFunction:
+    """Run a function or module once on example inputs and return what it did as a compiled callable.
+
+    func: a function, a module or a bound method. example_inputs: a tensor, or a tuple of the arguments, which may be
+    nested tuples, lists, dicts and dataclasses of tensors; sizes are examples only, dtypes and ranks are fixed.
+    check_trace: trace twice and compare with a plain run (TraceError where they differ).
+    on_bake: what to do about Python values taken from tensors, branches on them and the like, which the graph holds
+    as they were: "warn" (TraceWarning each), "error" (TraceError) or "ignore"; they are in `.baked` in any case.
+
+    >>> double = ingot.jit.trace(lambda x: x * 2, ingot.ones(3))
+    >>> double(ingot.ones(5))
+    tensor([2., 2., 2., 2., 2.])
+    """
+    if on_bake not in _ON_BAKE:
+        raise ValueError(f"trace: on_bake must be one of {', '.join(_ON_BAKE)}, given {on_bake!r}")
+    if isinstance(func, CompiledFunction):
+        raise JitError(f"{func.__name__} is compiled already; trace the Python function that calls it")
+    if not callable(func):
+        raise TypeError(f"trace: expected a function or module, given {type(func).__name__}")
+    if example_inputs is None:
+        example_inputs = ()
+    arguments = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+    if isinstance(example_inputs, list):
+        arguments = tuple(example_inputs)
+    owner = func if hasattr(func, "named_parameters") else getattr(func, "__self__", None)
+    module = owner if hasattr(owner, "named_parameters") else None
+    if func is module:
+        name, function = type(func).__name__, _ModuleCall(func)
+    else:
+        name, function = getattr(func, "__name__", type(func).__name__), func
+    traced = TracedFunction(function, name, module, on_bake)
+    call = traced._bind(arguments, dict(example_kwarg_inputs or {}))
+    if not call.leaves:
+        raise TraceError(f"{name}: the example inputs hold no tensor, so there is nothing to trace")
+    traced._select(call)
+    if check_trace:
+        traced.check(call)
+    return traced
+
+
+class _ModuleCall:
+    """Calls a module, with the signature of its forward."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.__signature__ = inspect.signature(module.forward)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.module(*arguments, **keywords)
