@@ -15,8 +15,10 @@ EXECUTORS = ("native", "interpreter", "python")
 
 _local = threading.local()
 _lock = threading.Lock()
-# How many contexts are active over all threads: while there are none, calls need not look further.
+# How many contexts are active over all threads.
 _active = 0
+# While there are none, and the environment asks for no other executor, calls need not look further.
+plain = os.environ.get("INGOT_EXECUTOR") in (None, "", "native")
 
 
 def _checked(name: object, where: str) -> str:
@@ -36,11 +38,6 @@ def current_executor() -> str:
     return name if name is not None else _from_environment()
 
 
-def is_native() -> bool:
-    """Whether this thread runs native code; fast."""
-    return (_from_environment() if not _active else current_executor()) == "native"
-
-
 @contextmanager
 def executor(name: str) -> Iterator[None]:
     """Choose who runs compiled callables in this thread: "native", "interpreter" or "python".
@@ -53,15 +50,19 @@ def executor(name: str) -> Iterator[None]:
     ...     jit.current_executor()
     'interpreter'
     """
-    global _active
     _checked(name, "executor")
     previous = getattr(_local, "name", None)
-    with _lock:
-        _active += 1
+    _count(1)
     _local.name = name
     try:
         yield
     finally:
         _local.name = previous
-        with _lock:
-            _active -= 1
+        _count(-1)
+
+
+def _count(change: int) -> None:
+    global _active, plain
+    with _lock:
+        _active += change
+        plain = not _active and os.environ.get("INGOT_EXECUTOR") in (None, "", "native")

@@ -107,7 +107,7 @@ class CompiledFunction:
     # -- calling ------------------------------------------------------------------------------------------------------
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        if self._known and not keywords and not modes.active_modes and executors.is_native():
+        if self._known and not keywords and not modes.active_modes and executors.plain:
             values: list[Any] = []
             parts: list[Any] = []
             for argument in arguments:
@@ -117,8 +117,7 @@ class CompiledFunction:
                         break
                     array = argument._array
                     values.append(array)
-                    parts.append(array.shape)
-                    parts.append(array.dtype)
+                    parts += array.shape, array.dtype
                 elif kind in _SCALARS:
                     values.append(argument)
                     parts.append(kind)

@@ -5,11 +5,12 @@
 """
 
 import ctypes
+import functools
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def pack_buffers(sizes: Sequence[int], intervals: Sequence[tuple[int, int]]) -> 
 class _Plan:
     """What is the same for all calls with the same argument sizes."""
 
-    __slots__ = ("_table", "address", "outputs", "simple", "workspace")
+    __slots__ = ("_table", "address", "allocators", "call", "outputs", "workspace")
 
     def __init__(self, layout: Layout, values: Mapping[str, int]) -> None:
         sizes = [_size(dim, values) for dim in layout.sizes]
@@ -166,7 +167,16 @@ class _Plan:
         self.address = ctypes.addressof(self._table)
         # Shape and dtype of every result that the caller allocates, None for other results.
         self.outputs = [_output(result.type, values) if result.kind == "output" else None for result in layout.results]
-        self.simple = all(output is not None for output in self.outputs)
+        # Functions that allocate the results, where the caller allocates all of them.
+        self.allocators: list[Callable[[], Any]] | None = None
+        if None not in self.outputs:
+            self.allocators = [_allocator(*output) for output in self.outputs if output is not None]
+        self.call: Callable[[Sequence[Any]], list[Any]] | None = None
+
+
+def _allocator(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], Any]:
+    small = math.prod(shape) * dtype.itemsize < recycler.smallest
+    return functools.partial(np.empty if small else recycler.empty, shape, dtype)
 
 
 def _size(dim: Dim, values: Mapping[str, int]) -> int:
@@ -249,7 +259,7 @@ class _PlannedProgram:
             position += _slots(result)
         return results
 
-    def _fail(self, status: int, details: tuple[int, int]) -> None:
+    def _fail(self, status: int, details: tuple[int, int]) -> NoReturn:
         """Raise what an error status means."""
         if status == STATUS_OUT_OF_MEMORY:
             raise MemoryError(f"{self.layout.name}: out of memory")
@@ -350,7 +360,6 @@ class NativeProgram(_PlannedProgram):
             [HEADER + i for i in self._tensors],
         )
         self._enter = enter("".join(_kind(spec.type) for spec in layout.arguments), _result_kinds(layout.results))
-        self._simple_call = not self._written and not layout.uses_arena and self._enter is not None
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
         """Run on arrays and numbers, one per graph argument."""
@@ -358,33 +367,57 @@ class NativeProgram(_PlannedProgram):
 
     def run(self, plan: _Plan, arguments: Sequence[Any]) -> list[Any]:
         """Run with a plan that is known to fit the arguments."""
-        try:
-            state = self._states.pop()
-        except IndexError:
-            state = self._new_state(self._descriptor.address)
-        if not (plan.simple and self._simple_call):
-            return self._run_general(plan, arguments, state)
-        outputs = [recycler.empty(*output) for output in plan.outputs]  # type: ignore[misc]
-        if plan.workspace:
-            block = workspace.acquire(plan.workspace)
-            status = self._enter(  # type: ignore[misc]
-                plan.address, block.address, pool.pool_address(), 0, 0, 0, state.scratch, state.call,
-                *arguments, *outputs,
-            )  # fmt: skip
-            workspace.release(block)
-        else:
-            status = self._enter(  # type: ignore[misc]
-                plan.address, 0, pool.pool_address(), 0, 0, 0, state.scratch, state.call, *arguments, *outputs
-            )
-        if status == 0:
-            self._states.append(state)
+        return (plan.call or self.call_for(plan))(arguments)
+
+    def call_for(self, plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
+        """The function from arguments that fit a plan to results."""
+        if plan.call is None:
+            plan.call = self._make_call(plan)
+        return plan.call
+
+    def _make_call(self, plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
+        """The function that runs one plan. Everything that it needs is a local of a closure: this is the hot path."""
+        enter, states, first_new = self._enter, self._states, self._descriptor.address
+        allocators = plan.allocators
+        if enter is None or self._written or self.layout.uses_arena or allocators is None:
+            return lambda arguments: self._run_general(plan, arguments, self._take_state())
+        address, nbytes = plan.address, plan.workspace
+        pool_address = pool.pool_address
+        acquire, release = workspace.acquire, workspace.release
+
+        def run(arguments: Sequence[Any]) -> list[Any]:
+            try:
+                state = states.pop()
+            except IndexError:
+                state = self._new_state(first_new)
+            outputs = [allocate() for allocate in allocators]
+            if nbytes:
+                block = acquire(nbytes)
+                status = enter(
+                    address, block.address, pool_address(), 0, 0, 0, state.scratch, state.call, *arguments, *outputs
+                )
+                release(block)
+            else:
+                status = enter(address, 0, pool_address(), 0, 0, 0, state.scratch, state.call, *arguments, *outputs)
+            if status:
+                return self._not_done(plan, arguments, state, status)
+            states.append(state)
             return outputs
+
+        return run
+
+    def _take_state(self) -> CallState:
+        try:
+            return self._states.pop()
+        except IndexError:
+            return self._new_state(self._descriptor.address)
+
+    def _not_done(self, plan: _Plan, arguments: Sequence[Any], state: CallState, status: int) -> list[Any]:
         if status == STATUS_COPY_NEEDED:
             return self._run_general(plan, arguments, state)
         details = state.details()
         self._states.append(state)
         self._fail(status, details)
-        raise AssertionError("an error status raises")
 
     def _run_general(self, plan: _Plan, arguments: Sequence[Any], state: CallState) -> list[Any]:
         prepared, back = self._separate(arguments)
@@ -505,7 +538,3 @@ def _frame(
         frame[index] = address_of(result) if isinstance(result, np.ndarray) else result
     return frame
 
-
-def total_bytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
-    """The size of an array in bytes."""
-    return math.prod(shape) * dtype.itemsize

@@ -201,13 +201,13 @@ class Specialisation:
         ):
             return None
         plan = program.plan_for(values)
-        if not plan.simple:
+        if plan.allocators is None:
             return None
-        run = program.run
+        run = program.call_for(plan)
         if self.results == LEAF:
-            return lambda arrays: wrap(run(plan, arrays)[0])
+            return lambda arrays: wrap(run(arrays)[0])
         if self.results.kind == "tuple" and all(child == LEAF for child in self.results.children):
-            return lambda arrays: tuple([wrap(array) for array in run(plan, arrays)])
+            return lambda arrays: tuple([wrap(array) for array in run(arrays)])
         return None
 
     def run_eagerly(self, tensors: Sequence[Any]) -> list[Any]:
