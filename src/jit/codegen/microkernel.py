@@ -30,7 +30,7 @@ from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from . import primitives
-from .microkernel_llvm import I64, TileFunction, emit_transpose, row_counts
+from .microkernel_llvm import I64, TileFunction, emit_copy, emit_transpose, row_counts
 from .target import TileShape
 
 _DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
@@ -52,7 +52,7 @@ PARAMETERS = (
 # Tiles of one work item that are kept while their sums grow over blocks of K (see gemm.py).
 TILES_PER_ITEM = 16
 # Rows of B that are packed at a time when B was not packed ahead.
-PANEL_ROWS = 64
+PANEL_ROWS = 256
 # The longest row of A that is copied (see `gather_rows`), and a cache line more, so that rows do not share a cache set.
 LONGEST_ROW = 1024
 ROW_BUFFER_ELEMENTS = LONGEST_ROW + 16
@@ -196,6 +196,14 @@ def _lower_external(function: Callable[..., Any], parameters: tuple[str, ...], r
     _lower(function, parameters, emit, result)
 
 
+def copy_memory(target: int, source: int, n_bytes: int) -> None:
+    """Copy `n_bytes` between addresses; a constant size becomes vector moves, any other a call of memcpy."""
+    ctypes.memmove(target, source, n_bytes)
+
+
+_lower(copy_memory, ("target", "source", "n_bytes"), emit_copy)
+
+
 @cache
 def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
     """The function `(source, source_stride, target, target_stride)` that copies a lanes x lanes block transposed.
@@ -223,12 +231,6 @@ def _support_source(shape: TileShape) -> str:
     pointer = f"pointer_{shape.dtype}"
     return f"""
 @body
-def copy_elements(source, target, count):
-    for s in range(count):
-        target[s] = source[s]
-
-
-@body
 def copy_strided(source, source_step, target, target_step, count):
     for s in range(count):
         target[s * target_step] = source[s * source_step]
@@ -240,11 +242,11 @@ def {GATHER_ROWS}_{shape.name}({", ".join(GATHER_PARAMETERS)}):
     # Rows side by side in memory (a transposed A) are copied as they lie: position after position.
     if a_step != {size} and rows > 1 and addresses[1] - addresses[0] == {size} and outer * inner == 1:
         for k in range(length):
-            {pointer}_source = {pointer}(addresses[0] + a_offset + k * a_step)
+            source = addresses[0] + a_offset + k * a_step
             if rows == {shape.rows}:
-                copy_elements({pointer}_source, {pointer}(buffer + k * {shape.rows * size}), {shape.rows})
+                copy_memory(buffer + k * {shape.rows * size}, source, {shape.rows * size})
             else:
-                copy_elements({pointer}_source, {pointer}(buffer + k * {shape.rows * size}), rows)
+                copy_memory(buffer + k * {shape.rows * size}, source, rows * {size})
         for t in range({shape.rows}):
             dense[t] = buffer + min(t, rows - 1) * {size}
         return {shape.rows * size}
@@ -254,7 +256,7 @@ def {GATHER_ROWS}_{shape.name}({", ".join(GATHER_PARAMETERS)}):
             for z in range(inner):
                 source = addresses[t] + a_offset + y * outer_stride + z * inner_stride
                 if a_step == {size}:
-                    copy_elements({pointer}(source), {pointer}(target), length)
+                    copy_memory(target, source, length * {size})
                 else:
                     copy_strided({pointer}(source), a_step // {size}, {pointer}(target), 1, length)
                 target += length * {size}
@@ -268,7 +270,7 @@ def {PACK_PANEL}_{shape.name}({", ".join(PACK_PARAMETERS)}):
     whole_rows = rows - rows % {lanes}
     if b_column == {size} and columns == {columns}:
         for r in range(rows):
-            copy_elements({pointer}(b + r * b_k), {pointer}(panel + r * {row_bytes}), {columns})
+            copy_memory(panel + r * {row_bytes}, b + r * b_k, {row_bytes})
     elif b_k == {size}:
         # B is transposed: its columns are contiguous.
         for s in range(0, columns - columns % {lanes}, {lanes}):
@@ -288,7 +290,7 @@ def {PACK_PANEL}_{shape.name}({", ".join(PACK_PARAMETERS)}):
             target = {pointer}(panel + r * {row_bytes})
             for s in range(columns, {columns}):
                 target[s] = 0
-""".replace(f"{pointer}_source", "source_row")
+"""
 
 
 GATHER_ROWS, PACK_PANEL = "gather_rows", "pack_panel"
@@ -309,7 +311,7 @@ def microkernel_source(shape: TileShape) -> str:
     """
     parameters = ", ".join(PARAMETERS)
     return (
-        f"from ingot.jit.codegen.microkernel import microkernel, transpose_block\n"
+        f"from ingot.jit.codegen.microkernel import copy_memory, microkernel, transpose_block\n"
         f"from ingot.jit.codegen.primitives import pointer_{shape.dtype}, pointer_i64\n"
         f"define_tile = {microkernel_call(shape)}.define_tile\n"
         f"transpose = transpose_block({shape.dtype!r}, {shape.lanes})\n\n\n"
@@ -361,7 +363,11 @@ def microkernel(
     _lower_external(multiply_tile, PARAMETERS)
     # The copies run in plain Python from the source that is compiled.
     space: dict[str, Any] = dict.fromkeys(("kernel", "body"), lambda function: function)
-    space |= {"transpose": transpose_block(dtype, lanes), "pointer_i64": primitives.pointer_i64}
+    space |= {
+        "copy_memory": copy_memory,
+        "transpose": transpose_block(dtype, lanes),
+        "pointer_i64": primitives.pointer_i64,
+    }
     space |= {f"pointer_{dtype}": getattr(primitives, f"pointer_{dtype}")}
     exec(compile(_support_source(shape), f"<ingot micro-kernel {shape.name}>", "exec"), space)
     gather_rows, pack_panel = space[f"{GATHER_ROWS}_{shape.name}"], space[f"{PACK_PANEL}_{shape.name}"]

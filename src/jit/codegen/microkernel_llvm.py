@@ -306,3 +306,16 @@ def emit_transpose(builder: ir.IRBuilder, dtype: str, lanes: int, arguments: lis
         step *= 2
     for i in range(lanes):
         builder.store(rows[i], row(target, target_stride, i), align=size)
+
+
+def emit_copy(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
+    """Copy memory that does not overlap; the arguments are target, source and a byte count."""
+    byte_pointer = ir.IntType(8).as_pointer()
+    name = "llvm.memcpy.p0.p0.i64"
+    memcpy = builder.module.globals.get(name)
+    if memcpy is None:
+        function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, byte_pointer, I64, ir.IntType(1)])
+        memcpy = ir.Function(builder.module, function_type, name)
+    target, source, n_bytes = arguments
+    pointers = (builder.inttoptr(address, byte_pointer) for address in (target, source))
+    builder.call(memcpy, [*pointers, n_bytes, ir.IntType(1)(0)])
