@@ -1,0 +1,526 @@
+"""Control flow, scalars, tuples and lists in the driver: one function per op, found by name in `CONTROL`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...ir.core import Block, Instruction, Value
+from ...ir.ops._op import ScalarExpression
+from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, StrType, TensorType, TupleType, Type
+from .driver import Driver, Storage, _LoopFrame, check_type
+from .fusion import Unsupported
+
+__all__ = ["CONTROL", "run_control"]
+
+Handler = Callable[[Driver, Instruction], None]
+_EXPRESSION_IMPORTS = ("math",)
+
+
+def run_control(driver: Driver, instruction: Instruction) -> None:
+    """Run an instruction that is not computed in kernels."""
+    handler = CONTROL.get(instruction.op.name)
+    if handler is not None:
+        handler(driver, instruction)
+        return
+    raise Unsupported(f"{instruction.op.name} has no native form", instruction.location)
+
+
+def _nothing(driver: Driver, instruction: Instruction) -> None:
+    """Constants are literals or tables where they are used; sizes are known."""
+
+
+def _bind_dim(driver: Driver, instruction: Instruction) -> None:
+    value = instruction.operands[0]
+    assert value is not None
+    text = driver.scalar(value)
+    name = driver.fresh("d")
+    driver.line(f"{name} = {text}")
+    with driver.block(f"if {name} < 0:"):
+        driver.line(f"set_slot_i64(frame, 4, {name})")
+        status = driver.error("RuntimeError", "a size must not be negative, given {0}", instruction.location)
+        driver.line(f"return {status}")
+    driver.symbol_locals[instruction.attributes["symbol"]] = name
+    driver.locals[instruction.results[0]] = name
+
+
+def _require_equal(driver: Driver, instruction: Instruction) -> None:
+    left, right = (driver.scalar(v) for v in instruction.inputs)
+    with driver.block(f"if {left} != {right}:"):
+        driver.line(f"set_slot_i64(frame, 4, {left})")
+        driver.line(f"set_slot_i64(frame, 5, {right})")
+        message = instruction.attributes["message"].replace("{", "(").replace("}", ")")
+        message = f"{message} (at run time: {{0}} and {{1}})"
+        driver.line(f"return {driver.error('RuntimeError', message, instruction.location)}")
+
+
+def _raise(driver: Driver, instruction: Instruction) -> None:
+    message = instruction.operands[0]
+    assert message is not None
+    constant = message.instruction
+    if constant is None or constant.op.name != "constant":
+        raise Unsupported("raise: a message that is made at run time", instruction.location)
+    text = str(constant.attributes["value"]).replace("{0}", "{ 0}").replace("{1}", "{ 1}")
+    status = driver.error(instruction.attributes["exception"], text, instruction.location)
+    # Under a condition, so that code after it is not dead for Numba.
+    with driver.block("if frame != 0:"):
+        driver.line(f"return {status}")
+
+
+def _undefined(driver: Driver, instruction: Instruction) -> None:
+    _set_undefined(driver, instruction.results[0])
+
+
+def _set_undefined(driver: Driver, value: Value) -> None:
+    match value.type:
+        case TensorType():
+            driver.bind_symbols(value.type, ["0"] * value.type.rank)
+            name = driver.fresh("u")
+            driver.line(f"{name} = 0")
+            driver.storages[value] = Storage(name)
+        case FloatType():
+            driver.set_scalar(value, "0.0")
+        case BoolType():
+            driver.set_scalar(value, "False")
+        case IntType() | ListType():
+            driver.set_scalar(value, "0")
+        case TupleType(elements=elements):
+            parts = [Value(t) for t in elements]
+            for part in parts:
+                _set_undefined(driver, part)
+            driver.tuples[value] = parts
+        case NoneType():
+            pass
+        case _:
+            raise Unsupported(f"a value of type {value.type}")
+
+
+# -- passing values on ------------------------------------------------------------------------------------------------
+
+
+class _Passed:
+    """A value that is assigned on several paths (results of `if`, what a loop carries): locals made once."""
+
+    def __init__(self, driver: Driver, value: Value, type: Type) -> None:
+        check_type(type)
+        self.driver = driver
+        self.value = value
+        self.type = type
+        self.name = ""
+        self.parts: list[_Passed] = []
+        match type:
+            case TensorType():
+                self.name = driver.fresh("j")
+                driver.storages[value] = Storage(self.name, driver.clock, driver.clock)
+            case TupleType(elements=elements):
+                values = [Value(t) for t in elements]
+                driver.tuples[value] = values
+                self.parts = [_Passed(driver, v, t) for v, t in zip(values, elements, strict=True)]
+            case NoneType():
+                pass
+            case StrType():
+                raise Unsupported("a str that is chosen at run time")
+            case _:
+                self.name = driver.fresh("s")
+                driver.locals[value] = self.name
+
+    def text(self, source: Value) -> list[tuple[str, str]]:
+        """(local, what it gets) for the value and its parts."""
+        match self.type:
+            case TensorType():
+                storage = self.driver.storage_of(source)
+                self.driver.storages[self.value].members.append(storage)
+                return [(self.name, self.driver.address(source)), *self.symbols(source)]
+            case TupleType():
+                pairs = []
+                for part, element in zip(self.parts, self.driver.tuples[source], strict=True):
+                    pairs.extend(part.text(element))
+                return pairs
+            case NoneType():
+                return []
+        return [(self.name, self.driver.scalar(source))]
+
+    def symbols(self, source: Value) -> list[tuple[str, str]]:
+        """Locals of the sizes that the value's type alone has names for."""
+        driver = self.driver
+        pairs = []
+        assert isinstance(self.type, TensorType) and isinstance(source.type, TensorType)
+        for dim, actual in zip(self.type.shape, source.type.shape, strict=True):
+            if dim == actual or isinstance(dim, int) or not dim.is_symbol() or str(dim) in driver.argument_symbols:
+                continue
+            if str(dim) not in driver.symbol_locals:
+                driver.symbol_locals[str(dim)] = driver.fresh("d")
+            pair = (driver.symbol_locals[str(dim)], driver.size(actual))
+            if pair not in pairs and pair[0] != pair[1]:
+                pairs.append(pair)
+        return pairs
+
+
+def _assign(driver: Driver, pairs: Sequence[tuple[str, str]]) -> None:
+    """Assign all at once: through temporaries where one is read after it is written."""
+    pairs = list(dict.fromkeys((a, b) for a, b in pairs if a != b))
+    targets = {a for a, _ in pairs}
+    if any(_mentions(b, targets - {a}) for a, b in pairs):
+        temporaries = []
+        for target, text in pairs:
+            name = driver.fresh("q")
+            driver.line(f"{name} = {text}")
+            temporaries.append((target, name))
+        pairs = temporaries
+    for target, text in pairs:
+        driver.line(f"{target} = {text}")
+
+
+def _mentions(text: str, names: set[str]) -> bool:
+    import re
+
+    return any(word in names for word in re.findall(r"[A-Za-z_]\w*", text))
+
+
+def _if(driver: Driver, instruction: Instruction) -> None:
+    condition = instruction.operands[0]
+    assert condition is not None
+    passed = [_Passed(driver, r, r.type) for r in instruction.results]
+    _run_regions(driver, instruction, driver.scalar(condition), passed)
+
+
+def _run_regions(driver: Driver, instruction: Instruction, condition: str, passed: list[_Passed]) -> None:
+    for header, region in zip((f"if {condition}:", "else:"), instruction.regions, strict=True):
+        with driver.block(header):
+            driver.run_block(region, run_control)
+            pairs = []
+            for target, source in zip(passed, region.terminator.operands, strict=True):
+                assert source is not None
+                pairs.extend(target.text(source))
+            _assign(driver, pairs)
+
+
+# -- loops --------------------------------------------------------------------------------------------------------------
+
+
+class _CarriedTensor:
+    """A tensor that a loop carries: two buffers take turns, so that an iteration never overwrites what it reads.
+
+    `current` starts as the initial value's address, which is not written. Where the region computes the next value
+    itself, it is computed right into the other buffer; else it is copied there.
+    """
+
+    def __init__(self, driver: Driver, argument: Value, initial: Value) -> None:
+        self.driver = driver
+        self.argument = argument
+        assert isinstance(argument.type, TensorType)
+        self.static = driver.is_static(argument.type)
+        self.start = driver.storage_of(initial)
+        self.current = driver.fresh("x")
+        self.next = driver.fresh("y")
+        self.moves = True
+        driver.line(f"{self.current} = {driver.address(initial)}")
+        self.storage = Storage(self.current, driver.clock, driver.clock, members=[self.start])
+        driver.storages[argument] = self.storage
+        self.buffers: list[Storage] = []
+        if self.static:
+            self.buffers = [driver.new_buffer(driver.nbytes(argument.type)) for _ in range(2)]
+            self.storage.members.extend(self.buffers)
+            driver.line(f"{self.next} = {self.buffers[0].address}")
+
+    def prepare(self, region: Block, position: int) -> None:
+        """Let the region compute the next value in place where it can."""
+        value = region.terminator.operands[position]
+        if value is self.argument:
+            self.moves = False
+            return
+        instruction = value.instruction if value is not None else None
+        if (
+            self.static
+            and value is not None
+            and instruction is not None
+            and instruction.block is region
+            and not instruction.regions
+            and list(region.terminator.operands).count(value) == 1
+            and value.type == self.argument.type
+        ):
+            self.driver.preferred[value] = Storage(self.next, self.driver.clock, self.driver.clock, members=self.buffers)
+
+    def finish(self, value: Value) -> list[tuple[str, str]]:
+        """The end of an iteration: move the next value, and say how the locals change."""
+        driver = self.driver
+        driver.preferred.pop(value, None)
+        if not self.moves:
+            return []
+        address = driver.address(value)
+        assert isinstance(value.type, TensorType)
+        nbytes = driver.size(driver.nbytes(value.type))
+        if self.static:
+            if address != self.next:
+                driver.line(f"copy_bytes({self.next}, {address}, {nbytes})")
+            first, second = (b.address for b in self.buffers)
+            return [(self.current, self.next), (self.next, f"{first} + {second} - {self.next}")]
+        driver.allocate(self.next, nbytes)
+        driver.line(f"copy_bytes({self.next}, {address}, {nbytes})")
+        return [(self.current, self.next)]
+
+
+def _loop(driver: Driver, instruction: Instruction) -> None:
+    trip_count, condition, *carried = instruction.operands
+    assert condition is not None
+    region = instruction.regions[0]
+    iteration, *arguments = region.arguments
+    next_condition, *next_values = region.terminator.operands
+    tensors: dict[int, _CarriedTensor] = {}
+    scalars: dict[int, _Passed] = {}
+    pairs: list[tuple[str, str]] = []
+    for index, (argument, initial) in enumerate(zip(arguments, carried, strict=True)):
+        assert initial is not None
+        if isinstance(argument.type, TensorType):
+            passed = _Passed(driver, argument, argument.type)
+            _assign(driver, passed.symbols(initial))
+            tensors[index] = _CarriedTensor(driver, argument, initial)
+        else:
+            scalars[index] = _Passed(driver, argument, argument.type)
+            pairs.extend(scalars[index].text(initial))
+    _assign(driver, pairs)
+    counter = driver.fresh("t")
+    driver.locals[iteration] = counter
+    driver.line(f"{counter} = 0")
+    tests = []
+    if trip_count is not None:
+        limit = driver.fresh("t")
+        driver.line(f"{limit} = {driver.scalar(trip_count)}")
+        tests.append(f"{counter} < {limit}")
+    always = [_is_true(condition), next_condition is not None and _is_true(next_condition)]
+    flag = ""
+    if not all(always):
+        flag = driver.fresh("s")
+        driver.line(f"{flag} = {driver.scalar(condition)}")
+        tests.insert(0, flag)
+    driver.clock += 1
+    frame = _LoopFrame(driver.clock)
+    driver.loops.append(frame)
+    driver.clock += 1
+    with driver.block(f"while {' and '.join(tests) or 'True'}:"):
+        for index, tensor in tensors.items():
+            tensor.prepare(region, index + 1)
+        driver.run_block(region, run_control)
+        pairs = []
+        symbols: list[tuple[str, str]] = []
+        for index, value in enumerate(next_values):
+            assert value is not None
+            if index in tensors:
+                argument = arguments[index]
+                pairs.extend(tensors[index].finish(value))
+                for dim, actual in zip(_shape(argument), _shape(value), strict=True):
+                    if dim != actual and not isinstance(dim, int) and str(dim) in driver.symbol_locals:
+                        symbols.append((driver.symbol_locals[str(dim)], driver.size(actual)))
+            else:
+                pairs.extend(scalars[index].text(value))
+        if flag and next_condition is not None:
+            pairs.append((flag, driver.scalar(next_condition)))
+        _assign(driver, [*pairs, *symbols])
+        driver.line(f"{counter} += 1")
+    driver.clock += 1
+    driver.loops.pop()
+    for storage in frame.touched:
+        storage.last = max(storage.last, driver.clock)
+        _extend(storage, driver)
+    for tensor in tensors.values():
+        for buffer in tensor.buffers:
+            buffer.last = max(buffer.last, driver.clock)
+        driver.touch(tensor.storage)
+    for result, argument in zip(instruction.results, arguments, strict=True):
+        _pass_result(driver, result, argument)
+
+
+def _extend(storage: Storage, driver: Driver) -> None:
+    """Members of a joined storage live as long as it."""
+    driver.touch(storage)
+
+
+def _shape(value: Value) -> tuple[Any, ...]:
+    assert isinstance(value.type, TensorType)
+    return value.type.shape
+
+
+def _is_true(value: Value) -> bool:
+    constant = value.instruction
+    return constant is not None and constant.op.name == "constant" and constant.attributes["value"] is True
+
+
+def _pass_result(driver: Driver, result: Value, argument: Value) -> None:
+    """A loop's result is what its argument's locals hold in the end."""
+    match result.type:
+        case TensorType():
+            driver.storages[result] = driver.storages[argument]
+            sizes = [driver.size(d) for d in _shape(argument)]
+            driver.bind_symbols(result.type, sizes)
+        case TupleType():
+            driver.tuples[result] = driver.tuples[argument]
+        case NoneType():
+            pass
+        case _:
+            driver.locals[result] = driver.locals[argument]
+
+
+# -- tuples and lists -----------------------------------------------------------------------------------------------------
+
+
+def _tuple_make(driver: Driver, instruction: Instruction) -> None:
+    driver.tuples[instruction.results[0]] = instruction.inputs
+
+
+def _tuple_get(driver: Driver, instruction: Instruction) -> None:
+    source, result = instruction.operands[0], instruction.results[0]
+    assert source is not None
+    if source not in driver.tuples:
+        raise Unsupported(f"a value of type {source.type}", instruction.location)
+    element = driver.tuples[source][instruction.attributes["index"]]
+    if isinstance(element.type, TensorType):
+        driver.aliases[result] = element
+    elif isinstance(element.type, TupleType):
+        driver.tuples[result] = driver.tuples[element]
+    elif not isinstance(element.type, NoneType):
+        driver.locals[result] = driver.scalar(element)
+
+
+_LIST_FUNCTIONS = '''
+def list_reserve(arena, items, width):
+    """Make room for one more element of `width` slots; 0 when out of memory."""
+    length, capacity = slot_i64(items, 0), slot_i64(items, 1)
+    if length < capacity:
+        return 1
+    larger = max(2 * capacity, 8)
+    memory = arena_allocate(arena, larger * width * 8)
+    if memory == 0:
+        return 0
+    copy_bytes(memory, slot_i64(items, 2), length * width * 8)
+    arena_release(arena, slot_i64(items, 2))
+    set_slot_i64(items, 1, larger)
+    set_slot_i64(items, 2, memory)
+    return 1
+'''
+
+
+def _element_type(value: Value) -> Type:
+    assert isinstance(value.type, ListType)
+    check_type(value.type)
+    return value.type.element
+
+
+def _width(element: Type) -> int:
+    return 1 + element.rank if isinstance(element, TensorType) else 1
+
+
+def _write_element(driver: Driver, element: Type, place: str, value: Value) -> None:
+    """Write a value into the slots of a list element; a tensor is copied into the arena."""
+    driver.uses_arena = True
+    if isinstance(element, TensorType):
+        assert isinstance(value.type, TensorType)
+        memory = driver.fresh("m")
+        nbytes = driver.size(driver.nbytes(value.type))
+        driver.allocate(memory, nbytes)
+        driver.line(f"copy_bytes({memory}, {driver.address(value)}, {nbytes})")
+        driver.line(f"set_slot_i64({place}, 0, {memory})")
+        for axis, size in enumerate(value.type.shape):
+            driver.line(f"set_slot_i64({place}, {axis + 1}, {driver.size(size)})")
+    elif isinstance(element, FloatType):
+        driver.line(f"set_slot_f64({place}, 0, {driver.scalar(value)})")
+    else:
+        driver.line(f"set_slot_i64({place}, 0, {driver.scalar(value)})")
+
+
+def _list_make(driver: Driver, instruction: Instruction) -> None:
+    result = instruction.results[0]
+    element = _element_type(result)
+    name = driver.fresh("l")
+    count, width = len(instruction.inputs), _width(element)
+    driver.allocate(name, "24")
+    driver.line(f"set_slot_i64({name}, 0, {count})")
+    driver.line(f"set_slot_i64({name}, 1, {count})")
+    if count:
+        memory = driver.fresh("m")
+        driver.allocate(memory, str(count * width * 8))
+        driver.line(f"set_slot_i64({name}, 2, {memory})")
+        for index, value in enumerate(instruction.inputs):
+            _write_element(driver, element, f"{memory} + {index * width * 8}" if index else memory, value)
+    else:
+        driver.line(f"set_slot_i64({name}, 2, 0)")
+    driver.locals[result] = name
+
+
+def _list_append(driver: Driver, instruction: Instruction) -> None:
+    items, value = instruction.inputs
+    element = _element_type(items)
+    name, width = driver.scalar(items), _width(element)
+    driver.functions["list_reserve"] = _LIST_FUNCTIONS.strip()
+    driver.uses_arena = True
+    with driver.block(f"if list_reserve(arena, {name}, {width}) == 0:"):
+        driver.line("return -1")
+    place = driver.fresh("e")
+    driver.line(f"{place} = slot_i64({name}, 2) + slot_i64({name}, 0) * {width * 8}")
+    _write_element(driver, element, place, value)
+    driver.line(f"set_slot_i64({name}, 0, slot_i64({name}, 0) + 1)")
+
+
+def _element_place(driver: Driver, instruction: Instruction, what: str) -> str:
+    """The address of an element's slots, its index checked."""
+    items, index = instruction.inputs[:2]
+    name, width = driver.scalar(items), _width(_element_type(items))
+    position = driver.fresh("e")
+    driver.line(f"{position} = {driver.scalar(index)}")
+    with driver.block(f"if {position} < 0:"):
+        driver.line(f"{position} += slot_i64({name}, 0)")
+    message = f"list {what}index out of range"
+    driver.fail_if(
+        f"{position} < 0 or {position} >= slot_i64({name}, 0)", "IndexError", message, instruction.location
+    )
+    place = driver.fresh("e")
+    driver.line(f"{place} = slot_i64({name}, 2) + {position} * {width * 8}")
+    return place
+
+
+def _list_get(driver: Driver, instruction: Instruction) -> None:
+    result = instruction.results[0]
+    place = _element_place(driver, instruction, "")
+    match result.type:
+        case TensorType():
+            name = driver.fresh("m")
+            driver.line(f"{name} = slot_i64({place}, 0)")
+            driver.storages[result] = Storage(name, arena=True)
+            driver.bind_symbols(result.type, [f"slot_i64({place}, {axis + 1})" for axis in range(result.type.rank)])
+        case FloatType():
+            driver.set_scalar(result, f"slot_f64({place}, 0)")
+        case BoolType():
+            driver.set_scalar(result, f"slot_i64({place}, 0) != 0")
+        case _:
+            driver.set_scalar(result, f"slot_i64({place}, 0)")
+
+
+def _list_set(driver: Driver, instruction: Instruction) -> None:
+    items, _, value = instruction.inputs
+    place = _element_place(driver, instruction, "assignment ")
+    _write_element(driver, _element_type(items), place, value)
+
+
+def _list_length(driver: Driver, instruction: Instruction) -> None:
+    driver.set_scalar(instruction.results[0], f"slot_i64({driver.scalar(instruction.inputs[0])}, 0)")
+
+
+CONTROL: dict[str, Handler] = {
+    "constant": _nothing,
+    "dim": _nothing,
+    "bind_dim": _bind_dim,
+    "require_equal": _require_equal,
+    "raise": _raise,
+    "undefined": _undefined,
+    "if": _if,
+    "loop": _loop,
+    "tuple.make": _tuple_make,
+    "tuple.get": _tuple_get,
+    "list.make": _list_make,
+    "list.append": _list_append,
+    "list.get": _list_get,
+    "list.set": _list_set,
+    "list.length": _list_length,
+}
+
+
+def is_scalar_expression(instruction: Instruction) -> bool:
+    """Whether an instruction computes Python scalars from Python scalars."""
+    return isinstance(instruction.op.lower, ScalarExpression)

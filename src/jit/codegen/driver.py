@@ -1,0 +1,545 @@
+"""The driver of a graph: one function that runs its kernels, scalar code, branches and loops, with no Python objects.
+
+Tensors are addresses in local variables; their sizes are known from the plan or are locals too. Values that the driver
+computes and kernels read (buffers) get an interval of positions in which they live, so that the plan can let them share
+memory. A value that leaves a branch or a loop lives on under the name of that instruction's result.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...ir.core import Array, Block, Graph, Instruction, Value
+from ...ir.dims import Dim, DimExpr, symbols
+from ...ir.dtypes import DType
+from ...ir.location import Location
+from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, ScalarType, StrType, TensorType, TupleType, Type
+from .fusion import Group, Plan, Unsupported
+from .indexing import element_count
+from .kernel_text import Kernel
+from .loops import Launch, Temporary, lower_group
+from .module import (
+    FRAME_ARENA,
+    FRAME_HEADER,
+    FRAME_PLAN,
+    FRAME_POOL,
+    FRAME_SCRATCH,
+    FRAME_WORKSPACE,
+    STATUS_OUT_OF_MEMORY,
+    ArgumentSpec,
+    Buffer,
+    ErrorSite,
+    KernelSource,
+    ResultSpec,
+)
+from .scalar_code import Untranslatable, pointer_kind
+
+__all__ = ["Driver", "Storage"]
+
+
+@dataclass(eq=False)
+class Storage:
+    """Where a tensor lies: `address` is a local variable of the driver. Joined storages (`members`) live together."""
+
+    address: str
+    first: int = 0
+    last: int = 0
+    buffer: bool = False
+    members: list["Storage"] = field(default_factory=list)
+    arena: bool = False
+
+
+@dataclass
+class _LoopFrame:
+    first: int
+    touched: list[Storage] = field(default_factory=list)
+
+
+class Driver:
+    """Writes the driver's source, and collects everything else that a generated module holds."""
+
+    def __init__(self, graph: Graph, plan_block: Callable[["Driver", Block], Plan]) -> None:
+        self.graph = graph
+        self.plan_block = plan_block
+        self.lines: list[str] = []
+        self.depth = 1
+        self.clock = 0
+        self.loops: list[_LoopFrame] = []
+        self.counters: dict[str, int] = {}
+        self.storages: dict[Value, Storage] = {}
+        self.aliases: dict[Value, Value] = {}
+        self.locals: dict[Value, str] = {}  # scalars, lists
+        self.tuples: dict[Value, list[Value]] = {}
+        self.sizes: list[Dim] = []
+        self.size_names: dict[Dim, str] = {}
+        self.symbol_locals: dict[str, str] = {}
+        self.buffers: list[tuple[Dim, Storage]] = []
+        self.constants: list[np.ndarray[Any, Any]] = []
+        self.constant_keys: dict[object, str] = {}
+        self.kernels: dict[str, KernelSource] = {}
+        self.errors: list[ErrorSite] = []
+        self.scratch_slots = 8
+        self.uses_arena = False
+        self.report: list[str] = []
+        self.preferred: dict[Value, Storage] = {}
+        self.functions: dict[str, str] = {}  # pasted functions of the driver, by name
+        self.argument_symbols = argument_symbols(graph)
+
+    # -- text --
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def fresh(self, prefix: str) -> str:
+        number = self.counters.get(prefix, 0)
+        self.counters[prefix] = number + 1
+        return f"{prefix}{number}"
+
+    @contextmanager
+    def block(self, header: str) -> Iterator[None]:
+        self.line(header)
+        self.depth += 1
+        start = len(self.lines)
+        try:
+            yield
+        finally:
+            if len(self.lines) == start:
+                self.line("pass")
+            self.depth -= 1
+
+    def error(self, exception: str, message: str, location: Location | None) -> int:
+        """The status that reports an error."""
+        site = ErrorSite(exception, message, location)
+        if site not in self.errors:
+            self.errors.append(site)
+        return self.errors.index(site) + 1
+
+    def fail_if(self, condition: str, exception: str, message: str, location: Location | None) -> None:
+        with self.block(f"if {condition}:"):
+            self.line(f"return {self.error(exception, message, location)}")
+
+    # -- sizes --
+
+    def size(self, dim: Dim) -> str:
+        """A size as text: a literal, a value of the plan, or an expression over run-time sizes."""
+        if isinstance(dim, int):
+            return str(dim) if dim >= 0 else f"({dim})"
+        if dim.symbols() <= self.argument_symbols:
+            if dim not in self.size_names:
+                self.size_names[dim] = f"n{len(self.sizes)}"
+                self.sizes.append(dim)
+            return self.size_names[dim]
+        return f"({self.expression(dim)})"
+
+    def expression(self, dim: DimExpr) -> str:
+        """A size expression with symbols that the driver computes."""
+
+        def replace(match: re.Match[str]) -> str:
+            name = match.group()
+            if name in ("max", "min"):
+                return name
+            if name == "bcast":
+                return "max"
+            if name in self.symbol_locals:
+                return self.symbol_locals[name]
+            if name in self.argument_symbols:
+                return self.size(DimExpr(dict(_symbol_terms(name))))
+            raise Unsupported(f"the size {name} is not known where it is used")
+
+        return re.sub(r"[A-Za-z_]\w*", replace, str(dim))
+
+    def bind_symbols(self, type: Type, sizes: Sequence[str]) -> None:
+        """Make locals of the symbols that stand alone in a tensor type and have no value yet."""
+        assert isinstance(type, TensorType)
+        for dim, text in zip(type.shape, sizes, strict=True):
+            if not isinstance(dim, DimExpr) or not dim.is_symbol():
+                continue
+            name = str(dim)
+            if name in self.argument_symbols:
+                continue
+            if name not in self.symbol_locals:
+                self.symbol_locals[name] = self.fresh("d")
+            if self.symbol_locals[name] != text:
+                self.line(f"{self.symbol_locals[name]} = {text}")
+
+    def is_static(self, type: Type) -> bool:
+        """Whether a tensor's sizes are known at the call."""
+        assert isinstance(type, TensorType)
+        return all(symbols(d) <= self.argument_symbols for d in type.shape)
+
+    def nbytes(self, type: Type) -> Dim:
+        assert isinstance(type, TensorType)
+        return element_count(type.shape) * type.dtype.itemsize
+
+    # -- storage --
+
+    def root(self, value: Value) -> Value:
+        """The stored value in whose memory a value lies."""
+        while value in self.aliases:
+            value = self.aliases[value]
+        return value
+
+    def touch(self, storage: Storage) -> None:
+        """The storage is used now; inside loops that it was made outside of, it lives to their end."""
+        storage.last = max(storage.last, self.clock)
+        for loop in self.loops:
+            if storage.first < loop.first:
+                loop.touched.append(storage)
+                break
+        for member in storage.members:
+            self.touch(member)
+
+    def address(self, value: Value) -> str:
+        """The local that holds a stored tensor's address."""
+        storage = self.storage_of(value)
+        self.touch(storage)
+        return storage.address
+
+    def storage_of(self, value: Value) -> Storage:
+        root = self.root(value)
+        storage = self.storages.get(root)
+        if storage is None:
+            instruction = root.instruction
+            if instruction is not None and instruction.op.name == "constant":
+                storage = self.constant_storage(instruction)
+                self.storages[root] = storage
+            else:
+                name = instruction.op.name if instruction is not None else "a value"
+                raise Unsupported(f"{name} is not in memory", instruction.location if instruction else None)
+        return storage
+
+    def constant_storage(self, instruction: Instruction) -> Storage:
+        array = instruction.attributes["value"]
+        assert isinstance(array, Array)
+        return Storage(self.constant(np.ascontiguousarray(array.require())))
+
+    def constant(self, array: np.ndarray[Any, Any], key: object = None) -> str:
+        """The local that holds the address of a constant array."""
+        key = id(array) if key is None else key
+        if key not in self.constant_keys:
+            self.constant_keys[key] = f"c{len(self.constants)}"
+            self.constants.append(array)
+        return self.constant_keys[key]
+
+    def new_buffer(self, nbytes: Dim, *, static: bool = True) -> Storage:
+        """Memory for a value: in the workspace if its size is known at the call, else in the arena."""
+        if static:
+            storage = Storage(f"b{len(self.buffers)}", self.clock, self.clock, buffer=True)
+            self.buffers.append((nbytes, storage))
+            return storage
+        name = self.fresh("m")
+        self.allocate(name, self.size(nbytes))
+        return Storage(name, self.clock, self.clock, arena=True)
+
+    def allocate(self, name: str, nbytes: str) -> None:
+        """A local with the address of new memory in the arena."""
+        self.uses_arena = True
+        self.line(f"{name} = arena_allocate(arena, {nbytes})")
+        with self.block(f"if {name} == 0:"):
+            self.line(f"return {STATUS_OUT_OF_MEMORY}")
+
+    def store(self, value: Value) -> Storage:
+        """Memory for a value that is about to be computed."""
+        if value in self.preferred:
+            storage = self.preferred.pop(value)
+            self.storages[value] = storage
+            self.touch(storage)
+            return storage
+        if value in self.storages:
+            self.touch(self.storages[value])
+            return self.storages[value]
+        storage = self.new_buffer(self.nbytes(value.type), static=self.is_static(value.type))
+        self.storages[value] = storage
+        return storage
+
+    def temporary(self, count: Dim, dtype: DType) -> Storage:
+        nbytes = count * dtype.itemsize
+        return self.new_buffer(nbytes, static=symbols(nbytes) <= self.argument_symbols)
+
+    # -- kernels --
+
+    def add_kernel(self, kernel: KernelSource) -> str:
+        self.kernels.setdefault(kernel.name, kernel)
+        return kernel.name
+
+    def set_slot(self, slot: int, kind: str, text: str) -> None:
+        self.scratch_slots = max(self.scratch_slots, slot + 1)
+        self.line(f"set_slot_{kind}(p, {slot}, {text})")
+
+    def run_group(self, group: Group) -> None:
+        """Run the kernels of a group."""
+        for value, target in [(v, t) for v, _, t, _ in group.placed()]:
+            self.store(target)
+            del value
+        launches = lower_group(group, self.root)
+        where = next((i.location for i in group.instructions if i.location is not None), None)
+        self.launch(launches, where)
+
+    def launch(self, launches: Sequence[Launch], location: Location | None) -> None:
+        temporaries: dict[int, list[Storage]] = {}
+        for launch in launches:
+            key = id(launch.temporaries)
+            if key not in temporaries:
+                temporaries[key] = [self.temporary(t.count, t.dtype) for t in launch.temporaries]
+            self.run_kernel(launch.kernel, launch.n, launch.grain, temporaries[key], location)
+            self.clock += 1
+
+    def run_kernel(
+        self, kernel: Kernel, n: Dim, grain: Dim, temporaries: Sequence[Storage], location: Location | None
+    ) -> None:
+        name = self.add_kernel(kernel.source)
+        status = None
+        for slot, parameter in enumerate(kernel.parameters):
+            match parameter.source:
+                case ("address", Value() as value):
+                    self.set_slot(slot, "i64", self.address(value))
+                case ("dim", dim):
+                    self.set_slot(slot, "i64", self.size(dim))  # type: ignore[arg-type]
+                case ("scalar", Value() as value):
+                    self.set_slot(slot, parameter.kind, self.scalar(value))
+                case ("temporary", int() as index):
+                    self.touch(temporaries[index])
+                    self.set_slot(slot, "i64", temporaries[index].address)
+                case ("status",):
+                    status = len(kernel.parameters)
+                    self.set_slot(slot, "i64", f"p + {8 * status}")
+                    self.set_slot(status, "i64", "0")
+        if isinstance(n, int) and isinstance(grain, int) and n < 2 * grain:
+            if n > 0:
+                self.line(f"{name}(p, 0, {n})")
+        else:
+            self.line(f"launch({name}, p, {self.size(n)}, {self.size(grain)}, pool)")
+        if status is not None:
+            self.check_status(status, location)
+
+    def check_status(self, slot: int, location: Location | None) -> None:
+        """Turn what a kernel reported into an error."""
+        for number, (exception, message) in KERNEL_ERRORS.items():
+            self.fail_if(f"slot_i64(p, {slot}) == {number}", exception, message, location)
+
+    # -- scalars --
+
+    def scalar(self, value: Value) -> str:
+        """A Python number (or list) of the program as text."""
+        if value in self.locals:
+            return self.locals[value]
+        instruction = value.instruction
+        if instruction is not None and instruction.op.name == "constant":
+            return number_literal(instruction.attributes["value"], instruction.location)
+        if isinstance(value.type, IntType) and value.type.value is not None:
+            return self.size(value.type.value)
+        name = instruction.op.name if instruction is not None else "an argument"
+        raise Unsupported(f"{name}: a value of type {value.type} has no native form", _location(value))
+
+    def set_scalar(self, value: Value, text: str, prefix: str = "s") -> None:
+        name = self.fresh(prefix)
+        self.locals[value] = name
+        self.line(f"{name} = {text}")
+
+    # -- blocks --
+
+    def run_block(self, block: Block, control: "Callable[[Driver, Instruction], None]") -> None:
+        """Everything in a block but its terminator; `control` runs what is not computed in kernels."""
+        plan = self.plan_block(self, block)
+        self.report.extend(plan.report)
+        self.aliases.update(plan.aliases)
+        by_position: dict[int, list[Group]] = {}
+        fused: set[Instruction] = set()
+        for group in plan.groups:
+            by_position.setdefault(group.position, []).append(group)
+            if group.contraction is not None:
+                fused.add(group.contraction)
+        contained = {i for g in plan.groups for i in g.instructions}
+        for position, instruction in enumerate(block.instructions[:-1]):
+            groups = by_position.get(position, [])
+            if instruction not in contained and instruction not in fused:
+                control(self, instruction)
+                self.clock += 1
+            for group in groups:
+                if group.contraction is not None:
+                    self.run_contraction(group.contraction, group)
+                else:
+                    self.run_group(group)
+                self.clock += 1
+        for group in by_position.get(len(block.instructions) - 1, []):
+            self.run_group(group)
+
+    def run_contraction(self, instruction: Instruction, group: Group) -> None:
+        """A matrix product or convolution with the group's operations applied to its result."""
+        raise NotImplementedError  # set by `generate`
+
+    # -- the finished source --
+
+    def finish(self, name: str) -> str:
+        """The driver's source: what the plan decides is read at the start."""
+        head = [f"def {name}(frame):"]
+        body = "\n".join(self.lines)
+
+        def used(variable: str) -> bool:
+            return re.search(rf"\b{variable}\b", body) is not None
+
+        slots = [
+            ("plan", FRAME_PLAN, bool(self.sizes or self.buffers or self.constants)),
+            ("workspace", FRAME_WORKSPACE, bool(self.buffers)),
+            ("pool", FRAME_POOL, used("pool")),
+            ("arena", FRAME_ARENA, used("arena")),
+            ("p", FRAME_SCRATCH, used("p")),
+        ]
+        head.extend(f"    {variable} = slot_i64(frame, {slot})" for variable, slot, needed in slots if needed)
+        base = 0
+        head.extend(f"    n{i} = slot_i64(plan, {base + i})" for i in range(len(self.sizes)) if used(f"n{i}"))
+        base += len(self.sizes)
+        for i in range(len(self.buffers)):
+            if used(f"b{i}"):
+                head.append(f"    b{i} = workspace + slot_i64(plan, {base + i})")
+        base += len(self.buffers)
+        head.extend(f"    c{i} = slot_i64(plan, {base + i})" for i in range(len(self.constants)) if used(f"c{i}"))
+        functions = "".join(f"{text.rstrip()}\n\n\n" for text in self.functions.values())
+        return functions + "\n".join(head) + "\n" + body + "\n    return 0\n"
+
+    def finished_buffers(self) -> list[Buffer]:
+        return [Buffer(nbytes, s.first, s.last, s.address) for nbytes, s in self.buffers]
+
+
+# What a kernel's status word means.
+KERNEL_ERRORS: dict[int, tuple[str, str]] = {
+    1: ("RuntimeError", "ZeroDivisionError: an integer tensor is divided by zero"),
+    2: ("RuntimeError", "pow: integers to negative integer powers are not allowed; convert to a floating dtype"),
+    3: ("IndexError", "index out of range"),
+}
+
+
+def _symbol_terms(name: str) -> Any:
+    from ...ir.dims import symbol
+
+    return symbol(name)._terms
+
+
+def _location(value: Value) -> Location | None:
+    return value.instruction.location if value.instruction is not None else None
+
+
+def number_literal(value: Any, location: Location | None) -> str:
+    """A Python number as text in the driver."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        if not -(1 << 63) <= value < 1 << 63:
+            raise Unsupported(f"the integer {value} does not fit into 64 bits", location)
+        return str(value) if value >= 0 else f"({value})"
+    if isinstance(value, float):
+        if value != value:
+            return "math.nan"
+        if value in (float("inf"), float("-inf")):
+            return "math.inf" if value > 0 else "(-math.inf)"
+        return repr(value) if not repr(value).startswith("-") else f"({value!r})"
+    raise Unsupported(f"the constant {value!r} has no native form", location)
+
+
+def argument_symbols(graph: Graph) -> frozenset[str]:
+    """The symbols whose values are known from the arguments."""
+    found: set[str] = set()
+    for argument in graph.arguments:
+        match argument.type:
+            case TensorType(shape=shape):
+                found.update(str(d) for d in shape if isinstance(d, DimExpr) and d.is_symbol())
+            case IntType(value=DimExpr() as value) if value.is_symbol():
+                found.add(str(value))
+    return frozenset(found)
+
+
+def check_type(type: Type, location: Location | None = None) -> None:
+    """Raise Unsupported where a value of this type has no native form."""
+    match type:
+        case TensorType(dtype=dtype, device=device):
+            if device != "cpu":
+                raise Unsupported(f"a tensor on {device}", location)
+            try:
+                pointer_kind(dtype)
+            except Untranslatable as error:
+                raise Unsupported(str(error), location) from None
+        case IntType() | FloatType() | BoolType() | NoneType() | StrType():
+            pass
+        case TupleType(elements=elements):
+            for element in elements:
+                check_type(element, location)
+        case ListType(element=element):
+            if not isinstance(element, (TensorType, IntType, FloatType, BoolType)):
+                raise Unsupported(f"a value of type {type}", location)
+            check_type(element, location)
+        case _:
+            raise Unsupported(f"a value of type {type}", location)
+
+
+def argument_specs(driver: Driver, written: frozenset[int]) -> list[ArgumentSpec]:
+    """Read the arguments from the frame into locals."""
+    specs = []
+    for index, argument in enumerate(driver.graph.arguments):
+        check_type(argument.type)
+        slot = FRAME_HEADER + index
+        specs.append(ArgumentSpec(argument.name or f"argument{index}", argument.type, index in written))
+        match argument.type:
+            case TensorType():
+                name = f"a{index}"
+                driver.line(f"{name} = slot_i64(frame, {slot})")
+                driver.storages[argument] = Storage(name)
+            case FloatType():
+                driver.set_scalar(argument, f"slot_f64(frame, {slot})")
+            case BoolType():
+                driver.set_scalar(argument, f"slot_i64(frame, {slot}) != 0")
+            case IntType():
+                driver.set_scalar(argument, f"slot_i64(frame, {slot})")
+            case NoneType():
+                pass
+            case _:
+                raise Unsupported(f"an argument of type {argument.type}")
+    return specs
+
+
+def _is_none(type: Type) -> bool:
+    return isinstance(type, NoneType)
+
+
+def result_specs(driver: Driver) -> list[ResultSpec]:
+    """Decide where each result comes from, before code is generated: outputs are written in place where possible."""
+    graph = driver.graph
+    written = {result: argument for argument, result in graph.writes}
+    specs: list[ResultSpec] = []
+    for index, value in enumerate(graph.results):
+        check_type(value.type, _location(value))
+        if index in written:
+            specs.append(ResultSpec(value.type, "argument", written[index]))
+        elif isinstance(value.type, TensorType):
+            if value.block is graph.block:
+                specs.append(ResultSpec(value.type, "argument", value.index))
+            elif driver.is_static(value.type):
+                specs.append(ResultSpec(value.type, "output"))
+            else:
+                specs.append(ResultSpec(value.type, "runtime"))
+        elif isinstance(value.type, ListType):
+            specs.append(ResultSpec(value.type, "list"))
+        elif isinstance(value.type, ScalarType):
+            specs.append(ResultSpec(value.type, "scalar"))
+        else:
+            raise Unsupported(f"a result of type {value.type}", _location(value))
+    return specs
+
+
+def result_slots(specs: Sequence[ResultSpec], n_arguments: int) -> list[int]:
+    """The first frame slot of each result."""
+    slots = []
+    slot = FRAME_HEADER + n_arguments
+    for spec in specs:
+        slots.append(slot)
+        is_runtime = spec.kind == "runtime" and isinstance(spec.type, TensorType)
+        slot += 1 + (len(spec.type.shape) if is_runtime and isinstance(spec.type, TensorType) else 0)
+    return slots
+
+
+def temporaries_of(launch: Launch) -> list[Temporary]:
+    """The memory between a group's kernels."""
+    return launch.temporaries

@@ -1,0 +1,555 @@
+"""Fusion: which values of a block are computed together, in one loop nest, and which are stored.
+
+A *group* becomes one kernel: loops over an iteration space, values that exist only inside ("inlined"), and outputs that
+are stored. The block is walked backwards. A value that one group alone uses is inlined into it; one that several use
+is inlined into each if it is cheap, else stored. For every inlined value the group knows at which indices it is read,
+so that "is this read once per element?" and "is this row's reduction complete?" are questions about index polynomials.
+
+Reductions join the group of their consumers in three cases: the consumers need only the reduced values (an epilogue:
+mean, then square root); the group reduces over the same loops already (mean, then variance); or the group's inner loops
+are what is reduced, so that rows are handled one by one while they are in cache (softmax, layer_norm).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...ir.core import Block, Instruction, Value
+from ...ir.dims import Dim
+from ...ir.location import Location
+from ...ir.ops._op import Custom, Elementwise, Reduce, View
+from ...ir.types import IntType, TensorType
+from .indexing import (
+    LOOP_PREFIX,
+    Indices,
+    broadcast_indices,
+    depends_on,
+    element_count,
+    flat_index,
+    loop_variable,
+    reshape_indices,
+    terms,
+)
+
+__all__ = [
+    "Group", "Loop", "Plan", "StridedView", "Unsupported", "operand_indices", "plan_block", "reduced_axes", "strided_view",
+]  # fmt: skip
+
+# Inner rows up to this many elements may be handled one by one even where there is a single row.
+_SMALL_ROW = 4096
+_CHEAP = 4
+_COSTS = {
+    "exp": 10, "exp2": 10, "expm1": 14, "log": 12, "log2": 12, "log10": 12, "log1p": 14, "sin": 16, "cos": 16, "tan": 24,
+    "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24, "erfc": 24, "pow": 40,
+    "sigmoid": 16, "sqrt": 3, "rsqrt": 4, "floor_divide": 6, "remainder": 8, "fmod": 20, "gelu": 24, "softplus": 24,
+}  # fmt: skip
+
+
+class Unsupported(Exception):
+    """A graph has no native form: `reason` says what is missing, `location` where."""
+
+    def __init__(self, reason: str, location: Location | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.location = location
+
+
+@dataclass
+class Loop:
+    """A dimension of a group's iteration space; `name` is its loop variable."""
+
+    name: str
+    extent: Dim
+    reduced: bool = False
+
+    @property
+    def variable(self) -> Dim:
+        return loop_variable(self.name.removeprefix(LOOP_PREFIX))
+
+
+@dataclass
+class Group:
+    """What becomes one kernel. `outputs` maps stored values to the indices that the loops visit them at.
+
+    `position` is the place in the block where it runs; `placements` says which outputs are stored as parts of another
+    value (the operands of a concatenation) and where; `contraction` is the matrix product or convolution whose
+    epilogue this group is.
+    """
+
+    position: int
+    loops: list[Loop]
+    outputs: dict[Value, Indices]
+    accesses: dict[Value, set[Indices]] = field(default_factory=dict)
+    inlined: dict[Value, None] = field(default_factory=dict)
+    reductions: list[Value] = field(default_factory=list)
+    contraction: Instruction | None = None
+    placements: dict[Value, tuple[Value, Indices]] = field(default_factory=dict)
+
+    def placed(self) -> list[tuple[Value, Indices, Value, Indices]]:
+        """What is stored: (value, its indices, stored value, indices there); most outputs are stored as themselves."""
+        return [(v, i, *self.placements.get(v, (v, i))) for v, i in self.outputs.items()]
+
+    def stores(self) -> list[tuple[Value, Indices]]:
+        """The stored values and the indices at which the loops visit them."""
+        return [(target, indices) for _, _, target, indices in self.placed()]
+
+    @property
+    def extents(self) -> dict[str, Dim]:
+        return {loop.name: loop.extent for loop in self.loops}
+
+    @property
+    def kept(self) -> list[Loop]:
+        return [loop for loop in self.loops if not loop.reduced]
+
+    @property
+    def reduced(self) -> list[Loop]:
+        return [loop for loop in self.loops if loop.reduced]
+
+    @property
+    def instructions(self) -> list[Instruction]:
+        """The instructions computed here, in program order."""
+        members = [v.instruction for v in (*self.outputs, *self.inlined) if v.instruction is not None]
+        assert members[0].block is not None
+        order = {id(i): n for n, i in enumerate(members[0].block.instructions)}
+        return sorted({id(i): i for i in members}.values(), key=lambda i: order.get(id(i), -1))
+
+
+@dataclass
+class Plan:
+    """How a block runs: groups by position, which view shares which value's memory, and why it is so."""
+
+    groups: list[Group]
+    aliases: dict[Value, Value]
+    report: list[str]
+
+
+def reduced_axes(instruction: Instruction) -> tuple[int, ...]:
+    """The dimensions that a reduction reduces, in [0, rank)."""
+    operand = instruction.operands[0]
+    assert operand is not None and isinstance(operand.type, TensorType)
+    dim = instruction.attributes.get("dim")
+    rank = operand.type.rank
+    if dim is None or dim == ():
+        return tuple(range(rank))
+    dims = (dim,) if isinstance(dim, int) else dim
+    return tuple(sorted(d % rank for d in dims)) if rank else ()
+
+
+def view_operands(instruction: Instruction) -> tuple[Dim | None, ...]:
+    """The sizes that are operands of a view, as dimensions."""
+    values: list[Dim | None] = []
+    for operand in instruction.operands[1:]:
+        if operand is None or not isinstance(operand.type, IntType):
+            values.append(None)
+        else:
+            if operand.type.value is None:
+                raise Unsupported(f"{instruction.op.name}: an index is not known as a size", instruction.location)
+            values.append(operand.type.value)
+    return tuple(values)
+
+
+def operand_indices(
+    instruction: Instruction, operand: Value, indices: Indices, extents: dict[str, Dim], loops: Sequence[Loop] = ()
+) -> Indices:
+    """At which indices an instruction reads an operand for its result's element at `indices`.
+
+    `loops` are the reduced loops, which run over the reduced dimensions of a reduction's operand.
+    """
+    lowering = instruction.op.lower
+    result, source = instruction.results[0].type, operand.type
+    assert isinstance(result, TensorType) and isinstance(source, TensorType)
+    if isinstance(lowering, View):
+        if lowering.reinterpret:
+            return reshape_indices(indices, result.shape, source.shape, extents)
+        assert lowering.index_map is not None
+        extra = {"operands": view_operands(instruction)} if lowering.operands_in_map else {}
+        try:
+            mapped = lowering.index_map(list(indices), source.shape, result.shape, **extra, **instruction.attributes)
+        except TypeError as error:
+            raise Unsupported(f"{instruction.op.name}: {error}", instruction.location) from error
+        return tuple(mapped)
+    if isinstance(lowering, Reduce):
+        axes = reduced_axes(instruction)
+        kept = iter(indices if len(indices) != source.rank else [i for a, i in enumerate(indices) if a not in axes])
+        variables = iter([loop.variable for loop in loops])
+        return tuple(
+            (0 if source.shape[a] == 1 else next(variables)) if a in axes else next(kept) for a in range(source.rank)
+        )
+    return broadcast_indices(indices, source.shape, result.shape)
+
+
+@dataclass(frozen=True)
+class StridedView:
+    """Memory seen through views: the stored value, the first element's position, and strides, all in elements."""
+
+    base: Value
+    offset: Dim
+    strides: tuple[Dim, ...]
+
+
+def strided_view(value: Value) -> StridedView:
+    """The value as strides over the farthest operand that its chain of views allows."""
+    assert isinstance(value.type, TensorType)
+    names = [f"{LOOP_PREFIX}s{axis}" for axis in range(value.type.rank)]
+    extents = dict(zip(names, value.type.shape, strict=True))
+    indices: Indices = tuple(
+        0 if size == 1 else loop_variable(f"s{axis}") for axis, size in enumerate(value.type.shape)
+    )
+    current = value
+    found = _as_strides(value, indices, names)
+    assert found is not None
+    while current.instruction is not None and isinstance(current.instruction.op.lower, View):
+        instruction = current.instruction
+        source = instruction.operands[0]
+        assert source is not None
+        indices = operand_indices(instruction, source, indices, extents)
+        strides = _as_strides(source, indices, names)
+        current = source
+        if strides is not None:
+            found = strides
+        elif found.base is not current:
+            break
+    return found
+
+
+def _as_strides(base: Value, indices: Indices, names: list[str]) -> StridedView | None:
+    assert isinstance(base.type, TensorType)
+    position = flat_index(indices, base.type.shape)
+    offset: Dim = 0
+    strides: dict[str, Dim] = dict.fromkeys(names, 0)
+    for part, factor in terms(position):
+        if isinstance(part, int):
+            offset = offset + factor
+        elif part.is_symbol():
+            (name,) = part.symbols()
+            strides[name] = factor
+        else:
+            return None
+    return StridedView(base, offset, tuple(strides.values()))
+
+
+def own_cost(instruction: Instruction) -> int:
+    """About how many simple operations an instruction costs per element."""
+    lowering = instruction.op.lower
+    if not isinstance(lowering, Elementwise):
+        return 0
+    cost = _COSTS.get(instruction.op.name)
+    if cost is None:
+        text = lowering.expression
+        cost = max([0, *(c for name, c in _COSTS.items() if f"{name}(" in text)]) + (2 if "/" in text else 1)
+    return cost
+
+
+@dataclass
+class _Planner:
+    """The backward walk over one block."""
+
+    block: Block
+    stored_operands: Any  # (instruction) -> operands that it reads from memory; None: not computed in kernels
+    accepts_epilogue: Any  # (instruction, group) -> bool
+    report: list[str]
+    groups: list[Group] = field(default_factory=list)
+    aliases: dict[Value, Value] = field(default_factory=dict)
+    hard: dict[Value, int] = field(default_factory=dict)  # value -> first position at which it must lie in memory
+    costs: dict[Value, int] = field(default_factory=dict)
+
+    def chain_cost(self, value: Value) -> int:
+        """The cost of an element, computed from what a chain of elementwise operations reads."""
+        if value in self.costs:
+            return self.costs[value]
+        instruction = value.instruction
+        cost = 0
+        if instruction is not None and instruction.block is self.block:
+            lowering = instruction.op.lower
+            if isinstance(lowering, (Elementwise, View)):
+                tensors = [o for o in instruction.inputs if isinstance(o.type, TensorType)]
+                cost = own_cost(instruction) + sum(self.chain_cost(o) for o in tensors)
+            elif isinstance(lowering, Reduce):
+                cost = 1000
+        self.costs[value] = min(cost, 1000)
+        return self.costs[value]
+
+    def need(self, value: Value, position: int) -> None:
+        """The value must lie in memory before `position`."""
+        if isinstance(value.type, TensorType):
+            self.hard[value] = min(position, self.hard.get(value, position))
+
+    def note(self, instruction: Instruction, text: str) -> None:
+        where = f" ({instruction.location})" if instruction.location is not None else ""
+        self.report.append(f"{instruction.op.name}{where}: {text}")
+
+    # -- the walk --
+
+    def run(self) -> Plan:
+        instructions = self.block.instructions
+        for position in range(len(instructions) - 1, -1, -1):
+            instruction = instructions[position]
+            lowering = instruction.op.lower
+            is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
+            reads = self.stored_operands(instruction)
+            if reads is not None:
+                self.visit_other(instruction, position, reads)
+            elif is_tensor and isinstance(lowering, View):
+                self.visit_view(instruction, position)
+            elif is_tensor and isinstance(lowering, Reduce):
+                self.visit_reduction(instruction, position)
+            elif is_tensor:
+                self.visit_pointwise(instruction, position)
+        self.groups.reverse()
+        return Plan(self.groups, self.aliases, self.report)
+
+    def visit_other(self, instruction: Instruction, position: int, reads: list[Value]) -> None:
+        if len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType):
+            value = instruction.results[0]
+            users = [g for g in self.groups if value in g.accesses]
+            if len(users) == 1 and value not in self.hard and users[0].contraction is None:
+                group = users[0]
+                if (
+                    not group.reductions
+                    and len(group.outputs) == 1
+                    and self.single_access(group, value) is not None
+                    and self.covers(group, value, group.loops)
+                    and self.accepts_epilogue(instruction, group)
+                ):
+                    group.contraction = instruction
+                    position = group.position
+                    self.note(instruction, f"fused with the {len(group.inlined)} operations on its result")
+        for value in reads:
+            self.need(value, position)
+        for region in instruction.regions:
+            for inner in region.walk():
+                for value in inner.inputs:
+                    self.need(value, position)
+
+    def using(self, value: Value) -> list[Group]:
+        return [g for g in self.groups if value in g.accesses]
+
+    def inline(self, group: Group, value: Value) -> None:
+        group.inlined[value] = None
+        instruction = value.instruction
+        assert instruction is not None
+        if instruction.op.name == "constant":
+            return
+        for indices in sorted(group.accesses[value], key=str):
+            self.spread(group, instruction, indices)
+
+    def spread(self, group: Group, instruction: Instruction, indices: Indices) -> None:
+        """Record what an inlined instruction reads."""
+        for operand in instruction.inputs:
+            if isinstance(operand.type, TensorType):
+                read = operand_indices(instruction, operand, indices, group.extents, group.reduced)
+                group.accesses.setdefault(operand, set()).add(read)
+
+    def new_group(self, value: Value, position: int) -> Group:
+        """A group whose loops run over the value's own dimensions."""
+        assert isinstance(value.type, TensorType)
+        loops = [Loop(f"{LOOP_PREFIX}{axis}", size) for axis, size in enumerate(value.type.shape) if size != 1]
+        by_axis = iter(loops)
+        indices = tuple(0 if size == 1 else next(by_axis).variable for size in value.type.shape)
+        group = Group(position, loops, {value: indices})
+        self.groups.append(group)
+        assert value.instruction is not None
+        self.spread(group, value.instruction, indices)
+        return group
+
+    # -- questions about accesses --
+
+    def single_access(self, group: Group, value: Value) -> Indices | None:
+        accesses = group.accesses[value]
+        return next(iter(accesses)) if len(accesses) == 1 else None
+
+    def covers(self, group: Group, value: Value, loops: list[Loop]) -> bool:
+        """Whether the loops visit every element of the value exactly once."""
+        indices = self.single_access(group, value)
+        return indices is not None and visits_once(value, indices, loops)
+
+    def repeats(self, group: Group, value: Value) -> bool:
+        """Whether inlining computes elements of the value more than once (apart from once per row)."""
+        accesses = group.accesses[value]
+        if len(accesses) > 1:
+            return True
+        used = depends_on(next(iter(accesses)))
+        if not group.loops or group.loops[-1].name not in used:
+            return False
+        return any(loop.name not in used for loop in group.loops)
+
+    def may_join(self, group: Group, value: Value) -> bool:
+        """Whether the group runs early enough to store the value for its other users."""
+        if self.hard.get(value, 1 << 60) <= group.position:
+            return False
+        return all(g is group or g.position > group.position for g in self.using(value))
+
+    # -- one method per kind of instruction --
+
+    def visit_view(self, instruction: Instruction, position: int) -> None:
+        value = instruction.results[0]
+        for group in self.using(value):
+            self.inline(group, value)
+        if value in self.hard:
+            assert isinstance(instruction.op.lower, View)
+            source = instruction.operands[0]
+            assert source is not None
+            if instruction.op.lower.reinterpret:
+                self.aliases[value] = source
+                self.need(source, self.hard[value])
+            else:
+                self.new_group(value, position)
+                self.note(instruction, "copied, because what uses it reads contiguous memory")
+
+    def visit_pointwise(self, instruction: Instruction, position: int) -> None:
+        value = instruction.results[0]
+        users = self.using(value)
+        cost = self.chain_cost(value)
+        free = own_cost(instruction) == 0 and not any(isinstance(o.type, TensorType) for o in instruction.inputs)
+        must_store = value in self.hard
+        if not users and not must_store:
+            return
+        joined: Group | None = None
+        if must_store or (len(users) > 1 and cost > _CHEAP and not free):
+            if len(users) > 1 and not must_store:
+                self.note(instruction, f"stored: {len(users)} kernels use it, and computing it again costs more")
+            must_store = True
+            for group in users:
+                if group.contraction is not None or not self.may_join(group, value):
+                    continue
+                target = group.kept if group.reductions else group.loops
+                if self.covers(group, value, group.loops) or (group.reductions and self.covers(group, value, target)):
+                    joined = group
+                    break
+        elif any(self.repeats(g, value) for g in users) and cost > _CHEAP and not free:
+            self.note(instruction, "stored: its consumer reads every element several times")
+            must_store = True
+        if joined is not None:
+            joined.outputs[value] = next(iter(joined.accesses[value]))
+            self.inline(joined, value)
+            return
+        if must_store:
+            self.new_group(value, position)
+            return
+        for group in users:
+            self.inline(group, value)
+
+    def visit_reduction(self, instruction: Instruction, position: int) -> None:
+        value = instruction.results[0]
+        users = self.using(value)
+        if not users and value not in self.hard:
+            return
+        if len(users) == 1 and (value not in self.hard or self.may_join(users[0], value)):
+            group = users[0]
+            if self.join_reduction(group, instruction):
+                if value in self.hard:
+                    group.outputs[value] = next(iter(group.accesses[value]))
+                self.inline(group, value)
+                return
+        elif len(users) > 1:
+            self.note(instruction, f"stored: {len(users)} kernels use it")
+        self.new_reduction(instruction, position)
+
+    def join_reduction(self, group: Group, instruction: Instruction) -> bool:
+        """Make a reduction part of its consumers' group where the loops allow it."""
+        value = instruction.results[0]
+        operand = instruction.operands[0]
+        assert operand is not None and isinstance(operand.type, TensorType)
+        shape, axes = operand.type.shape, reduced_axes(instruction)
+        indices = self.single_access(group, value)
+        if indices is None or group.contraction is not None:
+            return False
+        kept_axes = [a for a in range(len(shape)) if a not in axes]
+        kept = list(indices) if len(indices) != len(shape) else [indices[a] for a in kept_axes]
+        loops = {loop.name: loop for loop in group.loops}
+        mapped: dict[int, Loop] = {}
+        for axis, index in zip(kept_axes, kept, strict=True):
+            if shape[axis] == 1:
+                continue
+            name = str(index)
+            if name not in loops or loops[name].extent != shape[axis] or loops[name].reduced:
+                self.note(instruction, "not fused with its consumers: they read its result in another order")
+                return False
+            mapped[axis] = loops[name]
+        wanted = [shape[a] for a in axes if shape[a] != 1]
+        if len({loop.name for loop in mapped.values()}) != len(mapped):
+            return False
+        rest = [loop for loop in group.loops if loop not in mapped.values()]
+        if group.reductions:
+            if [loop.extent for loop in rest] == wanted and all(loop.reduced for loop in rest):
+                group.reductions.append(value)
+                return True
+            self.note(instruction, "not fused with its consumers: they reduce over other dimensions")
+            return False
+        if not rest and wanted:
+            # An epilogue: the group's loops are the kept dimensions, and the reduced ones are added.
+            new: list[Loop] = []
+            for axis, size in enumerate(shape):
+                if axis in mapped:
+                    new.append(mapped[axis])
+                elif axis in axes and size != 1:
+                    new.append(Loop(f"{LOOP_PREFIX}r{axis}", size, reduced=True))
+            group.loops = new
+            group.reductions.append(value)
+            return True
+        inner = group.loops[len(group.loops) - len(rest) :]
+        if [loop.extent for loop in rest] != wanted or rest != inner or not rest:
+            self.note(instruction, "not fused with its consumers: it does not reduce their innermost dimensions")
+            return False
+        count = element_count([loop.extent for loop in rest])
+        if not mapped and not (isinstance(count, int) and count <= _SMALL_ROW):
+            self.note(
+                instruction, "not fused with its consumers: there is one row only, and two passes run in parallel"
+            )
+            return False
+        for loop in rest:
+            loop.reduced = True
+        group.reductions.append(value)
+        return True
+
+    def new_reduction(self, instruction: Instruction, position: int) -> None:
+        value = instruction.results[0]
+        operand = instruction.operands[0]
+        assert operand is not None and isinstance(operand.type, TensorType) and isinstance(value.type, TensorType)
+        axes = reduced_axes(instruction)
+        loops = [
+            Loop(f"{LOOP_PREFIX}{axis}", size, axis in axes)
+            for axis, size in enumerate(operand.type.shape)
+            if size != 1
+        ]
+        by_name = {loop.name: loop for loop in loops}
+        kept: list[Dim] = []
+        for axis in range(operand.type.rank):
+            loop = by_name.get(f"{LOOP_PREFIX}{axis}")
+            if axis not in axes:
+                kept.append(loop.variable if loop is not None else 0)
+            elif value.type.rank == operand.type.rank:
+                kept.append(0)
+        group = Group(position, loops, {value: tuple(kept)}, reductions=[value])
+        self.groups.append(group)
+        self.spread(group, instruction, tuple(kept))
+
+
+def visits_once(value: Value, indices: Indices, loops: Sequence[Loop]) -> bool:
+    """Whether loops that read the value at `indices` visit every element of it exactly once."""
+    assert isinstance(value.type, TensorType)
+    extents = {loop.name: loop.extent for loop in loops}
+    seen: set[str] = set()
+    for index, size in zip(indices, value.type.shape, strict=True):
+        if size == 1:
+            continue
+        name = str(index)
+        if extents.get(name) != size or name in seen:
+            return False
+        seen.add(name)
+    return seen == extents.keys()
+
+
+def is_custom(instruction: Instruction) -> bool:
+    """Whether an instruction is left to a named emitter."""
+    return isinstance(instruction.op.lower, Custom)
+
+
+def plan_block(block: Block, stored_operands: Any, accepts_epilogue: Any) -> Plan:
+    """Fuse the instructions of a block.
+
+    `stored_operands(instruction)` gives the values that an instruction reads from memory, or None for one that is
+    computed inside kernels; `accepts_epilogue(instruction, group)` says whether the operations of a group can be
+    applied to the instruction's result as it is made.
+    """
+    return _Planner(block, stored_operands, accepts_epilogue, []).run()

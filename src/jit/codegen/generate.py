@@ -1,0 +1,137 @@
+"""From a typed graph to a generated module: fused kernels, a driver, and the layout of what they share."""
+
+import re
+
+from ...ir.core import Array, Block, Graph, Instruction, Value
+from ...ir.ops._op import Decompose, Elementwise, Reduce, View
+from ...ir.passes.decompose import decompose
+from ...ir.types import TensorType
+from .control import run_control
+from .driver import Driver, Storage, argument_specs, check_type, result_slots, result_specs
+from .elements import INLINE, expression_of
+from .fusion import Group, Plan, Unsupported, plan_block
+from .module import GeneratedModule
+from .target import Target, host_target
+
+__all__ = ["Unsupported", "generate"]
+
+
+def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
+    """Kernels and a driver that compute the graph; `Unsupported` where an op or a type has no native form.
+
+    Composite ops that have no kernel of their own are decomposed first. The graph is not changed.
+    """
+    graph = decompose(graph, keep)
+    driver = _Driver(graph, target or host_target())
+    written = frozenset(argument for argument, _ in graph.writes)
+    arguments = argument_specs(driver, written)
+    results = result_specs(driver)
+    slots = result_slots(results, len(arguments))
+    driver.outputs = {
+        value: Storage(f"o{index}")
+        for index, (value, spec) in enumerate(zip(graph.results, results, strict=True))
+        if spec.kind == "output"
+    }
+    for index, spec in enumerate(results):
+        if spec.kind == "output":
+            driver.line(f"o{index} = slot_i64(frame, {slots[index]})")
+    driver.run_block(graph.block, run_control)
+    driver.clock += 1
+    driver.return_results(results, slots)
+    name = f"driver_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
+    return GeneratedModule(
+        name=graph.name,
+        graph=graph,
+        driver=name,
+        driver_source=driver.finish(name),
+        kernels=list(driver.kernels.values()),
+        arguments=arguments,
+        results=results,
+        sizes=driver.sizes,
+        buffers=driver.finished_buffers(),
+        constants=driver.constants,
+        guards=list(graph.guards),
+        errors=driver.errors,
+        scratch_slots=max(64, driver.scratch_slots),
+        uses_arena=driver.uses_arena,
+        report=driver.report,
+    )
+
+
+def keep(instruction: Instruction) -> bool:
+    """Whether a composite op stays whole because it has a kernel of its own."""
+    return not isinstance(instruction.op.lower, Decompose) or expression_of(instruction) is not None
+
+
+class _Driver(Driver):
+    """The driver with the rules of which instruction is computed where."""
+
+    def __init__(self, graph: Graph, target: Target) -> None:
+        super().__init__(graph, lambda driver, block: self.plan(block))
+        self.target = target
+        self.outputs: dict[Value, Storage] = {}
+
+    def plan(self, block: Block) -> Plan:
+        plan = plan_block(block, self.stored_operands, self.accepts_epilogue)
+        if block is self.graph.block:
+            computed = {target for group in plan.groups for _, _, target, _ in group.placed()}
+            for value, storage in self.outputs.items():
+                root = value
+                while root in plan.aliases:
+                    root = plan.aliases[root]
+                instruction = root.instruction
+                produced = root in computed or (instruction is not None and instruction.block is block)
+                if produced and root not in self.preferred and instruction is not None and not instruction.regions:
+                    self.preferred[root] = storage
+        return plan
+
+    def stored_operands(self, instruction: Instruction) -> list[Value] | None:
+        """Tensors that an instruction reads from memory; None for what is computed inside kernels."""
+        for result in instruction.results:
+            if isinstance(result.type, TensorType):
+                check_type(result.type, instruction.location)
+        is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
+        if is_tensor and (isinstance(instruction.op.lower, (View, Reduce, Elementwise)) or expression_of(instruction)):
+            return None
+        if is_tensor and instruction.op.name in INLINE:
+            if instruction.op.name != "constant":
+                return None
+            array = instruction.attributes["value"]
+            if isinstance(array, Array) and array.shape == () and array.data is not None:
+                return None
+        return [v for v in instruction.inputs if isinstance(v.type, TensorType)]
+
+    def accepts_epilogue(self, instruction: Instruction, group: Group) -> bool:
+        return False
+
+    def return_results(self, results: list, slots: list[int]) -> None:  # type: ignore[type-arg]
+        """Copy results to where the caller reads them, where they are not there yet."""
+        graph = self.graph
+        copies: list[str] = []
+        for index, (value, spec) in enumerate(zip(graph.results, results, strict=True)):
+            slot = slots[index]
+            match spec.kind:
+                case "output":
+                    if self.address(value) != f"o{index}":
+                        copies.append(f"copy_bytes(o{index}, {self.address(value)}, {self.bytes_of(value)})")
+                case "argument":
+                    argument = graph.arguments[spec.index]
+                    if self.root(value) is not argument:
+                        target = self.storages[argument].address
+                        copies.append(f"move_bytes({target}, {self.address(value)}, {self.bytes_of(value)})")
+                case "runtime":
+                    assert isinstance(value.type, TensorType)
+                    self.line(f"set_slot_i64(frame, {slot}, {self.address(value)})")
+                    for axis, size in enumerate(value.type.shape):
+                        self.line(f"set_slot_i64(frame, {slot + 1 + axis}, {self.size(size)})")
+                case "scalar":
+                    kind = "f64" if str(value.type) == "float" else "i64"
+                    self.line(f"set_slot_{kind}(frame, {slot}, {self.scalar(value)})")
+                case "list":
+                    self.line(f"set_slot_i64(frame, {slot}, {self.scalar(value)})")
+        # Arguments are overwritten last: until then other results may still be read from them.
+        for copy in sorted(copies, key=lambda text: text.startswith("move")):
+            self.line(copy)
+
+    def bytes_of(self, value: Value) -> str:
+        return self.size(self.nbytes(value.type))

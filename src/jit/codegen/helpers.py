@@ -1,0 +1,451 @@
+"""Scalar functions that generated kernels call beside vector mathematics: casts, NaN-aware choice, integer division.
+
+As in `bits`, each has a Numba lowering to a few LLVM instructions and a Python form that computes the same on numpy
+scalars. Operands of one call have one type, which is also the type of the result unless stated otherwise.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import lower_builtin, type_callable
+
+from .bits import wrap_i64
+
+__all__ = [
+    "absolute", "as_bool", "as_f32", "as_f64", "as_i16", "as_i32", "as_i64", "as_i8", "as_u8", "ceil", "floor",
+    "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "minimum",
+    "product_step", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "trunc",
+]  # fmt: skip
+
+Lowering = Callable[[Any, Any, Any, list[Any]], Any]
+
+
+def _native(function: Callable[..., Any], arity: int, typing: Callable[..., Any], lowering: Lowering) -> None:
+    """Give `function` a native form; `typing(*argument types)` is the result type or None for "no match"."""
+    typers: dict[int, Callable[..., Any]] = {
+        1: lambda a: typing(a),
+        2: lambda a, b: typing(a, b),
+        3: lambda a, b, c: typing(a, b, c),
+    }
+
+    @type_callable(function)  # type: ignore[untyped-decorator]
+    def register_typing(context: Any) -> Any:
+        return typers[arity]
+
+    @lower_builtin(function, *[types.Any] * arity)  # type: ignore[untyped-decorator]
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return lowering(context, builder, signature, list(arguments))
+
+
+def _same(*arguments: Any) -> Any:
+    first = arguments[0]
+    matches = isinstance(first, types.Float | types.Integer) and all(a == first for a in arguments)
+    return first if matches else None
+
+
+def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
+    kind = arguments[0].type
+    function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind] * len(arguments)))
+    return builder.call(function, arguments)
+
+
+# Casts. Floats become integers by truncation toward zero and then wrap, as a C conversion does on today's processors.
+
+
+def _make_cast(name: str, numpy_name: str, numba_type: Any) -> Callable[[Any], Any]:
+    dtype = np.dtype(numpy_name)
+
+    def cast(value: Any) -> Any:
+        source = np.asarray(value)
+        if source.dtype.kind == "f" and dtype.kind in "iu" and dtype.itemsize < 8:
+            source = source.astype(np.int64)
+        return source.astype(dtype)[()]
+
+    cast.__name__ = cast.__qualname__ = name
+    cast.__doc__ = f"A number or bool as {numpy_name}, converted as C does."
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        (given,) = signature.args
+        if isinstance(given, types.Float) and isinstance(numba_type, types.Integer):
+            wide = builder.fptosi(arguments[0], ir.IntType(64))
+            return wide if numba_type.bitwidth == 64 else builder.trunc(wide, ir.IntType(numba_type.bitwidth))
+        return context.cast(builder, arguments[0], given, numba_type)
+
+    _native(cast, 1, lambda a: numba_type if isinstance(a, types.Number | types.Boolean) else None, lower)
+    return cast
+
+
+as_f32 = _make_cast("as_f32", "float32", types.float32)
+as_f64 = _make_cast("as_f64", "float64", types.float64)
+as_i8 = _make_cast("as_i8", "int8", types.int8)
+as_u8 = _make_cast("as_u8", "uint8", types.uint8)
+as_i16 = _make_cast("as_i16", "int16", types.int16)
+as_i32 = _make_cast("as_i32", "int32", types.int32)
+as_i64 = _make_cast("as_i64", "int64", types.int64)
+
+
+def as_bool(value: Any) -> bool:
+    """Whether a number is not zero; NaN is not.
+
+    >>> as_bool(0.0), as_bool(float("nan"))
+    (False, True)
+    """
+    return bool(value != 0)
+
+
+def _lower_as_bool(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    (value,), (given,) = arguments, signature.args
+    if isinstance(given, types.Boolean):
+        return value
+    zero = value.type(0)
+    if isinstance(given, types.Float):
+        return builder.fcmp_unordered("!=", value, zero)
+    return builder.icmp_signed("!=", value, zero)
+
+
+_native(
+    as_bool,
+    1,
+    lambda a: types.boolean if isinstance(a, types.Number | types.Boolean) else None,
+    _lower_as_bool,
+)
+
+
+# Choice. IEEE 754-2019 `maximum` and `minimum`: NaN where either is NaN, and -0 is below +0.
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two numbers; NaN where either is NaN.
+
+    >>> maximum(2, 3)
+    3
+    """
+    return np.maximum(a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of two numbers; NaN where either is NaN.
+
+    >>> minimum(2, 3)
+    2
+    """
+    return np.minimum(a, b)
+
+
+def _lower_extreme(operator: str, comparison: str) -> Lowering:
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        a, b = arguments
+        kind = signature.args[0]
+        if isinstance(kind, types.Float):
+            # a where it wins or is NaN, else b (which may be NaN): two comparisons and a blend, which vectorise.
+            wins = builder.fcmp_ordered(comparison, a, b)
+            return builder.select(builder.or_(wins, builder.fcmp_unordered("uno", a, a)), a, b)
+        compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
+        return builder.select(compare(comparison, a, b), a, b)
+
+    return lower
+
+
+_native(maximum, 2, _same, _lower_extreme("maximum", ">"))
+_native(minimum, 2, _same, _lower_extreme("minimum", "<"))
+
+
+# Steps of reductions. Only these additions may be reordered by LLVM, into one accumulator per lane; the arithmetic of
+# what is summed keeps its order. The result depends on the vector width and the loop's bounds, never on threads.
+
+
+def sum_step(accumulator: Any, value: Any) -> Any:
+    """accumulator + value, in a sum whose order is free within one loop.
+
+    >>> sum_step(1, 2)
+    3
+    """
+    return accumulator + value
+
+
+def product_step(accumulator: Any, value: Any) -> Any:
+    """accumulator * value, in a product whose order is free within one loop.
+
+    >>> product_step(2, 3)
+    6
+    """
+    return accumulator * value
+
+
+def _lower_step(float_operation: str, integer_operation: str) -> Lowering:
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        if isinstance(signature.args[0], types.Float):
+            return getattr(builder, float_operation)(*arguments, flags=("reassoc", "contract"))
+        return getattr(builder, integer_operation)(*arguments)
+
+    return lower
+
+
+_native(sum_step, 2, _same, _lower_step("fadd", "add"))
+_native(product_step, 2, _same, _lower_step("fmul", "mul"))
+
+
+# Sign and rounding; on integers rounding does nothing.
+
+
+def absolute(x: Any) -> Any:
+    """The absolute value.
+
+    >>> absolute(-2)
+    2
+    """
+    return abs(x)
+
+
+def _lower_absolute(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    (x,), (kind,) = arguments, signature.args
+    if isinstance(kind, types.Float):
+        return _call(builder, "llvm.fabs", [x])
+    if not kind.signed:
+        return x
+    return builder.select(builder.icmp_signed("<", x, x.type(0)), builder.neg(x), x)
+
+
+_native(absolute, 1, _same, _lower_absolute)
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1 by the sign of x; NaN stays NaN.
+
+    >>> sign(-2)
+    -1
+    """
+    return np.sign(x)
+
+
+def _lower_sign(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    (x,), (kind,) = arguments, signature.args
+    one, zero = x.type(1), x.type(0)
+    if isinstance(kind, types.Float):
+        positive, negative = builder.fcmp_ordered(">", x, zero), builder.fcmp_ordered("<", x, zero)
+        rest = builder.select(builder.fcmp_ordered("==", x, zero), zero, x)
+        return builder.select(positive, one, builder.select(negative, x.type(-1), rest))
+    compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
+    negative = builder.icmp_signed("<", x, zero) if kind.signed else ir.IntType(1)(0)
+    minus_one = x.type(-1 if kind.signed else 0)
+    return builder.select(compare(">", x, zero), one, builder.select(negative, minus_one, zero))
+
+
+_native(sign, 1, _same, _lower_sign)
+
+
+def _rounding(name: str, intrinsic: str, numpy_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def function(x: Any) -> Any:
+        return numpy_function(x) if np.asarray(x).dtype.kind == "f" else x
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"A number rounded as numpy's {numpy_function.__name__} does; an integer as it is."
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        return _call(builder, intrinsic, arguments) if isinstance(signature.args[0], types.Float) else arguments[0]
+
+    _native(function, 1, _same, lower)
+    return function
+
+
+floor = _rounding("floor", "llvm.floor", np.floor)
+ceil = _rounding("ceil", "llvm.ceil", np.ceil)
+trunc = _rounding("trunc", "llvm.trunc", np.trunc)
+rint = _rounding("rint", "llvm.rint", np.rint)
+
+
+def square_root_of(x: Any) -> Any:
+    """The square root of a float, correctly rounded; NaN below zero.
+
+    >>> float(square_root_of(9.0))
+    3.0
+    """
+    return np.sqrt(x)
+
+
+_native(
+    square_root_of,
+    1,
+    lambda a: a if isinstance(a, types.Float) else None,
+    lambda context, builder, signature, arguments: _call(builder, "llvm.sqrt", arguments),
+)
+
+
+def is_infinite(x: Any) -> bool:
+    """Whether x is an infinity; False for integers.
+
+    >>> is_infinite(float("-inf"))
+    True
+    """
+    return bool(np.isinf(x))
+
+
+def is_finite(x: Any) -> bool:
+    """Whether x is neither infinite nor NaN; True for integers.
+
+    >>> is_finite(float("nan"))
+    False
+    """
+    return bool(np.isfinite(x))
+
+
+def _lower_class(comparison: str, integer: int) -> Lowering:
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        if not isinstance(signature.args[0], types.Float):
+            return ir.IntType(1)(integer)
+        size = _call(builder, "llvm.fabs", arguments)
+        return builder.fcmp_ordered(comparison, size, size.type(float("inf")))
+
+    return lower
+
+
+def _bool_of_number(a: Any) -> Any:
+    return types.boolean if isinstance(a, types.Number) else None
+
+
+_native(is_infinite, 1, _bool_of_number, _lower_class("==", 0))
+_native(is_finite, 1, _bool_of_number, _lower_class("<", 1))
+
+
+# Division with Python's and C's sign rules. Integer divisors must not be zero: kernels check before.
+
+
+def floor_divide(a: Any, b: Any) -> Any:
+    """The quotient rounded down, as Python's `//`.
+
+    >>> floor_divide(-7, 2)
+    -4
+    """
+    return np.floor_divide(a, b)
+
+
+def floor_remainder(a: Any, b: Any) -> Any:
+    """The remainder with the sign of the divisor, as Python's `%`.
+
+    >>> floor_remainder(-7, 2)
+    1
+    """
+    return np.remainder(a, b)
+
+
+def fmod(a: Any, b: Any) -> Any:
+    """The remainder with the sign of the dividend, as C's `fmod`.
+
+    >>> fmod(-7, 2)
+    -1
+    """
+    return np.fmod(a, b)
+
+
+def _float_floor_remainder(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """(remainder, whether it was moved by one divisor): C's remainder brought to the sign of the divisor."""
+    remainder = builder.frem(a, b)
+    zero = a.type(0)
+    nonzero = builder.fcmp_ordered("!=", remainder, zero)
+    negative = builder.fcmp_ordered("<", remainder, zero)
+    differs = builder.xor(negative, builder.fcmp_ordered("<", b, zero))
+    moved = builder.and_(nonzero, differs)
+    adjusted = builder.select(moved, builder.fadd(remainder, b), remainder)
+    # A zero remainder takes the divisor's sign.
+    adjusted = builder.select(
+        builder.fcmp_ordered("==", adjusted, zero), _call(builder, "llvm.copysign", [zero, b]), adjusted
+    )
+    return adjusted, moved
+
+
+def _lower_floor_divide(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    (a, b), kind = arguments, signature.args[0]
+    if isinstance(kind, types.Float):
+        # As numpy: from the exact remainder, so that the quotient is right where a / b rounds up to an integer.
+        remainder, moved = _float_floor_remainder(builder, a, b)
+        raw = builder.frem(a, b)
+        quotient = builder.fdiv(builder.fsub(a, raw), b)
+        quotient = builder.select(moved, builder.fsub(quotient, a.type(1)), quotient)
+        down = _call(builder, "llvm.floor", [quotient])
+        up = builder.fcmp_ordered(">", builder.fsub(quotient, down), a.type(0.5))
+        result = builder.select(up, builder.fadd(down, a.type(1)), down)
+        plain = builder.fdiv(a, b)
+        signed_zero = _call(builder, "llvm.copysign", [a.type(0), plain])
+        result = builder.select(builder.fcmp_ordered("==", quotient, a.type(0)), signed_zero, result)
+        return builder.select(builder.fcmp_ordered("==", b, b.type(0)), plain, result)
+    if not kind.signed:
+        return builder.udiv(a, b)
+    # The most negative number over -1 overflows, which traps on x86: negate instead.
+    minus = builder.icmp_signed("==", b, b.type(-1))
+    safe = builder.select(minus, b.type(1), b)
+    quotient = builder.sdiv(a, safe)
+    remainder = builder.srem(a, safe)
+    differs = builder.icmp_signed("<", builder.xor(remainder, safe), a.type(0))
+    moved = builder.and_(builder.icmp_signed("!=", remainder, a.type(0)), differs)
+    quotient = builder.select(moved, builder.sub(quotient, a.type(1)), quotient)
+    return builder.select(minus, builder.neg(a), quotient)
+
+
+def _lower_floor_remainder(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    (a, b), kind = arguments, signature.args[0]
+    if isinstance(kind, types.Float):
+        return _float_floor_remainder(builder, a, b)[0]
+    if not kind.signed:
+        return builder.urem(a, b)
+    safe = builder.select(builder.icmp_signed("==", b, b.type(-1)), b.type(1), b)
+    remainder = builder.srem(a, safe)
+    differs = builder.icmp_signed("<", builder.xor(remainder, safe), a.type(0))
+    moved = builder.and_(builder.icmp_signed("!=", remainder, a.type(0)), differs)
+    return builder.select(moved, builder.add(remainder, safe), remainder)
+
+
+def _lower_fmod(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    (a, b), kind = arguments, signature.args[0]
+    if isinstance(kind, types.Float):
+        return builder.frem(a, b)
+    if not kind.signed:
+        return builder.urem(a, b)
+    return builder.srem(a, builder.select(builder.icmp_signed("==", b, b.type(-1)), b.type(1), b))
+
+
+_native(floor_divide, 2, _same, _lower_floor_divide)
+_native(floor_remainder, 2, _same, _lower_floor_remainder)
+_native(fmod, 2, _same, _lower_fmod)
+
+
+def integer_power(base: Any, exponent: Any) -> Any:
+    """base ** exponent for 64-bit integers, exponent >= 0, by squaring; wraps on overflow. Pasted into kernels."""
+    result = 1
+    while exponent > 0:
+        if exponent & 1:
+            result = wrap_i64(result * base)
+        base = wrap_i64(base * base)
+        exponent = exponent >> 1
+    return result
+
+
+# Arrays on the stack, of a length that is a literal in the source: allocated once per call of the kernel's entry.
+
+
+def _make_stack(name: str, numpy_name: str, numba_type: Any, llvm_type: ir.Type) -> Callable[[int], Any]:
+    def stack(count: int) -> Any:
+        return np.empty(count, numpy_name)
+
+    stack.__name__ = stack.__qualname__ = name
+    stack.__doc__ = f"An uninitialised array of {numpy_name} on the stack; its length must be a literal."
+
+    def typing(count: Any) -> Any:
+        return types.CPointer(numba_type) if isinstance(count, types.IntegerLiteral) else None
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        count = signature.args[0].literal_value
+        with builder.goto_entry_block():
+            memory = builder.alloca(ir.ArrayType(llvm_type, count))
+            memory.align = 64
+            return builder.bitcast(memory, llvm_type.as_pointer())
+
+    _native(stack, 1, typing, lower)
+    return stack
+
+
+stack_f32 = _make_stack("stack_f32", "float32", types.float32, ir.FloatType())
+stack_f64 = _make_stack("stack_f64", "float64", types.float64, ir.DoubleType())
+stack_i64 = _make_stack("stack_i64", "int64", types.int64, ir.IntType(64))

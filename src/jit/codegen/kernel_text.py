@@ -1,0 +1,266 @@
+"""The text of one kernel: parameters, scopes of statements, and how indices and addresses are written.
+
+A kernel never depends on the names or the concrete sizes of a program: sizes, strides and addresses are parameters
+(small sizes are literals), numbered by first use. So equal layers of a model give equal kernels.
+"""
+
+import hashlib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ...ir.core import Value
+from ...ir.dims import Dim, DimExpr, substitute
+from ...ir.dtypes import DType, bool_
+from . import helpers
+from .indexing import LOOP_PREFIX, depends_on, is_loop_variable, terms
+from .module import KernelSource
+from .scalar_code import Code, Requirements, pointer_kind
+from .vector_math import primitives as vector_primitives
+from .vector_math import source as vector_source
+
+__all__ = ["Parameter", "Scope", "Text"]
+
+# Sizes and strides up to this are literals, so that LLVM can unroll and simplify.
+_LITERAL = 32
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a kernel: its name, kind ("f32*", "i64", "f64") and where the driver takes it from.
+
+    source: ("address", value), ("dim", dim), ("scalar", value), ("temporary", index) or ("status",).
+    """
+
+    name: str
+    kind: str
+    source: tuple[object, ...]
+
+
+@dataclass
+class Scope:
+    """Statements at one depth. `variables` are the loop variables defined here or outside."""
+
+    variables: frozenset[str]
+    lines: list[str] = field(default_factory=list)
+    memo: dict[object, Code] = field(default_factory=dict)
+    location: object = None
+
+
+@dataclass
+class Text:
+    """A kernel being written."""
+
+    requirements: Requirements = field(default_factory=Requirements)
+    parameters: dict[tuple[object, ...], Parameter] = field(default_factory=dict)
+    scopes: list[Scope] = field(default_factory=lambda: [Scope(frozenset())])
+    renamed: dict[str, Dim] = field(default_factory=dict)  # loop variables that were merged into others
+    names: dict[str, str] = field(default_factory=dict)  # loop variable -> how the text calls it
+    counters: dict[str, int] = field(default_factory=dict)
+    barrier: int = 0  # statements stay inside this scope: those under a condition must not move in front of it
+
+    # -- parameters --
+
+    def fresh(self, prefix: str) -> str:
+        """A name that is not used yet: `v0`, `v1`, ..."""
+        number = self.counters.get(prefix, 0)
+        self.counters[prefix] = number + 1
+        return f"{prefix}{number}"
+
+    def parameter(self, prefix: str, kind: str, *source: object) -> str:
+        key = (kind, *source)
+        if key not in self.parameters:
+            self.parameters[key] = Parameter(self.fresh(prefix), kind, source)
+        return self.parameters[key].name
+
+    def pointer(self, value: Value, dtype: DType, written: bool = False) -> str:
+        """The pointer to a stored tensor."""
+        return self.parameter("y" if written else "x", f"{pointer_kind(dtype)}*", "address", value)
+
+    def temporary(self, index: int, dtype: DType) -> str:
+        return self.parameter("t", f"{pointer_kind(dtype)}*", "temporary", index)
+
+    def status(self) -> str:
+        """The pointer to the word that reports an error: the number of the kind of error."""
+        return self.parameter("status", "i64*", "status")
+
+    def size(self, dim: Dim) -> str:
+        """A size or stride (without loop variables) as a literal or a parameter."""
+        if isinstance(dim, int) and abs(dim) <= _LITERAL:
+            return str(dim) if dim >= 0 else f"({dim})"
+        return self.parameter("n", "i64", "dim", dim)
+
+    def scalar(self, value: Value, dtype: DType) -> Code:
+        """A Python number that the program computes."""
+        kind = "f64" if dtype.kind == "f" else "i64"
+        return Code(self.parameter("s", kind, "scalar", value), dtype)
+
+    # -- indices --
+
+    def resolve(self, dim: Dim) -> Dim:
+        return substitute(dim, self.renamed) if self.renamed else dim
+
+    def index(self, dim: Dim) -> str:
+        """An index or address as text, outermost loop variable first."""
+        positive: list[str] = []
+        for part, factor in sorted(terms(self.resolve(dim)), key=self._order):
+            coefficient = self.size(factor)
+            if isinstance(part, int):
+                positive.append(coefficient)
+            elif factor == 1:
+                positive.append(self._product(part))
+            else:
+                positive.append(f"{self._product(part)} * {coefficient}")
+        return " + ".join(positive) if positive else "0"
+
+    def _order(self, item: tuple[DimExpr | int, Dim]) -> tuple[int, str]:
+        part, _ = item
+        if isinstance(part, int):
+            return (1, "")
+        return (0, str(part))
+
+    def _product(self, part: DimExpr) -> str:
+        ((monomial, _),) = part._terms
+        factors = []
+        for atom in monomial:
+            if not atom.arguments:
+                factors.append(
+                    self.variable(atom.name) if is_loop_variable(atom.name) else self.size(DimExpr({(atom,): 1}))
+                )
+                continue
+            left, right = (self.index(a) for a in atom.arguments)
+            operators = {"floordiv": "//", "mod": "%"}
+            if atom.name in operators:
+                factors.append(f"(({left}) {operators[atom.name]} ({right}))")
+            else:
+                name = "max" if atom.name == "bcast" else atom.name
+                factors.append(f"{name}({left}, {right})")
+        return " * ".join(factors)
+
+    def variable(self, name: str) -> str:
+        """How the text calls a loop variable."""
+        return self.names.get(name, name.removeprefix(LOOP_PREFIX))
+
+    # -- statements --
+
+    @property
+    def scope(self) -> Scope:
+        return self.scopes[-1]
+
+    def line(self, text: str) -> None:
+        """A statement in the innermost scope."""
+        self.scope.lines.append(text)
+
+    def place(self, indices: tuple[Dim, ...]) -> Scope:
+        """The outermost scope that defines every loop variable in the indices."""
+        used = depends_on([self.resolve(i) for i in indices])
+        return next((s for s in self.scopes[self.barrier :] if used <= s.variables), self.scopes[-1])
+
+    @contextmanager
+    def block(self, header: str, variables: frozenset[str] | set[str] = frozenset()) -> Iterator[Scope]:
+        """Statements under `header`, in which further loop variables are defined."""
+        scope = Scope(self.scope.variables | variables)
+        self.scopes.append(scope)
+        try:
+            yield scope
+        finally:
+            self.scopes.pop()
+            self.line(header)
+            self.scope.lines.extend("    " + text for text in scope.lines or ["pass"])
+
+    @contextmanager
+    def condition(self, header: str) -> Iterator[Scope]:
+        """Statements under an `if`."""
+        previous, self.barrier = self.barrier, len(self.scopes)
+        try:
+            with self.block(header) as scope:
+                yield scope
+        finally:
+            self.barrier = previous
+
+    def assign(self, scope: Scope, text: str, dtype: DType, comment: str = "", prefix: str = "v") -> Code:
+        """A new variable in a scope."""
+        if comment and scope.location != comment:
+            scope.lines.append(f"# {comment}")
+            scope.location = comment
+        name = self.fresh(prefix)
+        scope.lines.append(f"{name} = {text}")
+        return Code(name, dtype)
+
+    def load(self, pointer: str, address: str, dtype: DType) -> str:
+        """The text of a load; bools are stored as bytes."""
+        return f"({pointer}[{address}] != 0)" if dtype is bool_ else f"{pointer}[{address}]"
+
+    def store(self, pointer: str, address: str, code: Code) -> None:
+        """Store a scalar, in the innermost scope."""
+        text = code.text
+        if code.dtype is bool_:
+            self.requirements.helpers.add("as_u8")
+            text = f"as_u8({text})"
+        self.line(f"{pointer}[{address}] = {text}")
+
+    # -- the finished text --
+
+    def finish(self, stem: str, title: str, cost: Mapping[str, Dim | None]) -> "Kernel":
+        """The kernel's source, with a name that ends in a hash of it."""
+        assert len(self.scopes) == 1
+        parameters = list(self.parameters.values())
+        arguments = "".join(f"{p.name}, " for p in parameters)
+        lines = [f"def NAME_body({arguments}lo, hi):"]
+        lines.extend("    " + text for text in self.scope.lines or ["pass"])
+        unpack = [f"{_unpack(p, slot)}," for slot, p in enumerate(parameters)]
+        body = "\n".join(["@body", *lines, "", "", "@kernel", "def NAME(p, lo, hi):"])
+        call = "\n".join(["    NAME_body(", *(f"        {u}" for u in unpack), "        lo,", "        hi,", "    )"])
+        if not unpack:
+            call = "    NAME_body(lo, hi)"
+        text = f"{preamble(self.requirements)}{body}\n{call}\n"
+        digest = hashlib.sha256(re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).encode()).hexdigest()[:12]
+        name = f"{stem}_{digest}"
+        header = f"# {title}\n" if title else ""
+        source = KernelSource(name, header + text.replace("NAME", name), title=title, **cost)  # type: ignore[arg-type]
+        return Kernel(source, parameters)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel's source and its parameters, which take one slot each, in order."""
+
+    source: KernelSource
+    parameters: list[Parameter]
+
+
+def _unpack(parameter: Parameter, slot: int) -> str:
+    if parameter.kind.endswith("*"):
+        return f"pointer_{parameter.kind[:-1]}(slot_i64(p, {slot}))"
+    return f"slot_{parameter.kind}(p, {slot})"
+
+
+def preamble(requirements: Requirements) -> str:
+    """Imports, and the vector functions and helpers that are pasted in."""
+    bits = set(requirements.bits)
+    pasted: dict[str, str] = {}
+    for name, dtype in sorted(requirements.vector):
+        bits.update(vector_primitives(name, dtype))
+        pasted.update(vector_source(name, dtype))
+    names = set(requirements.helpers)
+    if "integer_power" in names:
+        names.remove("integer_power")
+        bits.add("wrap_i64")
+        text = inspect.getsource(helpers.integer_power)
+        pasted["integer_power"] = text.replace(": Any", "").replace(" -> Any", "").rstrip()
+    lines = ["import numpy as np", ""]
+    if bits:
+        lines.append(f"from ingot.jit.codegen.bits import {', '.join(sorted(bits))}")
+    if names:
+        lines.append(f"from ingot.jit.codegen.helpers import {', '.join(sorted(names))}")
+    lines.append(
+        "from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i8, pointer_i16, pointer_i32, "
+        "pointer_i64, pointer_u8"
+    )
+    lines.append("from ingot.jit.codegen.primitives import slot_f64, slot_i64")
+    text = "\n".join(lines) + "\n\n"
+    for definition in pasted.values():
+        text += definition + ("\n\n\n" if definition.startswith("def ") else "\n\n")
+    return text.rstrip("\n") + "\n\n\n"
