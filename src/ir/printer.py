@@ -15,6 +15,8 @@ from .types import Type, substitute_type, type_dims
 
 __all__ = ["format_attribute", "graph_dims", "print_graph", "same_attribute"]
 
+SYMBOL = "symbol"
+"""An attribute of this name holds the name of the dimension symbol that the instruction introduces (`bind_dim`)."""
 DENSE_LIMIT = 16
 """Constants of up to so many elements are printed in full, larger ones by name and digest."""
 
@@ -131,7 +133,7 @@ class _Printer:
                 continue
             if self.renaming:
                 value = substitute_attribute(value, self.renaming)
-                if instruction.op.name == "bind_dim" and name == "symbol":
+                if name == SYMBOL:
                     value = str(self.renaming.get(value, value))
             shown.append(f"{name}={format_attribute(value, names=not self.canonical)}")
         return sorted(shown) if self.canonical else shown
@@ -251,7 +253,7 @@ def graph_dims(graph: Graph) -> Iterator[DimExpr]:
         for result in instruction.results:
             yield from type_dims(result.type)
         for name, value in instruction.attributes.items():
-            if instruction.op.name == "bind_dim" and name == "symbol":
+            if name == SYMBOL:
                 yield symbol(value)
             else:
                 yield from _attribute_dims(value)

@@ -9,7 +9,7 @@ from .dtypes import DType
 from .location import LocatedError
 from .matching import binding_symbols, match_types, required_symbols
 from .ops.schema import Parameter, Role
-from .printer import graph_dims, same_attribute
+from .printer import SYMBOL, graph_dims, same_attribute
 from .sizes import Sizes
 from .types import BoolType, IntType, TensorType, Type
 
@@ -192,6 +192,8 @@ class _Verifier:
             value = instruction.attributes[name]
             if not _fits_kind(parameter, value):
                 raise self.fail(f"the attribute {name!r} must be {parameter.kind}, given {value!r}")
+            if name == SYMBOL and value in self.bound:
+                raise self.fail(f"the dimension symbol {value} has a value already")
             if isinstance(value, DimExpr) and (missing := value.symbols() - self.bound):
                 raise self.fail(f"the size {min(missing)} in attribute {name!r} has no value here")
 

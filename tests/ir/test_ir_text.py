@@ -6,13 +6,15 @@ import time
 
 import numpy as np
 import pytest
-
 from ingot import ir
 from ingot.ir.dims import symbol
 from ingot.ir.lexer import escape, unescape
 from ingot.ir.printer import format_attribute, same_attribute
 
-PROGRAM = """graph @f(%x: f32[n, 7], %c: bool, %t: int<k>) -> (f32[n, 7], f32[n, 7]) where (n*4 == k*2 "why") writes (%x = 1) outputs 1 parameters ("fc.weight") {
+HEADER = """graph @f(%x: f32[n, 7], %c: bool, %t: int<k>) -> (f32[n, 7], f32[n, 7])""" + (
+    """ where (n*4 == k*2 "why") writes (%x = 1) outputs 1 parameters ("fc.weight")"""
+)
+BODY = """ {
   %0: float = constant() {value=0.5}
   %1: f32[n, 7] = add(%x, %0)
   %2: f32[n, 7], %3: int = if(%c) {
@@ -28,6 +30,7 @@ PROGRAM = """graph @f(%x: f32[n, 7], %c: bool, %t: int<k>) -> (f32[n, 7], f32[n,
   }
   return(%1, %4)
 }"""
+PROGRAM = HEADER + BODY
 
 
 def test_a_program_prints_as_it_was_written() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from ingot import ir
 from ingot.ir import passes
 from ingot.ir.dims import substitute
