@@ -82,6 +82,9 @@ class CompiledFunction:
     Subclasses make graphs in `specialise`, and supply what `Graph.parameters` names in `parameter`.
     """
 
+    # Whether numbers among the arguments are constants of the graph, as in a trace.
+    bakes_numbers = False
+
     def __init__(self, name: str, signature: inspect.Signature | None = None) -> None:
         self.__name__ = self.__qualname__ = name
         self._signature = signature
@@ -118,11 +121,13 @@ class CompiledFunction:
                     array = argument._array
                     values.append(array)
                     parts += array.shape, array.dtype
-                elif kind in _SCALARS:
-                    values.append(argument)
-                    parts.append(kind)
-                else:
+                elif kind not in _SCALARS:
                     break
+                elif self.bakes_numbers:
+                    parts += kind, repr(argument)
+                else:
+                    parts.append(kind)
+                    values.append(argument)
             else:
                 known = self._known.get(tuple(parts))
                 if known is not None:
@@ -142,7 +147,7 @@ class CompiledFunction:
         program = specialisation.program(executor)
         results = program(values)
         if executor == "native":
-            self._remember(call, specialisation)
+            self._remember(arguments, keywords, call, specialisation)
         return self._finish(specialisation, tensors, results)
 
     def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
@@ -188,27 +193,38 @@ class CompiledFunction:
         del known[MAX_SPECIALISATIONS:]
         self._latest = specialisation
 
-    def _remember(self, call: Call, specialisation: Specialisation) -> None:
+    def _remember(
+        self, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call, specialisation: Specialisation
+    ) -> None:
         """Keep the short way for this call, if there is one: plain arguments, nothing that may change later."""
-        if call.keywords or len(call.leaves) != len(call.arguments) or self.state_key() is not None:
+        if keywords or self.state_key() is not None:
             return
         parts: list[Any] = []
-        values: list[Any] = []
-        for leaf in call.leaves:
-            if type(leaf) is Tensor:
-                parts += [leaf._array.shape, leaf._array.dtype]
-                values.append(leaf._array)
-            elif isinstance(leaf, Tensor):
+        given = 0
+        for argument in arguments:
+            kind = type(argument)
+            if kind is Tensor:
+                parts += argument._array.shape, argument._array.dtype
+            elif kind not in _SCALARS:
                 return
+            elif self.bakes_numbers:
+                parts += kind, repr(argument)
+                continue
             else:
-                parts.append(type(leaf))
-                values.append(leaf)
+                parts.append(kind)
+            given += 1
+        # What was not given are defaults, the same at every such call.
+        defaults = call.leaves[given:]
+        if any(isinstance(leaf, Tensor) for leaf in defaults):
+            return
+        values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
         shortcut = specialisation.shortcut(values)
         if shortcut is None:
             return
         while len(self._known) >= MAX_KNOWN_CALLS:
             self._known.pop(next(iter(self._known)), None)
-        self._known[tuple(parts)] = shortcut
+        run = shortcut
+        self._known[tuple(parts)] = (lambda values: run([*values, *defaults])) if defaults else run
 
     def _run_with_gradients(self, specialisation: Specialisation, tensors: list[Any], executor: str) -> list[Any]:
         return specialisation.run_with_gradients(tensors, executor)

@@ -35,6 +35,19 @@ class _Identity:
 
 
 @dataclass(frozen=True)
+class _Exactly:
+    """A float or complex number that is equal where its text is: -0.0 is not 0.0, and NaN is NaN."""
+
+    value: float | complex
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Exactly) and repr(self.value) == repr(other.value)
+
+    def __hash__(self) -> int:
+        return hash(repr(self.value))
+
+
+@dataclass(frozen=True)
 class Structure:
     """How leaves are put together: `kind` is "leaf", "constant", "tuple", "list", "dict" or "record".
 
@@ -60,7 +73,7 @@ class Structure:
             case "leaf":
                 return "leaf"
             case "constant":
-                return {"constant": _constant_to_json(self.value)}
+                return {"constant": _constant_to_json(_plain(self.value))}
             case "dict":
                 if not all(isinstance(key, str) for key in self.keys):
                     raise ValueError(f"only dicts with string keys can be saved, given keys {self.keys}")
@@ -100,7 +113,9 @@ LEAF = Structure("leaf")
 
 
 def constant_structure(value: Any) -> Structure:
-    """The structure of a value that is no leaf and no container."""
+    """The structure of a value that is no container, as a constant."""
+    if isinstance(value, (float, complex)):
+        return Structure("constant", value=_Exactly(value))
     try:
         hash(value)
     except TypeError:
@@ -171,7 +186,7 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
         case "leaf":
             return next(leaves)
         case "constant":
-            return structure.value.value if isinstance(structure.value, _Identity) else structure.value
+            return _plain(structure.value)
     # A generator would turn StopIteration into RuntimeError.
     children = [_unflatten(child, leaves) for child in structure.children]
     match structure.kind:
@@ -191,24 +206,39 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
     return unflatten(structure, [function(leaf) for leaf in leaves])
 
 
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, (_Identity, _Exactly)) else value
+
+
 def _constant_to_json(value: Any) -> Any:
     match value:
         case None:
             return {"none": True}
+        case bool():
+            return {"bool": value}
+        case int():
+            return {"int": str(value)}
+        case float():
+            return {"float": repr(value)}
         case str():
             return {"str": value}
         case DType():
             return {"dtype": value.name}
         case device():
             return {"device": str(value)}
-    shown = value.value if isinstance(value, _Identity) else value
-    raise ValueError(f"a constant of type {type(shown).__name__} cannot be saved: {shown!r:.80}")
+    raise ValueError(f"a constant of type {type(value).__name__} cannot be saved: {value!r:.80}")
 
 
 def _constant_from_json(data: Any) -> Any:
     match data:
         case {"none": True}:
             return None
+        case {"bool": bool(value)}:
+            return value
+        case {"int": str(text)} if len(text) <= 1000:
+            return int(text)
+        case {"float": str(text)}:
+            return float(text)
         case {"str": str(text)}:
             return text
         case {"dtype": str(name)}:

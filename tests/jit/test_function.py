@@ -372,3 +372,24 @@ class TestTree:
 
     def test_map_leaves(self) -> None:
         assert map_leaves(lambda v: v * 2, (1, [2.0, {"a": 3}])) == (2, [4.0, {"a": 6}])
+
+
+def test_defaults_take_the_short_way_too(by_hand: Any) -> None:
+    import inspect
+
+    def original(x: Tensor, count: int = 2, scale: float = 2.0, flag: bool = True) -> None: ...
+
+    class Kitchen(CompiledFunction):
+        def specialise(self, call: Call) -> Specialised:
+            return Specialised(ir.parse(KITCHEN_GRAPH), tuple_structure([LEAF] * 4))
+
+    function = Kitchen("kitchen", inspect.signature(original))
+    assert [function(vector(1))[1].tolist() for _ in range(3)] == [[0, 1]] * 3
+    assert function(vector(1), 3)[1].tolist() == [0, 1, 4]
+
+
+def test_numbers_that_are_constants_are_compared_exactly() -> None:
+    same = [(0.0, 0.0), (float("nan"), float("nan")), (1, 1)]
+    other = [(0.0, -0.0), (1, True), (1, 1.0), (2, 3)]
+    assert all(constant_structure(a) == constant_structure(b) for a, b in same)
+    assert not any(constant_structure(a) == constant_structure(b) for a, b in other)
