@@ -1,10 +1,14 @@
 """The native code of the thread pool, as LLVM IR: the worker's loop, `parallel_for`, and the layout of their memory.
 
 All state is one block of memory. A caller owns the pool while BUSY is 1. It writes the job, sets the open bit of STATE
-and increments GENERATION; workers that see the change enter by incrementing STATE, and take chunks from the counter
-NEXT only if the open bit was set at that moment. The caller takes chunks, too, then clears the open bit and waits until
-STATE is 0: nobody is inside, so every chunk is done and the job may be overwritten. Entering and closing meet in one
-word, so no interleaving lets a late worker run half of the next job.
+and increments GENERATION; workers that see the change enter by incrementing STATE, and take chunks only if the open bit
+was set at that moment. The caller takes chunks, too, then clears the open bit and waits until STATE is 0: nobody is
+inside, so every chunk is done and the job may be overwritten. Entering and closing meet in one word, so no interleaving
+lets a late worker run half of the next job.
+
+The chunks of a job lie in sections, one per thread, each with a counter. A thread takes chunks of its own section first
+(loops over the same data find it in the same core's cache, and threads do not contend for one counter), then of the
+others', for balance.
 
 Sleeping is exact: every worker has a slot with a semaphore of its own. It marks its slot as sleeping, looks once more
 for a reason to stay awake, and waits for one token; whoever turns the mark back owes it that token. A worker that
@@ -16,22 +20,24 @@ from string import Template
 
 # Fields that different threads write lie 128 bytes apart: two cache lines, because x86 prefetches lines in pairs.
 # The job:
-FUNCTION, ARGUMENT, COUNT, BASE, REMAINDER, GRAIN, TOTAL = range(0, 56, 8)
+FUNCTION, ARGUMENT, COUNT, SECTIONS, BASE, REMAINDER, GRAIN, TOTAL = range(0, 64, 8)
 # The configuration: how many workers there are, how many slots were ever used, how long to spin, the operating system's
 # functions that wait for a semaphore and post it, and the handle of the caller's semaphore.
 WORKERS, SLOT_COUNT, SPINS, WAIT, POST, DONE = range(128, 176, 8)
 # What all threads write:
-GENERATION, NEXT, STATE, SLEEPERS, BUSY = range(256, 896, 128)
-# Room for the caller's semaphore (sem_t has 32 bytes on 64-bit Linux), then one slot per worker.
-DONE_SEMAPHORE, SLOTS = 896, 1024
-SLOT_SIZE = 128
-SLEEPING, STOP, HANDLE, SEMAPHORE = 0, 8, 16, 64
+GENERATION, STATE, SLEEPERS, BUSY = range(256, 768, 128)
+# Room for the caller's semaphore (sem_t has 32 bytes on 64-bit Linux), then the slots. Slot i is that of worker i,
+# besides the counter NEXT, which is that of section i: the caller's section is 0, worker i's is i + 1.
+DONE_SEMAPHORE, SLOTS = 768, 1024
+SLOT_SIZE = 256
+SLEEPING, STOP, HANDLE, SEMAPHORE, NEXT = 0, 8, 16, 64, 128
 BLOCK_ALIGNMENT = 128
 
 ENTRY_POINTS = ("ingot_worker", "ingot_wake_slot", "ingot_spin", "ingot_parallel_for")
 
-_OPEN = 1 << 32
-_WAITING = 1 << 33
+# Bits of STATE, above the number of workers inside.
+OPEN = 1 << 32
+WAITING = 1 << 33
 
 _RELAX = {
     "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
@@ -150,15 +156,18 @@ done:
   ret void
 }
 
-; Takes chunks of the open job until none is left. A job has BASE * COUNT + REMAINDER units of GRAIN iterations: every
-; chunk gets BASE units, the first REMAINDER chunks one more, and the last chunk the iterations that fill no unit.
-define internal void @run_chunks(ptr %pool) {
+; Takes chunks of the open job until none is left: those of section %own first. Section s has the chunks from
+; s * COUNT / SECTIONS on. A job has BASE * COUNT + REMAINDER units of GRAIN iterations: every chunk gets BASE units,
+; the first REMAINDER chunks one more, and the last chunk the iterations that fill no unit.
+define internal void @run_chunks(ptr %pool, i64 %own) {
 entry:
   %function = load ptr, ptr %pool, align 8
   %argument_at = getelementptr i8, ptr %pool, i64 $ARGUMENT
   %argument = load i64, ptr %argument_at, align 8
   %count_at = getelementptr i8, ptr %pool, i64 $COUNT
   %count = load i64, ptr %count_at, align 8
+  %sections_at = getelementptr i8, ptr %pool, i64 $SECTIONS
+  %sections = load i64, ptr %sections_at, align 8
   %base_at = getelementptr i8, ptr %pool, i64 $BASE
   %base = load i64, ptr %base_at, align 8
   %remainder_at = getelementptr i8, ptr %pool, i64 $REMAINDER
@@ -167,12 +176,29 @@ entry:
   %grain = load i64, ptr %grain_at, align 8
   %total_at = getelementptr i8, ptr %pool, i64 $TOTAL
   %total = load i64, ptr %total_at, align 8
-  %next = getelementptr i8, ptr %pool, i64 $NEXT
-  br label %take
+  br label %next_section
+next_section:
+  %visited = phi i64 [ 0, %entry ], [ %visited_now, %exhausted ]
+  %sections_left = icmp slt i64 %visited, %sections
+  br i1 %sections_left, label %section, label %done
+section:
+  %unwrapped = add i64 %own, %visited
+  %number = urem i64 %unwrapped, %sections
+  %following_number = add i64 %number, 1
+  %end_scaled = mul i64 %following_number, %count
+  %end = udiv i64 %end_scaled, %sections
+  %next_offset = call i64 @next_offset(i64 %number)
+  %next = getelementptr i8, ptr %pool, i64 %next_offset
+  br label %look
+look:
+  ; Reading first spares the other threads a contended write when the section is done, as most are at the end.
+  %glimpse = load atomic i64, ptr %next monotonic, align 8
+  %maybe = icmp slt i64 %glimpse, %end
+  br i1 %maybe, label %take, label %exhausted
 take:
   %chunk = atomicrmw add ptr %next, i64 1 monotonic
-  %left = icmp slt i64 %chunk, %count
-  br i1 %left, label %run, label %done
+  %left = icmp slt i64 %chunk, %end
+  br i1 %left, label %run, label %exhausted
 run:
   %extra = call i64 @llvm.smin.i64(i64 %chunk, i64 %remainder)
   %units_before = mul i64 %chunk, %base
@@ -186,9 +212,19 @@ run:
   %last = icmp eq i64 %following, %count
   %hi = select i1 %last, i64 %total, i64 %boundary
   call void %function(i64 %argument, i64 %lo, i64 %hi)
-  br label %take
+  br label %look
+exhausted:
+  %visited_now = add i64 %visited, 1
+  br label %next_section
 done:
   ret void
+}
+
+; Where the counter of a section lies in the block.
+define internal i64 @next_offset(i64 %section) alwaysinline {
+  %distance = mul i64 %section, $SLOT_SIZE
+  %offset = add i64 %distance, $FIRST_NEXT
+  ret i64 %offset
 }
 
 ; A worker's life, until its slot says stop.
@@ -204,7 +240,11 @@ entry:
   %sleepers = getelementptr i8, ptr %pool, i64 $SLEEPERS
   %spins_at = getelementptr i8, ptr %pool, i64 $SPINS
   %count_at = getelementptr i8, ptr %pool, i64 $COUNT
-  %next_at = getelementptr i8, ptr %pool, i64 $NEXT
+  %sections_at = getelementptr i8, ptr %pool, i64 $SECTIONS
+  %slots = add i64 %address, $SLOTS
+  %slot_distance = sub i64 %slot_address, %slots
+  %slot_number = udiv i64 %slot_distance, $SLOT_SIZE
+  %preferred = add i64 %slot_number, 1
   ; A job that is open already is one that this worker has not seen.
   %newest = load atomic i64, ptr %generation acquire, align 8
   %earlier = sub i64 %newest, 1
@@ -251,11 +291,14 @@ join:
 work:
   ; The caller wakes a few workers and those wake the others, so that waking many does not hold up the caller.
   %count = load i64, ptr %count_at, align 8
-  %next = load atomic i64, ptr %next_at monotonic, align 8
-  %unclaimed = sub i64 %count, %next
-  %to_wake = call i64 @llvm.smin.i64(i64 %unclaimed, i64 2)
+  %inside_before = sub i64 %entered, $OPEN
+  %inside_and_caller = add i64 %inside_before, 2
+  %room = sub i64 %count, %inside_and_caller
+  %to_wake = call i64 @llvm.smin.i64(i64 %room, i64 2)
   call void @wake(ptr %pool, i64 %to_wake)
-  call void @run_chunks(ptr %pool)
+  %sections = load i64, ptr %sections_at, align 8
+  %own = urem i64 %preferred, %sections
+  call void @run_chunks(ptr %pool, i64 %own)
   br label %leave
 leave:
   %inside = load atomic i64, ptr %state seq_cst, align 8
@@ -310,7 +353,7 @@ open:
   %remainder_at = getelementptr i8, ptr %pool, i64 $REMAINDER
   %grain_at = getelementptr i8, ptr %pool, i64 $GRAIN
   %total_at = getelementptr i8, ptr %pool, i64 $TOTAL
-  %next_at = getelementptr i8, ptr %pool, i64 $NEXT
+  %sections_at = getelementptr i8, ptr %pool, i64 $SECTIONS
   %state = getelementptr i8, ptr %pool, i64 $STATE
   %generation = getelementptr i8, ptr %pool, i64 $GENERATION
   %spins_at = getelementptr i8, ptr %pool, i64 $SPINS
@@ -323,18 +366,31 @@ open:
   store i64 %remainder, ptr %remainder_at, align 8
   store i64 %grain, ptr %grain_at, align 8
   store i64 %n, ptr %total_at, align 8
-  store atomic i64 0, ptr %next_at monotonic, align 8
+  %sections = call i64 @llvm.smin.i64(i64 %threads, i64 %count)
+  store i64 %sections, ptr %sections_at, align 8
+  br label %reset
+reset:
+  %section = phi i64 [ 0, %open ], [ %following_section, %reset ]
+  %first_scaled = mul i64 %section, %count
+  %first = udiv i64 %first_scaled, %sections
+  %next_offset = call i64 @next_offset(i64 %section)
+  %next = getelementptr i8, ptr %pool, i64 %next_offset
+  store atomic i64 %first, ptr %next monotonic, align 8
+  %following_section = add i64 %section, 1
+  %more_sections = icmp slt i64 %following_section, %sections
+  br i1 %more_sections, label %reset, label %publish
+publish:
   %opened = atomicrmw add ptr %state, i64 $OPEN seq_cst
   %announced = atomicrmw add ptr %generation, i64 1 seq_cst
   %others = sub i64 %count, 1
   %to_wake = call i64 @llvm.smin.i64(i64 %others, i64 4)
   call void @wake(ptr %pool, i64 %to_wake)
-  call void @run_chunks(ptr %pool)
+  call void @run_chunks(ptr %pool, i64 0)
   %closed = atomicrmw sub ptr %state, i64 $OPEN seq_cst
   %spins = load atomic i64, ptr %spins_at monotonic, align 8
   br label %spin
 spin:
-  %i = phi i64 [ 0, %open ], [ %following, %relaxed ]
+  %i = phi i64 [ 0, %publish ], [ %following, %relaxed ]
   %inside = load atomic i64, ptr %state acquire, align 8
   %empty = icmp eq i64 %inside, 0
   br i1 %empty, label %release, label %relaxed
@@ -375,9 +431,9 @@ def pool_module(architecture: str) -> str:
     return Template(_TEMPLATE).substitute(
         RELAX_DECLARATION=declaration,
         RELAX_CALL=call,
-        OPEN=_OPEN,
-        WAITING=_WAITING,
-        LAST_AND_WAITING=_WAITING | 1,
+        OPEN=OPEN,
+        WAITING=WAITING,
+        LAST_AND_WAITING=WAITING | 1,
         ARGUMENT=ARGUMENT,
         COUNT=COUNT,
         BASE=BASE,
@@ -395,7 +451,8 @@ def pool_module(architecture: str) -> str:
         HANDLE=HANDLE,
         DONE=DONE,
         GENERATION=GENERATION,
-        NEXT=NEXT,
+        SECTIONS=SECTIONS,
+        FIRST_NEXT=SLOTS + NEXT,
         STATE=STATE,
         SLEEPERS=SLEEPERS,
         BUSY=BUSY,

@@ -180,7 +180,9 @@ def test_sleeping_workers_wake_up() -> None:
 def test_a_caller_that_is_done_sleeps_until_the_others_are() -> None:
     pool.set_num_threads(2)
     caller = threading.get_ident()
-    started, finished = threading.Event(), []
+    started = threading.Event()
+    finished: list[int] = []
+    waits: list[bool] = []
 
     @RANGE
     def unbalanced(_: int, lo: int, __: int) -> None:
@@ -188,16 +190,15 @@ def test_a_caller_that_is_done_sleeps_until_the_others_are() -> None:
             started.wait(20)
         else:
             started.set()
-            time.sleep(0.02)
+            waits.append(wait_until(lambda: pool._field(pool_code.STATE).value & pool_code.WAITING != 0))
             finished.append(lo)
 
-    for _ in range(5):
+    for round_ in range(5):
         started.clear()
-        finished.clear()
-        before = time.thread_time()
         pool.parallel_for(ctypes.cast(unbalanced, ctypes.c_void_p).value or 0, 0, 2, 1)
-        assert len(finished) == 1
-        assert time.thread_time() - before < 0.015, "the caller burnt its time waiting"
+        assert len(finished) == round_ + 1
+    assert all(waits), "the caller burnt its time waiting"
+    assert pool._field(pool_code.STATE).value == 0
 
 
 def test_results_do_not_depend_on_the_thread_count(address: dict[str, int]) -> None:
