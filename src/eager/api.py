@@ -204,6 +204,27 @@ def _converter(name: str) -> Any:
     return method
 
 
+def _view(self: Tensor, *shape: Any) -> Tensor:
+    """A view of the same memory in another shape; RuntimeError where the strides do not allow one."""
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        return _view_as_dtype(self, shape[0])
+    result: Tensor = _call("reshape", self, *shape)
+    if self._array.size and not np.may_share_memory(result._array, self._array):
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            "contiguous subspaces). Use .reshape(...) instead."
+        )
+    return result
+
+
+def _view_as_dtype(self: Tensor, dtype: DType) -> Tensor:
+    """The same bytes read as another element type of the same width."""
+    if dtype.itemsize != self._array.itemsize:
+        wanted = f"{self._array.itemsize} bytes as {self.dtype.name}"
+        raise RuntimeError(f"view: expected a dtype of {wanted}, given {dtype.name}")
+    return wrap(self._array.view(dtype.numpy))
+
+
 def _size_method(self: Tensor, dim: int | None = None) -> Any:
     """The shape, or the size of one dimension."""
     if dim is None:
@@ -321,6 +342,9 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, f"{name}_", _inplace(name))
     methods: dict[str, Any] = {
         "to": _to,
+        "view": _view,
+        "view_as": lambda self, other: _view(self, *other.shape),
+        "reshape_as": lambda self, other: _call("reshape", self, *other.shape),
         "size": _size_method,
         "numel": _numel,
         "nelement": _numel,

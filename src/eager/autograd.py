@@ -37,12 +37,15 @@ def _stale_tensor(tensor: "Tensor", version: int, node: "Node") -> "Tensor":
     """A stand-in that still knows shape and dtype, and raises where a derivative rule needs the lost values."""
     from .tensor import StaleTensor
 
-    message = (
+    return StaleTensor(tensor, _stale_message(tensor, tensor.version, version, node))
+
+
+def _stale_message(tensor: "Tensor", version: int, expected: int, node: "Node") -> str:
+    return (
         f"one of the variables needed for gradient computation has been modified by an inplace operation: a "
         f"{tensor.dtype.name} tensor of shape {list(tensor._array.shape)} used by {node.name} is at version "
-        f"{tensor.version}; expected version {version} instead"
+        f"{version}; expected version {expected} instead"
     )
-    return StaleTensor(tensor, message)
 
 
 class Node:
@@ -73,10 +76,11 @@ class Node:
                 output.requires_grad = True
                 output._node = node
                 output._output_index = index
-                node.outputs.append(output._array)
+                counter = output.version_counter()
+                node.outputs.append((output._array, counter, counter[0]))
                 node.output_meta.append((output._array.shape, output._array.dtype))
             else:
-                node.outputs.append(output._array if hasattr(output, "_array") else output)
+                node.outputs.append(output)  # an integer tensor has no node: no cycle
                 node.output_meta.append(None)
         return node
 
@@ -89,7 +93,7 @@ class Node:
 
     def apply(self, gradients: list[Any], *, create_graph: bool) -> "list[tuple[Tensor, Tensor]]":
         """Pairs (operand, gradient) for the operands that require gradients."""
-        from .tensor import wrap
+        from .tensor import StaleTensor, wrap
 
         if self.operands is None:
             raise RuntimeError(
@@ -99,9 +103,15 @@ class Node:
         operands = tuple(_unpack(o, self) for o in self.operands)
         needs = tuple(_needs(o) for o in self.operands)
         outputs = []
-        for index, (array, meta) in enumerate(zip(self.outputs, self.output_meta, strict=True)):
-            output = wrap(array) if isinstance(array, np.ndarray) else array
-            if create_graph and meta is not None:
+        for index, (saved, meta) in enumerate(zip(self.outputs, self.output_meta, strict=True)):
+            if meta is None:
+                outputs.append(saved)
+                continue
+            array, counter, version = saved
+            output = wrap(array)
+            if counter[0] != version:
+                output = StaleTensor(output, _stale_message(output, counter[0], version, self))
+            elif create_graph:
                 output.requires_grad, output._node, output._output_index = True, self, index
             outputs.append(output)
         context = VjpContext(tuple(outputs), needs)
@@ -301,6 +311,8 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
                     "pass gradient="
                 )
             gradient = wrap(np.ones_like(output._array))
+            if (mode := modes.current_mode()) is not None:
+                mode.created(gradient)
         elif not isinstance(gradient, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
         elif gradient._array.shape != output._array.shape:
@@ -378,6 +390,8 @@ def _walk(
                 node.release()
             for tensor, gradient in pairs:
                 send(tensor, _match(tensor, gradient))
+    from .functions import clone
+
     given = {id(seed._array) for seed in seeds}
     for tensor, gradient in leaves.values():
         if only is not None and id(tensor) not in only:
@@ -387,7 +401,7 @@ def _walk(
             continue
         # One array must not become the gradient of two leaves, nor the caller's own: they may be changed in place.
         if not create_graph and (id(gradient._array) in given or gradient._array.base is not None):
-            gradient = type(gradient)(gradient._array.copy())
+            gradient = clone(gradient)
         given.add(id(gradient._array))
         _accumulate(tensor, gradient, create_graph)
     return captured

@@ -166,6 +166,8 @@ def setitem(tensor: Tensor, index: Any, value: Any) -> None:
     """`tensor[index] = value`: the value, a number or a tensor that broadcasts, is written in place."""
     check_writable(tensor, "index_put_")
     source = value if isinstance(value, Tensor) else wrap(np.asarray(value, dtype=tensor._array.dtype))
+    if source is not value and (mode := modes.current_mode()) is not None:
+        mode.created(source)
     index = _expand(tensor, _as_tuple(index))
     if any(isinstance(i, (Tensor, np.ndarray)) for i in index):
         spec, tensors = _advanced(index)

@@ -49,7 +49,7 @@ class Tensor:
     _array: np.ndarray[Any, Any]
     _node: Any = None
     _output_index: int = 0
-    _version: int = 0
+    _counter: list[int] | None = None  # of in-place writes, made when first needed
     _view: tuple["Tensor", Any, tuple[Any, ...], dict[str, Any]] | None = (
         None  # source, op, further operands, attributes
     )
@@ -104,13 +104,25 @@ class Tensor:
     @property
     def version(self) -> int:
         """How often the memory was written in place, shared with its views."""
-        return self._version_root()._version
+        counter = self._version_root()._counter
+        return counter[0] if counter is not None else 0
+
+    def version_counter(self) -> list[int]:
+        """The cell that counts in-place writes to this memory, for those who must not keep the tensor itself."""
+        root = self._version_root()
+        if root._counter is None:
+            root._counter = [0]
+        return root._counter
 
     def _version_root(self) -> "Tensor":
         root = self
-        while (source := root._alias_of or (root._view[0] if root._view is not None else None)) is not None:
-            root = source
-        return root
+        while True:
+            if root._alias_of is not None:
+                root = root._alias_of
+            elif root._view is not None:
+                root = root._view[0]
+            else:
+                return root
 
     @property
     def data(self) -> "Tensor":
@@ -125,7 +137,7 @@ class Tensor:
 
     def bump_version(self) -> None:
         """Note that the memory was written in place."""
-        self._version_root()._version += 1
+        self.version_counter()[0] += 1
 
     def _refresh(self) -> None:
         if self._view is not None and self._view_version != self.version:

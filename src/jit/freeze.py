@@ -9,12 +9,13 @@ from ..ir.ops._op import get_op
 from ..ir.rewrite import clone
 from .errors import JitError
 from .function import Call, CompiledFunction, Specialised
+from .specialisation import Specialisation
 
 __all__ = ["FrozenFunction", "freeze", "optimize_for_inference"]
 
 
 class FrozenFunction(CompiledFunction):
-    """A compiled callable whose graphs hold the parameters of `source` as constants, as they were when it was frozen."""
+    """A compiled callable whose graphs hold the parameters of `source` as constants, as they were when frozen."""
 
     def __init__(self, source: CompiledFunction) -> None:
         super().__init__(source.__name__, source._signature)
@@ -36,7 +37,7 @@ class FrozenFunction(CompiledFunction):
 
 
 def freeze_graph(graph: Graph, value: Callable[[str], Tensor]) -> Graph:
-    """A copy of the graph with its parameters as constants; JitError where it writes one (a layer in training mode)."""
+    """A copy of the graph with parameters as constants; JitError where it writes one, as training layers do."""
     graph = clone(graph)
     count = len(graph.parameters)
     if not count:
@@ -45,7 +46,7 @@ def freeze_graph(graph: Graph, value: Callable[[str], Tensor]) -> Graph:
     for argument, _ in graph.writes:
         if argument >= first:
             raise JitError(
-                f"freeze: {graph.name} updates {graph.parameters[argument - first]!r}, as a layer in training mode does; "
+                f"freeze: {graph.name} updates {graph.parameters[argument - first]!r}, as training layers do; "
                 "call .eval() on the module first"
             )
     replacement = {}
@@ -85,9 +86,8 @@ def freeze(module: Any) -> FrozenFunction:
     for key, known in module._specialisations.items():
         for specialisation in reversed(known):
             graph = freeze_graph(specialisation.graph, frozen._constant)
-            frozen._add(
-                key, type(specialisation)(frozen.__name__, graph, specialisation.results, specialisation.exceptions)
-            )
+            results, exceptions = specialisation.results, specialisation.exceptions
+            frozen._add(key, Specialisation(frozen.__name__, graph, results, exceptions))
     return frozen
 
 

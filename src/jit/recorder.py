@@ -104,6 +104,8 @@ class Recorder(Mode):
         self.builder = Builder(name, Sizes())
         self.baked_entries: list[Baked] = []
         self._known: dict[int, _Known] = {}
+        # Autograd keeps arrays of outputs and wraps them again: such a tensor is what had the array first.
+        self._by_array: dict[int, _Known] = {}
         self._arguments: list[tuple[Tensor, Value]] = []
         self._named = parameters or {}
         self._parameters: list[tuple[str, Tensor, Value, Location | None]] = []
@@ -123,11 +125,13 @@ class Recorder(Mode):
         return value
 
     def _remember(self, tensor: Tensor, value: Value) -> None:
-        self._known[id(tensor)] = _Known(tensor, value, tensor.version)
+        known = _Known(tensor, value, tensor.version)
+        self._known[id(tensor)] = known
+        self._by_array[id(tensor._array)] = known
 
     def value_of(self, tensor: Tensor) -> Value:
         """The graph value of a tensor as it is now."""
-        if tensor._alias_of is not None:
+        while tensor._alias_of is not None:
             tensor = tensor._alias_of
         known = self._known.get(id(tensor))
         if known is not None and known.version == tensor.version:
@@ -139,6 +143,9 @@ class Recorder(Mode):
             value = self._emit(op, (source, *operands), attributes)[0]
             self._remember(tensor, value)
             return value
+        wrapped = self._by_array.get(id(tensor._array))
+        if known is None and wrapped is not None:
+            return wrapped.value
         if known is not None:  # its memory was written behind the trace's back
             raise RuntimeError("a tensor was changed in a way that the trace cannot follow (through numpy or .data)")
         return self._outside(tensor)

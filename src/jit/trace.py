@@ -14,7 +14,6 @@ from ..ir.random_state import default_generator
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
 from .recorder import Baked, Recorder
-from .tracked import TrackedInt
 from .tree import Structure, constant_structure, flatten
 
 __all__ = ["TracedFunction", "trace"]
@@ -27,10 +26,12 @@ _QUIET_KINDS = frozenset({"mode"})
 class TracedFunction(CompiledFunction):
     """What `jit.trace` returns: the recorded graph as a compiled callable.
 
-    `baked` lists what the trace fixed to the example: each entry has a kind, a message and a location, and prints with its
-    source line. A call whose sizes break a condition of the graph (two sizes that were equal no longer are) is
+    `baked` lists what the trace fixed to the example: each entry has a kind, a message and a location, and prints with
+    its source line. A call whose sizes break a condition of the graph (two sizes that were equal no longer are) is
     traced again; another dtype, rank or structure of arguments is a TraceError.
     """
+
+    bakes_numbers = True
 
     def __init__(self, function: Callable[..., Any], name: str, module: Any, on_bake: str) -> None:
         super().__init__(name, _signature(function))
@@ -92,8 +93,8 @@ class TracedFunction(CompiledFunction):
         graph, _, _, _ = _record(self._function, self.__name__, call, self._named_tensors())
         if graph != specialisation.graph:
             raise TraceError(
-                f"{self.__name__}: a second trace with the same arguments gave another graph, so it depends on state that "
-                "a trace does not see (a counter, a random Python choice)",
+                f"{self.__name__}: a second trace with the same arguments gave another graph, so it depends on state "
+                "that a trace does not see (a counter, a random Python choice)",
                 hint="make the function depend on its arguments only, or pass check_trace=False",
             )
         state = default_generator.get_state()
@@ -168,11 +169,7 @@ def _record(
         with use_mode(recorder):
             output = function(*call.arguments, **call.keywords)
             leaves, structure = flatten(output)
-            for leaf in leaves:
-                if not isinstance(leaf, (Tensor, TrackedInt, bool, int, float)):
-                    raise TraceError(
-                        f"{name} returned {type(leaf).__name__}: expected tensors, numbers or containers of them"
-                    )
+            _check_returned(name, structure)
             graph, kept = recorder.finish(leaves)
     finally:
         recorder.restore()
@@ -180,6 +177,17 @@ def _record(
         for tensor, gradient in gradients.values():
             tensor.grad = gradient
     return graph, structure, dict(kept), recorder.baked_entries
+
+
+def _check_returned(name: str, structure: Structure) -> None:
+    """TraceError for a result that is neither tensors, numbers, strings, None nor containers of them."""
+    if structure.kind == "constant":
+        value = getattr(structure.value, "value", structure.value)
+        if not isinstance(value, (str, type(None), complex)):
+            kind = type(value).__name__
+            raise TraceError(f"{name} returned {kind}: expected tensors, numbers or containers of them")
+    for child in structure.children:
+        _check_returned(name, child)
 
 
 def _run_plainly(function: Callable[..., Any], call: Call) -> Any:

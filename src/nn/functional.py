@@ -85,7 +85,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         )
     if not training or p == 0.0:
         return input
-    result, _ = _call("dropout", input, p=p)
+    result, _ = _call("native_dropout", input, p=p)
     return _maybe_inplace(input, result, inplace, "dropout_")
 
 
