@@ -2,12 +2,15 @@
 
 from . import (
     control,
+    conv,
+    conv_derived,
     create,
     einsum,
     elementwise,
     gather,
     joining,
     matmul,
+    pool,
     random,
     reduce,
     scan,
@@ -18,12 +21,15 @@ from . import (
 
 __all__ = [
     "control",
+    "conv",
+    "conv_derived",
     "create",
     "einsum",
     "elementwise",
     "gather",
     "joining",
     "matmul",
+    "pool",
     "random",
     "reduce",
     "scan",

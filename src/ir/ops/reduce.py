@@ -56,10 +56,8 @@ def count_of(shape: tuple[Dim, ...], dim: _Dims) -> Dim:
 def require_elements(sizes: Sizes, name: str, input: TensorType, dims: tuple[int, ...]) -> None:
     """IndexError where a dimension to be reduced is empty: such a reduction has no identity."""
     for axis in dims:
-        size, message = (
-            input.shape[axis],
-            f"{name}(): Expected reduction dim {axis} to have non-zero size, given {input}",
-        )
+        size = input.shape[axis]
+        message = f"{name}(): Expected reduction dim {axis} to have non-zero size, given {input}"
         if sizes.hint(size) == 0:
             raise IndexError(message)
         if not isinstance(size, int):
