@@ -43,20 +43,20 @@ def _native_lines(specialisation: "Specialisation") -> list[str]:
         lines = [f"  native code, compiled in {specialisation.compile_milliseconds:.0f} ms"]
     else:
         lines = ["  native code, loaded from a file"]
-    module = specialisation.generated
-    if module is None:
+    bundle = specialisation.bundle
+    if bundle is None:
         return lines
     costs = {record.name: record for record in specialisation.records}
-    for kernel in module.kernels:
+    for kernel in bundle.kernels:
         record = costs.get(kernel.name)
         cost = "" if record is None else ", cached" if record.cached else f", {record.milliseconds:.0f} ms"
-        moved = "" if kernel.bytes_moved is None else f", {kernel.bytes_moved} bytes"
-        flops = "" if kernel.flops is None else f", {kernel.flops} flops"
+        moved = f", {kernel.bytes_moved} bytes" if kernel.bytes_moved else ""
+        flops = f", {kernel.flops} flops" if kernel.flops else ""
         lines.append(f"  kernel {kernel.name}: {kernel.title or 'no title'}{moved}{flops}{cost}")
-    for name in (module.driver, "link"):
+    for name in (bundle.layout.driver, "link"):
         if name in costs and not costs[name].cached:
-            lines.append(f"  {'driver' if name == module.driver else 'linking'}: {costs[name].milliseconds:.0f} ms")
-    if module.buffers:
-        lines.append(f"  workspace: {len(module.buffers)} buffers")
-    lines += [f"  {line}" for line in module.report]
+            lines.append(f"  {'linking' if name == 'link' else 'driver'}: {costs[name].milliseconds:.0f} ms")
+    if bundle.layout.buffers:
+        lines.append(f"  workspace: {len(bundle.layout.buffers)} buffers")
+    lines += [f"  {line}" for line in bundle.report]
     return lines

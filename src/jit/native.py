@@ -1,34 +1,207 @@
-"""From a specialisation to a native program, through the cache of whole programs."""
+"""From a graph to a native program, through a cache of whole programs: a warm start generates and compiles nothing.
 
+A `NativeBundle` is a program as data: its layout, constants and object file. The cache keeps bundles by the text of the
+graph, so that neither passes nor code generation nor Numba run where the same graph was compiled before.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .codegen.compile import CompileRecord, compile_module
-from .program import Layout, NativeProgram
+import numpy as np
+
+from ..ir.core import Array, Graph
+from ..ir.safetensors import SafetensorsError, read_safetensors, write_safetensors
+from ..ir.text import print_graph
+from .codegen.compile import CompileRecord, CpuTarget, compile_module, require_compiling, toolchain
+from .layout import Layout
+from .program import NativeProgram
+from .runtime import cache
+from .runtime.memory import ALIGNMENT, address_of
+from .runtime.objects import ObjectError
 
 if TYPE_CHECKING:
     from .specialisation import Specialisation
 
-__all__ = ["NativeBuild", "native_program"]
+__all__ = ["KernelInfo", "NativeBuild", "NativeBundle", "graph_arrays", "native_bundle", "native_program"]
+
+
+@dataclass(frozen=True)
+class KernelInfo:
+    """What `explain()` says of a kernel: its name, what it computes, bytes moved and operations as size expressions."""
+
+    name: str
+    title: str = ""
+    bytes_moved: str = ""
+    flops: str = ""
+
+
+@dataclass(frozen=True)
+class NativeBundle:
+    """A native program as data. Constants that are the graph's own arrays are kept with the graph, not here."""
+
+    layout: Layout
+    object: bytes
+    kernels: tuple[KernelInfo, ...] = ()
+    report: tuple[str, ...] = ()
+
+    def to_parts(self, known: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Any, dict[str, np.ndarray[Any, Any]]]:
+        """JSON data and the arrays that it names; `known` are arrays, by digest, that the reader has from the graph."""
+        own: dict[str, np.ndarray[Any, Any]] = {}
+        names: list[str] = []
+        for constant in self.layout.constants:
+            name = _graph_name(constant, known)
+            if name is None:
+                name = f"own:{len(own)}"
+                own[name] = constant
+            names.append(name)
+        data = {
+            "layout": self.layout.to_json(names),
+            "kernels": [[k.name, k.title, k.bytes_moved, k.flops] for k in self.kernels],
+            "report": list(self.report),
+        }
+        return data, own
+
+    @classmethod
+    def from_parts(
+        cls,
+        data: Any,
+        own: Mapping[str, np.ndarray[Any, Any]],
+        known: Mapping[str, np.ndarray[Any, Any]],
+        blob: bytes,
+    ) -> "NativeBundle":
+        """What `to_parts` took apart; ValueError for anything else."""
+        match data:
+            case {"layout": layout, "kernels": list(kernels), "report": list(report)}:
+                pass
+            case _:
+                raise ValueError("not a native program")
+        if not all(isinstance(k, list) and len(k) == 4 and all(isinstance(x, str) for x in k) for k in kernels):
+            raise ValueError("its kernels are not described as expected")
+        if not all(isinstance(line, str) for line in report):
+            raise ValueError("its report is not text")
+        constants = {name: _aligned(array) for name, array in own.items()}
+        constants |= {f"graph:{digest}": array for digest, array in known.items()}
+        return cls(Layout.from_json(layout, constants), blob, tuple(KernelInfo(*k) for k in kernels), tuple(report))
 
 
 @dataclass(frozen=True)
 class NativeBuild:
-    """A native program and what making it cost."""
+    """A native program, the bundle it came from, and what making it cost."""
 
     program: NativeProgram
+    bundle: NativeBundle
     records: tuple[CompileRecord, ...]
     milliseconds: float
     cached: bool
 
 
-def native_program(specialisation: "Specialisation") -> NativeBuild:
-    """Generate, compile and load native code for a specialisation's graph.
+def graph_arrays(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays that a graph's constants hold, by digest, dtype and shape."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for instruction in graph.walk():
+        for value in instruction.attributes.values():
+            if isinstance(value, Array) and value.data is not None:
+                arrays[_key(value.digest, value.data)] = np.ascontiguousarray(value.data)
+    return arrays
 
-    Raises Unsupported if the graph has something without a native form, and CompileError inside `no_compile()` unless
-    the cache has the code.
+
+def _key(digest: str, array: np.ndarray[Any, Any]) -> str:
+    return f"{digest}:{array.dtype.str}:{'x'.join(map(str, array.shape))}"
+
+
+def _graph_name(constant: np.ndarray[Any, Any], known: Mapping[str, np.ndarray[Any, Any]]) -> str | None:
+    for name, array in known.items():
+        if array is constant:
+            return f"graph:{name}"
+    if not known:
+        return None
+    name = _key(Array(constant).digest, constant)
+    return f"graph:{name}" if name in known else None
+
+
+def _aligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array, copied to a multiple of 64 bytes if it does not start at one."""
+    if address_of(array) % ALIGNMENT == 0 or not array.size:
+        return array
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -address_of(memory) % ALIGNMENT
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@functools.cache
+def _package_stamp() -> str:
+    """Stands for the contents of the sources that decide what is generated from a graph."""
+    package = Path(__file__).resolve().parent.parent
+    files = sorted([*package.joinpath("ir").rglob("*.py"), *package.joinpath("jit").glob("*.py")])
+    return ";".join(f"{path.name}:{(s := path.stat()).st_size}:{s.st_mtime_ns}" for path in files)
+
+
+def _bundle_key(graph: Graph, target: CpuTarget) -> str:
+    text = print_graph(graph, locations=True)
+    return cache.cache_key("program", _package_stamp(), toolchain(), target.triple, target.cpu, target.features, text)
+
+
+def native_bundle(
+    specialisation: "Specialisation", target: CpuTarget | None = None
+) -> tuple[NativeBundle, tuple[CompileRecord, ...], float, bool]:
+    """Generate and compile native code for a specialisation's graph, or find it in the cache.
+
+    Returns the bundle, what compiling each part cost, the milliseconds in all, and whether it was cached. Raises
+    Unsupported if the graph has something without a native form, and CompileError inside `no_compile()` unless the
+    cache has the code.
     """
+    target = target or CpuTarget()
+    store = cache.default_cache()
+    key = _bundle_key(specialisation.graph, target)
+    known = graph_arrays(specialisation.graph)
+    blob = store.get(key)
+    if blob is not None and (bundle := _unpack(blob, known)) is not None:
+        return bundle, (), 0.0, True
+    require_compiling(specialisation.name)
     module = specialisation.module()
-    compiled = compile_module(module)
-    program = NativeProgram(module.graph, Layout.of(module), compiled.object, specialisation.exceptions)
-    return NativeBuild(program, compiled.records, compiled.milliseconds, compiled.cached)
+    compiled = compile_module(module, target)
+    kernels = tuple(KernelInfo(k.name, k.title, _text(k.bytes_moved), _text(k.flops)) for k in module.kernels)
+    bundle = NativeBundle(Layout.of(module), compiled.object, kernels, tuple(module.report))
+    store.put(key, _pack(bundle, known))
+    return bundle, compiled.records, compiled.milliseconds, False
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _pack(bundle: NativeBundle, known: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    data, own = bundle.to_parts(known)
+    description = np.frombuffer(json.dumps(data).encode(), np.uint8)
+    return write_safetensors({"description": description, "object": np.frombuffer(bundle.object, np.uint8), **own})
+
+
+def _unpack(blob: bytes, known: Mapping[str, np.ndarray[Any, Any]]) -> NativeBundle | None:
+    """The bundle in a cached blob; None where it is not one of this version, which is a miss."""
+    try:
+        arrays, _ = read_safetensors(blob)
+        description, code = arrays.pop("description"), arrays.pop("object")
+        return NativeBundle.from_parts(json.loads(description.tobytes()), arrays, known, code.tobytes())
+    except (SafetensorsError, ValueError, KeyError):
+        return None
+
+
+def native_program(specialisation: "Specialisation") -> NativeBuild:
+    """The native program of a specialisation, compiled or from the cache; see `native_bundle`."""
+    bundle, records, milliseconds, cached = native_bundle(specialisation)
+    try:
+        program = NativeProgram(bundle.layout, bundle.object, specialisation.exceptions)
+    except ObjectError:
+        if not cached:
+            raise
+        # The cache vouches for its bytes, but not that this version of LLVM can load them: compile afresh.
+        cache.default_cache().put(_bundle_key(specialisation.graph, CpuTarget()), b"")
+        bundle, records, milliseconds, cached = native_bundle(specialisation)
+        program = NativeProgram(bundle.layout, bundle.object, specialisation.exceptions)
+    return NativeBuild(program, bundle, records, milliseconds, cached)

@@ -9,16 +9,16 @@ import functools
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from ..ir.core import Graph
+from ..ir.core import Graph, Guard
 from ..ir.dims import Dim, DimExpr, substitute
 from ..ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
-from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, Buffer, ErrorSite, GeneratedModule, ResultSpec
+from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
 from .errors import JitError
+from .layout import Layout
 from .raising import raise_at
 from .runtime import pool
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
@@ -39,12 +39,17 @@ class Program(Protocol):
 
 
 class SizeBinding:
-    """Reads the symbols of a graph's argument types off actual arguments and checks the conditions between them."""
+    """Reads the symbols in argument types off actual arguments and checks the conditions between them."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.names = [value.name or f"argument {i}" for i, value in enumerate(graph.arguments)]
-        self.types = [value.type for value in graph.arguments]
-        self.guards = list(graph.guards)
+    def __init__(self, names: Sequence[str], types: Sequence[Type], guards: Sequence[Guard]) -> None:
+        self.names = [name or f"argument {i}" for i, name in enumerate(names)]
+        self.types = list(types)
+        self.guards = list(guards)
+
+    @classmethod
+    def of(cls, graph: Graph) -> "SizeBinding":
+        """The sizes of a graph's arguments, under its guards."""
+        return cls([v.name or "" for v in graph.arguments], [v.type for v in graph.arguments], graph.guards)
 
     def bind(self, arguments: Sequence[Any]) -> tuple[dict[str, int] | None, str]:
         """The symbols' values, or None and the reason why the arguments do not fit the graph."""
@@ -85,38 +90,6 @@ class SizeBinding:
                     f" ({guard.reason})" if guard.reason else ""
                 )
         return values, ""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a program needs to know besides its code: a generated module without its sources."""
-
-    name: str
-    driver: str
-    arguments: tuple[ArgumentSpec, ...]
-    results: tuple[ResultSpec, ...]
-    sizes: tuple[Dim, ...]
-    buffers: tuple[Buffer, ...]
-    constants: tuple[np.ndarray[Any, Any], ...]
-    errors: tuple[ErrorSite, ...] = ()
-    scratch_slots: int = 64
-    uses_arena: bool = False
-
-    @classmethod
-    def of(cls, module: GeneratedModule) -> "Layout":
-        """The layout of a generated module."""
-        return cls(
-            module.name,
-            module.driver,
-            tuple(module.arguments),
-            tuple(module.results),
-            tuple(module.sizes),
-            tuple(module.buffers),
-            tuple(module.constants),
-            tuple(module.errors),
-            module.scratch_slots,
-            module.uses_arena,
-        )
 
 
 def pack_buffers(sizes: Sequence[int], intervals: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
@@ -196,12 +169,11 @@ def _output(type: Type, values: Mapping[str, int]) -> tuple[tuple[int, ...], np.
 class _PlannedProgram:
     """What native and un-jitted execution share: plans, arguments, results and errors."""
 
-    def __init__(
-        self, graph: Graph, layout: Layout, exceptions: Mapping[str, type[BaseException]] | None = None
-    ) -> None:
-        self.graph = graph
+    def __init__(self, layout: Layout, exceptions: Mapping[str, type[BaseException]] | None = None) -> None:
         self.layout = layout
-        self.binding = SizeBinding(graph)
+        self.binding = SizeBinding(
+            [spec.name for spec in layout.arguments], [spec.type for spec in layout.arguments], layout.guards
+        )
         self.exceptions = dict(exceptions or {})
         self._plans: dict[Any, _Plan] = {}
         self._states: list[CallState] = []
@@ -344,13 +316,9 @@ class NativeProgram(_PlannedProgram):
     """Machine code for one graph."""
 
     def __init__(
-        self,
-        graph: Graph,
-        layout: Layout,
-        blob: bytes,
-        exceptions: Mapping[str, type[BaseException]] | None = None,
+        self, layout: Layout, blob: bytes, exceptions: Mapping[str, type[BaseException]] | None = None
     ) -> None:
-        super().__init__(graph, layout, exceptions)
+        super().__init__(layout, exceptions)
         self.object = blob
         self._driver = load_object(blob, [layout.driver])[layout.driver]
         self._descriptor = Descriptor(
@@ -447,13 +415,8 @@ class NativeProgram(_PlannedProgram):
 class PythonProgram(_PlannedProgram):
     """The generated sources run as plain Python: slow, and under a debugger every line can be watched."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        module: GeneratedModule,
-        exceptions: Mapping[str, type[BaseException]] | None = None,
-    ) -> None:
-        super().__init__(graph, Layout.of(module), exceptions)
+    def __init__(self, module: GeneratedModule, exceptions: Mapping[str, type[BaseException]] | None = None) -> None:
+        super().__init__(Layout.of(module), exceptions)
         from .codegen.numba_internals import entry_points, run_source
 
         names: dict[str, Any] = {}
@@ -537,4 +500,3 @@ def _frame(
     for index, result in enumerate(results, len(header) + len(specs)):
         frame[index] = address_of(result) if isinstance(result, np.ndarray) else result
     return frame
-

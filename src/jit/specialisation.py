@@ -17,6 +17,7 @@ from .tree import LEAF, Structure
 if TYPE_CHECKING:
     from .codegen.compile import CompileRecord
     from .codegen.module import GeneratedModule
+    from .native import NativeBundle
 
 __all__ = ["Specialisation"]
 
@@ -40,8 +41,9 @@ class Specialisation:
         self.graph = graph
         self.results = results
         self.exceptions = dict(exceptions or {})
-        self.binding = SizeBinding(graph)
+        self.binding = SizeBinding.of(graph)
         self.fallback: Unsupported | None = None
+        self.bundle: NativeBundle | None = None
         self.records: tuple[CompileRecord, ...] = ()
         self.compile_milliseconds = 0.0
         self.cached = False
@@ -131,8 +133,7 @@ class Specialisation:
             return self.program("interpreter")
         try:
             if executor == "python":
-                module = self.module()
-                return PythonProgram(module.graph, module, self.exceptions)
+                return PythonProgram(self.module(), self.exceptions)
             return self._compile()
         except Unsupported as unsupported:
             self.fallback = unsupported
@@ -148,6 +149,7 @@ class Specialisation:
         from .native import native_program
 
         compiled = native_program(self)
+        self.bundle = compiled.bundle
         self.records = compiled.records
         self.compile_milliseconds = compiled.milliseconds
         self.cached = compiled.cached

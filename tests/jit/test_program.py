@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from handmade import add_square, kitchen
+from handmade import GRAPH, add_square, kitchen
 from ingot import ir
 from ingot.jit.codegen.compile import compile_module
 from ingot.jit.codegen.module import GeneratedModule
@@ -25,7 +25,7 @@ from ingot.jit.raising import raise_at
 
 
 def native(module: GeneratedModule, **options: Any) -> NativeProgram:
-    return NativeProgram(module.graph, Layout.of(module), compile_module(module).object, **options)
+    return NativeProgram(Layout.of(module), compile_module(module).object, **options)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def square() -> NativeProgram:
 
 @pytest.fixture(scope="module", params=["native", "python"])
 def kitchen_program(request: pytest.FixtureRequest) -> NativeProgram | PythonProgram:
-    return native(kitchen()) if request.param == "native" else PythonProgram(kitchen().graph, kitchen())
+    return native(kitchen()) if request.param == "native" else PythonProgram(kitchen())
 
 
 def vectors(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -47,14 +47,14 @@ def vectors(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_native_gives_what_the_reference_gives(square: NativeProgram, n: int) -> None:
     x, y = vectors(n)
     (result,) = square([x, y])
-    (expected,) = InterpreterProgram(square.graph)([x, y])
+    (expected,) = InterpreterProgram(ir.parse(GRAPH))([x, y])
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_same_sources_run_unjitted() -> None:
     x, y = vectors(13)
-    (result,) = PythonProgram(add_square().graph, add_square())([x, y])
+    (result,) = PythonProgram(add_square())([x, y])
     np.testing.assert_allclose(result, x + y * y, rtol=1e-6, atol=1e-6)
 
 
@@ -195,7 +195,7 @@ def test_a_status_without_meaning_is_reported() -> None:
     module = kitchen()
     module.errors = []
     with pytest.raises(JitError, match="status 1, which means nothing"):
-        PythonProgram(module.graph, module)([np.zeros(1, np.float32), -1, 1.0, True])
+        PythonProgram(module)([np.zeros(1, np.float32), -1, 1.0, True])
 
 
 class Refused(Exception):
@@ -211,7 +211,7 @@ def test_exceptions_of_the_program_itself_are_found_by_name() -> None:
 
 class TestBinding:
     def bind(self, text: str, *arguments: Any) -> tuple[dict[str, int] | None, str]:
-        return SizeBinding(ir.parse(text)).bind(arguments)
+        return SizeBinding.of(ir.parse(text)).bind(arguments)
 
     def test_repeated_symbols_and_numbers(self) -> None:
         text = "graph @f(%x: f32[n, 3], %y: f32[m, n]) -> (f32[n, 3]) { return(%x) }"
