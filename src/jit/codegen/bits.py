@@ -278,7 +278,9 @@ def select(condition: Any, if_true: Any, if_false: Any) -> Any:
     >>> select(True, 1, 2)
     1
     """
-    return if_true if condition else if_false
+    chosen = if_true if condition else if_false
+    # numpy's division by zero gives infinity where Python's raises.
+    return np.float64(chosen) if type(chosen) is float else chosen
 
 
 @_llvm_function("llvm.fmuladd", 3)
@@ -295,7 +297,7 @@ def mul_add(a: Any, b: Any, c: Any) -> Any:
 def fma(a: Any, b: Any, c: Any) -> Any:
     """a * b + c rounded once, always: for error-free products.
 
-    >>> fma(1.0 + 2.0**-52, 1.0 + 2.0**-52, -1.0 - 2.0**-51) == 2.0**-104
+    >>> float(fma(1.0 + 2.0**-52, 1.0 + 2.0**-52, -1.0 - 2.0**-51)) == 2.0**-104
     True
     """
     rough = a * b + c

@@ -11,8 +11,8 @@ import numpy as np
 from ..bits import (
     bits_to_float_f32,
     copy_sign,
-    fma,
     float_to_bits_f32,
+    fma,
     horner,
     magnitude,
     mul_add,

@@ -9,8 +9,8 @@ from typing import Any
 from ..bits import (
     bits_to_float_f64,
     copy_sign,
-    fma,
     float_to_bits_f64,
+    fma,
     horner,
     magnitude,
     mul_add,

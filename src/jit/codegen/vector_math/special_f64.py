@@ -87,20 +87,17 @@ def digamma_f64(x: Any) -> Any:
     """The logarithmic derivative of the gamma function; infinite at 0, NaN at -1, -2 ..."""
     reflected = x <= 0.0
     a = select(reflected, 1.0 - x, x)
-    # psi(a) = psi(a + 9) - sum of 1 / (a + k): the sum as one fraction.
+    # psi(a) = psi(a + 9) - sum of 1 / (a + k) for k = 0 ... 8. The first apart, the sums of terms k and 9 - k are
+    # (2a + 9) / (q + k (9 - k)) with q = a (a + 9).
     near = a < 9.0
     base = select(near, a, 1.0)
-    numerator = 1.0
-    denominator = base
-    for k in range(1, 9):
-        factor = base + k
-        numerator = mul_add(numerator, factor, denominator)
-        denominator = denominator * factor
     shifted = select(near, base + 9.0, a)
+    q = base * (base + 9.0)
+    pairs = (q + 14.0) / ((q + 8.0) * (q + 20.0)) + (q + 16.0) / ((q + 14.0) * (q + 18.0))
     inverse = 1.0 / shifted
     square = inverse * inverse
-    y = log_f64(shifted) - mul_add(square, horner(square, DIGAMMA_F64), 0.5 * inverse)
-    y = y - select(near, numerator / denominator, 0.0)
+    y = log_f64(shifted) - select(near, pairs * mul_add(4.0, base, 18.0), 0.0)
+    y = y - mul_add(square, horner(square, DIGAMMA_F64), 0.5 * inverse) - select(near, 1.0 / base, 0.0)
     sine, cosine = half_turn_reduced_f64(x)
     y = select(reflected, y - PI_F64 * cosine / sine, y)
     pole = select(x == 0.0, copy_sign(np.inf, -x), np.nan)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bits import copy_sign, float_to_bits_f32, horner, magnitude, mul_add, select, shift_right_logical, wrap_i64
-from .exponential_f32 import HALF_F32, NAN_F32, ONE_F32, INFINITY_F32
+from ..bits import float_to_bits_f32, horner, magnitude, mul_add, select, shift_right_logical, wrap_i64
+from .exponential_f32 import HALF_F32, INFINITY_F32, NAN_F32, ONE_F32
 
 # 1 / (2 pi) in binary behind 24 zero bits, 64 bits a word
 TURN_0_F32 = 0x28BE60DB93

@@ -270,8 +270,8 @@ def atan2_f64(y: Any, x: Any) -> Any:
     both_infinite = low == np.inf
     low = select(both_infinite, 1.0, low)
     high = select(both_infinite | (high == 0.0), 1.0, high)
-    # Sums of the largest numbers would overflow.
-    scale = select(high > 1e300, 0.25, 1.0)
+    # Sums of the largest numbers would overflow, and products of the smallest are rounded too much to be compared.
+    scale = select(high > 1e300, 0.25, select(high < 1e-200, 1.2676506002282294e30, 1.0))
     angle = atan_reduced_f64(low * scale, high * scale)
     angle = select(steep, HALF_PI_F64 - (angle - HALF_PI_LOW_F64), angle)
     angle = select(float_to_bits_f64(x) < 0, PI_F64 - (angle - PI_LOW_F64), angle)
