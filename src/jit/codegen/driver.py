@@ -17,7 +17,18 @@ from ...ir.core import Array, Block, Graph, Instruction, Value
 from ...ir.dims import Dim, DimExpr, symbols
 from ...ir.dtypes import DType
 from ...ir.location import Location
-from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, ScalarType, StrType, TensorType, TupleType, Type
+from ...ir.types import (
+    BoolType,
+    FloatType,
+    IntType,
+    ListType,
+    NoneType,
+    ScalarType,
+    StrType,
+    TensorType,
+    TupleType,
+    Type,
+)
 from .fusion import Group, Plan, Unsupported
 from .indexing import element_count
 from .kernel_text import Kernel
@@ -356,7 +367,7 @@ class Driver:
         contained = {i for g in plan.groups for i in g.instructions}
         for position, instruction in enumerate(block.instructions[:-1]):
             groups = by_position.get(position, [])
-            if instruction not in contained and instruction not in fused:
+            if instruction not in contained and instruction not in fused and not self.in_kernels(instruction):
                 control(self, instruction)
                 self.clock += 1
             for group in groups:
@@ -367,6 +378,10 @@ class Driver:
                 self.clock += 1
         for group in by_position.get(len(block.instructions) - 1, []):
             self.run_group(group)
+
+    def in_kernels(self, instruction: Instruction) -> bool:
+        """Whether an instruction is computed inside kernels, wherever its result is needed."""
+        raise NotImplementedError  # set by `generate`
 
     def run_contraction(self, instruction: Instruction, group: Group) -> None:
         """A matrix product or convolution with the group's operations applied to its result."""

@@ -102,7 +102,7 @@ class Elements:
             dtype = {bool: dtypes.bool_, int: dtypes.int64, float: dtypes.float64}.get(type(value))
             if dtype is None:
                 raise Unsupported(f"an operand {value!r} in a tensor operation", constant.location)
-            return Code(literal(value, dtype), dtype)
+            return Code(literal(value, dtype), dtype, value)
         match operand.type:
             case BoolType():
                 text = self.text.scalar(operand, dtypes.int64).text

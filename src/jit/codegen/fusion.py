@@ -165,6 +165,8 @@ def operand_indices(
         extra = {"operands": view_operands(instruction)} if lowering.operands_in_map else {}
         try:
             mapped = lowering.index_map(list(indices), source.shape, result.shape, **extra, **instruction.attributes)
+        except ZeroDivisionError:
+            return tuple(0 for _ in source.shape)  # a dimension is empty: there is no element
         except TypeError as error:
             raise Unsupported(f"{instruction.op.name}: {error}", instruction.location) from error
         return tuple(mapped)

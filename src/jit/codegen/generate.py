@@ -101,6 +101,9 @@ class _Driver(Driver):
                 return None
         return [v for v in instruction.inputs if isinstance(v.type, TensorType)]
 
+    def in_kernels(self, instruction: Instruction) -> bool:
+        return self.stored_operands(instruction) is None
+
     def accepts_epilogue(self, instruction: Instruction, group: Group) -> bool:
         return False
 

@@ -261,6 +261,7 @@ def preamble(requirements: Requirements) -> str:
     )
     lines.append("from ingot.jit.codegen.primitives import slot_f64, slot_i64")
     text = "\n".join(lines) + "\n\n"
-    for definition in pasted.values():
-        text += definition + ("\n\n\n" if definition.startswith("def ") else "\n\n")
+    constants = [d for d in pasted.values() if not d.startswith("def ")]
+    functions = [d for d in pasted.values() if d.startswith("def ")]
+    text += "\n".join(constants) + "\n\n\n" + "\n\n\n".join(functions)
     return text.rstrip("\n") + "\n\n\n"

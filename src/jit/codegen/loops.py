@@ -136,6 +136,8 @@ class _Nest:
     def start(self) -> tuple[Text, Elements]:
         text = Text(renamed=dict(self.merged))
         text.names = {loop.name: f"i{number}" for number, loop in enumerate(self.loops)}
+        # What depends on a reduction must not move in front of the loop over rows, whatever its indices.
+        text.barrier = 1 if self.group.reductions else 0
         return text, Elements(text, self.group, self.storage)
 
     def finish(self, text: Text, launch_n: Dim, per_item: Dim, stem: str = "", title: str = "") -> Launch:

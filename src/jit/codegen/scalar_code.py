@@ -30,6 +30,7 @@ class Code:
 
     text: str
     dtype: DType
+    value: bool | int | float | None = None  # where it is a literal
 
 
 @dataclass
@@ -81,6 +82,8 @@ def cast(code: Code, dtype: DType, requirements: Requirements) -> Code:
     if code.dtype is dtype:
         return code
     pointer_kind(dtype)
+    if code.value is not None and not (isinstance(code.value, float) and dtype.kind != "f"):
+        return Code(literal(code.value, dtype), dtype, code.value)
     function = f"as_{dtype.short}"
     requirements.helpers.add(function)
     return Code(f"{function}({code.text})", dtype)
