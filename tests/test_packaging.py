@@ -1,0 +1,105 @@
+"""The package as users get it: what a wheel contains, and which way imports go."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src"
+
+# Which top-level parts of the package each part may import.
+ALLOWED = {
+    "ir": {"ir"},
+    "eager": {"ir", "eager"},
+    "autograd": {"eager"},
+    "nn": {"ir", "eager", "nn"},
+    "optim": {"ir", "eager", "optim"},
+    "jit": {"ir", "eager", "jit"},
+}
+
+
+def packages() -> list[str]:
+    """Every folder of the tree that is a package, by import name."""
+    folders = sorted(path.parent for path in SOURCE.rglob("__init__.py"))
+    return [".".join(("ingot", *folder.relative_to(SOURCE).parts)) for folder in folders]
+
+
+def test_pyproject_lists_every_package() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert sorted(settings["tool"]["setuptools"]["packages"]) == packages()
+
+
+def test_a_wheel_contains_every_module(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        contained = {name for name in archive.namelist() if not name.split("/")[0].endswith(".dist-info")}
+    expected = {
+        f"ingot/{path.relative_to(SOURCE).as_posix()}"
+        for path in [*SOURCE.rglob("*.py"), SOURCE / "py.typed"]
+        if "egg-info" not in path.as_posix()
+    }
+    assert contained == expected
+
+
+def imports_of(path: Path) -> set[tuple[str, ...]]:
+    """What a module imports: relative imports as paths below the package, others as ("", top-level name)."""
+    found: set[tuple[str, ...]] = set()
+    inside = path.relative_to(SOURCE).parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = inside[: len(inside) - node.level]
+            if node.module:
+                found.add((*base, *node.module.split(".")))
+            else:
+                found |= {(*base, alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(("", (node.module or "").split(".")[0]))
+        elif isinstance(node, ast.Import):
+            found |= {("", alias.name.split(".")[0]) for alias in node.names}
+    return found
+
+
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_imports_go_one_way(path: Path) -> None:
+    part = path.relative_to(SOURCE).parts[0]
+    used = {target[0] for target in imports_of(path) if target[0] != ""}
+    assert used <= ALLOWED[part]
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [("ir", {"numba", "llvmlite"}), ("eager", {"numba", "llvmlite"}), ("jit/runtime", {"numba"})],
+)
+def test_who_never_imports_the_compiler(folder: str, forbidden: set[str]) -> None:
+    for path in (SOURCE / folder).rglob("*.py"):
+        assert forbidden.isdisjoint(target[1] for target in imports_of(path) if target[0] == ""), path
+
+
+def test_importing_ingot_does_not_import_numba() -> None:
+    code = "import sys, ingot; sys.exit('numba' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_module_unpickles_or_evaluates() -> None:
+    for path in SOURCE.rglob("*.py"):
+        names = {target[1] for target in imports_of(path) if target[0] == ""}
+        assert names.isdisjoint({"pickle", "marshal", "dill", "shelve"}), path
+        calls = [
+            n.func.id
+            for n in ast.walk(ast.parse(path.read_text()))
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+        ]
+        assert "eval" not in calls, path
