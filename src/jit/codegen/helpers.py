@@ -16,7 +16,8 @@ from .bits import wrap_i64
 
 __all__ = [
     "absolute", "as_bool", "as_f32", "as_f64", "as_i16", "as_i32", "as_i64", "as_i8", "as_u8", "ceil", "floor",
-    "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "minimum",
+    "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "maximum_step",
+    "minimum", "minimum_step",
     "product_step", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "trunc",
 ]  # fmt: skip
 
@@ -173,6 +174,39 @@ def product_step(accumulator: Any, value: Any) -> Any:
     6
     """
     return accumulator * value
+
+
+def maximum_step(accumulator: Any, value: Any) -> Any:
+    """The larger, as `maximum`; LLVM keeps one accumulator per lane.
+
+    >>> maximum_step(1, 2)
+    2
+    """
+    return np.maximum(accumulator, value)
+
+
+def minimum_step(accumulator: Any, value: Any) -> Any:
+    """The smaller, as `minimum`; LLVM keeps one accumulator per lane.
+
+    >>> minimum_step(1, 2)
+    1
+    """
+    return np.minimum(accumulator, value)
+
+
+def _lower_extreme_step(name: str, comparison: str) -> Lowering:
+    choose = _lower_extreme(name, comparison)
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        if isinstance(signature.args[0], types.Float):
+            return _call(builder, f"llvm.{name}", arguments)
+        return choose(context, builder, signature, arguments)
+
+    return lower
+
+
+_native(maximum_step, 2, _same, _lower_extreme_step("maximum", ">"))
+_native(minimum_step, 2, _same, _lower_extreme_step("minimum", "<"))
 
 
 def _lower_step(float_operation: str, integer_operation: str) -> Lowering:

@@ -33,6 +33,14 @@ _COLUMNS = 256
 # Work of about 20 microseconds, in units of simple operations on one element.
 _GRAIN = 200_000
 
+# How steps are written inside one loop, where LLVM may use one accumulator per lane.
+_STEPS = {
+    "{acc} + {x}": "sum_step({acc}, {x})",
+    "{acc} * {x}": "product_step({acc}, {x})",
+    "maximum({acc}, {x})": "maximum_step({acc}, {x})",
+    "minimum({acc}, {x})": "minimum_step({acc}, {x})",
+}
+
 
 @dataclass(frozen=True)
 class Temporary:
@@ -286,8 +294,7 @@ class _Nest:
         instruction, lowering, dtype = self.reduction_parts(value)
         expression = lowering.combine
         if free_order and dtype.kind == "f":
-            steps = {"{acc} + {x}": "sum_step({acc}, {x})", "{acc} * {x}": "product_step({acc}, {x})"}
-            expression = steps.get(expression, expression)
+            expression = _STEPS.get(expression, expression)
         operands = {"acc": Code(accumulator, dtype), "x": Code(code, dtype)}
         return self.translate(elements, instruction, expression, operands, dtype, dtype).text
 

@@ -101,6 +101,7 @@ _HELPERS = {
     "maximum": "maximum", "minimum": "minimum", "max": "maximum", "min": "minimum", "absolute": "absolute",
     "abs": "absolute", "sign": "sign", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "rint",
     "rint": "rint", "sqrt": "square_root_of", "fmod": "fmod", "sum_step": "sum_step", "product_step": "product_step",
+    "maximum_step": "maximum_step", "minimum_step": "minimum_step",
 }  # fmt: skip
 _DIVISIONS = {"floor_divide": "floor_divide", "remainder": "floor_remainder", "fmod": "fmod"}
 
