@@ -188,6 +188,7 @@ MAX_POOL2D = define(
     evaluate=_evaluate_max,
     vjp=lambda c, g, input, **window: (F.max_pool2d_grad(g, input, **window),),
     lower=Custom("max_pool2d"),
+    public=("functional",),
     samples=_max_samples,
     errors=_max_errors,
 )
