@@ -1,0 +1,530 @@
+"""Reverse-mode differentiation of a graph: one that also keeps what its derivative needs, and one that computes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..builder import Builder
+from ..core import Block, Graph, Instruction, Value
+from ..dims import Dim, symbol, symbols
+from ..location import LocatedError
+from ..matching import binding_symbols
+from ..ops._op import F, VjpContext
+from ..rewrite import attribute_symbols, clone
+from ..sizes import Sizes
+from ..symbolic import building, unwrap, wrap
+from ..types import (
+    DictType,
+    IntType,
+    ListType,
+    OptionalType,
+    RecordType,
+    TensorType,
+    TupleType,
+    Type,
+    contained_types,
+    type_symbols,
+)
+from ..verify import graph_symbols
+from .dce import dead_code_elimination
+from .decompose import decompose
+
+__all__ = ["Derivative", "DifferentiationError", "differentiate"]
+
+
+class DifferentiationError(LocatedError):
+    """The program does something that has no derivative, or none that is implemented; the place says where."""
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """A graph's derivative.
+
+    forward: computes the graph's results, followed by `residuals` further values.
+    backward: takes those values, then gradients of the results `outputs`, and returns gradients of the arguments
+        `inputs` (those asked for on which these results depend). It may be run several times.
+    """
+
+    forward: Graph
+    backward: Graph
+    residuals: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def differentiate(graph: Graph, inputs: Sequence[int] | None = None) -> Derivative:
+    """The derivative of a graph in the arguments `inputs` (default: all floating-point tensors).
+
+    Branches and loops are differentiated as such: the forward graph keeps what each iteration needs in lists. It
+    raises DifferentiationError for a list or dictionary that a gradient would have to pass, for a loop-carried tensor
+    whose size changes, and for an op without a derivative.
+
+    Precondition: the graph is valid. Its branches and tuples should be simplified first.
+    """
+    prepared = decompose(graph, keep=lambda i: i.op.vjp is not None)
+    wanted = [i for i, a in enumerate(prepared.arguments) if _is_floating(a.type)] if inputs is None else list(inputs)
+    for index in wanted:
+        if not _is_floating(prepared.arguments[index].type):
+            raise TypeError(
+                f"argument {index} of {graph.name} is {prepared.arguments[index].type}: only a floating-point tensor "
+                "has a gradient"
+            )
+    return _Differentiator(prepared, wanted).run()
+
+
+def _is_floating(type: Type) -> bool:
+    return isinstance(type, TensorType) and type.dtype.category >= 2
+
+
+def _may_carry(type: Type) -> bool:
+    """Whether a value of the type may hold a floating-point tensor."""
+    return _is_floating(type) or any(map(_may_carry, contained_types(type)))
+
+
+def _values_of(block: Block) -> list[Value]:
+    """The values that a block itself defines."""
+    return [*block.arguments, *(r for i in block.instructions for r in i.results)]
+
+
+def _require_equal_pairs(block: Block) -> list[tuple[Dim, Dim, str]]:
+    found: list[tuple[Dim, Dim, str]] = []
+    for instruction in block.instructions:
+        if instruction.op.name == "require_equal":
+            left, right = (v.type.value for v in instruction.inputs if isinstance(v.type, IntType))
+            if left is not None and right is not None:
+                found.append((left, right, instruction.attributes["message"]))
+    return found
+
+
+class _Gradients:
+    """Gradients of values while a block is gone through backwards: those that arrive are added up."""
+
+    def __init__(self, builder: Builder, active: set[Value]) -> None:
+        self.builder = builder
+        self.active = active
+        self.found: dict[Value, Value] = {}
+
+    def add(self, value: Value | None, gradient: Value | None) -> None:
+        """Add to the gradient of a value, in the value's dtype; nothing where either is None."""
+        if value is None or gradient is None or value not in self.active:
+            return
+        assert isinstance(value.type, TensorType) and isinstance(gradient.type, TensorType)
+        if gradient.type.dtype is not value.type.dtype:
+            gradient = self.builder.emit("cast", gradient, dtype=value.type.dtype)
+        known = self.found.get(value)
+        self.found[value] = gradient if known is None else self.builder.emit("add", known, gradient)
+
+    def take(self, value: Value) -> Value | None:
+        return self.found.pop(value, None)
+
+
+class _Differentiator:
+    def __init__(self, graph: Graph, wanted: list[int]) -> None:
+        self.forward = clone(graph)
+        self.wanted = wanted
+        self.builder = Builder(graph.name, Sizes(graph.examples, graph_symbols(graph), graph.guards))
+        self.active: set[Value] = {self.forward.arguments[i] for i in wanted}
+        self.find_active(self.forward.block)
+
+    def run(self) -> Derivative:
+        forward = self.forward
+        results = list(forward.results)
+        original = len(results)
+        outputs = [i for i, r in enumerate(results) if r in self.active]
+        for index, result in enumerate(results):
+            if _may_carry(result.type) and result in self.active and not _is_floating(result.type):
+                raise self.error(
+                    forward.block.terminator, f"result {index}, a {result.type}, holds tensors to differentiate"
+                )
+        backward = Graph(f"{forward.name}_backward")
+        gradients = _Gradients(self.builder, self.active)
+        seeds = [backward.block.add_argument(results[i].type, f"gradient{i}") for i in outputs]
+        with self.builder.inside(backward.block):
+            self.restate(forward.block)
+            for index, seed in zip(outputs, seeds, strict=True):
+                gradients.add(results[index], seed)
+            self.reverse(forward.block, gradients)
+            reached = [i for i in self.wanted if forward.arguments[i] in gradients.found]
+            returned = [gradients.found[forward.arguments[i]] for i in reached]
+            self.builder.return_(returned)
+        _prune(backward.block)
+        needed = {name for g in forward.guards for name in symbols(g.left) | symbols(g.right)}
+        captured = self.capture(forward.block, backward.block, needed)
+        arguments = [Value(v.type, v.name) for v in captured]
+        backward.block.arguments[:0] = arguments
+        for index, argument in enumerate(backward.block.arguments):
+            argument.block, argument.index = backward.block, index
+        _substitute(backward.block, dict(zip(captured, arguments, strict=True)))
+        forward.block.terminator.operands.extend(captured)
+        if forward.outputs is None:
+            forward.outputs = original
+        backward.guards, backward.examples = list(forward.guards), dict(forward.examples)
+        return self.finish(forward, backward, original, tuple(reached), tuple(outputs))
+
+    def finish(
+        self, forward: Graph, backward: Graph, original: int, inputs: tuple[int, ...], outputs: tuple[int, ...]
+    ) -> Derivative:
+        """Drop the residuals that turn out not to be needed, and what made them."""
+        backward = dead_code_elimination(backward)
+        count = len(backward.arguments) - len(outputs)
+        used = {v for i in backward.walk() for v in i.inputs}
+        # A residual that no instruction reads may still give a symbol its value; those that only do that are ints.
+        kept = [
+            i
+            for i, a in enumerate(backward.arguments[:count])
+            if a in used or isinstance(a.type, IntType) or not self.is_spare(backward, i, count)
+        ]
+        dropped = set(range(count)) - set(kept)
+        backward.block.arguments = [a for i, a in enumerate(backward.arguments) if i not in dropped]
+        for index, argument in enumerate(backward.arguments):
+            argument.index = index
+        operands = forward.block.terminator.operands
+        forward.block.terminator.operands = [*operands[:original], *(operands[original + i] for i in kept)]
+        return Derivative(dead_code_elimination(forward), backward, len(kept), inputs, outputs)
+
+    def is_spare(self, backward: Graph, index: int, count: int) -> bool:
+        """Whether every symbol of an argument has its value from another one."""
+        others = [a for i, a in enumerate(backward.arguments) if i > index or i >= count or isinstance(a.type, IntType)]
+        bound: set[str] = set().union(*(binding_symbols(a.type).keys() for a in others))
+        return binding_symbols(backward.arguments[index].type).keys() <= bound
+
+    def error(self, instruction: Instruction, message: str, hint: str | None = None) -> DifferentiationError:
+        return DifferentiationError(f"{instruction.op.name}: {message}", instruction.location, hint=hint)
+
+    # -- activity ----------------------------------------------------------------------------------------------------
+
+    def find_active(self, block: Block) -> None:
+        """Add to `active` every value that depends on a wanted argument in a way that gradients follow."""
+        for instruction in block.instructions:
+            if instruction.op.name == "loop":
+                self.find_active_loop(instruction)
+            elif instruction.regions:
+                for region in instruction.regions:
+                    self.find_active(region)
+                    for result, value in zip(instruction.results, region.terminator.operands, strict=True):
+                        if value in self.active:
+                            self.activate(result)
+            elif not self.active.isdisjoint(instruction.inputs):
+                for result in instruction.results:
+                    if instruction.op.name != "detach":
+                        self.activate(result)
+
+    def find_active_loop(self, loop: Instruction) -> None:
+        (region,) = loop.regions
+        while True:
+            before = len(self.active)
+            for slot, argument in enumerate(region.arguments[1:]):
+                if loop.operands[slot + 2] in self.active:
+                    self.activate(argument)
+            self.find_active(region)
+            for slot, argument in enumerate(region.arguments[1:]):
+                if region.terminator.operands[slot + 1] in self.active:
+                    self.activate(argument)
+                if argument in self.active:
+                    self.activate(loop.results[slot])
+            if len(self.active) == before:
+                return
+
+    def activate(self, value: Value) -> None:
+        if _may_carry(value.type):
+            self.active.add(value)
+
+    # -- going backwards ---------------------------------------------------------------------------------------------
+
+    def reverse(self, block: Block, gradients: _Gradients) -> None:
+        """Emit, into the current block, the gradients of what a block's values were made from."""
+        for instruction in reversed(block.body):
+            with self.builder.at(instruction.location):
+                if instruction.op.name == "loop":
+                    self.reverse_loop(instruction, gradients)
+                elif instruction.op.name == "if":
+                    self.reverse_if(instruction, gradients)
+                else:
+                    self.reverse_op(instruction, gradients)
+
+    def reverse_op(self, instruction: Instruction, gradients: _Gradients) -> None:
+        self.check_supported(instruction)
+        arrived = [gradients.take(r) for r in instruction.results]
+        if all(g is None for g in arrived) or self.active.isdisjoint(instruction.inputs):
+            return
+        op, schema, builder = instruction.op, instruction.op.schema, self.builder
+        if op.vjp is None:
+            raise self.error(instruction, "its derivative is not implemented", "use detach() where none is needed")
+        needs = schema.unflatten([v in self.active for v in instruction.operands])
+        operands = schema.unflatten([wrap(builder, v) for v in instruction.operands])
+        context = VjpContext(tuple(wrap(builder, r) for r in instruction.results), needs)
+        wrapped = tuple(wrap(builder, g) for g in arrived)
+        with building(builder):
+            found = op.vjp(context, wrapped[0] if len(wrapped) == 1 else wrapped, *operands, **instruction.attributes)
+        for parameter, operand, gradient in zip(
+            schema.operands, schema.unflatten(instruction.operands), found, strict=True
+        ):
+            if gradient is None:
+                continue
+            for value, part in (
+                zip(operand, gradient, strict=True) if parameter.role.is_group else ((operand, gradient),)
+            ):
+                if value in self.active:
+                    gradients.add(value, unwrap(builder, part))
+
+    def check_supported(self, instruction: Instruction) -> None:
+        """Refuse to lose a gradient that goes through something other than tensors."""
+        touched = [v for v in instruction.inputs if v in self.active]
+        if not touched:
+            return
+        for value in (*touched, *instruction.inputs, *instruction.results):
+            if isinstance(value.type, (ListType, DictType, OptionalType, TupleType, RecordType)) and _may_carry(
+                value.type
+            ):
+                raise self.error(
+                    instruction,
+                    f"a gradient through a value of type {value.type} is not supported",
+                    "keep the tensors in variables, or write results into one tensor",
+                )
+
+    def reverse_if(self, instruction: Instruction, gradients: _Gradients) -> None:
+        arrived = [gradients.take(r) for r in instruction.results]
+        for result in instruction.results:
+            if result in self.active and not _is_floating(result.type):
+                raise self.error(instruction, f"a gradient through a value of type {result.type} is not supported")
+        if all(g is None for g in arrived):
+            return
+        blocks, found = [], []
+        for region in instruction.regions:
+            block, inner = Block(), _Gradients(self.builder, self.active)
+            with self.builder.inside(block):
+                self.restate(region)
+                for value, gradient in zip(region.terminator.operands, arrived, strict=True):
+                    inner.add(value, gradient)
+                self.reverse(region, inner)
+            blocks.append(block)
+            found.append(inner.found)
+        inside = {v for region in instruction.regions for v in _values_of(region)}
+        outer = [v for v in dict.fromkeys([*found[0], *found[1]]) if v not in inside]
+        for block, inner_found in zip(blocks, found, strict=True):
+            with self.builder.inside(block):
+                self.builder.yield_([inner_found[v] if v in inner_found else self.zeros(v) for v in outer])
+            _prune(block)
+        for index, block in enumerate(blocks):
+            self.capture_branch(instruction, index, block)
+        if not outer:
+            return
+        condition = instruction.operands[0]
+        results = self.builder.emit_all("if", [condition], {}, blocks, tuple(v.type for v in outer))
+        for value, result in zip(outer, results, strict=True):
+            gradients.add(value, result)
+
+    def reverse_loop(self, loop: Instruction, gradients: _Gradients) -> None:
+        (region,) = loop.regions
+        arrived = [gradients.take(r) for r in loop.results]
+        slots = [i for i, a in enumerate(region.arguments[1:]) if a in self.active]
+        for slot in slots:
+            self.check_carried(loop, slot)
+        if all(arrived[i] is None for i in slots):
+            return
+        defined = set(_values_of(region))
+        outer = [v for v in _free_values(region) if v in self.active and _is_floating(v.type)]
+        carried = [region.arguments[i + 1] for i in slots]
+        block, inner = Block(), _Gradients(self.builder, self.active)
+        iteration = block.add_argument(IntType(), "iteration")
+        incoming = [block.add_argument(v.type) for v in carried]
+        sums = [block.add_argument(v.type) for v in outer]
+        with self.builder.inside(block):
+            self.restate(region)
+            for slot, gradient in zip(slots, incoming, strict=True):
+                inner.add(region.terminator.operands[slot + 1], gradient)
+            for value, total in zip(outer, sums, strict=True):
+                inner.add(value, total)
+            self.reverse(region, inner)
+            always = self.builder.constant(True)
+            outgoing = [inner.found[v] if v in inner.found else self.zeros(v) for v in carried]
+            self.builder.yield_([always, *outgoing, *(inner.found[v] for v in outer)])
+        assert defined.isdisjoint(outer)
+        _prune(block)
+        count = self.capture_iterations(loop, block, iteration)
+        starts = [arrived[i] or self.zeros(loop.results[i]) for i in slots]
+        operands = [count, self.builder.constant(True), *starts, *map(self.zeros, outer)]
+        types = tuple(v.type for v in (*carried, *outer))
+        results = self.builder.emit_all("loop", operands, {}, [block], types)
+        initial = [loop.operands[i + 2] for i in slots]
+        for value, result in zip((*initial, *outer), results, strict=True):
+            gradients.add(value, result)
+
+    def check_carried(self, loop: Instruction, slot: int) -> None:
+        """A carried tensor keeps its type, so that its gradient can be carried back."""
+        argument = loop.regions[0].arguments[slot + 1]
+        types = {
+            v.type
+            for v in (argument, loop.operands[slot + 2], loop.regions[0].terminator.operands[slot + 1])
+            if v is not None
+        }
+        if not _is_floating(argument.type):
+            raise self.error(loop, f"a gradient through a carried value of type {argument.type} is not supported")
+        if len(types) > 1:
+            shown = " and ".join(sorted(map(str, types)))
+            raise self.error(loop, f"a carried tensor with a gradient changes its type: {shown}")
+
+    def zeros(self, value: Value) -> Value:
+        """A tensor of zeros of a value's type."""
+        type = value.type
+        assert isinstance(type, TensorType)
+        with building(self.builder):
+            zeros = unwrap(self.builder, F.full(type.shape, 0, dtype=type.dtype))
+        assert zeros is not None
+        return zeros
+
+    def restate(self, block: Block) -> None:
+        """State the conditions on sizes that the block checks, which hold when its gradients are computed."""
+        for left, right, message in _require_equal_pairs(block):
+            self.builder.emit_all(
+                "require_equal", [self.builder.dim(left), self.builder.dim(right)], {"message": message}
+            )
+            self.builder.sizes.known.add(frozenset((left, right)))
+
+    # -- what the backward part uses of the forward part -------------------------------------------------------------
+
+    def capture(self, forward: Block, backward: Block, needed: set[str]) -> list[Value]:
+        """The values of a forward block that its backward block uses; sizes as ints where no value has them.
+
+        Instructions without operands are repeated in the backward block instead.
+        """
+        inside = set(_values_of(forward))
+        repeated: dict[Value, Value] = {}
+        copies: list[Instruction] = []
+        captured: dict[Value, None] = {}
+        for instruction in backward.walk():
+            for value in instruction.inputs:
+                if value not in inside or value in captured or value in repeated:
+                    continue
+                origin = value.instruction
+                if origin is not None and origin.op.is_pure and not origin.operands and not origin.regions:
+                    types = tuple(r.type for r in origin.results)
+                    copy = Instruction(origin.op, [], dict(origin.attributes), types, None, origin.location)
+                    copies.append(copy)
+                    repeated.update(zip(origin.results, copy.results, strict=True))
+                else:
+                    captured[value] = None
+        for copy in copies:
+            copy.block = backward
+        backward.instructions[:0] = copies
+        _substitute(backward, repeated)
+        used, own = set(needed), {name for v in backward.arguments for name in binding_symbols(v.type)}
+        for instruction in backward.walk():
+            for value in (*instruction.results, *(a for r in instruction.regions for a in r.arguments)):
+                used |= type_symbols(value.type)
+                if instruction.op.name != "dim":
+                    own |= {n for n in binding_symbols(value.type) if _introduces(instruction, n)}
+            used |= {name for v in instruction.attributes.values() for name in attribute_symbols(v)}
+        for value in captured:
+            used |= type_symbols(value.type)
+            own |= binding_symbols(value.type).keys()
+        bound = {name for v in inside for name in binding_symbols(v.type)}
+        missing = sorted((used - own) & bound)
+        if missing:
+            with self.builder.inside(forward):
+                terminator = forward.instructions.pop()
+                for name in missing:
+                    captured[self.builder.emit("dim", expression=symbol(name))] = None
+                forward.append(terminator)
+        return list(captured)
+
+    def capture_branch(self, instruction: Instruction, index: int, backward: Block) -> None:
+        """Make an `if` give what the backward block of one of its branches uses."""
+        region = instruction.regions[index]
+        captured = self.capture(region, backward, set())
+        outer: dict[Value, Value] = {}
+        for value in captured:
+            result = Value(value.type, value.name)
+            result.instruction, result.index = instruction, len(instruction.results)
+            instruction.results.append(result)
+            outer[value] = result
+            for other in instruction.regions:
+                terminator = other.instructions.pop()
+                given = value
+                if other is not region:
+                    with self.builder.inside(other):
+                        given = self.builder.emit("undefined", type=value.type)
+                terminator.operands.append(given)
+                other.append(terminator)
+        _substitute(backward, outer)
+
+    def capture_iterations(self, loop: Instruction, backward: Block, iteration: Value) -> Value:
+        """Make a loop put what its backward block uses into lists, one for each value; the number of iterations."""
+        (region,) = loop.regions
+        captured = [v for v in self.capture(region, backward, set()) if v is not region.arguments[0]]
+        listed = captured or [region.arguments[0]]
+        lists: list[Value] = []
+        home = loop.block
+        assert home is not None
+        making = Block()
+        with self.builder.inside(making):
+            for value in listed:
+                lists.append(self.builder.emit("list.make", element=value.type))
+        at = home.instructions.index(loop)
+        for made in making.instructions:
+            made.block = home
+        home.instructions[at:at] = making.instructions
+        with self.builder.inside(region):
+            terminator = region.instructions.pop()
+            for values, value in zip(lists, listed, strict=True):
+                self.builder.emit_all("list.append", [values, value])
+            region.append(terminator)
+        length = self.builder.emit("list.length", lists[0])
+        count, size = self.builder.as_dim(length)
+        reading = Block()
+        with self.builder.inside(reading):
+            _, number = self.builder.as_dim(iteration)
+            index = self.builder.dim(size - number - 1)
+            replaced = {
+                v: self.builder.emit("list.get", values, index) for values, v in zip(lists, captured, strict=False)
+            }
+        for read in reading.instructions:
+            read.block = backward
+        backward.instructions[:0] = reading.instructions
+        _substitute(backward, replaced | {region.arguments[0]: index})
+        return count
+
+
+def _introduces(instruction: Instruction, name: str) -> bool:
+    """Whether an instruction gives a symbol its value, rather than taking it from its operands' types."""
+    if instruction.regions:
+        return False
+    given = {n for v in instruction.inputs for n in type_symbols(v.type)}
+    return name not in given
+
+
+def _free_values(region: Block) -> list[Value]:
+    """The values from outside that a region uses, in order."""
+    defined: set[Value] = set()
+    used: dict[Value, None] = {}
+
+    def visit(block: Block) -> None:
+        defined.update(block.arguments)
+        for instruction in block.instructions:
+            used.update(dict.fromkeys(instruction.inputs))
+            for inner in instruction.regions:
+                visit(inner)
+            defined.update(instruction.results)
+
+    visit(region)
+    return [v for v in used if v not in defined]
+
+
+def _prune(block: Block) -> None:
+    """Remove the pure instructions of a block whose results nothing uses."""
+    used: set[Value] = set()
+    kept: list[Instruction] = []
+    for instruction in reversed(block.instructions):
+        if instruction.op.is_pure and not instruction.regions and used.isdisjoint(instruction.results):
+            continue
+        kept.append(instruction)
+        used.update(instruction.inputs)
+        for region in instruction.regions:
+            used.update(v for inner in region.walk() for v in inner.inputs)
+    block.instructions = kept[::-1]
+
+
+def _substitute(block: Block, values: dict[Value, Value]) -> None:
+    if not values:
+        return
+    for instruction in block.walk():
+        instruction.operands = [None if v is None else values.get(v, v) for v in instruction.operands]
