@@ -20,6 +20,7 @@ class FrozenFunction(CompiledFunction):
     def __init__(self, source: CompiledFunction) -> None:
         super().__init__(source.__name__, source._signature)
         self._source = source
+        self.bakes_numbers = source.bakes_numbers
         self._frozen: dict[str, Tensor] = {}
 
     def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:

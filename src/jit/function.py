@@ -200,7 +200,7 @@ class CompiledFunction:
         if keywords or self.state_key() is not None:
             return
         parts: list[Any] = []
-        given = 0
+        given: list[Any] = []
         for argument in arguments:
             kind = type(argument)
             if kind is Tensor:
@@ -212,9 +212,11 @@ class CompiledFunction:
                 continue
             else:
                 parts.append(kind)
-            given += 1
+            given.append(argument)
         # What was not given are defaults, the same at every such call.
-        defaults = call.leaves[given:]
+        leaves, defaults = call.leaves[: len(given)], call.leaves[len(given) :]
+        if any(a is not b for a, b in zip(given, leaves, strict=False)) or len(given) != len(leaves):
+            return
         if any(isinstance(leaf, Tensor) for leaf in defaults):
             return
         values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]

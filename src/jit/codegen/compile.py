@@ -7,6 +7,7 @@ versions of everything that turns source into code. Numba is imported only when 
 
 import functools
 import importlib.metadata
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ class CpuTarget:
     @property
     def label(self) -> str:
         """A file-name-safe identifier: `x86_64-znver4`."""
-        return f"{self.triple.split('-')[0]}-{self.cpu or 'generic'}"
+        return re.sub(r"[^\w-]", "_", f"{self.triple.split('-')[0]}-{self.cpu or 'generic'}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,391 @@
+"""Ingots on disk: a zip with the graphs as text, the weights ready to be mapped, and machine code.
+
+    ingot.json             format version, signature of the callable, structures of arguments and results
+    graph.ir, graph.1.ir   the graphs, with locations and source lines
+    weights.safetensors    constants and parameters, each at a multiple of 64 bytes
+    kernels.py             the generated kernels, to be read; never run
+    native/<target>*.o     machine code, with its layout in .json and further constants in .safetensors
+    extra/                 what the caller added
+
+Loading parses and verifies the graphs. Nothing in the file is executed unless this user signed it (see `signing`) or
+the caller trusts it; damage anywhere is a LoadError that names the part.
+"""
+
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..eager.tensor import Tensor, wrap
+from ..ir.core import Array, Graph
+from ..ir.dtypes import as_dtype
+from ..ir.safetensors import SafetensorsError, read_safetensors, write_safetensors
+from ..ir.text import parse, print_graph
+from .archive_format import Member, part, read_members, write_members
+from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
+from .errors import JitError, LoadError, Unsupported
+from .function import Call, CompiledFunction, Specialised
+from .native import NativeBundle, graph_arrays
+from .program import NativeProgram
+from .runtime.objects import ObjectError
+from .signing import is_signed_by_us, sign
+from .specialisation import Specialisation
+from .tree import Structure
+
+__all__ = ["LoadedFunction", "load", "save"]
+
+FORMAT_VERSION = 1
+# Text members are small; one that is not is no graph of ours.
+_MAX_TEXT_BYTES = 256 << 20
+_MAX_SPECIALISATIONS = 1000
+
+
+class LoadedFunction(CompiledFunction):
+    """What `jit.load` returns: a compiled callable with the graphs that were saved, and no source to make others from.
+
+    `metadata` is what the file says about itself.
+    """
+
+    def __init__(self, name: str, signature: inspect.Signature | None, metadata: dict[str, Any]) -> None:
+        super().__init__(name, signature)
+        self.metadata = metadata
+        self._parameters: dict[str, Tensor] = {}
+
+    def parameter(self, name: str) -> Tensor:
+        return self._parameters[name]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The parameters and buffers by name; they share memory with the callable."""
+        return dict(self._parameters)
+
+    def specialise(self, call: Call) -> Specialised:
+        have = "\n".join(
+            f"  ({', '.join(f'{v.name}: {v.type}' for v in s.graph.arguments)})"
+            + (f" where {', '.join(map(str, s.graph.guards))}" if s.graph.guards else "")
+            for s in self.specialisations
+        )
+        types, _ = call.types()
+        raise JitError(
+            f"{self.__name__} was loaded from a file, which has no graph for ({', '.join(map(str, types))}); it has\n"
+            f"{have}\nsave it again after calling it with such arguments"
+        )
+
+
+# -- saving ------------------------------------------------------------------------------------------------------------
+
+
+def save(
+    function: CompiledFunction,
+    path: "str | os.PathLike[str] | BinaryIO",
+    _extra_files: Mapping[str, "str | bytes"] | None = None,
+    *,
+    native: bool = True,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a compiled callable to a file, or to a binary file object: its graphs, weights and machine code.
+
+    A scripted function must have been called, or asked for `graph_for(...)`, with arguments of the types that the
+    file is to serve. `native=False` leaves machine code out. The file is replaced at once, when it is complete.
+
+    Raises JitError if there is no graph yet, ValueError for arguments whose structure has no saved form.
+    """
+    if not isinstance(function, CompiledFunction):
+        raise TypeError(
+            f"save: expected a compiled callable (of jit.script or jit.trace), given {type(function).__name__}"
+        )
+    entries = [(key, s) for key, known in function._specialisations.items() for s in known]
+    if not entries:
+        raise JitError(
+            f"save: {function.__name__} has no graph yet: call it, or function.graph_for(*arguments), for every kind "
+            "of arguments that the file is to serve"
+        )
+    weights: dict[str, np.ndarray[Any, Any]] = {}
+    digests: dict[str, str] = {}
+    described: list[dict[str, Any]] = []
+    texts: list[str] = []
+    members: list[Member] = []
+    sources: list[str] = []
+    for index, (key, specialisation) in enumerate(entries):
+        graph = specialisation.graph
+        _collect_weights(graph, weights, digests)
+        for name in graph.parameters:
+            weights.setdefault(_parameter_name(name), np.ascontiguousarray(function.parameter(name)._array))
+        texts.append(print_graph(graph, locations=True))
+        described.append(
+            {
+                "arguments": key[0][0].to_json(),
+                "default_dtype": key[0][1].name,
+                "leaves": [leaf_to_json(leaf) for leaf in key[0][2:]],
+                "results": specialisation.results.to_json(),
+                "exceptions": sorted(specialisation.exceptions),
+            }
+        )
+        if native:
+            source, native_members = _native_members(specialisation, index, texts[-1])
+            sources += source
+            members += native_members
+    description = {
+        "format": FORMAT_VERSION,
+        "producer": f"ingot {_version()}",
+        "name": function.__name__,
+        "signature": signature_to_json(function._signature),
+        "bakes_numbers": function.bakes_numbers,
+        "parameters": sorted({n for _, s in entries for n in s.graph.parameters}),
+        "digests": digests,
+        "specialisations": described,
+        "metadata": {str(k): str(v) for k, v in (metadata or {}).items()},
+    }
+    first = [
+        # First, so that its place in the file is known when its padding is chosen.
+        Member("weights.safetensors", write_safetensors(weights)),
+        Member("ingot.json", json.dumps(description, indent=1).encode()),
+        *(Member(_numbered("graph", i, "ir"), text.encode()) for i, text in enumerate(texts)),
+    ]
+    if sources:
+        first.append(Member("kernels.py", "\n\n".join(sources).encode()))
+    extra = [
+        Member(f"extra/{_extra_name(name)}", data.encode() if isinstance(data, str) else bytes(data))
+        for name, data in (_extra_files or {}).items()
+    ]
+    write_members(path, [*first, *members, *extra])
+
+
+def _numbered(stem: str, index: int, suffix: str) -> str:
+    return f"{stem}.{suffix}" if index == 0 else f"{stem}.{index}.{suffix}"
+
+
+def _parameter_name(name: str) -> str:
+    return f"parameter:{name}"
+
+
+def _extra_name(name: str) -> str:
+    if not name or name.startswith("/") or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(f"save: {name!r} cannot be the name of an extra file")
+    return name
+
+
+def _version() -> str:
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version("ingot")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _collect_weights(graph: Graph, weights: dict[str, np.ndarray[Any, Any]], digests: dict[str, str]) -> None:
+    """Add a graph's large constants; names that two different arrays share are told apart by their digests."""
+    for instruction in graph.walk():
+        for value in instruction.attributes.values():
+            if not isinstance(value, Array):
+                continue
+            value.require()
+            if value.name is not None and digests.get(value.name, value.digest) != value.digest:
+                value.name = f"{value.name}#{value.digest}"
+            name = value.name if value.name is not None else value.digest
+            digests[name] = value.digest
+            weights[name] = np.ascontiguousarray(value.require())
+
+
+def _native_members(specialisation: Specialisation, index: int, text: str) -> tuple[list[str], list[Member]]:
+    """The generated source and the members of one specialisation's machine code; none where it has no native form."""
+    from .codegen.compile import CpuTarget
+    from .native import native_bundle
+
+    target = CpuTarget()
+    try:
+        bundle, _, _, _ = native_bundle(specialisation, target)
+        source = specialisation.source()
+    except Unsupported:
+        return [], []
+    known = graph_arrays(specialisation.graph)
+    program, own = bundle.to_parts(known)
+    description = json.dumps(
+        {"program": program, "cpu": target.cpu, "features": target.features, "triple": target.triple}
+    ).encode()
+    constants = write_safetensors(own)
+    signature = sign(text.encode(), description, constants, bundle.object)
+    stem = f"native/{target.label}"
+    return [source], [
+        Member(_numbered(stem, index, "o"), bundle.object),
+        Member(_numbered(stem, index, "json"), description),
+        Member(_numbered(stem, index, "safetensors"), constants),
+        Member(_numbered(stem, index, "signature"), (signature or "").encode()),
+    ]
+
+
+# -- loading -----------------------------------------------------------------------------------------------------------
+
+
+def load(
+    path: "str | os.PathLike[str] | BinaryIO",
+    map_location: Any = None,
+    _extra_files: "dict[str, Any] | None" = None,
+    *,
+    trust: bool = False,
+) -> LoadedFunction:
+    """A compiled callable from a file that `save` wrote; weights are mapped into memory, not read.
+
+    Machine code in the file is used if this user signed it and this CPU can run it; `trust=True` uses it whoever made
+    it, so pass that only for files whose origin you trust. Otherwise the graphs are compiled at the first call.
+    `_extra_files` is filled in with the contents of the extra files whose names it has.
+
+    Raises LoadError, which names the part, for a file that is not an ingot or is damaged.
+    """
+    if map_location is not None and str(map_location) != "cpu":
+        raise ValueError(f"load: map_location is {map_location!r}, but loaded callables live on the cpu")
+    members = read_members(path)
+    description = _json(members, "ingot.json")
+    with part("ingot.json"):
+        _check_version(description)
+        function = LoadedFunction(
+            _field(description, "name", str),
+            signature_from_json(description.get("signature")),
+            _field(description, "metadata", dict),
+        )
+        function.bakes_numbers = _field(description, "bakes_numbers", bool)
+        described = _field(description, "specialisations", list)
+        digests = _field(description, "digests", dict)
+        if not 1 <= len(described) <= _MAX_SPECIALISATIONS:
+            raise ValueError(f"{len(described)} graphs are described")
+    arrays = _safetensors(members, "weights.safetensors")
+    weights = {
+        # The digest is stated, not computed: the zip's checksum covers the bytes.
+        name: Array(array, name, digest=str(digests[name])) if name in digests else Array(array, name)
+        for name, array in arrays.items()
+        if not name.startswith("parameter:")
+    }
+    with part("weights.safetensors"):
+        for name in _field(description, "parameters", list):
+            if _parameter_name(str(name)) not in arrays:
+                raise ValueError(f"the parameter {name!r} is missing")
+            function._parameters[str(name)] = wrap(arrays[_parameter_name(str(name))])
+    for index, item in reversed(list(enumerate(described))):
+        key, specialisation = _read_specialisation(members, index, item, weights, function)
+        function._add(key, specialisation)
+        _adopt_native(members, specialisation, index, trust)
+    for name in _extra_files or {}:
+        member = members.get(f"extra/{name}")
+        if member is None:
+            raise LoadError(f"extra/{name}: the file has no such part")
+        assert _extra_files is not None
+        _extra_files[name] = bytes(member)
+    return function
+
+
+def _text(members: dict[str, memoryview], name: str) -> str:
+    if name not in members:
+        raise LoadError(f"{name}: the file has no such part, so it is not an ingot")
+    content = members[name]
+    if len(content) > _MAX_TEXT_BYTES:
+        raise LoadError(f"{name}: {len(content)} bytes are more than such a part can have")
+    with part(name):
+        return bytes(content).decode()
+
+
+def _json(members: dict[str, memoryview], name: str) -> dict[str, Any]:
+    text = _text(members, name)
+    with part(name):
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("not a JSON object")
+        return data
+
+
+def _safetensors(members: dict[str, memoryview], name: str) -> dict[str, np.ndarray[Any, Any]]:
+    if name not in members:
+        raise LoadError(f"{name}: the file has no such part")
+    try:
+        return read_safetensors(members[name])[0]
+    except SafetensorsError as error:
+        raise LoadError(f"{name}: {error}") from error
+
+
+def _field(data: dict[str, Any], name: str, kind: type) -> Any:
+    value = data.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"{name!r} must be {kind.__name__}, given {str(value)[:50]!r}")
+    return value
+
+
+def _check_version(description: dict[str, Any]) -> None:
+    version = description.get("format")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"the format version is {str(version)[:50]!r}")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"the format version is {version}, and this version of Ingot reads {FORMAT_VERSION}: upgrade Ingot, or "
+            "save the file with an older one"
+        )
+
+
+def _read_specialisation(
+    members: dict[str, memoryview], index: int, item: Any, weights: dict[str, Array], function: LoadedFunction
+) -> tuple[Any, Specialisation]:
+    name = _numbered("graph", index, "ir")
+    text = _text(members, name)
+    with part(name):
+        graph = parse(text, weights, file=name)
+        for parameter in graph.parameters:
+            if parameter not in function._parameters:
+                raise ValueError(f"the parameter {parameter!r} is missing")
+    with part("ingot.json"):
+        if not isinstance(item, dict):
+            raise ValueError("a graph is not described by an object")
+        leaves = tuple(leaf_from_json(leaf) for leaf in _field(item, "leaves", list))
+        arguments = Structure.from_json(item.get("arguments"))
+        dtype = as_dtype(_field(item, "default_dtype", str))
+        if len(leaves) != arguments.n_leaves or len(leaves) + len(graph.parameters) != len(graph.arguments):
+            raise ValueError(f"{len(leaves)} arguments are described, and the graph has {len(graph.arguments)}")
+        results = Structure.from_json(item.get("results"))
+        specialisation = Specialisation(function.__name__, graph, results)
+    return ((arguments, dtype, *leaves), None), specialisation
+
+
+def _adopt_native(members: dict[str, memoryview], specialisation: Specialisation, index: int, trust: bool) -> None:
+    """Use the machine code for this CPU, if there is any that may run."""
+    from .codegen.compile import CpuTarget
+    from .runtime.loader import features_subset, host_architecture
+
+    ours = CpuTarget().label
+    labels = {
+        name.split("/")[1].split(".")[0] for name in members if name.startswith("native/") and name.endswith(".o")
+    }
+    for label in sorted(labels, key=lambda name: name != ours):
+        stem = f"native/{label}"
+        names = [_numbered(stem, index, suffix) for suffix in ("o", "json", "safetensors", "signature")]
+        if not label.startswith(host_architecture()) or names[0] not in members:
+            continue
+        if absent := [name for name in names if name not in members]:
+            raise LoadError(f"{absent[0]}: the file has no such part")
+        blob, description, constants, signature = (bytes(members[name]) for name in names)
+        text = bytes(members[_numbered("graph", index, "ir")])
+        with part(names[3]):
+            signed = signature.decode("ascii")
+        if not trust and not is_signed_by_us(signed, text, description, constants, blob):
+            continue
+        data = _json(members, names[1])
+        own = _safetensors(members, names[2])
+        with part(names[1]):
+            features = _field(data, "features", str)
+            if features_subset(features):
+                continue
+            bundle = NativeBundle.from_parts(data.get("program"), own, graph_arrays(specialisation.graph), blob)
+            _check_layout(bundle, specialisation.graph)
+        try:
+            program = NativeProgram(bundle.layout, blob, specialisation.exceptions)
+        except ObjectError as error:
+            raise LoadError(f"{names[0]}: {error}") from error
+        specialisation.bundle = bundle
+        specialisation.adopt("native", program)
+        return
+
+
+def _check_layout(bundle: NativeBundle, graph: Graph) -> None:
+    if [spec.type for spec in bundle.layout.arguments] != [value.type for value in graph.arguments]:
+        raise ValueError("the machine code is for other arguments than the graph's")
+    if len(bundle.layout.results) != len(graph.results):
+        raise ValueError("the machine code has other results than the graph")
