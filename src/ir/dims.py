@@ -82,12 +82,13 @@ class DimExpr:
     ('n*4', True)
     """
 
-    __slots__ = ("_hash", "_terms")
+    __slots__ = ("_hash", "_symbols", "_terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         ordered = sorted(terms.items(), key=lambda item: (-len(item[0]), [a.sort_key() for a in item[0]]))
         self._terms: tuple[tuple[Monomial, int], ...] = tuple(ordered)
         self._hash = hash(self._terms)
+        self._symbols: frozenset[str] | None = None
 
     # Canonical form makes equality structural.
     def __eq__(self, other: object) -> bool:
@@ -185,14 +186,16 @@ class DimExpr:
 
     def symbols(self) -> frozenset[str]:
         """Names of the symbols that occur anywhere in the expression."""
-        names: set[str] = set()
-        for atom in self.atoms():
-            if atom.arguments:
-                for argument in atom.arguments:
-                    names |= symbols(argument)
-            else:
-                names.add(atom.name)
-        return frozenset(names)
+        if self._symbols is None:
+            names: set[str] = set()
+            for atom in self.atoms():
+                if atom.arguments:
+                    for argument in atom.arguments:
+                        names |= symbols(argument)
+                else:
+                    names.add(atom.name)
+            self._symbols = frozenset(names)
+        return self._symbols
 
     def evaluate(self, values: Mapping[str, "Dim"]) -> "Dim":
         """The expression with symbols replaced by `values`; symbols that are missing there stay."""

@@ -1,7 +1,6 @@
 """What passes are made of: uses, effects, copying, and tables of named rules applied over a graph."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -227,24 +226,23 @@ class Rewriter:
 
     def copy(self, instruction: Instruction) -> Instruction:
         """A copy with operands, symbols and regions rewritten, not in a block yet."""
-        operands = [None if v is None else self.values.get(v, v) for v in instruction.operands]
-        attributes = instruction.attributes
+        operands: list[Value | None] = []
+        is_refined = False
+        for old in instruction.operands:
+            new = None if old is None else self.values.get(old, old)
+            operands.append(new)
+            if new is not old and new is not None and old is not None and new.type is not old.type:
+                is_refined = is_refined or new.type != self.type(old.type)
+        attributes = dict(instruction.attributes)
         if self.symbols:
             attributes = {name: substitute_attribute(value, self.symbols) for name, value in attributes.items()}
         regions = [self.copy_region(region) for region in instruction.regions]
-        types = tuple(self.type(r.type) for r in instruction.results)
-        copied = Instruction(instruction.op, operands, dict(attributes), types, regions, instruction.location)
-        if (
-            not regions
-            and types
-            and any(
-                new is not None and old is not None and new is not old and new.type != self.type(old.type)
-                for old, new in zip(instruction.operands, operands, strict=True)
-            )
-        ):
+        types = tuple([self.type(r.type) for r in instruction.results])
+        copied = Instruction(instruction.op, operands, attributes, types, regions, instruction.location)
+        if is_refined and types and not regions:
             self._infer_again(copied)
-        for old, new in zip(instruction.results, copied.results, strict=True):
-            new.name = old.name
+        for result, before in zip(copied.results, instruction.results, strict=True):
+            result.name = before.name
         return copied
 
     def _infer_again(self, instruction: Instruction) -> None:
@@ -295,6 +293,8 @@ class Rewriter:
             self.values[before] = after
             if after.name is None and after.block is None:
                 after.name = before.name
+            if before.type is after.type:
+                continue
             type = self.type(before.type)
             if type != after.type and (fresh := binding_symbols(type).keys() - type_symbols(after.type)):
                 bindings: dict[str, Dim] = {}
@@ -306,9 +306,14 @@ class Rewriter:
 
     def apply(self, instruction: Instruction) -> Sequence[Value] | None:
         """The replacement that the first rule that applies gives, itself rewritten; None where none applies."""
+        builder = self.builder
         for candidate in self.rules.for_op(instruction.op):
-            with self.scratch(instruction.location) as block:
+            block, home, location = Block(), builder.block, builder.location
+            builder.block, builder.location = block, instruction.location or location
+            try:
                 replacement = candidate.function(instruction, self)
+            finally:
+                builder.block, builder.location = home, location
             if replacement is None:
                 continue
             self.applied[candidate.name] = self.applied.get(candidate.name, 0) + 1
@@ -320,13 +325,6 @@ class Rewriter:
             self._depth -= 1
             return tuple(self.values.get(v, v) for v in values)
         return None
-
-    @contextmanager
-    def scratch(self, location: Any = None) -> Iterator[Block]:
-        """A block outside the graph for the instructions that a rule builds."""
-        block = Block()
-        with self.builder.inside(block), self.builder.at(location):
-            yield block
 
     def emit(self, op: str, *operands: Value | None, **attributes: Any) -> Value:
         """Build an instruction with one result; attributes that are left out have their defaults."""
