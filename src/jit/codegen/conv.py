@@ -1,16 +1,13 @@
-"""Two-dimensional convolution for the CPU: source of range kernels over NHWC images, with no im2col.
+"""Two-dimensional convolution for the CPU: range kernels over NHWC images, with no im2col.
 
-The public layout is NCHW; kernels work on NHWC buffers whose border already holds the padding. The pieces are
+The public layout is NCHW; kernels work on NHWC buffers whose border already holds the padding (see `layout.py` for the
+changes of layout), so that consecutive convolutions stay in NHWC; the result can go to the inside of the next buffer.
 
-- `to_nhwc_source`: NCHW (any strides) to padded NHWC, border included;
-- `conv_source`: NHWC to NHWC (inside a padded buffer or not) or to NCHW, with an epilogue;
-- `depthwise_source`: the same for one filter per channel, vectorised over channels;
-- `zero_border_source`: clears the border of a buffer whose inside a convolution writes;
-- `to_nchw_source`: NHWC to NCHW,
-
-so that consecutive convolutions stay in NHWC. A convolution is the GEMM micro-kernel over pixels: row i of A is the
-window of output pixel i, whatever its image, row or stride, and B the weights packed as (kernel row, kernel column,
-channel) x output channel. A kernel row of an undilated, ungrouped window is contiguous in NHWC: it is one segment.
+A convolution is the GEMM micro-kernel over pixels: row i of A is the window of output pixel i, whatever its image, row
+or stride, and B the weights packed as (kernel row, kernel column, channel) x output channel. A kernel row of an
+undilated, ungrouped window is contiguous in NHWC: it is one segment. A depthwise convolution (one filter per channel)
+has a micro-kernel of its own, vectorised over channels. As for GEMM, the loop nests are shared and compiled once
+(`ConvSpec.shared_sources`); the kernel of one convolution (`conv_source`) is little more than its epilogue.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from .gemm import GRAIN_MULTIPLY_ADDS, Epilogue, blocking_source, indent, pack_b_numpy, store_source
+from .epilogue import Epilogue, finish_and_store, indent, store_source
+from .external import load
+from .gemm import CACHE_SET_PERIOD, GRAIN_MULTIPLY_ADDS, IMPORTS, blocking_source, k_block, pack_b_numpy, preamble
+from .microkernel import microkernel_source
 from .target import Target, TileShape, host_target, tile_shape
 
-# The slots of a convolution's table. Strides count elements.
+__all__ = ["CONV_SLOTS", "ConvSpec", "Epilogue", "conv_source", "pack_conv_numpy", "pack_depthwise_numpy"]
+
+# The slots of a convolution's table; those of the epilogue follow. Strides count elements.
 CONV_SLOTS: dict[str, int] = {
     name: index
     for index, name in enumerate(
@@ -57,32 +59,41 @@ CONV_SLOTS: dict[str, int] = {
         )
     )
 }
-# The first slot of the epilogue's own parameters.
-CONV_FIRST_EXTRA = len(CONV_SLOTS)
 
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """What is known about a convolution when its kernel is generated; everything else is read at run time.
+    """What is known about a convolution when its kernel is generated; all sizes and strides are read at run time.
 
-    `out_channels` (of one group) picks the tile, as the packed weights need; `nchw_output` stores the result in NCHW.
+    `out_channels` (of one group), if known, picks a tile that fits few channels, for which the weights must have been
+    packed. `depthwise` means one input and one output channel per group. `nchw_output` stores the result in NCHW.
+
+    >>> ConvSpec("f32", out_channels=6, target=Target("avx512", 512, 32, True)).name
+    'conv_f32_28x1x8_l2_512k'
     """
 
     dtype: str = "f32"
     out_channels: int | None = None
+    depthwise: bool = False
     nchw_output: bool = False
     target: Target = field(default_factory=host_target)
 
     @property
     def tile(self) -> TileShape:
         """The micro-kernel tile; weights must have been packed for it."""
+        if self.depthwise:
+            rows = 8 if self.target.registers < 32 else 14
+            return TileShape(self.dtype, rows, 1, self.target.lanes(self.dtype), self.target.fused, True)
         return tile_shape(self.target, self.dtype, self.out_channels)
 
     @property
-    def k_block(self) -> int:
-        """How much of (kernel row, kernel column, channel) is summed before the next panel's turn."""
-        block = self.target.l2_bytes // (10 * self.tile.columns * self.tile.element_bytes)
-        return min(max(block // 64 * 64, 256), 1024)
+    def name(self) -> str:
+        """The name of the shared loop nest; `<name>_plan(p, threads)` is its plan function."""
+        return f"conv_{self.tile.name}_l2_{self.target.l2_bytes >> 10}k"
+
+    def shared_sources(self) -> dict[str, str]:
+        """The modules to link with the kernels of this spec, by name."""
+        return {f"microkernel_{self.tile.name}": microkernel_source(self.tile), self.name: core_source(self)}
 
 
 def pack_conv_numpy(weight: np.ndarray[Any, Any], groups: int, tile: TileShape) -> np.ndarray[Any, Any]:
@@ -101,6 +112,84 @@ def pack_conv_numpy(weight: np.ndarray[Any, Any], groups: int, tile: TileShape) 
     return pack_b_numpy(matrix.reshape(groups, height * width * channels, out_channels // groups), tile)
 
 
+def pack_depthwise_numpy(weight: np.ndarray[Any, Any], tile: TileShape) -> np.ndarray[Any, Any]:
+    """Weights (C, 1, KH, KW) of a depthwise convolution packed as (panels, KH * KW, tile.columns), zero past the end.
+
+    >>> pack_depthwise_numpy(np.ones((40, 1, 3, 3), np.float32), TileShape("f32", 14, 1, 16, True, True)).shape
+    (3, 9, 16)
+    """
+    if weight.ndim != 4 or weight.shape[1] != 1:
+        raise ValueError(f"pack_depthwise_numpy: weight has shape {list(weight.shape)}, expected (C, 1, KH, KW)")
+    return pack_b_numpy(weight.reshape(weight.shape[0], -1).T, tile)
+
+
+def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> str:
+    """Source of the range kernel `<name>(p, lo, hi)` over items, self-contained but for `spec.shared_sources()`.
+
+    The table `p` is laid out as `CONV_SLOTS` says, followed by the epilogue's parameters. The driver fills it, calls
+    the plan function `<spec.name>_plan(p, threads)`, which writes the last slots and returns the number of items, and
+    runs the kernel over the items with the grain that it finds in its slot. In the epilogue `i` is the output pixel
+    (counted over all images), `j` the output channel, and `at` the offset of the element from the address `y`.
+
+    A depthwise convolution has `channels` and `out_channels` 1, `groups` the number of channels, and weights packed by
+    `pack_depthwise_numpy`; others are packed by `pack_conv_numpy`.
+    """
+    epilogue = epilogue or Epilogue()
+    if spec.nchw_output:
+        finish = _nchw_finish(name, spec.tile, epilogue)
+        channel_stride = f", slot_i64(p, {CONV_SLOTS['y_channel_stride']})"
+        store = finish_and_store(name, spec.tile, epilogue, CONV_SLOTS, "y", finish, channel_stride)
+    else:
+        columns = None if spec.depthwise else spec.out_channels
+        store = store_source(name, spec.tile, epilogue, CONV_SLOTS, result="y", columns=columns)
+    # The loop nest is the same for both output layouts.
+    return (
+        f"{IMPORTS}"
+        f"from ingot.jit.codegen.conv import ConvSpec, core\n\n"
+        f"{spec.name} = core({spec!r})\n\n\n"
+        f"{store}\n\n"
+        f"@kernel\n"
+        f"def {name}(p, lo, hi):\n"
+        f"    {spec.name}(p, lo, hi, {name}_store_address())\n"
+    )
+
+
+def _nchw_finish(name: str, tile: TileShape, epilogue: Epilogue) -> str:
+    """Finishes the tile in place, where it vectorises over channels, then stores it channel by channel."""
+    body = f"""
+    for t in range(rows):
+        i = first_row + t
+        for s in range(columns):
+            j = first_column + s
+            at = offsets[t] + j * channel_stride
+            v = tile[t * {tile.columns} + s]
+{indent(epilogue.body, 12)}
+            tile[t * {tile.columns} + s] = v
+"""
+    return f"""
+@body
+def {name}_finish(tile, c{epilogue.names}, offsets, batch, first_row, first_column, rows, columns, channel_stride):
+{body if epilogue.body.strip() else ""}
+    for s in range(columns):
+        plane = (first_column + s) * channel_stride
+        for t in range(rows):
+            c[plane + offsets[t]] = tile[t * {tile.columns} + s]
+"""
+
+
+def core(spec: ConvSpec) -> Any:
+    """The loop nest of a spec as a function `(p, lo, hi, store)`."""
+    return load(core_source(spec))[spec.name]
+
+
+def core_source(spec: ConvSpec) -> str:
+    """Source of the loop nest `<spec.name>(p, lo, hi, store)` and of its plan function; all convolutions share it.
+
+    `store` is the address of a function with `external.STORE_PARAMETERS`, called with each finished tile.
+    """
+    return _depthwise_core(spec) if spec.depthwise else _dense_core(spec)
+
+
 def _read(*names: str) -> str:
     """A statement that reads slots into variables of the same names."""
     return f"{', '.join(names)} = {', '.join(f'slot_i64(p, {CONV_SLOTS[n]})' for n in names)}"
@@ -114,15 +203,14 @@ if groups == 1 and dilation_width == 1 and x_pixel_stride == channels:
 """
 
 
-def conv_plan_source(name: str, spec: ConvSpec) -> str:
-    """Source of `<name>(p, threads)`, which cuts a convolution into items: it writes the last slots of `CONV_SLOTS`.
-
-    It returns the number of items. It depends on the spec alone, so that kernels with other epilogues share it.
-    """
+def _dense_core(spec: ConvSpec) -> str:
     tile, slots = spec.tile, CONV_SLOTS
-    return f"""
+    size, row_bytes = tile.element_bytes, tile.columns * tile.element_bytes
+    block = k_block(tile, spec.target)
+    return f"""{preamble(tile)}
+
 @kernel
-def {name}(p, threads):
+def {spec.name}_plan(p, threads):
     {_read("images", "channels", "out_channels", "groups", "out_height", "out_width")}
     {_read("kernel_height", "kernel_width", "dilation_width", "x_pixel_stride")}
     batches, m = groups, images * out_height * out_width
@@ -130,16 +218,16 @@ def {name}(p, threads):
     row_tiles = (m + {tile.rows - 1}) // {tile.rows}
 {indent(_SEGMENTS, 4)}
     k = outer * inner * length
-    # Blocks of about {spec.k_block}: whole kernel rows, or parts of one, or parts of a segment, of equal length.
-    outer_block, inner_block, length_block = max(1, {spec.k_block} // max(1, inner * length)), inner, length
-    if inner * length > {spec.k_block}:
-        inner_block = max(1, {spec.k_block} // max(1, length))
-    if length > {spec.k_block}:
-        parts = (length + {spec.k_block - 1}) // {spec.k_block}
+    # Blocks of about {block}: whole kernel rows, or parts of one, or parts of a segment, of equal length.
+    outer_block, inner_block, length_block = max(1, {block} // max(1, inner * length)), inner, length
+    if inner * length > {block}:
+        inner_block = {block} // max(1, length)
+    if length > {block}:
+        parts = (length + {block - 1}) // {block}
         length_block = (length + parts - 1) // parts
     outer_block, inner_block, length_block = min(outer_block, max(1, outer)), max(1, inner_block), max(1, length_block)
     depth = min(outer_block, outer) * min(inner_block, inner) * min(length_block, length)
-{indent(blocking_source(tile, spec.target, spec.k_block), 4)}
+{indent(blocking_source(tile, spec.target.l2_bytes), 4)}
     set_slot_i64(p, {slots["row_block"]}, row_block * {tile.rows})
     set_slot_i64(p, {slots["panel_block"]}, panel_block)
     set_slot_i64(p, {slots["grain"]}, grain)
@@ -147,20 +235,10 @@ def {name}(p, threads):
     set_slot_i64(p, {slots["inner_block"]}, inner_block)
     set_slot_i64(p, {slots["length_block"]}, length_block)
     return items
-""".lstrip("\n")
 
 
-def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> str:
-    """Source of the range kernel `<name>(p, lo, hi)` over items, and of its inner function `<name>_store`.
-
-    The table is laid out as `CONV_SLOTS` says, followed by the epilogue's parameters. In the epilogue `i` is the output
-    pixel (counted over all images), `j` the output channel, and `at` the offset of the element from the address `y`.
-    """
-    epilogue = epilogue or Epilogue()
-    tile = spec.tile
-    size, row_bytes = tile.element_bytes, tile.columns * tile.element_bytes
-    kernel = f"""
-{_kernel_head(name, tile, epilogue)}
+{_kernel_head(spec)}
+    {_read("channels", "out_channels", "groups")}
     {_read("row_block", "panel_block")}
     {_read("outer_block", "inner_block", "length_block")}
 {indent(_SEGMENTS, 4)}
@@ -170,6 +248,9 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
     row_blocks = (m + row_block - 1) // row_block
     one_block = outer_block >= outer and inner_block >= inner and length_block >= length
     tile_step = 0 if one_block else {tile.rows * row_bytes}
+    # Neighbouring windows that would push each other out of the L1 cache are copied where several panels use them.
+    dense, row_buffer = table + {tile.rows * 16}, row_buffer_{tile.name}()
+    gather = panel_block > 1 and m > 1 and x_right % {CACHE_SET_PERIOD} == 0
     for item in range(lo, hi):
         group = item // (row_blocks * panel_blocks)
         first_row = item % row_blocks * row_block
@@ -190,45 +271,48 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
                         and inner_start + inner_block >= inner
                         and start + length_block >= length
                     )
-                    window = outer_start * outer_stride + inner_start * inner_stride + start * {size}
                     tile = tiles
                     for i in range(first_row, last_row, {tile.rows}):
                         rows = min({tile.rows}, last_row - i)
 {indent(_fill_tables(tile, "x_group"), 24)}
+                        offset = outer_start * outer_stride + inner_start * inner_stride + start * {size}
+                        windows, outers, inners, segment = table, outer_count, inner_count, count
+                        if gather:
+                            gather_rows_{tile.name}(table, dense, rows, offset, outers, outer_stride,
+                                inners, inner_stride, segment, {size}, row_buffer)
+                            windows, offset, segment = dense, 0, outers * inners * segment
+                            outers, inners = 1, 1
                         for panel in range(first_panel, last_panel):
-                            first_channel = panel * {tile.columns}
-                            multiply_tile_{tile.name}(table, rows, window, w_group + (panel * k + depth) * {row_bytes},
-                                tile, depth, outer_count, outer_stride, inner_count, inner_stride, count,
-                                {size}, {row_bytes})
+                            channel = panel * {tile.columns}
+                            w_rows = w_group + (panel * k + depth) * {row_bytes}
+                            multiply_tile_{tile.name}(windows, rows, offset, w_rows, tile, depth,
+                                outers, outer_stride, inners, inner_stride, segment, {size}, {row_bytes})
                             if is_last:
-                                {name}_store(pointer_{tile.dtype}(tile), y{epilogue.names}, 0, offsets,
-                                    y_channel_stride, group, i, group * out_channels + first_channel, rows,
-                                    min({tile.columns}, out_channels - first_channel))
+                                call_store(store, p, tile, offset_table, group, i, group * out_channels + channel,
+                                    rows, min({tile.columns}, out_channels - channel))
                             tile += tile_step
 """
-    store = _store(name, spec, tile, epilogue, known=spec.out_channels)
-    return store.strip("\n") + "\n\n\n" + kernel.lstrip("\n")
 
 
-def _kernel_head(name: str, tile: TileShape, epilogue: Epilogue) -> str:
-    """The start of a kernel: the parameters, the strides that follow from them (of x in bytes), the stack memory."""
-    slots, size = CONV_SLOTS, tile.element_bytes
+def _kernel_head(spec: ConvSpec) -> str:
+    """The start of a loop nest: the parameters, the strides that follow from them (of x in bytes), the stack memory."""
+    tile, slots, size = spec.tile, CONV_SLOTS, spec.tile.element_bytes
     return f"""
 @kernel
-def {name}(p, lo, hi):
+def {spec.name}(p, lo, hi, store):
     x, w = slot_i64(p, {slots["x"]}), slot_i64(p, {slots["w"]})
-    y = pointer_{tile.dtype}(slot_i64(p, {slots["y"]}))
-    {_read("images", "channels", "out_channels", "groups", "out_height", "out_width")}
+    {_read("images", "out_height", "out_width")}
     {_read("kernel_height", "kernel_width", "stride_height", "stride_width")}
     {_read("dilation_height", "dilation_width")}
     {_read("x_image_stride", "x_row_stride", "x_pixel_stride")}
-    {_read("y_image_stride", "y_row_stride", "y_pixel_stride", "y_channel_stride")}
-{indent(chr(10).join(epilogue.unpack(CONV_FIRST_EXTRA)), 4)}
+    {_read("y_image_stride", "y_row_stride", "y_pixel_stride")}
     x_image, x_row, x_pixel = x_image_stride * {size}, x_row_stride * {size}, x_pixel_stride * {size}
     x_down, x_right = stride_height * x_row, stride_width * x_pixel
     outer_stride, inner_stride = dilation_height * x_row, dilation_width * x_pixel
+    # The addresses of a tile's windows, and the offsets of their pixels in the result.
     tiles, table = tile_buffer_{tile.name}(), row_table_{tile.name}()
-    addresses, offsets = pointer_i64(table), pointer_i64(table + {tile.rows * 8})
+    offset_table = table + {tile.rows * 8}
+    addresses, offsets = pointer_i64(table), pointer_i64(offset_table)
 """.strip("\n")
 
 
@@ -254,77 +338,13 @@ for t in range({tile.rows}):
 """
 
 
-def _store(name: str, spec: ConvSpec, tile: TileShape, epilogue: Epilogue, known: int | None = None) -> str:
-    """Source of `<name>_store`, which finishes a tile of pixels x channels and stores its valid part."""
-    if spec.nchw_output:
-        return _nchw_store(name, tile, epilogue)
-    return store_source(
-        name,
-        tile,
-        epilogue,
-        "offsets[t]",
-        "offsets, y_channel_stride",
-        full=known is None or known >= tile.columns,
-        edge=known is None or known % tile.columns != 0,
-    )
+def _depthwise_core(spec: ConvSpec) -> str:
+    tile, slots = spec.tile, CONV_SLOTS
+    size, row_bytes, pointer = tile.element_bytes, tile.columns * tile.element_bytes, f"pointer_{spec.dtype}"
+    return f"""{preamble(tile)}
 
-
-def _nchw_store(name: str, tile: TileShape, epilogue: Epilogue) -> str:
-    """Finishes the tile in place, where it vectorises over channels, then stores it channel by channel."""
-    body = indent(epilogue.body, 12)
-    finish = (
-        (
-            f"    for t in range(rows):\n"
-            f"        i = first_row + t\n"
-            f"        for s in range(columns):\n"
-            f"            j = first_channel + s\n"
-            f"            at = offsets[t] + j * y_channel_stride\n"
-            f"            v = tile[t * {tile.columns} + s]\n"
-            f"{body}\n"
-            f"            tile[t * {tile.columns} + s] = v\n"
-        )
-        if epilogue.body.strip()
-        else ""
-    )
-    return (
-        f"@body\n"
-        f"def {name}_store(tile, c{epilogue.names}, c_start, offsets, y_channel_stride, batch,\n"
-        f"    first_row, first_channel, rows, columns):\n"
-        f"{finish}"
-        f"    for s in range(columns):\n"
-        f"        plane = (first_channel + s) * y_channel_stride\n"
-        f"        for t in range(rows):\n"
-        f"            c[plane + offsets[t]] = tile[t * {tile.columns} + s]\n"
-    )
-
-
-def depthwise_tile(target: Target, dtype: str) -> TileShape:
-    """The tile of depthwise kernels: pixels x one vector of channels.
-
-    >>> from .target import AVX2
-    >>> depthwise_tile(AVX2, "f32").name
-    'f32_8x1x8_per_channel'
-    """
-    return TileShape(dtype, 8 if target.registers < 32 else 14, 1, target.lanes(dtype), target.fused, True)
-
-
-def pack_depthwise_numpy(weight: np.ndarray[Any, Any], tile: TileShape) -> np.ndarray[Any, Any]:
-    """Weights (C, 1, KH, KW) of a depthwise convolution packed as (panels, KH * KW, tile.columns), zero past the end.
-
-    >>> pack_depthwise_numpy(np.ones((40, 1, 3, 3), np.float32), TileShape("f32", 14, 1, 16, True, True)).shape
-    (3, 9, 16)
-    """
-    if weight.ndim != 4 or weight.shape[1] != 1:
-        raise ValueError(f"pack_depthwise_numpy: weight has shape {list(weight.shape)}, expected (C, 1, KH, KW)")
-    return pack_b_numpy(weight.reshape(weight.shape[0], -1).T, tile)
-
-
-def depthwise_plan_source(name: str, spec: ConvSpec) -> str:
-    """Source of `<name>(p, threads)`: returns the number of items and writes `row_block` and `grain`."""
-    tile, slots = depthwise_tile(spec.target, spec.dtype), CONV_SLOTS
-    return f"""
 @kernel
-def {name}(p, threads):
+def {spec.name}_plan(p, threads):
     {_read("images", "groups", "out_height", "out_width", "kernel_height", "kernel_width")}
     m = images * out_height * out_width
     row_block = min(4, max(1, m // ({4 * tile.rows} * threads))) * {tile.rows}
@@ -333,32 +353,20 @@ def {name}(p, threads):
     work = min(m, row_block) * groups * (kernel_height * kernel_width + 4)
     set_slot_i64(p, {slots["grain"]}, {GRAIN_MULTIPLY_ADDS // 4} // (work + 1) + 1)
     return (m + row_block - 1) // row_block
-""".lstrip("\n")
 
 
-def depthwise_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> str:
-    """Source of the range kernel `<name>(p, lo, hi)` over items of a depthwise convolution: one filter per channel.
-
-    The table is that of `conv_source` with `channels` and `out_channels` 1 and `groups` the number of channels; the
-    weights are packed by `pack_depthwise_numpy`. Whole vectors of channels go through the micro-kernel, the rest
-    through a loop.
-    """
-    epilogue = epilogue or Epilogue()
-    tile = depthwise_tile(spec.target, spec.dtype)
-    size, row_bytes = tile.element_bytes, tile.columns * tile.element_bytes
-    edge = f"""
 @body
-def {name}_edge(total, x, w, columns, kernel_height, kernel_width, x_down, x_right):
+def add_products(total, x, w, columns, kernel_height, kernel_width, x_down, x_right):
     for s in range(columns):
         total[s] = 0
     for y in range(kernel_height):
         for z in range(kernel_width):
             for s in range(columns):
                 total[s] += x[y * x_down + z * x_right + s] * w[(y * kernel_width + z) * {tile.columns} + s]
-"""
-    kernel = f"""
-{_kernel_head(name, tile, epilogue)}
-    {_read("row_block")}
+
+
+{_kernel_head(spec)}
+    {_read("groups", "row_block")}
     m, channels = images * out_height * out_width, groups
     panels = (channels + {tile.columns - 1}) // {tile.columns}
     panel_bytes = kernel_height * kernel_width * {row_bytes}
@@ -373,141 +381,10 @@ def {name}_edge(total, x, w, columns, kernel_height, kernel_width, x_down, x_rig
                     multiply_tile_{tile.name}(table, rows, panel * {row_bytes}, w + panel * panel_bytes, tiles, 0,
                         kernel_height, outer_stride, kernel_width, inner_stride, 1, 0, {row_bytes})
                 else:
+                    # Whole vectors would read past the last pixel's channels.
                     for t in range(rows):
-                        {name}_edge(pointer_{tile.dtype}(tiles + t * {row_bytes}),
-                            pointer_{tile.dtype}(addresses[t] + panel * {row_bytes}),
-                            pointer_{tile.dtype}(w + panel * panel_bytes), columns, kernel_height, kernel_width,
+                        add_products({pointer}(tiles + t * {row_bytes}), {pointer}(addresses[t] + panel * {row_bytes}),
+                            {pointer}(w + panel * panel_bytes), columns, kernel_height, kernel_width,
                             outer_stride // {size}, inner_stride // {size})
-                {name}_store(pointer_{tile.dtype}(tiles), y{epilogue.names}, 0, offsets, y_channel_stride,
-                    0, i, panel * {tile.columns}, rows, columns)
+                call_store(store, p, tiles, offset_table, 0, i, panel * {tile.columns}, rows, columns)
 """
-    return "\n\n".join(part.strip("\n") + "\n" for part in (edge, _store(name, spec, tile, epilogue), kernel))
-
-
-# The layout kernels' slots. `x` has any strides; buffers are dense.
-LAYOUT_SLOTS: dict[str, int] = {
-    name: index
-    for index, name in enumerate(
-        (
-            "x",
-            "y",
-            "images",
-            "channels",
-            "height",
-            "width",
-            "x_image_stride",
-            "x_channel_stride",
-            "x_row_stride",
-            "x_column_stride",
-            "y_height",  # of the padded buffer, in pixels
-            "y_width",
-            "top",  # where the image starts in it
-            "left",
-        )
-    )
-}
-
-
-def _read_layout(*names: str) -> str:
-    return f"{', '.join(names)} = {', '.join(f'slot_i64(p, {LAYOUT_SLOTS[n]})' for n in names)}"
-
-
-def to_nhwc_source(name: str, dtype: str) -> str:
-    """Source of `<name>(p, lo, hi)` over the `images * y_height` rows of a padded NHWC buffer (see `LAYOUT_SLOTS`).
-
-    Copies images of any strides (NCHW for one) into the buffer and zeroes the border around each.
-    """
-    slots, size = LAYOUT_SLOTS, 4 if dtype == "f32" else 8
-    return f"""
-@body
-def {name}_row(x, y, channels, width, x_channel, x_column, y_width, left):
-    for s in range(left * channels):
-        y[s] = 0
-    for s in range((left + width) * channels, y_width * channels):
-        y[s] = 0
-    start = left * channels
-    if channels == 1:
-        for s in range(width):
-            y[start + s] = x[s * x_column]
-    elif x_channel == 1:
-        for s in range(width):
-            for c in range(channels):
-                y[start + s * channels + c] = x[s * x_column + c]
-    elif channels < 8:
-        for c in range(channels):
-            for s in range(width):
-                y[start + s * channels + c] = x[c * x_channel + s * x_column]
-    else:
-        for s in range(width):
-            for c in range(channels):
-                y[start + s * channels + c] = x[c * x_channel + s * x_column]
-
-
-@kernel
-def {name}(p, lo, hi):
-    x, y = slot_i64(p, {slots["x"]}), slot_i64(p, {slots["y"]})
-    {_read_layout("channels", "height", "width", "y_height", "y_width", "top", "left")}
-    {_read_layout("x_image_stride", "x_channel_stride", "x_row_stride", "x_column_stride")}
-    for item in range(lo, hi):
-        image, row = item // y_height, item % y_height - top
-        out = pointer_{dtype}(y + item * y_width * channels * {size})
-        if row < 0 or row >= height:
-            for s in range(y_width * channels):
-                out[s] = 0
-        else:
-            start = x + (image * x_image_stride + row * x_row_stride) * {size}
-            {name}_row(pointer_{dtype}(start), out, channels, width, x_channel_stride, x_column_stride, y_width, left)
-""".lstrip("\n")
-
-
-def zero_border_source(name: str, dtype: str) -> str:
-    """Source of `<name>(p, lo, hi)` over the `images * y_height` rows of a padded NHWC buffer (see `LAYOUT_SLOTS`).
-
-    Zeroes the border around each image, for a buffer whose inside a convolution writes.
-    """
-    slots, size = LAYOUT_SLOTS, 4 if dtype == "f32" else 8
-    return f"""
-@kernel
-def {name}(p, lo, hi):
-    y = slot_i64(p, {slots["y"]})
-    {_read_layout("channels", "height", "width", "y_height", "y_width", "top", "left")}
-    for item in range(lo, hi):
-        row = item % y_height - top
-        out = pointer_{dtype}(y + item * y_width * channels * {size})
-        first = left if row >= 0 and row < height else y_width
-        for s in range(first * channels):
-            out[s] = 0
-        for s in range((first + width) * channels, y_width * channels):
-            out[s] = 0
-""".lstrip("\n")
-
-
-def to_nchw_source(name: str, dtype: str) -> str:
-    """Source of `<name>(p, lo, hi)` over the `images * height` rows of dense NCHW images (see `LAYOUT_SLOTS`).
-
-    Copies the inside of an NHWC buffer `x` with the given strides (`x_channel_stride` is usually 1) to NCHW `y`.
-    """
-    slots, size = LAYOUT_SLOTS, 4 if dtype == "f32" else 8
-    return f"""
-@body
-def {name}_row(x, y, channels, width, x_channel, x_column, plane):
-    # Strips of 16 channels, so that what is read of each pixel is a cache line.
-    for start in range(0, channels, 16):
-        for c in range(start, min(start + 16, channels)):
-            for s in range(width):
-                y[c * plane + s] = x[s * x_column + c * x_channel]
-
-
-@kernel
-def {name}(p, lo, hi):
-    x, y = slot_i64(p, {slots["x"]}), slot_i64(p, {slots["y"]})
-    {_read_layout("channels", "height", "width")}
-    {_read_layout("x_image_stride", "x_channel_stride", "x_row_stride", "x_column_stride")}
-    plane = height * width
-    for item in range(lo, hi):
-        image, row = item // height, item % height
-        start = x + (image * x_image_stride + row * x_row_stride) * {size}
-        out = y + (image * channels * plane + row * width) * {size}
-        {name}_row(pointer_{dtype}(start), pointer_{dtype}(out), channels, width,
-            x_channel_stride, x_column_stride, plane)
-""".lstrip("\n")

@@ -1,24 +1,30 @@
-"""Matrix multiplication for the CPU: source of range kernels C[i, j] = epilogue(sum over k of A[i, k] * B[k, j]).
+"""Matrix multiplication for the CPU: range kernels that compute C[i, j] = epilogue(sum over k of A[i, k] * B[k, j]).
 
 A kernel works on *items*: a block of rows times a block of *panels* (groups of `tile.columns` columns of B). Inside an
 item it walks K in blocks, then row tiles, then panels, so that the panels stay in the L2 cache and the rows in L1; the
-tiles of the item keep their sums on the stack meanwhile, and the epilogue runs once on each finished tile. The
-plan function cuts the work into items at run time, so that one kernel serves every size.
+tiles of the item keep their sums on the stack meanwhile, and the epilogue runs once on each finished tile. The plan
+function cuts the work into items at run time, so that one kernel serves every size.
 
-The order of the sums depends on K alone, never on the number of threads. Blocking after K. Goto and R. van de Geijn,
-"Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008.
+Three modules are linked: the micro-kernel and the loop nest, which all products share and which are compiled once
+(`GemmSpec.shared_sources`), and the kernel of one product (`gemm_source`): little more than its epilogue.
+
+The order of the sums depends on the sizes alone, never on the number of threads. Blocking after K. Goto and R. van de
+Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008.
 """
 
-import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .microkernel import LONGEST_ROW, PANEL_ROWS, TILES_PER_ITEM, microkernel_call
+from .epilogue import Epilogue, indent, store_source
+from .external import load
+from .microkernel import LONGEST_ROW, PANEL_ROWS, TILES_PER_ITEM, microkernel_call, microkernel_source
 from .target import Target, TileShape, host_target, tile_shape
 
-# The slots of a GEMM kernel's table. Strides count elements. Those that are constant in the spec are not read.
+__all__ = ["GEMM_SLOTS", "PACK_SLOTS", "Epilogue", "GemmSpec", "aligned_empty", "gemm_source", "pack_b_numpy"]
+
+# The slots of a GEMM kernel's table; those of the epilogue follow. Strides count elements.
 GEMM_SLOTS: dict[str, int] = {
     name: index
     for index, name in enumerate(
@@ -48,154 +54,29 @@ GEMM_SLOTS: dict[str, int] = {
         )
     )
 }
-# The first slot of the epilogue's own parameters.
-GEMM_FIRST_EXTRA = len(GEMM_SLOTS)
-
 # Below this many multiply-adds, handing an item to another thread costs more than it saves (a few microseconds).
 GRAIN_MULTIPLY_ADDS = 100_000
-# What a module binds for a tile: see `microkernel`.
-MICROKERNEL_FUNCTIONS = ("multiply_tile", "gather_rows", "pack_panel")
-MICROKERNEL_BUFFERS = ("tile_buffer", "panel_buffer", "row_buffer", "row_table")
 # Rows of A that lie a multiple of this apart compete for the same lines of an L1 cache (64 sets of 64 bytes).
 CACHE_SET_PERIOD = 4096
-_POINTER_TYPES = ("f32", "f64", "i8", "u8", "i16", "i32", "i64")
+
+IMPORTS = """\
+import numpy as np
+from ingot.jit.codegen.external import call_store, store_address
+from ingot.jit.codegen.microkernel import microkernel
+from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i8, pointer_u8, pointer_i16, pointer_i32
+from ingot.jit.codegen.primitives import pointer_i64, set_slot_i64, slot_f64, slot_i64
+from ingot.jit.codegen.target import Target
+"""
 
 
-@dataclass(frozen=True)
-class Epilogue:
-    """What happens to each element of a product before it is stored, as Python statements that rebind `v`.
-
-    The statements see `v` (the sum), `i` and `j` (row and column), `batch`, `at` (the offset of the element in C, for a
-    residual of the same layout) and the parameters. A parameter is a name
-    and a kind: `"f32*"` and so on is a pointer, `"i64"` an integer, `"f32"` or `"f64"` a float; each takes one slot of
-    the table, in order, after those of the kernel.
-
-    >>> bias_relu = Epilogue((("bias", "f32*"),), "v = v + bias[j]\\nv = v if v > 0 else v * 0")
-    """
-
-    parameters: tuple[tuple[str, str], ...] = ()
-    body: str = ""
-
-    def __post_init__(self) -> None:
-        kinds = {f"{kind}*" for kind in _POINTER_TYPES} | {"i64", "f32", "f64"}
-        for name, kind in self.parameters:
-            if not name.isidentifier():
-                raise ValueError(f"Epilogue: parameter name {name!r} is not an identifier")
-            if kind not in kinds:
-                raise ValueError(f"Epilogue: parameter {name} has kind {kind!r}, expected one of {sorted(kinds)}")
-
-    @property
-    def names(self) -> str:
-        """The parameters as the tail of an argument list: `, bias, scale`."""
-        return "".join(f", {name}" for name, _ in self.parameters)
-
-    def unpack(self, first_slot: int) -> list[str]:
-        """Statements that read the parameters from the table `p`."""
-        lines = []
-        for index, (name, kind) in enumerate(self.parameters, first_slot):
-            if kind.endswith("*"):
-                value = f"pointer_{kind[:-1]}(slot_i64(p, {index}))"
-            elif kind == "i64":
-                value = f"slot_i64(p, {index})"
-            else:
-                value = f"{_NUMPY_TYPES[kind]}(slot_f64(p, {index}))"
-            lines.append(f"{name} = {value}")
-        return lines
+def preamble(tile: TileShape) -> str:
+    """The lines that a source needs to use the micro-kernel of a tile: imports, and its functions under their names."""
+    names = ("multiply_tile", "gather_rows", "pack_panel", "tile_buffer", "panel_buffer", "row_buffer", "row_table")
+    lines = [f"{name}_{tile.name} = tile_functions.{name}\n" for name in names]
+    return f"{IMPORTS}tile_functions = {microkernel_call(tile)}\n{''.join(lines)}"
 
 
-_NUMPY_TYPES = {"f32": "np.float32", "f64": "np.float64"}
-
-
-@dataclass(frozen=True)
-class GemmSpec:
-    """What is known about a product when its kernel is generated; sizes that are None are read at run time.
-
-    `packed` says that B was packed ahead of time (`pack_b_numpy`, `pack_b_source`); otherwise B has any strides and is
-    packed on the fly, 64 rows at a time. `batched` adds two batch dimensions with strides of their own (0 broadcasts).
-    """
-
-    dtype: str = "f32"
-    packed: bool = True
-    batched: bool = False
-    n: int | None = None
-    k: int | None = None
-    target: Target = field(default_factory=host_target)
-
-    @property
-    def tile(self) -> TileShape:
-        """The micro-kernel tile; packed operands must have been packed for it."""
-        return tile_shape(self.target, self.dtype, self.n)
-
-    @property
-    def k_block(self) -> int:
-        """How much of K is summed before the next panel's turn: a panel block then stays in L2, a row tile near L1."""
-        block = self.target.l2_bytes // (10 * self.tile.columns * self.tile.element_bytes)
-        return min(max(block // 64 * 64, 256), LONGEST_ROW)
-
-
-def preamble(*tiles: TileShape) -> str:
-    """The lines a module needs before kernels that use these tiles: imports and the names of the micro-kernels.
-
-    `multiply_tile_<tile>` is an external symbol, which `microkernel_source(tile)` defines; link both.
-    """
-    lines = [
-        "import numpy as np",
-        "from ingot.jit.codegen.microkernel import microkernel",
-        "from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i8, pointer_u8, pointer_i16",
-        "from ingot.jit.codegen.primitives import pointer_i32, pointer_i64, set_slot_i64, slot_f64, slot_i64",
-    ]
-    for tile in dict.fromkeys(tiles):
-        lines.append(f"_{tile.name} = {microkernel_call(tile)}")
-        for function in (*MICROKERNEL_FUNCTIONS, *MICROKERNEL_BUFFERS):
-            lines.append(f"{function}_{tile.name} = _{tile.name}.{function}")
-    return "\n".join(lines) + "\n"
-
-
-def indent(text: str, columns: int) -> str:
-    """The text with every line moved right, without its common margin."""
-    return textwrap.indent(textwrap.dedent(text).strip("\n"), " " * columns)
-
-
-def store_source(
-    name: str, tile: TileShape, epilogue: Epilogue, row_start: str, parameters: str, *, full: bool, edge: bool
-) -> str:
-    """Source of `<name>_store`: finishes one tile that lies on the stack and writes its valid part to C.
-
-    `row_start` is the offset of row `t` in C, an expression over `parameters`. `full` and `edge` say which panels
-    occur: whole ones get a loop of constant length, which LLVM unrolls into vectors.
-    """
-    body = indent(epilogue.body, 16) + "\n" if epilogue.body.strip() else ""
-
-    def loop(count: str) -> str:
-        return (
-            f"            for s in range({count}):\n"
-            f"                j = first_column + s\n"
-            f"                at = row_start + j\n"
-            f"                v = tile[t * {tile.columns} + s]\n"
-            f"{body}"
-            f"                c[at] = v\n"
-        )
-
-    if full and edge:
-        loops = f"        if columns == {tile.columns}:\n{loop(str(tile.columns))}        else:\n{loop('columns')}"
-    else:
-        loops = textwrap.indent(textwrap.dedent(loop(str(tile.columns) if full else "columns")), " " * 8)
-    return (
-        f"@body\n"
-        f"def {name}_store(tile, c{epilogue.names}, c_start, {parameters}, batch,\n"
-        f"    first_row, first_column, rows, columns):\n"
-        f"    for t in range(rows):\n"
-        f"        i = first_row + t\n"
-        f"        row_start = c_start + {row_start}\n"
-        f"{loops}\n"
-    )
-
-
-def _size(name: str, known: int | None) -> str:
-    return str(known) if known is not None else f"slot_i64(p, {GEMM_SLOTS[name]})"
-
-
-def blocking_source(tile: TileShape, target: Target, k_block: int, *, packed: bool = True) -> str:
+def blocking_source(tile: TileShape, l2_bytes: int, *, packed: bool = True) -> str:
     """Statements that choose `row_block` and `panel_block` (in tiles) and give `items` and `grain`.
 
     They read `row_tiles`, `panels`, `batches`, `threads`, `m`, `k` (the whole depth) and `depth` (of one block of it).
@@ -203,7 +84,7 @@ def blocking_source(tile: TileShape, target: Target, k_block: int, *, packed: bo
     if packed:
         choice = f"""
             panel_bytes = max(1, depth * {tile.columns * tile.element_bytes})
-            panel_block = max(1, min(panels, {target.l2_bytes // 2} // panel_bytes))
+            panel_block = max(1, min(panels, {l2_bytes // 2} // panel_bytes))
             row_block = 4
             if depth < k:
                 # All tiles of an item keep their sums on the stack from one block of K to the next.
@@ -232,47 +113,83 @@ grain = {GRAIN_MULTIPLY_ADDS} // (work + 1) + 1
 """
 
 
-def gemm_plan_source(name: str, spec: GemmSpec) -> str:
-    """Source of `<name>(p, threads)`, which cuts a product into items: it writes the last three slots of `GEMM_SLOTS`.
+@dataclass(frozen=True)
+class GemmSpec:
+    """What is known about a product when its kernel is generated; all sizes and strides are read at run time.
 
-    It returns the number of items. It depends on the spec alone, so that kernels with other epilogues share it.
+    `packed` says that B was packed ahead of time (`pack_b_numpy`, `pack_b_source`); otherwise B has any strides and is
+    packed on the fly. `batched` adds two batch dimensions with strides of their own (0 broadcasts). `n`, if known,
+    picks a tile that fits few columns; packed operands must have been packed for that tile.
+
+    >>> GemmSpec("f32", n=10, target=Target("avx512", 512, 32, True)).name
+    'gemm_f32_28x1x16_packed_l2_512k'
     """
-    tile, slots = spec.tile, GEMM_SLOTS
-    batches = f"slot_i64(p, {slots['batches']})" if spec.batched else "1"
-    return f"""
-@kernel
-def {name}(p, threads):
-    m, n, k = {_size("m", None)}, {_size("n", spec.n)}, {_size("k", spec.k)}
-    batches = {batches}
-    panels = (n + {tile.columns - 1}) // {tile.columns}
-    row_tiles = (m + {tile.rows - 1}) // {tile.rows}
-    depth = min(k, {spec.k_block})
-{indent(blocking_source(tile, spec.target, spec.k_block, packed=spec.packed), 4)}
-    set_slot_i64(p, {slots["row_block"]}, row_block * {tile.rows})
-    set_slot_i64(p, {slots["panel_block"]}, panel_block)
-    set_slot_i64(p, {slots["grain"]}, grain)
-    return items
-""".lstrip("\n")
+
+    dtype: str = "f32"
+    packed: bool = True
+    batched: bool = False
+    n: int | None = None
+    target: Target = field(default_factory=host_target)
+
+    @property
+    def tile(self) -> TileShape:
+        """The micro-kernel tile."""
+        return tile_shape(self.target, self.dtype, self.n)
+
+    @property
+    def k_block(self) -> int:
+        """How much of K is summed before the next panel's turn: a panel block then stays in L2, a row tile near L1."""
+        return k_block(self.tile, self.target)
+
+    @property
+    def name(self) -> str:
+        """The name of the shared loop nest; `<name>_plan(p, threads)` is its plan function."""
+        options = ("_packed" if self.packed else "") + ("_batched" if self.batched else "")
+        return f"gemm_{self.tile.name}{options}_l2_{self.target.l2_bytes >> 10}k"
+
+    def shared_sources(self) -> dict[str, str]:
+        """The modules to link with the kernels of this spec, by name."""
+        return {f"microkernel_{self.tile.name}": microkernel_source(self.tile), self.name: core_source(self)}
+
+
+def k_block(tile: TileShape, target: Target) -> int:
+    """The block of the depth for which ten panels' worth fits in L2, within reason.
+
+    >>> k_block(TileShape("f32", 14, 2, 16), Target("t", 512, 32, True, l2_bytes=1 << 20))
+    768
+    """
+    block = target.l2_bytes // (10 * tile.columns * tile.element_bytes)
+    return min(max(block // 64 * 64, 256), LONGEST_ROW)
 
 
 def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None) -> str:
-    """Source of the range kernel `<name>(p, lo, hi)` over items, and of its inner function `<name>_store`.
+    """Source of the range kernel `<name>(p, lo, hi)` over items, self-contained but for `spec.shared_sources()`.
 
     The table `p` is laid out as `GEMM_SLOTS` says, followed by the epilogue's parameters. The driver fills it, calls
-    the plan function (`gemm_plan_source`), and runs the kernel over the items with the grain that it finds in its slot.
-    `@body` marks an inner function whose pointers do not alias, `@kernel` an entry.
+    the plan function `<spec.name>_plan(p, threads)`, which writes the last three slots and returns the number of items,
+    and runs the kernel over the items with the grain that it finds in its slot.
     """
-    epilogue = epilogue or Epilogue()
-    full = spec.n is None or spec.n >= spec.tile.columns
-    edge = spec.n is None or spec.n % spec.tile.columns != 0
-    parts = [
-        store_source(name, spec.tile, epilogue, "i * c_row_stride", "c_row_stride", full=full, edge=edge),
-        _kernel_source(name, spec, epilogue),
-    ]
-    return "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    return (
+        f"{IMPORTS}"
+        f"from ingot.jit.codegen.gemm import GemmSpec, core\n\n"
+        f"{spec.name} = core({spec!r})\n\n\n"
+        f"{store_source(name, spec.tile, epilogue or Epilogue(), GEMM_SLOTS, result='c', columns=spec.n)}\n\n"
+        f"@kernel\n"
+        f"def {name}(p, lo, hi):\n"
+        f"    {spec.name}(p, lo, hi, {name}_store_address())\n"
+    )
 
 
-def _kernel_source(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
+def core(spec: GemmSpec) -> Any:
+    """The loop nest of a spec as a function `(p, lo, hi, store)`."""
+    return load(core_source(spec))[spec.name]
+
+
+def core_source(spec: GemmSpec) -> str:
+    """Source of the loop nest `<spec.name>(p, lo, hi, store)` and of its plan function; all products share it.
+
+    `store` is the address of a function with `external.STORE_PARAMETERS`, called with each finished tile.
+    """
     tile, slots = spec.tile, GEMM_SLOTS
     size = tile.element_bytes
 
@@ -294,127 +211,128 @@ def _kernel_source(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
             b_batch = b + outer * b_outer + inner * b_inner
             c_batch = outer * c_outer + inner * c_inner
         """
-    b_read = f"""
-        row_buffer, dense = row_buffer_{tile.name}(), table + {tile.rows * 16}
-        # Rows that would push each other out of the L1 cache, or are not contiguous, are copied if several panels pay.
-        gather = panel_block > 1 and m > 1 and (a_k != {size} or a_row % {CACHE_SET_PERIOD} == 0)
-    """
-    if not spec.packed:
-        b_read = f"""
-            panel = panel_buffer_{tile.name}()
-            b_k, b_column = {slot("b_k_stride")}, {slot("b_column_stride")}
-        """
-    head = [
-        f"a, b = {slot('a')}, {slot('b')}",
-        f"c = pointer_{tile.dtype}({slot('c')})",
-        f"m, n, k = {_size('m', None)}, {_size('n', spec.n)}, {_size('k', spec.k)}",
-        f"a_row, a_k = {slot('a_row_stride')} * {size}, {slot('a_k_stride')} * {size}",
-        f"c_row_stride = {slot('c_row_stride')}",
-        *textwrap.dedent(batch_read).strip().splitlines(),
-        f"row_block, panel_block = {slot('row_block')}, {slot('panel_block')}",
-        *epilogue.unpack(GEMM_FIRST_EXTRA),
-        f"panels = (n + {tile.columns - 1}) // {tile.columns}",
-        "panel_blocks = (panels + panel_block - 1) // panel_block",
-        "row_blocks = (m + row_block - 1) // row_block",
-        f"tiles, table = tile_buffer_{tile.name}(), row_table_{tile.name}()",
-        "addresses = pointer_i64(table)",
-        *textwrap.dedent(b_read).strip().splitlines(),
-    ]
-    loops = _packed_loops(name, spec, epilogue) if spec.packed else _unpacked_loops(name, spec, epilogue)
-    panel_of_item = "item // row_blocks % panel_blocks" if spec.batched else "item // row_blocks"
-    return (
-        f"@kernel\n"
-        f"def {name}(p, lo, hi):\n"
-        + textwrap.indent("\n".join(head), "    ")
-        + "\n    for item in range(lo, hi):\n"
-        + indent(batch_use, 8)
-        + f"""
+    return f"""{preamble(tile)}
+
+@kernel
+def {spec.name}_plan(p, threads):
+    m, n, k = {slot("m")}, {slot("n")}, {slot("k")}
+    batches = {slot("batches") if spec.batched else "1"}
+    panels = (n + {tile.columns - 1}) // {tile.columns}
+    row_tiles = (m + {tile.rows - 1}) // {tile.rows}
+    depth = min(k, {spec.k_block})
+{indent(blocking_source(tile, spec.target.l2_bytes, packed=spec.packed), 4)}
+    set_slot_i64(p, {slots["row_block"]}, row_block * {tile.rows})
+    set_slot_i64(p, {slots["panel_block"]}, panel_block)
+    set_slot_i64(p, {slots["grain"]}, grain)
+    return items
+
+
+@kernel
+def {spec.name}(p, lo, hi, store):
+    a, b = {slot("a")}, {slot("b")}
+    m, n, k = {slot("m")}, {slot("n")}, {slot("k")}
+    a_row, a_k = {slot("a_row_stride")} * {size}, {slot("a_k_stride")} * {size}
+    c_row_stride = {slot("c_row_stride")}
+{indent(batch_read, 4)}
+    row_block, panel_block = {slot("row_block")}, {slot("panel_block")}
+    panels = (n + {tile.columns - 1}) // {tile.columns}
+    panel_blocks = (panels + panel_block - 1) // panel_block
+    row_blocks = (m + row_block - 1) // row_block
+    # The addresses of a tile's rows of A; where they were gathered; the offsets of its rows in C.
+    tiles, table = tile_buffer_{tile.name}(), row_table_{tile.name}()
+    dense, offsets = table + {tile.rows * 8}, table + {tile.rows * 16}
+    addresses, row_starts = pointer_i64(table), pointer_i64(offsets)
+{indent(_packed_head(spec) if spec.packed else _unpacked_head(spec), 4)}
+    for item in range(lo, hi):
+{indent(batch_use, 8)}
         first_row = item % row_blocks * row_block
         last_row = min(first_row + row_block, m)
-        first_panel = {panel_of_item} * panel_block
+        first_panel = item // row_blocks % panel_blocks * panel_block
         last_panel = min(first_panel + panel_block, panels)
+{indent(_packed_loops(spec) if spec.packed else _unpacked_loops(spec), 8)}
 """
-        + indent(loops, 8)
-        + "\n"
-    )
 
 
 def _fill_table(tile: TileShape) -> str:
     """Statements that point the row table at rows i .. i + rows - 1; missing ones repeat the last row."""
-    return f"for t in range({tile.rows}):\n    addresses[t] = a_batch + (i + min(t, rows - 1)) * a_row"
-
-
-def _packed_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
-    tile = spec.tile
-    tile_bytes = tile.rows * tile.columns * tile.element_bytes
-    row_bytes = tile.columns * tile.element_bytes
-    if spec.k is not None and spec.k <= spec.k_block:
-        loop, last = "k_start, length = 0, k\n", None
-        margin = 0
-        tile_step = "0"
-    else:
-        # Blocks of equal length: the last one should not be a sliver.
-        loop = (
-            f"k_blocks = max(1, (k + {spec.k_block - 1}) // {spec.k_block})\n"
-            f"k_block = max(1, (k + k_blocks - 1) // k_blocks)\n"
-            f"tile_step = {tile_bytes} if k > k_block else 0\n"
-            f"for k_start in range(0, max(k, 1), k_block):\n"
-            f"    length = min(k_block, k - k_start)\n"
-        )
-        last, margin, tile_step = "k_start + length >= k", 4, "tile_step"
-    store = (
-        f"{name}_store(pointer_{tile.dtype}(tile), c{epilogue.names}, c_batch, c_row_stride, batch,\n"
-        f"    i, panel * {tile.columns}, rows, min({tile.columns}, n - panel * {tile.columns}))\n"
-    )
-    if last is not None:
-        store = f"if {last}:\n" + textwrap.indent(store, "    ")
-    rows = (
-        f"tile = tiles\n"
-        f"for i in range(first_row, last_row, {tile.rows}):\n"
-        f"    rows = min({tile.rows}, last_row - i)\n"
-        + textwrap.indent(_fill_table(tile), "    ")
-        + f"\n    windows, offset, step = table, k_start * a_k, a_k\n"
-        f"    if gather:\n"
-        f"        step = gather_rows_{tile.name}(table, dense, rows, offset, 1, 0, 1, 0, length, a_k, row_buffer)\n"
-        f"        windows, offset = dense, 0\n"
-        f"    for panel in range(first_panel, last_panel):\n"
-        f"        b_rows = b_batch + (panel * k + k_start) * {row_bytes}\n"
-        f"        multiply_tile_{tile.name}(windows, rows, offset, b_rows, tile,\n"
-        f"            {'k_start' if last else '0'}, 1, 0, 1, 0, length, step, {row_bytes})\n"
-        + textwrap.indent(store, " " * 8)
-        + f"        tile += {tile_step}\n"
-    )
-    return loop + textwrap.indent(rows, " " * margin)
-
-
-def _unpacked_loops(name: str, spec: GemmSpec, epilogue: Epilogue) -> str:
-    tile = spec.tile
-    size, row_bytes = tile.element_bytes, tile.columns * tile.element_bytes
-    tile_bytes = tile.rows * row_bytes
     return f"""
-        first_column = first_panel * {tile.columns}
-        columns = min({tile.columns}, n - first_column)
-        b_panel = b_batch + first_column * b_column * {size}
-        # Few rows do not pay for a copy: whole panels of a row-major B are read where they lie.
-        direct = b_column == 1 and columns == {tile.columns} and m <= {2 * tile.rows}
-        k_block = max(k, 1) if direct else {PANEL_ROWS}
-        for k_start in range(0, max(k, 1), k_block):
-            length = min(k_block, k - k_start)
-            b_rows, b_step = b_panel + k_start * b_k * {size}, b_k * {size}
-            if not direct:
-                pack_panel_{tile.name}(b_rows, panel, b_k * {size}, b_column * {size}, length, columns)
-                b_rows, b_step = panel, {row_bytes}
-            tile = tiles
-            for i in range(first_row, last_row, {tile.rows}):
-                rows = min({tile.rows}, last_row - i)
-{indent(_fill_table(tile), 16)}
-                multiply_tile_{tile.name}(table, rows, k_start * a_k, b_rows, tile,
-                    k_start, 1, 0, 1, 0, length, a_k, b_step)
-                if k_start + length >= k:
-                    {name}_store(pointer_{tile.dtype}(tile), c{epilogue.names}, c_batch, c_row_stride, batch,
-                        i, first_column, rows, columns)
-                tile += {tile_bytes}
-    """
+for t in range({tile.rows}):
+    row = i + min(t, rows - 1)
+    addresses[t] = a_batch + row * a_row
+    row_starts[t] = c_batch + row * c_row_stride
+"""
+
+
+def _packed_head(spec: GemmSpec) -> str:
+    tile = spec.tile
+    return f"""
+row_buffer = row_buffer_{tile.name}()
+# Rows that would push each other out of the L1 cache, or are not contiguous, are copied where several panels use them.
+gather = panel_block > 1 and m > 1 and (a_k != {tile.element_bytes} or a_row % {CACHE_SET_PERIOD} == 0)
+# Blocks of K of equal length: the last one should not be a sliver.
+k_blocks = max(1, (k + {spec.k_block - 1}) // {spec.k_block})
+k_block = max(1, (k + k_blocks - 1) // k_blocks)
+tile_step = {tile.rows * tile.columns * tile.element_bytes} if k > k_block else 0
+"""
+
+
+def _packed_loops(spec: GemmSpec) -> str:
+    tile = spec.tile
+    row_bytes = tile.columns * tile.element_bytes
+    return f"""
+for k_start in range(0, max(k, 1), k_block):
+    length = min(k_block, k - k_start)
+    tile = tiles
+    for i in range(first_row, last_row, {tile.rows}):
+        rows = min({tile.rows}, last_row - i)
+{indent(_fill_table(tile), 8)}
+        windows, offset, step = table, k_start * a_k, a_k
+        if gather:
+            step = gather_rows_{tile.name}(table, dense, rows, offset, 1, 0, 1, 0, length, a_k, row_buffer)
+            windows, offset = dense, 0
+        for panel in range(first_panel, last_panel):
+            b_rows = b_batch + (panel * k + k_start) * {row_bytes}
+            multiply_tile_{tile.name}(windows, rows, offset, b_rows, tile,
+                k_start, 1, 0, 1, 0, length, step, {row_bytes})
+            if k_start + length >= k:
+                column = panel * {tile.columns}
+                call_store(store, p, tile, offsets, batch, i, column, rows, min({tile.columns}, n - column))
+            tile += tile_step
+"""
+
+
+def _unpacked_head(spec: GemmSpec) -> str:
+    slots, size = GEMM_SLOTS, spec.tile.element_bytes
+    return f"""
+panel = panel_buffer_{spec.tile.name}()
+b_k, b_column = slot_i64(p, {slots["b_k_stride"]}) * {size}, slot_i64(p, {slots["b_column_stride"]}) * {size}
+"""
+
+
+def _unpacked_loops(spec: GemmSpec) -> str:
+    tile = spec.tile
+    row_bytes = tile.columns * tile.element_bytes
+    return f"""
+column = first_panel * {tile.columns}
+columns = min({tile.columns}, n - column)
+# Few rows do not pay for a copy: whole panels of a row-major B are read where they lie.
+direct = b_column == {tile.element_bytes} and columns == {tile.columns} and m <= {2 * tile.rows}
+k_block = max(k, 1) if direct else {PANEL_ROWS}
+for k_start in range(0, max(k, 1), k_block):
+    length = min(k_block, k - k_start)
+    b_rows, b_step = b_batch + column * b_column + k_start * b_k, b_k
+    if not direct:
+        pack_panel_{tile.name}(b_rows, panel, b_k, b_column, length, columns)
+        b_rows, b_step = panel, {row_bytes}
+    tile = tiles
+    for i in range(first_row, last_row, {tile.rows}):
+        rows = min({tile.rows}, last_row - i)
+{indent(_fill_table(tile), 8)}
+        multiply_tile_{tile.name}(table, rows, k_start * a_k, b_rows, tile, k_start, 1, 0, 1, 0, length, a_k, b_step)
+        if k_start + length >= k:
+            call_store(store, p, tile, offsets, batch, i, column, rows, columns)
+        tile += {tile.rows * row_bytes}
+"""
 
 
 PACK_SLOTS: dict[str, int] = {
@@ -427,10 +345,11 @@ def pack_b_source(name: str, tile: TileShape) -> str:
     """Source of the range kernel `<name>(p, lo, hi)` over panels that packs B at run time, laid out as `PACK_SLOTS`.
 
     There are `batches * ceil(n / tile.columns)` panels. Any strides do, so a transposed weight (`x @ W.T`) needs no
-    copy before.
+    copy before. Link it with `microkernel_source(tile)`.
     """
     slots, size = PACK_SLOTS, tile.element_bytes
-    return f"""
+    return f"""{preamble(tile)}
+
 @kernel
 def {name}(p, lo, hi):
     b, packed = slot_i64(p, {slots["b"]}), slot_i64(p, {slots["packed"]})
@@ -443,7 +362,7 @@ def {name}(p, lo, hi):
         start = item // panels * b_batch + first_column * b_column
         pack_panel_{tile.name}(b + start * {size}, packed + item * k * {tile.columns * size}, b_k * {size},
             b_column * {size}, k, min({tile.columns}, n - first_column))
-""".lstrip("\n")
+"""
 
 
 def packed_elements(k: int, n: int, tile: TileShape) -> int:
@@ -468,7 +387,7 @@ def pack_b_numpy(b: np.ndarray[Any, Any], tile: TileShape) -> np.ndarray[Any, An
     """B packed for the kernels: `packed[..., panel, k, s] = B[..., k, panel * tile.columns + s]`, zero past the end.
 
     `b` is `(..., K, N)` of the tile's dtype; pass `weight.T` for a linear layer. The result is contiguous and starts on
-    a cache line.
+    a cache line. Raises ValueError for another dtype or fewer than two dimensions.
 
     >>> pack_b_numpy(np.ones((5, 40), np.float32), TileShape("f32", 14, 2, 16)).shape
     (2, 5, 32)

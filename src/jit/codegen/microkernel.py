@@ -18,7 +18,6 @@ Multiplication", ACM TOMS 34(3), 2008; the table of addresses on M. Dukhan, "The
 """
 
 import ctypes
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +28,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
-from . import primitives
+from .external import load, lower, lower_external
 from .microkernel_llvm import I64, TileFunction, emit_copy, emit_transpose, row_counts
 from .target import TileShape
 
@@ -158,50 +157,12 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
     return multiply_tile
 
 
-def _lower(
-    function: Callable[..., Any], parameters: tuple[str, ...], emit: Callable[[Any, Any], Any], result: Any = types.void
-) -> None:
-    """Let compiled code call `function` with 64-bit integers: `emit(builder, arguments)` writes the instructions."""
-    signature = result(*[types.int64] * len(parameters))
-
-    @type_callable(function)  # type: ignore[untyped-decorator]
-    def typing(context: Any) -> Any:
-        def typer(*arguments: Any) -> Any:
-            return signature
-
-        # Numba matches calls with the typer's parameters.
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        typer.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(parameter, kind) for parameter in parameters]
-        )
-        return typer
-
-    @lower_builtin(function, *signature.args)  # type: ignore[untyped-decorator]
-    def lowering(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = emit(builder, arguments)
-        return context.get_dummy_value() if result == types.void else value
-
-
-def _lower_external(function: Callable[..., Any], parameters: tuple[str, ...], result: Any = types.void) -> None:
-    """Let compiled code call `function` as an external symbol of that name."""
-
-    def emit(builder: Any, arguments: Any) -> Any:
-        symbol = builder.module.globals.get(function.__name__)
-        if symbol is None:
-            returned = ir.VoidType() if result == types.void else I64
-            function_type = ir.FunctionType(returned, [I64] * len(arguments))
-            symbol = ir.Function(builder.module, function_type, function.__name__)
-        return builder.call(symbol, arguments)
-
-    _lower(function, parameters, emit, result)
-
-
 def copy_memory(target: int, source: int, n_bytes: int) -> None:
     """Copy `n_bytes` between addresses; a constant size becomes vector moves, any other a call of memcpy."""
     ctypes.memmove(target, source, n_bytes)
 
 
-_lower(copy_memory, ("target", "source", "n_bytes"), emit_copy)
+lower(copy_memory, ("target", "source", "n_bytes"), emit_copy)
 
 
 @cache
@@ -216,7 +177,7 @@ def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
         block = _view(source, numpy_dtype, (lanes, lanes), (source_stride, numpy_dtype.itemsize)).copy()
         _view(target, numpy_dtype, (lanes, lanes), (target_stride, numpy_dtype.itemsize))[...] = block.T
 
-    _lower(
+    lower(
         transpose,
         ("source", "source_stride", "target", "target_stride"),
         lambda builder, arguments: emit_transpose(builder, dtype, lanes, arguments),
@@ -225,11 +186,22 @@ def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
 
 
 def _support_source(shape: TileShape) -> str:
-    """Source of what kernels call besides `multiply_tile`: copies of A and B into buffers that suit it."""
+    """Source of what kernels call besides `multiply_tile`: copies of A and B into buffers that suit it.
+
+    `gather_rows` copies windows of A, given as to `multiply_tile`, to dense rows in `buffer`, whose addresses it writes
+    to `dense_table`; it returns the step between positions. `pack_panel` copies rows of B. Strides are in bytes.
+    """
     size, columns, lanes = shape.element_bytes, shape.columns, shape.lanes
     row_bytes, buffer_bytes = columns * size, ROW_BUFFER_ELEMENTS * size
     pointer = f"pointer_{shape.dtype}"
-    return f"""
+    return f"""\
+from ingot.jit.codegen import microkernel as microkernel_module
+from ingot.jit.codegen.microkernel import copy_memory, transpose_block
+from ingot.jit.codegen.primitives import {pointer}, pointer_i64
+
+transpose = transpose_block({shape.dtype!r}, {lanes})
+
+
 @body
 def copy_strided(source, source_step, target, target_step, count):
     for s in range(count):
@@ -237,7 +209,9 @@ def copy_strided(source, source_step, target, target_step, count):
 
 
 @kernel
-def {GATHER_ROWS}_{shape.name}({", ".join(GATHER_PARAMETERS)}):
+def gather_rows_{shape.name}(
+    table, dense_table, rows, a_offset, outer, outer_stride, inner, inner_stride, length, a_step, buffer
+):
     addresses, dense = pointer_i64(table), pointer_i64(dense_table)
     # Rows side by side in memory (a transposed A) are copied as they lie: position after position.
     if a_step != {size} and rows > 1 and addresses[1] - addresses[0] == {size} and outer * inner == 1:
@@ -266,7 +240,7 @@ def {GATHER_ROWS}_{shape.name}({", ".join(GATHER_PARAMETERS)}):
 
 
 @kernel
-def {PACK_PANEL}_{shape.name}({", ".join(PACK_PARAMETERS)}):
+def pack_panel_{shape.name}(b, panel, b_k, b_column, rows, columns):
     whole_rows = rows - rows % {lanes}
     if b_column == {size} and columns == {columns}:
         for r in range(rows):
@@ -293,17 +267,6 @@ def {PACK_PANEL}_{shape.name}({", ".join(PACK_PARAMETERS)}):
 """
 
 
-GATHER_ROWS, PACK_PANEL = "gather_rows", "pack_panel"
-# From windows of A, as `multiply_tile` reads them, to dense rows in `buffer`; returns the step between positions. All
-# in bytes. `dense_table` gets the rows' new addresses.
-GATHER_PARAMETERS = (
-    *("table", "dense_table", "rows", "a_offset", "outer", "outer_stride", "inner", "inner_stride", "length", "a_step"),
-    "buffer",
-)
-# From rows of B with strides in bytes to rows of a panel.
-PACK_PARAMETERS = ("b", "panel", "b_k", "b_column", "rows", "columns")
-
-
 def microkernel_source(shape: TileShape) -> str:
     """Source of the module that defines `multiply_tile_<shape>` and the copies, external symbols of other kernels.
 
@@ -311,13 +274,11 @@ def microkernel_source(shape: TileShape) -> str:
     """
     parameters = ", ".join(PARAMETERS)
     return (
-        f"from ingot.jit.codegen.microkernel import copy_memory, microkernel, transpose_block\n"
-        f"from ingot.jit.codegen.primitives import pointer_{shape.dtype}, pointer_i64\n"
-        f"define_tile = {microkernel_call(shape)}.define_tile\n"
-        f"transpose = transpose_block({shape.dtype!r}, {shape.lanes})\n\n\n"
+        f"{_support_source(shape)}\n\n"
+        f"define_tile = microkernel_module.{microkernel_call(shape)}.define_tile\n\n\n"
         f"@kernel\n"
         f"def multiply_tile_{shape.name}({parameters}):\n"
-        f"    define_tile({parameters})\n\n" + _support_source(shape)
+        f"    define_tile({parameters})\n"
     )
 
 
@@ -359,20 +320,10 @@ def microkernel(
                 builder.branch(done)
         builder.position_at_end(done)
 
-    _lower(define_tile, PARAMETERS, define)
-    _lower_external(multiply_tile, PARAMETERS)
-    # The copies run in plain Python from the source that is compiled.
-    space: dict[str, Any] = dict.fromkeys(("kernel", "body"), lambda function: function)
-    space |= {
-        "copy_memory": copy_memory,
-        "transpose": transpose_block(dtype, lanes),
-        "pointer_i64": primitives.pointer_i64,
-    }
-    space |= {f"pointer_{dtype}": getattr(primitives, f"pointer_{dtype}")}
-    exec(compile(_support_source(shape), f"<ingot micro-kernel {shape.name}>", "exec"), space)
-    gather_rows, pack_panel = space[f"{GATHER_ROWS}_{shape.name}"], space[f"{PACK_PANEL}_{shape.name}"]
-    _lower_external(gather_rows, GATHER_PARAMETERS, types.int64)
-    _lower_external(pack_panel, PACK_PARAMETERS)
+    lower(define_tile, PARAMETERS, define)
+    lower_external(multiply_tile, PARAMETERS)
+    copies = load(_support_source(shape))
+    gather_rows, pack_panel = copies[f"gather_rows_{shape.name}"], copies[f"pack_panel_{shape.name}"]
     stack = {
         "tile_buffer": TILES_PER_ITEM * shape.rows * shape.columns * shape.element_bytes,
         "panel_buffer": PANEL_ROWS * shape.columns * shape.element_bytes,

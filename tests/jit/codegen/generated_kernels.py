@@ -1,38 +1,31 @@
 """Compiles generated kernels for tests, the way programs do, and calls them on tables of slots."""
 
 import ctypes
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ingot.jit.codegen.compile import CpuTarget, link, optimise
-from ingot.jit.codegen.microkernel import microkernel_source
-from ingot.jit.codegen.numba_internals import compile_source, run_source
-from ingot.jit.codegen.target import TileShape
+from ingot.jit.codegen.compile import CpuTarget, _compile_kernel, link
+from ingot.jit.codegen.module import KernelSource
+from ingot.jit.codegen.numba_internals import run_source
+from ingot.jit.runtime import cache
 from ingot.jit.runtime.loader import load_object
 
 
-@functools.cache
-def _microkernel(tile: TileShape) -> bytes:
-    compiled = compile_source(f"microkernel_{tile.name}", microkernel_source(tile))
-    return optimise(compiled.bitcode, CpuTarget(), [entry.name for entry in compiled.entries])
-
-
-def functions_of(name: str, source: str, jit: bool, tile: TileShape) -> dict[str, Callable[..., Any]]:
-    """The `@kernel` functions of generated source, compiled or as they are."""
+def functions_of(sources: dict[str, str], jit: bool) -> dict[str, Callable[..., Any]]:
+    """The `@kernel` functions of generated sources that are linked together, compiled or as they are."""
     if not jit:
-        return run_source(name, source, {})
-    compiled = compile_source(name, source, fastmath={"contract"})
-    names = [entry.name for entry in compiled.entries]
-    target = CpuTarget()
-    blob = link([optimise(compiled.bitcode, target, names), _microkernel(tile)], target, names)
-    addresses = load_object(blob, names)
+        return {key: value for name, source in sources.items() for key, value in run_source(name, source, {}).items()}
+    target, store = CpuTarget(), cache.default_cache()
+    modules = [_compile_kernel(KernelSource(name, source), target, store) for name, source in sources.items()]
+    entries = [entry for _, references, _ in modules for entry in references]
+    blob = link([bitcode for bitcode, _, _ in modules], target, [entry.name for entry in entries])
+    addresses = load_object(blob, [entry.name for entry in entries])
     return {
         entry.name: ctypes.CFUNCTYPE(ctypes.c_int64 if entry.returns else None, *[ctypes.c_int64] * entry.arity)(
             addresses[entry.name]
         )
-        for entry in compiled.entries
+        for entry in entries
     }
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from generated_kernels import functions_of, run_in_pieces, table_of
-from ingot.jit.codegen import conv
-from ingot.jit.codegen.conv import CONV_SLOTS, LAYOUT_SLOTS, ConvSpec
-from ingot.jit.codegen.gemm import Epilogue, preamble
+from ingot.jit.codegen import conv, layout
+from ingot.jit.codegen.conv import CONV_SLOTS, ConvSpec
+from ingot.jit.codegen.epilogue import Epilogue
+from ingot.jit.codegen.layout import LAYOUT_SLOTS
 from ingot.jit.codegen.target import AVX2, AVX512, NEON, SCALAR, SSE2, Target, tile_shape
 
 GUARD = 1e30
@@ -45,19 +46,16 @@ def direct(
 class Conv:
     """The chain NCHW -> padded NHWC -> convolution -> (NHWC in a padded buffer -> NCHW, or NCHW at once)."""
 
-    def __init__(
-        self, spec: ConvSpec, epilogue: Epilogue | None = None, depthwise: bool = False, jit: bool = True
-    ) -> None:
-        self.spec, self.depthwise = spec, depthwise
-        self.tile = conv.depthwise_tile(spec.target, spec.dtype) if depthwise else spec.tile
-        parts = (
-            conv.to_nhwc_source("to_nhwc", spec.dtype),
-            conv.zero_border_source("zero_border", spec.dtype),
-            conv.to_nchw_source("to_nchw", spec.dtype),
-            (conv.depthwise_plan_source if depthwise else conv.conv_plan_source)("conv_plan", spec),
-            (conv.depthwise_source if depthwise else conv.conv_source)("conv", spec, epilogue),
-        )
-        self.module = functions_of("conv", preamble(self.tile) + "\n\n".join(parts), jit, self.tile)
+    def __init__(self, spec: ConvSpec, epilogue: Epilogue | None = None, jit: bool = True) -> None:
+        self.spec, self.tile = spec, spec.tile
+        sources = {
+            "to_nhwc": layout.to_nhwc_source("to_nhwc", spec.dtype),
+            "zero_border": layout.zero_border_source("zero_border", spec.dtype),
+            "to_nchw": layout.to_nchw_source("to_nchw", spec.dtype),
+            "conv": conv.conv_source("conv", spec, epilogue),
+            **spec.shared_sources(),
+        }
+        self.functions = functions_of(sources, jit)
 
     def __call__(
         self,
@@ -81,15 +79,15 @@ class Conv:
 
         buffer = np.full(images * x_height * x_width * channels + 2, np.nan, x.dtype)
         buffer[-1] = GUARD
-        layout = {"x": x.ctypes.data, "y": buffer.ctypes.data, "images": images, "channels": channels}
-        layout |= {"height": height, "width": width, "y_height": x_height, "y_width": x_width}
-        layout |= {"top": padding[0], "left": padding[1]}
+        slots = {"x": x.ctypes.data, "y": buffer.ctypes.data, "images": images, "channels": channels}
+        slots |= {"height": height, "width": width, "y_height": x_height, "y_width": x_width}
+        slots |= {"top": padding[0], "left": padding[1]}
         for name, s in zip(("image", "channel", "row", "column"), x.strides, strict=True):
-            layout[f"x_{name}_stride"] = s // size
-        run_in_pieces(self.module["to_nhwc"], table_of(LAYOUT_SLOTS, layout), images * x_height)
+            slots[f"x_{name}_stride"] = s // size
+        run_in_pieces(self.functions["to_nhwc"], table_of(LAYOUT_SLOTS, slots), images * x_height)
         assert buffer[-1] == GUARD and np.isnan(buffer[-2])
 
-        if self.depthwise:
+        if self.spec.depthwise:
             packed = conv.pack_depthwise_numpy(weight, self.tile)
         else:
             packed = conv.pack_conv_numpy(weight, groups, self.tile)
@@ -107,8 +105,8 @@ class Conv:
         values |= {"x_pixel_stride": channels, "y_image_stride": y_height * y_width * out_channels}
         values |= {"y_row_stride": y_width * pixel, "y_pixel_stride": pixel, "y_channel_stride": channel}
         table = table_of(CONV_SLOTS, values, extra)
-        items = self.module["conv_plan"](table.ctypes.data, threads)
-        run_in_pieces(self.module["conv"], table, items)
+        items = self.functions[f"{self.spec.name}_plan"](table.ctypes.data, threads)
+        run_in_pieces(self.functions["conv"], table, items)
         assert (memory[:32] == GUARD).all() and (memory[memory.size - 32 :] == GUARD).all()
         if nchw:
             return y.reshape(images, out_channels, out_height, out_width)
@@ -118,8 +116,8 @@ class Conv:
         border = view.copy()
         border[:, y_padding[0] : y_padding[0] + out_height, y_padding[1] : y_padding[1] + out_width] = GUARD
         assert (border == GUARD).all()
-        layout = {"y": y.ctypes.data, "images": images, "channels": out_channels, "height": out_height}
-        layout |= {
+        slots = {"y": y.ctypes.data, "images": images, "channels": out_channels, "height": out_height}
+        slots |= {
             "width": out_width,
             "y_height": y_height,
             "y_width": y_width,
@@ -127,17 +125,17 @@ class Conv:
             "left": y_padding[1],
         }
         before = inside.copy()
-        run_in_pieces(self.module["zero_border"], table_of(LAYOUT_SLOTS, layout), images * y_height)
+        run_in_pieces(self.functions["zero_border"], table_of(LAYOUT_SLOTS, slots), images * y_height)
         np.testing.assert_array_equal(inside, before)
         assert np.count_nonzero(view == 0) >= view.size - inside.size
         result = np.full(inside.size + 1, GUARD, x.dtype)
-        layout |= {
+        slots |= {
             "x": inside.ctypes.data,
             "y": result.ctypes.data,
             "x_image_stride": y_height * y_width * out_channels,
         }
-        layout |= {"x_channel_stride": 1, "x_row_stride": y_width * out_channels, "x_column_stride": out_channels}
-        run_in_pieces(self.module["to_nchw"], table_of(LAYOUT_SLOTS, layout), images * out_height)
+        slots |= {"x_channel_stride": 1, "x_row_stride": y_width * out_channels, "x_column_stride": out_channels}
+        run_in_pieces(self.functions["to_nchw"], table_of(LAYOUT_SLOTS, slots), images * out_height)
         assert result[-1] == GUARD
         return result[:-1].reshape(images, out_channels, out_height, out_width)
 
@@ -178,6 +176,8 @@ CASES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 8, 6, 6), (7, 8, 1, 1), {"stride": (2, 2)}),
     ((1, 300, 4, 4), (40, 300, 3, 3), {"padding": (1, 1)}),  # parts of a segment
     ((1, 200, 4, 4), (33, 200, 2, 3), {"dilation": (1, 2), "padding": (1, 2)}),  # parts of a kernel row
+    ((1, 1024, 5, 3), (70, 1024, 1, 1), {}),  # windows that are copied
+    ((1, 512, 7, 9), (70, 512, 2, 2), {"stride": (2, 2), "dilation": (2, 1)}),
     ((7, 90, 5, 5), (37, 90, 5, 5), {"padding": (2, 2)}),  # whole kernel rows
     ((1, 2000, 2, 2), (10, 2000, 1, 1), {}),
     ((0, 3, 5, 5), (4, 3, 3, 3), {}),
@@ -243,13 +243,13 @@ DEPTHWISE: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
 
 @pytest.mark.parametrize("target, dtype", [(AVX512, "f32"), (AVX2, "f64"), (SSE2, "f32")])
 def test_depthwise(target: Target, dtype: str) -> None:
-    convolution = Conv(ConvSpec(dtype, target=target), depthwise=True)
+    convolution = Conv(ConvSpec(dtype, depthwise=True, target=target))
     for shape, weight_shape, options in DEPTHWISE:
         check(convolution, shape, weight_shape, **options, groups=shape[1], y_padding=(1, 1))
 
 
 def test_depthwise_epilogue_in_plain_python() -> None:
-    convolution = Conv(ConvSpec(nchw_output=True), BIAS_RESIDUAL_RELU, depthwise=True, jit=False)
+    convolution = Conv(ConvSpec(depthwise=True, nchw_output=True), BIAS_RESIDUAL_RELU, jit=False)
     x, weight = operands((2, 35, 4, 4), (35, 1, 3, 3))
     bias, residual = np.ones(35, "f4"), np.full((2, 35, 4, 4), 0.5, "f4")
     result = convolution(x, weight, padding=(1, 1), groups=35, extra=(bias.ctypes.data, residual.ctypes.data))
