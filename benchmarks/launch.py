@@ -100,9 +100,9 @@ import numpy
 numpy_done = time.perf_counter()
 from ingot.jit.runtime.cache import Cache
 from ingot.jit.runtime import loader, pool
-from ingot.jit.runtime.targets import llvm
+from ingot.jit.runtime.targets import native_llvm
 imported = time.perf_counter()
-llvm()
+native_llvm()
 library = time.perf_counter()
 pool.parallel_for_address()
 pool.pool_address()

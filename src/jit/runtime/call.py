@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .loader import emit_object, load_object
+from .loader import provide_symbol
 from .memory import ARRAY_DATA_OFFSET, ARRAY_LAYOUT_KNOWN, address_of
+from .support import load_support
 
 # How an argument becomes a 64-bit slot.
 KINDS = {
@@ -35,6 +36,17 @@ _BYTES_OFFSET = bytes.__basicsize__ - 1
 _TYPE_OFFSET = object.__basicsize__ - 8
 
 _TEMPLATE = """
+declare ptr @ingot_PyErr_Format(ptr, ptr, ...)
+declare ptr @ingot_PyErr_Occurred()
+declare void @ingot_PyEval_RestoreThread(ptr)
+declare ptr @ingot_PyEval_SaveThread()
+declare double @ingot_PyFloat_AsDouble(ptr)
+declare i64 @ingot_PyLong_AsLongLong(ptr)
+declare ptr @ingot_PyLong_FromLongLong(i64)
+declare i32 @ingot_PyType_IsSubtype(ptr, ptr)
+@ingot_PyExc_TypeError = external global ptr
+@ingot_ndarray = external global i8
+
 @count_message = internal constant [57 x i8] c"native entry: expected %zd positional arguments, got %zd\\00"
 @array_message = internal constant [57 x i8] c"native entry: argument %zd must be a numpy array, not %s\\00"
 
@@ -51,8 +63,8 @@ entry:
   %right = icmp eq i64 %count, %expected
   br i1 %right, label %start, label %wrong_count
 wrong_count:
-  %type_error = load ptr, ptr inttoptr (i64 $PyExc_TypeError to ptr), align 8
-  %ignored = call ptr (ptr, ptr, ...) inttoptr (i64 $PyErr_Format to ptr)(
+  %type_error = load ptr, ptr @ingot_PyExc_TypeError, align 8
+  %ignored = call ptr (ptr, ptr, ...) @ingot_PyErr_Format(
       ptr %type_error, ptr @count_message, i64 %expected, i64 %count)
   ret ptr null
 start:
@@ -69,17 +81,17 @@ argument:
 array:
   %type_at = getelementptr i8, ptr %object, i64 $TYPE_OFFSET
   %type = load ptr, ptr %type_at, align 8
-  %exact = icmp eq ptr %type, inttoptr (i64 $NDARRAY to ptr)
+  %exact = icmp eq ptr %type, @ingot_ndarray
   br i1 %exact, label %is_array, label %check_subclass
 check_subclass:
-  %subclass = call i32 inttoptr (i64 $PyType_IsSubtype to ptr)(ptr %type, ptr inttoptr (i64 $NDARRAY to ptr))
+  %subclass = call i32 @ingot_PyType_IsSubtype(ptr %type, ptr @ingot_ndarray)
   %is_subclass = icmp ne i32 %subclass, 0
   br i1 %is_subclass, label %is_array, label %not_array
 not_array:
-  %type_error_too = load ptr, ptr inttoptr (i64 $PyExc_TypeError to ptr), align 8
+  %type_error_too = load ptr, ptr @ingot_PyExc_TypeError, align 8
   %name_at = getelementptr i8, ptr %type, i64 $TYPE_NAME_OFFSET
   %name = load ptr, ptr %name_at, align 8
-  %ignored_too = call ptr (ptr, ptr, ...) inttoptr (i64 $PyErr_Format to ptr)(
+  %ignored_too = call ptr (ptr, ptr, ...) @ingot_PyErr_Format(
       ptr %type_error_too, ptr @array_message, i64 %i, ptr %name)
   ret ptr null
 is_array:
@@ -93,17 +105,17 @@ array_data:
   %data_value = load i64, ptr %data_at, align 8
   br label %store
 integer:
-  %integer_value = call i64 inttoptr (i64 $PyLong_AsLongLong to ptr)(ptr %object)
+  %integer_value = call i64 @ingot_PyLong_AsLongLong(ptr %object)
   %maybe_error = icmp eq i64 %integer_value, -1
   br i1 %maybe_error, label %check_error, label %store
 float:
-  %number = call double inttoptr (i64 $PyFloat_AsDouble to ptr)(ptr %object)
+  %number = call double @ingot_PyFloat_AsDouble(ptr %object)
   %float_value = bitcast double %number to i64
   %maybe_float_error = fcmp oeq double %number, -1.0
   br i1 %maybe_float_error, label %check_error, label %store
 check_error:
   %minus_one = phi i64 [ %integer_value, %integer ], [ %float_value, %float ]
-  %error = call ptr inttoptr (i64 $PyErr_Occurred to ptr)()
+  %error = call ptr @ingot_PyErr_Occurred()
   %no_error = icmp eq ptr %error, null
   br i1 %no_error, label %store, label %failed
 failed:
@@ -117,7 +129,7 @@ store:
   %more = icmp slt i64 %following, %count
   br i1 %more, label %argument, label %call
 call:
-  %state = call ptr inttoptr (i64 $PyEval_SaveThread to ptr)()
+  %state = call ptr @ingot_PyEval_SaveThread()
   %by_table = icmp ne i64 %in_table, 0
   br i1 %by_table, label %table_call, label %value_call
 table_call:
@@ -131,8 +143,8 @@ impossible:
 $CALLS
 return:
   %status = phi i64 [ %table_status, %table_call ], $STATUSES
-  call void inttoptr (i64 $PyEval_RestoreThread to ptr)(ptr %state)
-  %result = call ptr inttoptr (i64 $PyLong_FromLongLong to ptr)(i64 %status)
+  call void @ingot_PyEval_RestoreThread(ptr %state)
+  %result = call ptr @ingot_PyLong_FromLongLong(i64 %status)
   ret ptr %result
 }
 """
@@ -255,10 +267,33 @@ def _type_name(kind: type) -> int:
     return ctypes.c_size_t.from_address(id(kind) + _TYPE_NAME_OFFSET).value
 
 
+_INTERPRETER_FUNCTIONS = (
+    "PyErr_Format",
+    "PyErr_Occurred",
+    "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyFloat_AsDouble",
+    "PyLong_AsLongLong",
+    "PyLong_FromLongLong",
+    "PyType_IsSubtype",
+)
+
+
+def _interpreter_function(name: str) -> int:
+    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
+
+
+def _type_error_address() -> int:
+    return ctypes.addressof(ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyExc_TypeError"))
+
+
 @functools.cache
 def _method() -> _MethodDefinition:
-    blob = emit_object(_module(), cpu="", features="", opt=0, keep=["ingot_fastcall"])
-    address = load_object(blob, ["ingot_fastcall"])["ingot_fastcall"]
+    for name in _INTERPRETER_FUNCTIONS:
+        provide_symbol(f"ingot_{name}", functools.partial(_interpreter_function, name))
+    provide_symbol("ingot_PyExc_TypeError", _type_error_address)
+    provide_symbol("ingot_ndarray", lambda: id(np.ndarray))
+    address = load_support(_module(), ["ingot_fastcall"])["ingot_fastcall"]
     method = _MethodDefinition(b"native_entry", address, _METH_FASTCALL, b"Calls native code.")
     # Function objects point to it, and they may outlive this module at shutdown.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))
@@ -278,23 +313,7 @@ def _module() -> str:
         lines.append(f"  %status{count} = call i64 %target({passed})")
         lines.append("  br label %return")
         calls.append("\n".join(lines))
-    interpreter = {
-        name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
-        for name in (
-            "PyErr_Format",
-            "PyErr_Occurred",
-            "PyEval_RestoreThread",
-            "PyEval_SaveThread",
-            "PyFloat_AsDouble",
-            "PyLong_AsLongLong",
-            "PyLong_FromLongLong",
-            "PyType_IsSubtype",
-        )
-    }
     return Template(_TEMPLATE).substitute(
-        interpreter,
-        PyExc_TypeError=ctypes.addressof(ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyExc_TypeError")),
-        NDARRAY=id(np.ndarray),
         ARRAY_DATA_OFFSET=ARRAY_DATA_OFFSET,
         BYTES_OFFSET=_BYTES_OFFSET,
         TYPE_OFFSET=_TYPE_OFFSET,

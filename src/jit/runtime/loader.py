@@ -24,6 +24,7 @@ from .targets import (
     host_features,
     host_triple,
     llvm,
+    native_llvm,
 )
 
 __all__ = [
@@ -96,7 +97,7 @@ def load_object(blob: bytes, symbols: Sequence[str]) -> dict[str, int]:
         raise ObjectError(
             f"object file: needs {', '.join(unknown)}, which neither the C library nor the runtime provides to kernels"
         )
-    binding = llvm()
+    binding = native_llvm()
     with _lock:
         for name, address in addresses.items():
             binding.add_symbol(name, address)
@@ -131,8 +132,8 @@ def emit_object(
     sources = [modules] if isinstance(modules, str | bytes) else list(modules)
     if not sources:
         raise ValueError("emit_object: no module was given")
-    binding = llvm()
     triple = triple or host_triple()
+    binding = native_llvm() if triple == host_triple() else llvm()
     try:
         target = binding.Target.from_triple(triple)
     except RuntimeError as error:
@@ -170,7 +171,7 @@ def emit_object(
 
 
 def _parse(source: str | bytes, context: Any) -> Any:
-    binding = llvm()
+    binding = native_llvm()
     try:
         if isinstance(source, str):
             return binding.parse_assembly(source, context)
@@ -197,7 +198,7 @@ def _internalise(module: Any, keep: Sequence[str]) -> None:
 
 
 def _optimise(module: Any, machine: Any, opt: int) -> None:
-    binding = llvm()
+    binding = native_llvm()
     options = binding.create_pipeline_tuning_options(speed_level=opt)
     options.loop_vectorization = options.slp_vectorization = opt >= 2
     builder = binding.create_pass_builder(machine, options)

@@ -19,7 +19,8 @@ from typing import Any
 
 from . import pool_code
 from .cpus import available_cpus
-from .loader import emit_object, load_object, provide_symbol
+from .loader import provide_symbol
+from .support import load_support
 from .targets import host_architecture
 
 # How long a worker spins for the next job before it sleeps. Waking a sleeper takes the caller 3 to 8 us, and the
@@ -124,11 +125,7 @@ def _default_threads() -> int:
 
 @functools.cache
 def _code() -> _Code:
-    # Unoptimised: the time goes into atomic operations, and optimising would take 35 ms instead of 4.
-    blob = emit_object(
-        pool_code.pool_module(host_architecture()), cpu="", features="", opt=0, keep=pool_code.ENTRY_POINTS
-    )
-    address = load_object(blob, pool_code.ENTRY_POINTS)
+    address = load_support(pool_code.pool_module(host_architecture()), pool_code.ENTRY_POINTS)
     return _Code(
         worker=_WORKER_TYPE(address["ingot_worker"]),
         wake_slot=_WAKE_SLOT_TYPE(address["ingot_wake_slot"]),

@@ -19,13 +19,22 @@ _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @functools.cache
-def llvm() -> ModuleType:
-    """`llvmlite.binding`, with every target of the wheel initialised (4 ms, once)."""
+def native_llvm() -> ModuleType:
+    """`llvmlite.binding`, ready for this machine's code (1 ms, once)."""
     import llvmlite.binding  # type: ignore[import-untyped]
 
-    llvmlite.binding.initialize_all_targets()
-    llvmlite.binding.initialize_all_asmprinters()
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
     binding: ModuleType = llvmlite.binding
+    return binding
+
+
+@functools.cache
+def llvm() -> ModuleType:
+    """`llvmlite.binding`, ready for the code of every target in its wheel (4 ms, once)."""
+    binding = native_llvm()
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
     return binding
 
 
@@ -39,7 +48,7 @@ def host_architecture() -> str:
 @functools.cache
 def host_triple() -> str:
     """The target triple of objects that this process can load."""
-    triple: str = llvm().get_process_triple()
+    triple: str = native_llvm().get_process_triple()
     # LLVM's MCJIT loads ELF on Windows, too, and nothing else there.
     if platform.system() == "Windows" and not triple.endswith("-elf"):
         triple += "-elf"
@@ -49,13 +58,13 @@ def host_triple() -> str:
 @functools.cache
 def host_cpu_name() -> str:
     """LLVM's name for the CPU of this machine, such as `znver4`."""
-    name: str = llvm().get_host_cpu_name()
+    name: str = native_llvm().get_host_cpu_name()
     return name
 
 
 @functools.cache
 def _host_features() -> dict[str, bool]:
-    return dict(llvm().get_host_cpu_features())
+    return dict(native_llvm().get_host_cpu_features())
 
 
 def host_features() -> dict[str, bool]:
