@@ -185,7 +185,7 @@ def _if(driver: Driver, instruction: Instruction) -> None:
 def _run_regions(driver: Driver, instruction: Instruction, condition: str, passed: list[_Passed]) -> None:
     for header, region in zip((f"if {condition}:", "else:"), instruction.regions, strict=True):
         with driver.block(header):
-            driver.run_block(region, run_control)
+            driver.run_block(region)
             pairs = []
             for target, source in zip(passed, region.terminator.operands, strict=True):
                 assert source is not None
@@ -298,7 +298,7 @@ def _loop(driver: Driver, instruction: Instruction) -> None:
     with driver.block(f"while {' and '.join(tests) or 'True'}:"):
         for index, tensor in tensors.items():
             tensor.prepare(region, index + 1)
-        driver.run_block(region, run_control)
+        driver.run_block(region)
         pairs = []
         symbols: list[tuple[str, str]] = []
         for index, value in enumerate(next_values):

@@ -29,6 +29,7 @@ from ...ir.types import (
     TupleType,
     Type,
 )
+from ..runtime.pool_code import WORKERS
 from .fusion import Group, Plan, Unsupported
 from .indexing import element_count
 from .kernel_text import Kernel
@@ -353,8 +354,8 @@ class Driver:
 
     # -- blocks --
 
-    def run_block(self, block: Block, control: "Callable[[Driver, Instruction], None]") -> None:
-        """Everything in a block but its terminator; `control` runs what is not computed in kernels."""
+    def run_block(self, block: Block) -> None:
+        """Everything in a block but its terminator."""
         plan = self.plan_block(self, block)
         self.report.extend(plan.report)
         self.aliases.update(plan.aliases)
@@ -368,7 +369,7 @@ class Driver:
         for position, instruction in enumerate(block.instructions[:-1]):
             groups = by_position.get(position, [])
             if instruction not in contained and instruction not in fused and not self.in_kernels(instruction):
-                control(self, instruction)
+                self.run_instruction(instruction)
                 self.clock += 1
             for group in groups:
                 if group.contraction is not None:
@@ -383,7 +384,11 @@ class Driver:
         """Whether an instruction is computed inside kernels, wherever its result is needed."""
         raise NotImplementedError  # set by `generate`
 
-    def run_contraction(self, instruction: Instruction, group: Group) -> None:
+    def run_instruction(self, instruction: Instruction) -> None:
+        """Run what is not computed inside kernels: control flow, scalars, products, ..."""
+        raise NotImplementedError  # set by `generate`
+
+    def run_contraction(self, instruction: Instruction, group: Group | None) -> None:
         """A matrix product or convolution with the group's operations applied to its result."""
         raise NotImplementedError  # set by `generate`
 
@@ -400,11 +405,13 @@ class Driver:
         slots = [
             ("plan", FRAME_PLAN, bool(self.sizes or self.buffers or self.constants)),
             ("workspace", FRAME_WORKSPACE, bool(self.buffers)),
-            ("pool", FRAME_POOL, used("pool")),
+            ("pool", FRAME_POOL, used("pool") or used("threads")),
             ("arena", FRAME_ARENA, used("arena")),
             ("p", FRAME_SCRATCH, used("p")),
         ]
         head.extend(f"    {variable} = slot_i64(frame, {slot})" for variable, slot, needed in slots if needed)
+        if used("threads"):
+            head.append(f"    threads = slot_i64(pool, {WORKERS // 8}) + 1 if pool != 0 else 1")
         base = 0
         head.extend(f"    n{i} = slot_i64(plan, {base + i})" for i in range(len(self.sizes)) if used(f"n{i}"))
         base += len(self.sizes)

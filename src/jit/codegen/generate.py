@@ -3,14 +3,15 @@
 import re
 
 from ...ir.core import Array, Block, Graph, Instruction, Value
-from ...ir.ops._op import Decompose, Elementwise, Reduce, View
-from ...ir.passes.decompose import decompose
+from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from .control import run_control
+from .contraction import accepts_epilogue, contraction_reads, run_matmul
 from .driver import Driver, Storage, argument_specs, check_type, result_slots, result_specs
 from .elements import INLINE, expression_of
 from .fusion import Group, Plan, Unsupported, plan_block
 from .module import GeneratedModule
+from .prepare import prepare
 from .target import Target, host_target
 
 __all__ = ["Unsupported", "generate"]
@@ -21,7 +22,7 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
 
     Composite ops that have no kernel of their own are decomposed first. The graph is not changed.
     """
-    graph = decompose(graph, keep)
+    graph = prepare(graph)
     driver = _Driver(graph, target or host_target())
     written = frozenset(argument for argument, _ in graph.writes)
     arguments = argument_specs(driver, written)
@@ -35,7 +36,7 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
     for index, spec in enumerate(results):
         if spec.kind == "output":
             driver.line(f"o{index} = slot_i64(frame, {slots[index]})")
-    driver.run_block(graph.block, run_control)
+    driver.run_block(graph.block)
     driver.clock += 1
     driver.return_results(results, slots)
     name = f"driver_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
@@ -56,11 +57,6 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
         uses_arena=driver.uses_arena,
         report=driver.report,
     )
-
-
-def keep(instruction: Instruction) -> bool:
-    """Whether a composite op stays whole because it has a kernel of its own."""
-    return not isinstance(instruction.op.lower, Decompose) or expression_of(instruction) is not None
 
 
 class _Driver(Driver):
@@ -99,13 +95,23 @@ class _Driver(Driver):
             array = instruction.attributes["value"]
             if isinstance(array, Array) and array.shape == () and array.data is not None:
                 return None
-        return [v for v in instruction.inputs if isinstance(v.type, TensorType)]
+        reads = contraction_reads(instruction)
+        return [v for v in instruction.inputs if isinstance(v.type, TensorType)] if reads is None else reads
 
     def in_kernels(self, instruction: Instruction) -> bool:
         return self.stored_operands(instruction) is None
 
     def accepts_epilogue(self, instruction: Instruction, group: Group) -> bool:
-        return False
+        return accepts_epilogue(instruction, group)
+
+    def run_instruction(self, instruction: Instruction) -> None:
+        if contraction_reads(instruction) is not None:
+            self.run_contraction(instruction, None)
+        else:
+            run_control(self, instruction)
+
+    def run_contraction(self, instruction: Instruction, group: Group | None) -> None:
+        run_matmul(self, instruction, group, self.target)
 
     def return_results(self, results: list, slots: list[int]) -> None:  # type: ignore[type-arg]
         """Copy results to where the caller reads them, where they are not there yet."""

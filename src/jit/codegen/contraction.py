@@ -1,0 +1,395 @@
+"""Matrix products and convolutions in the driver: operands as strides, packed weights, and what follows as epilogue."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir import dtypes
+from ...ir.core import Array, Instruction, Value
+from ...ir.dims import Dim
+from ...ir.types import TensorType
+from .driver import Driver
+from .elements import Elements
+from .epilogue import Epilogue
+from .fusion import Group, StridedView, Unsupported, strided_view
+from .gemm import GEMM_SLOTS, GemmSpec, gemm_source, pack_b_numpy
+from .indexing import coefficient, element_count, flat_index, row_major_strides, terms
+from .kernel_text import Text, preamble
+from .module import KernelSource
+from .scalar_code import Code
+from .target import Target
+
+__all__ = ["accepts_epilogue", "constant_array", "contraction_reads", "run_matmul"]
+
+_MATMULS = ("matmul", "linear")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A dimension of the result: its size, and the strides of A, B and C along it, in elements."""
+
+    extent: Dim
+    a: Dim
+    b: Dim
+    c: Dim
+    loops: tuple[str, ...] = ()  # the group's loops that make it up, outermost first
+    sizes: tuple[Dim, ...] = ()  # their extents
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product as strides: batch axes, rows, columns and depth."""
+
+    a: StridedView
+    b: StridedView
+    batches: tuple[Axis, ...]
+    rows: Axis
+    columns: Axis
+    depth: Dim
+    a_depth: Dim
+    b_depth: Dim
+
+
+def _tensor(value: Value | None) -> TensorType:
+    assert value is not None and isinstance(value.type, TensorType)
+    return value.type
+
+
+def contraction_reads(instruction: Instruction) -> list[Value] | None:
+    """What a product reads from memory: operands are read through views where strides express them."""
+    if instruction.op.name not in _MATMULS:
+        return None
+    return [strided_view(v).base for v in instruction.inputs[:2]]
+
+
+def _strides(view: StridedView, shape: Sequence[Dim]) -> list[Dim]:
+    return [0 if size == 1 else stride for size, stride in zip(shape, view.strides, strict=True)]
+
+
+def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | None = None) -> Product:
+    """The product that an instruction computes.
+
+    `store` gives, per dimension of the result, the loop that stands for it and the stride of the stored result; without
+    it the result is contiguous.
+    """
+    left, right = instruction.operands[:2]
+    a_type, b_type, result = _tensor(left), _tensor(right), _tensor(instruction.results[0])
+    assert left is not None and right is not None
+    a, b = strided_view(left), strided_view(right)
+    a_strides, b_strides = _strides(a, a_type.shape), _strides(b, b_type.shape)
+    b_shape = list(b_type.shape)
+    if instruction.op.name == "linear":
+        # The weight is [N, K] (or [K]).
+        b_strides, b_shape = b_strides[::-1], b_shape[::-1]
+    has_rows, has_columns = a_type.rank > 1, len(b_shape) > 1
+    depth = a_type.shape[-1]
+    a_depth = a_strides[-1]
+    b_depth = b_strides[-2] if has_columns else b_strides[-1]
+    contiguous = row_major_strides(result.shape)
+
+    def axis(position: int, extent: Dim, a_stride: Dim, b_stride: Dim) -> Axis:
+        if store is None or position not in store:
+            return Axis(extent, a_stride, b_stride, contiguous[position])
+        loop, stride = store[position]
+        return Axis(extent, a_stride, b_stride, stride, (loop,), (extent,))
+
+    rank = result.rank
+    n_batch = rank - has_rows - has_columns if instruction.op.name == "matmul" else rank - has_columns
+    leading: list[Axis] = []
+    for position in range(n_batch):
+        strides = []
+        for shape, operand_strides, own in ((a_type.shape, a_strides, 1 + has_rows), (b_shape, b_strides, 2)):
+            place = position - n_batch + len(shape) - own
+            if instruction.op.name == "linear":
+                place = position if operand_strides is a_strides else -1
+            strides.append(operand_strides[place] if place >= 0 else 0)
+        leading.append(axis(position, result.shape[position], strides[0], strides[1]))
+    if has_rows and instruction.op.name == "matmul":
+        leading.append(axis(n_batch, result.shape[n_batch], a_strides[-2], 0))
+    columns = Axis(1, 0, 0, 1)
+    if has_columns:
+        columns = axis(rank - 1, result.shape[-1], 0, b_strides[-1])
+    merged = _merge(leading)
+    if merged and merged[-1].b == 0:
+        *batches, rows = merged
+    else:
+        batches, rows = merged, Axis(1, 0, 0, 0)
+    return Product(a, b, tuple(batches), rows, columns, depth, a_depth, b_depth)
+
+
+def _merge(axes: Sequence[Axis]) -> list[Axis]:
+    """Neighbouring axes made one where all strides allow it."""
+    merged: list[Axis] = []
+    for axis in axes:
+        if axis.extent == 1:
+            continue
+        if merged:
+            outer = merged[-1]
+            if (outer.a, outer.b, outer.c) == tuple(s * axis.extent for s in (axis.a, axis.b, axis.c)):
+                merged[-1] = Axis(
+                    outer.extent * axis.extent, axis.a, axis.b, axis.c, outer.loops + axis.loops, outer.sizes + axis.sizes
+                )
+                continue
+        merged.append(axis)
+    return merged
+
+
+def store_strides(group: Group, value: Value) -> dict[int, tuple[str, Dim]] | None:
+    """Per dimension of a contraction's result, its loop in the group and the stride at which the group stores it."""
+    (output, indices), *_ = group.outputs.items()
+    assert isinstance(output.type, TensorType)
+    position = flat_index(indices, output.type.shape)
+    found: dict[int, tuple[str, Dim]] = {}
+    (read,) = group.accesses[value]
+    for axis, index in enumerate(read):
+        if isinstance(index, int):
+            continue
+        name = str(index)
+        stride = coefficient(position, name)
+        if stride is None:
+            return None
+        found[axis] = (name, stride)
+    if any(not isinstance(part, int) and not part.is_symbol() for part, _ in terms(position)):
+        return None
+    return found
+
+
+def accepts_epilogue(instruction: Instruction, group: Group) -> bool:
+    """Whether a group's operations can be applied to the tiles of a product as they are stored."""
+    value = instruction.results[0]
+    (output,) = group.outputs
+    if group.placements or _tensor(output).dtype is not _tensor(value).dtype:
+        return False
+    if instruction.op.name not in _MATMULS or _tensor(value).dtype not in (dtypes.float32, dtypes.float64):
+        return False
+    store = store_strides(group, value)
+    if store is None:
+        return False
+    product = product_of(instruction, store)
+    return product.columns.c == 1 and len(product.batches) <= 2
+
+
+# -- epilogues ------------------------------------------------------------------------------------------------------------
+
+
+def epilogue_of(
+    driver: Driver, group: Group, value: Value, recover: Sequence[tuple[str, Sequence[str], Sequence[Dim]]]
+) -> tuple[Epilogue, Text]:
+    """A group's operations as an epilogue.
+
+    `recover` says which loops a variable of the epilogue stands for: ("i", loops, extents), outermost first.
+    """
+    dtype = _tensor(value).dtype
+    text = Text()
+    names = {loop.name: f"i{number}" for number, loop in enumerate(group.loops)}
+    for variable, loops, _ in recover:
+        if len(loops) == 1:
+            names[loops[0]] = variable
+    text.names = names
+    scope = text.scopes[0]
+    scope.variables = frozenset(loop.name for loop in group.loops)
+    for variable, loops, extents in recover:
+        if len(loops) > 1:
+            divisor: Dim = 1
+            lines = []
+            for number, (loop, extent) in enumerate(zip(reversed(loops), reversed(extents), strict=True)):
+                part = variable if divisor == 1 else f"{variable} // {text.size(divisor)}"
+                if number < len(loops) - 1:
+                    part = f"{part} % {text.size(extent)}"
+                lines.append(f"{names[loop]} = {part}")
+                divisor = divisor * extent
+            scope.lines.extend(reversed(lines))
+    (read,) = group.accesses[value]
+    scope.memo[value, read] = Code("v", dtype)
+    elements = Elements(text, group, driver.root)
+    (output, indices), *_ = group.outputs.items()
+    code = elements.element(output, indices)
+    lines = [*scope.lines, f"v = {code.text}"]
+    parameters = tuple((p.name, p.kind) for p in text.parameters.values())
+    functions = preamble(text.requirements) if text.requirements.vector or text.requirements.helpers else ""
+    if not functions and text.requirements.bits:
+        functions = preamble(text.requirements)
+    return Epilogue(parameters, "\n".join(lines), functions), text
+
+
+# -- products ---------------------------------------------------------------------------------------------------------------
+
+
+def constant_array(view: StridedView) -> np.ndarray[Any, Any] | None:
+    """The data of a strided view of a constant; None where it is no constant or its sizes are not known."""
+    instruction = view.base.instruction
+    if instruction is None or instruction.op.name != "constant":
+        return None
+    array = instruction.attributes["value"]
+    if not isinstance(array, Array) or array.data is None:
+        return None
+    return np.ascontiguousarray(array.data)
+
+
+def _strided_constant(view: StridedView, shape: tuple[Dim, ...], strides: tuple[Dim, ...]) -> Any:
+    data = constant_array(view)
+    if data is None or not all(isinstance(d, int) for d in (*shape, *strides, view.offset)):
+        return None
+    size = data.itemsize
+    flat = data.reshape(-1)[view.offset :]
+    return np.lib.stride_tricks.as_strided(flat, shape, [s * size for s in strides], writeable=False)  # type: ignore[arg-type,operator]
+
+
+def add_shared(driver: Driver, sources: dict[str, str]) -> None:
+    for name, source in sources.items():
+        driver.add_kernel(KernelSource(name, source, title="shared by all products of this kind"))
+
+
+def _named(stem: str, make: Any) -> tuple[str, str]:
+    """A kernel's source under a name that ends in a hash of it."""
+    text = make("NAME")
+    name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return name, make(name)
+
+
+def title_of(instruction: Instruction, group: Group | None) -> tuple[str, str]:
+    """(title, stem of the name) of a contraction's kernel."""
+    names = [instruction.op.name]
+    lines = [str(instruction.location)] if instruction.location is not None else []
+    for member in group.instructions if group is not None else []:
+        if member.op.name != "constant":
+            names.append(member.op.name)
+        if member.location is not None:
+            lines.append(str(member.location))
+    unique = list(dict.fromkeys(names))
+    title = ", ".join(unique) + (f" ({', '.join(dict.fromkeys(lines))})" if lines else "")
+    stem = "k_" + "_".join(n.replace(".", "_") for n in unique[:3])
+    return title, stem
+
+
+def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, target: Target) -> None:
+    """Run a product, with the group's operations in its epilogue; without a group its result is stored as it is."""
+    value = instruction.results[0]
+    result = _tensor(value)
+    dtype = result.dtype
+    if dtype not in (dtypes.float32, dtypes.float64):
+        raise Unsupported(f"{instruction.op.name} of {dtype.name}", instruction.location)
+    store = store_strides(group, value) if group is not None else None
+    product = product_of(instruction, store)
+    output = next(iter(group.outputs)) if group is not None else value
+    storage = driver.store(output)
+    batched = bool(product.batches)
+    columns = product.columns.extent
+    known_columns = columns if isinstance(columns, int) else None
+    spec = GemmSpec(dtype.short, False, batched, known_columns, target)
+    packed = None if batched else _packed_weight(driver, product, spec)
+    if packed is not None:
+        spec = GemmSpec(dtype.short, True, False, known_columns, target)
+    epilogue, text = Epilogue(), Text()
+    if group is not None:
+        axes = [("i", product.rows), ("j", product.columns)]
+        recover = [(name, axis.loops, axis.sizes) for name, axis in axes]
+        if batched:
+            loops = tuple(loop for axis in product.batches for loop in axis.loops)
+            sizes = tuple(size for axis in product.batches for size in axis.sizes)
+            recover.append(("batch", loops, sizes))
+        epilogue, text = epilogue_of(driver, group, value, recover)
+    title, stem = title_of(instruction, group)
+    name, source = _named(stem, lambda n: gemm_source(n, spec, epilogue))
+    work = element_count([*(axis.extent for axis in product.batches), product.rows.extent, columns, product.depth])
+    driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))
+    add_shared(driver, spec.shared_sources())
+    outer, batches = _outer_batches(product)
+    size = dtype.itemsize
+    a = _address(driver, product.a, size)
+    b = packed if packed is not None else _address(driver, product.b, size)
+    c = storage.address
+    depth_of_loops = 0
+    for axis in outer:
+        index = driver.fresh("t")
+        driver.line(f"for {index} in range({driver.size(axis.extent)}):")
+        driver.depth += 1
+        depth_of_loops += 1
+        a = f"{a} + {index} * {driver.size(axis.a * size)}"
+        b = f"{b} + {index} * {driver.size(axis.b * size)}"
+        c = f"{c} + {index} * {driver.size(axis.c * size)}"
+    slots: dict[str, str] = {"a": a, "b": b, "c": c}
+    sizes: dict[str, Dim] = {
+        "m": product.rows.extent,
+        "n": columns,
+        "k": product.depth,
+        "a_row_stride": product.rows.a,
+        "a_k_stride": product.a_depth,
+        "b_k_stride": product.b_depth,
+        "b_column_stride": product.columns.b,
+        "c_row_stride": product.rows.c if product.rows.extent != 1 else columns,
+    }
+    if batched:
+        first = batches[0] if len(batches) == 2 else Axis(1, 0, 0, 0)
+        second = batches[-1]
+        sizes |= {
+            "batches": first.extent * second.extent,
+            "inner_batches": second.extent,
+            "a_outer_stride": first.a,
+            "a_inner_stride": second.a,
+            "b_outer_stride": first.b,
+            "b_inner_stride": second.b,
+            "c_outer_stride": first.c,
+            "c_inner_stride": second.c,
+        }
+    slots |= {slot: driver.size(dim) for slot, dim in sizes.items()}
+    run_contraction_kernel(driver, name, spec.name, GEMM_SLOTS, slots, text, output)
+    driver.depth -= depth_of_loops
+    driver.clock += 1
+
+
+def run_contraction_kernel(
+    driver: Driver,
+    name: str,
+    core: str,
+    layout: dict[str, int],
+    slots: dict[str, str],
+    text: Text,
+    output: Value,
+) -> None:
+    """Fill the table, let the plan function cut the work, and launch."""
+    for slot, value in slots.items():
+        driver.set_slot(layout[slot], "i64", value)
+    driver.scratch_slots = max(driver.scratch_slots, len(layout) + len(text.parameters))
+    for position, parameter in enumerate(text.parameters.values(), len(layout)):
+        match parameter.source:
+            case ("address", Value() as stored):
+                driver.set_slot(position, "i64", driver.address(stored))
+            case ("dim", dim):
+                driver.set_slot(position, "i64", driver.size(dim))  # type: ignore[arg-type]
+            case ("scalar", Value() as number):
+                driver.set_slot(position, parameter.kind, driver.scalar(number))
+            case _:
+                raise Unsupported("an epilogue that can fail")
+    items = driver.fresh("items")
+    driver.line(f"{items} = {core}_plan(p, threads)")
+    driver.line(f"launch({name}, p, {items}, slot_i64(p, {layout['grain']}), pool)")
+
+
+def _outer_batches(product: Product) -> tuple[list[Axis], list[Axis]]:
+    """Batch axes beyond the two that a kernel handles are loops of the driver."""
+    batches = list(product.batches)
+    return batches[: max(0, len(batches) - 2)], batches[max(0, len(batches) - 2) :]
+
+
+def _address(driver: Driver, view: StridedView, size: int) -> str:
+    address = driver.address(view.base)
+    return address if view.offset == 0 else f"{address} + {driver.size(view.offset * size)}"
+
+
+def _packed_weight(driver: Driver, product: Product, spec: GemmSpec) -> str | None:
+    """The packed form of a constant B, made now."""
+    shape, strides = (product.depth, product.columns.extent), (product.b_depth, product.columns.b)
+    matrix = _strided_constant(product.b, shape, strides)
+    if matrix is None:
+        return None
+    instruction = product.b.base.instruction
+    assert instruction is not None
+    key = (id(instruction.attributes["value"]), product.b.offset, shape, strides, spec.tile)
+    if key in driver.constant_keys:
+        return driver.constant_keys[key]
+    return driver.constant(pack_b_numpy(matrix, spec.tile), key)
+
