@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -39,7 +39,10 @@ _REQUIRED = object()
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: its role, the kind of attribute if it is one, its default, and whether it is `*variadic`."""
+    """A parameter: its role, the kind of attribute if it is one, its default, and whether it is `*variadic`.
+
+    `normalised` is the default as instructions hold it: a tuple for `ints`, a dtype for its name.
+    """
 
     name: str
     role: Role
@@ -47,6 +50,7 @@ class Parameter:
     default: Any = _REQUIRED
     keyword_only: bool = False
     variadic: bool = False
+    normalised: Any = None
 
     @property
     def required(self) -> bool:
@@ -182,7 +186,10 @@ def parse_schema(text: str) -> Schema:
         if isinstance(value, list):
             value = tuple(value)
         kind = annotation if role is Role.ATTRIBUTE else ""
-        parameters.append(Parameter(argument.arg, role, kind, value, keyword_only, variadic))
+        parameter = Parameter(argument.arg, role, kind, value, keyword_only, variadic)
+        if role is Role.ATTRIBUTE and not parameter.required:
+            parameter = replace(parameter, normalised=_normaliser(parameter, function.name)(value))
+        parameters.append(parameter)
 
     defaults: list[ast.expr | None] = [None] * (len(arguments.args) - len(arguments.defaults))
     for argument, default in zip(arguments.args, [*defaults, *arguments.defaults], strict=True):
