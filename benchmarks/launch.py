@@ -4,6 +4,7 @@ Run it on a quiet machine: python benchmarks/launch.py
 """
 
 import ctypes
+import functools
 import statistics
 import subprocess
 import sys
@@ -114,7 +115,7 @@ print(*[1e3 * (b - a) for a, b in [(start, numpy_done), (numpy_done, imported), 
 """
 
 
-def nanoseconds(statement: str, number: int = 100_000, **names: object) -> float:
+def nanoseconds(statement: str, names: dict[str, object], number: int = 100_000) -> float:
     """The fastest of five runs, per execution of the statement."""
     return min(timeit.repeat(statement, globals=names, number=number, repeat=5)) / number * 1e9
 
@@ -137,7 +138,7 @@ def calls(address: dict[str, int]) -> None:
         costs = []
         for count in counts:
             arguments = {f"x{i}": value for i, value in enumerate(values[:count])}
-            costs.append(nanoseconds(f"f({', '.join(arguments)})", f=make(count), **arguments))
+            costs.append(nanoseconds(f"f({', '.join(arguments)})", {"f": make(count), **arguments}))
         print(f"  {label:45s}" + "".join(f"{cost:7.0f}" for cost in costs))
 
     numbers: list[object] = list(range(8))
@@ -153,7 +154,7 @@ def calls(address: dict[str, int]) -> None:
         objects,
     )
     row("ctypes_entry (the fallback), arrays in a table", lambda k: ctypes_entry(address["values1"], "a" * k), objects)
-    print(f"  pool_address(){nanoseconds('f()', f=pool.pool_address):38.0f}")
+    print(f"  pool_address(){nanoseconds('f()', {'f': pool.pool_address}):38.0f}")
 
 
 def launches(address: dict[str, int]) -> None:
@@ -194,7 +195,8 @@ def launches(address: dict[str, int]) -> None:
         ("balanced, 1 ms", "work", 500, 400),
         ("unbalanced (cost grows with the index), 1 ms", "triangle", 2, 447),
     ]:
-        one, all_ = one_and_all(lambda name=name, p=p, n=n: median_microseconds(loop(name, p, n, 20), per=20))
+        run = loop(name, p, n, 20)
+        one, all_ = one_and_all(functools.partial(median_microseconds, run, per=20))
         print(f"  {label}: {one:.1f} us on one thread, {all_:.1f} us on {threads}: {one / all_:.2f}x")
 
 
@@ -225,16 +227,17 @@ def loading() -> None:
 def allocation() -> None:
     array = np.zeros((3, 4))
     print("memory, ns")
-    print(f"  address_of {nanoseconds('f(x)', f=memory.address_of, x=array):.0f}")
-    print(f"  array.ctypes.data {nanoseconds('x.ctypes.data', x=array):.0f}")
-    print(f"  workspace acquire and release {nanoseconds('w.release(w.acquire(1000))', w=memory.workspace):.0f}")
+    print(f"  address_of {nanoseconds('f(x)', {'f': memory.address_of, 'x': array}):.0f}")
+    print(f"  array.ctypes.data {nanoseconds('x.ctypes.data', {'x': array}):.0f}")
+    lease = nanoseconds("w.release(w.acquire(1000))", {"w": memory.workspace})
+    print(f"  workspace acquire and release {lease:.0f}")
     print("results, us                 numpy.empty  recycled   with fill: numpy.empty  recycled")
     recycler = memory.ArrayRecycler(smallest=0)
     f32 = np.dtype(np.float32)
     for label, nbytes in [("1 KB", 1 << 10), ("1 MB", 1 << 20), ("16 MB", 1 << 24), ("64 MB", 1 << 26)]:
         number = max(5, min(20_000, (1 << 28) // nbytes))
         costs = [
-            nanoseconds(statement, number, make=make, shape=(nbytes // 4,), f32=f32) / 1e3
+            nanoseconds(statement, {"make": make, "shape": (nbytes // 4,), "f32": f32}, number) / 1e3
             for statement in ("x = make(shape, f32)", "x = make(shape, f32); x.fill(1)")
             for make in (np.empty, recycler.empty)
         ]

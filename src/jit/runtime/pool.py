@@ -193,10 +193,12 @@ def _resize(threads: int) -> None:
 
 
 def _start_worker(code: _Code) -> bool:
-    """Start a worker in a free slot; False if the system gives no more threads, or the interpreter is ending."""
+    """Start a worker in a free slot; False if there is none, or no more threads, or the interpreter is ending."""
     _leaving[:] = [worker for worker in _leaving if worker.thread.is_alive()]
     taken = {worker.slot for worker in (*_workers, *_leaving)}
-    slot = next(i for i in range(MAX_THREADS) if i not in taken)
+    slot = next((i for i in range(MAX_THREADS) if i not in taken), None)
+    if slot is None:
+        return False
     offset = _slot_offset(slot)
     handle = _field(offset + pool_code.HANDLE)
     if not handle.value:
@@ -306,7 +308,7 @@ def _shut_down() -> None:
     global _finished
     with _lock:
         _finished = True
-        if not _ready:
+        if not _initialised:
             return
         _resize(1)
         leaving = [worker.thread for worker in _leaving]
