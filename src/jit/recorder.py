@@ -271,7 +271,7 @@ class Recorder(Mode):
 
     def _size_baked(self, what: str, size: TrackedInt) -> None:
         # Checks inside this package compare sizes too: those decide nothing about what is recorded.
-        if not sys._getframe(2).f_code.co_filename.startswith(_PACKAGE):
+        if what == "float" or not sys._getframe(2).f_code.co_filename.startswith(_PACKAGE):
             self._bake("size", _SIZE_MESSAGES[what])
 
     def _bake(self, kind: str, message: str) -> None:

@@ -97,12 +97,14 @@ class TracedFunction(CompiledFunction):
                 "that a trace does not see (a counter, a random Python choice)",
                 hint="make the function depend on its arguments only, or pass check_trace=False",
             )
+        parameters = [self._parameters[n]._array for n in specialisation.graph.parameters]
+        before = [array.copy() for array in parameters]
         state = default_generator.get_state()
         expected, _ = flatten(_run_plainly(self._function, call))
         default_generator.set_state(state)
-        arrays = [t._array for t in call.leaves]
-        arrays += [self._parameters[n]._array for n in specialisation.graph.parameters]
-        results = run(specialisation.graph, arrays)
+        for array, old in zip(parameters, before, strict=True):
+            array[...] = old
+        results = run(specialisation.graph, [*(t._array for t in call.leaves), *parameters])
         default_generator.set_state(state)
         for index, (value, result) in enumerate(zip(expected, results, strict=False)):
             actual, wanted = np.asarray(result), np.asarray(getattr(value, "_array", value))
@@ -191,7 +193,7 @@ def _check_returned(name: str, structure: Structure) -> None:
 
 
 def _run_plainly(function: Callable[..., Any], call: Call) -> Any:
-    """The callable's result on copies of the arguments; what it writes elsewhere is put back."""
+    """The callable's result on copies of the arguments."""
     leaves = [t.detach().clone() for t in call.leaves]
     from .tree import unflatten
 

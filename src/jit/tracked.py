@@ -97,7 +97,20 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(TrackedInt, f"__{_name}__", _comparison(f"__{_name}__"))
 TrackedInt.__neg__ = lambda self: self._make(-int(self), -self.dim)  # type: ignore[assignment,method-assign,misc]
 TrackedInt.__pos__ = lambda self: self  # type: ignore[assignment,method-assign,misc]
-TrackedInt.__truediv__ = lambda self, other: int(self) / other  # type: ignore[method-assign,misc]
+
+
+def _true_quotient(self: TrackedInt, other: Any) -> Any:
+    self.report("float", self)
+    return int(self) / other
+
+
+def _reflected_true_quotient(self: TrackedInt, other: Any) -> Any:
+    self.report("float", self)
+    return other / int(self)
+
+
+TrackedInt.__truediv__ = _true_quotient  # type: ignore[method-assign]
+TrackedInt.__rtruediv__ = _reflected_true_quotient  # type: ignore[method-assign]
 
 
 def tracked_max(a: int, b: int) -> int:

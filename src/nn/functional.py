@@ -111,10 +111,30 @@ def batch_norm(
     if running_mean is not None and running_var is not None:
         count = input.shape.numel() // input.shape[1]
         if count > 1:
-            variance = variance * (count / (count - 1))
+            variance = variance * count / (count - 1)  # a quotient of sizes alone would be a plain number in a trace
         running_mean.mul_(1 - momentum).add_(mean.detach(), alpha=momentum)  # type: ignore[attr-defined]
         running_var.mul_(1 - momentum).add_(variance.detach(), alpha=momentum)  # type: ignore[attr-defined]
     return result  # type: ignore[no-any-return]
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The maximum over windows of (N, C, H, W); with `return_indices` also its position in the plane H x W."""
+    name = "max_pool2d_with_indices" if return_indices else "max_pool2d"
+    return _call(name, input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Integers as vectors that are 1 at their index and 0 elsewhere; -1 classes means the largest plus 1."""
+    count = int(tensor._array.max(initial=-1)) + 1 if num_classes == -1 else num_classes
+    return _call("one_hot", tensor, count)  # type: ignore[no-any-return]
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
