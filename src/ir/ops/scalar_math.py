@@ -173,7 +173,7 @@ ISINF = _classify("isinf")
 ISFINITE = _classify("isfinite")
 
 
-def _math_pair(name: str, *pairs: tuple[Any, Any], fails: tuple[Any, Any] | None = None) -> Op:
+def _math_pair(name: str, *examples: tuple[Any, Any], fails: tuple[Any, Any] | None = None) -> Op:
     return define(
         f"{name}(left: Scalar, right: Scalar)",
         f"math.{name}(left, right).",
@@ -182,7 +182,7 @@ def _math_pair(name: str, *pairs: tuple[Any, Any], fails: tuple[Any, Any] | None
         evaluate=lambda xp, left, right: getattr(math, name)(left, right),
         lower=ScalarExpression(f"math.{name}({{0}}, {{1}})"),
         traits=PURE if fails is None else MAY_RAISE,
-        samples=pairs(*pairs),
+        samples=pairs(*examples),
         errors=lambda: [
             ErrorSample((1j, 1), TypeError, "real number"),
             *([ErrorSample(fails, ValueError, "domain|NaN")] if fails else []),
