@@ -77,7 +77,7 @@ class Builder:
         attributes = dict(attributes or {})
         for parameter in op.schema.attributes:
             if parameter.name not in attributes and not parameter.required:
-                attributes[parameter.name] = parameter.default
+                attributes[parameter.name] = parameter.normalised
         if result_types is None:
             types = [None if v is None else self.resolve(v.type) for v in operands]
             result_types = op.infer_types(self.sizes, op.schema.unflatten(types), attributes)

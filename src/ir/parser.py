@@ -234,7 +234,7 @@ class _Parser(TokenReader):
             if name not in given:
                 if parameter.required:
                     raise self.error(f"{op.name}: the attribute {name!r} is missing", self.tokens[self.position - 1])
-                given[name] = parameter.default
+                given[name] = parameter.normalised
         return {name: given[name] for name in parameters}
 
     def attribute(self, op: Op, parameters: Mapping[str, Any], given: dict[str, Any]) -> None:

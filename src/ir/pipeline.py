@@ -10,6 +10,7 @@ from .passes import (
     common_subexpression_elimination,
     constant_folding,
     dead_code_elimination,
+    fold_batch_norm,
     loop_invariant_code_motion,
     simplify,
 )
@@ -22,6 +23,7 @@ Pass = tuple[str, Callable[[Graph], Graph]]
 DEFAULT: list[Pass] = [
     ("simplify", simplify),
     ("fold", constant_folding),
+    ("fold batch norm", fold_batch_norm),
     ("cse", common_subexpression_elimination),
     ("licm", loop_invariant_code_motion),
     ("simplify again", simplify),  # branches and sizes that folding made known

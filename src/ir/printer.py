@@ -126,7 +126,7 @@ class _Printer:
         self.lines.append(text)
 
     def attributes(self, instruction: Instruction) -> list[str]:
-        defaults = {p.name: p.default for p in instruction.op.schema.attributes if not p.required}
+        defaults = {p.name: p.normalised for p in instruction.op.schema.attributes if not p.required}
         shown: list[str] = []
         for name, value in instruction.attributes.items():
             if name in defaults and same_attribute(defaults[name], value):

@@ -284,7 +284,7 @@ _EXPECTED = (RuntimeError, TypeError, ValueError, IndexError, VerifyError)
 
 
 def _fits_kind(parameter: Parameter, value: Any) -> bool:
-    if not parameter.required and same_attribute(parameter.default, value):
+    if not parameter.required and same_attribute(parameter.normalised, value):
         return True
     kind = parameter.kind.removesuffix(" | None")
     return (value is None and kind != parameter.kind) or _KINDS[kind](value)

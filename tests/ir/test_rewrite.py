@@ -133,7 +133,7 @@ def test_the_pipeline_runs_in_order_up_to_a_pass() -> None:
     assert str(graph) == TEXT
     seen.clear()
     run_pipeline(graph, "cse", on_pass=lambda name, g: seen.append(name))
-    assert seen == ["simplify", "fold", "cse"]
+    assert seen == ["simplify", "fold", "fold batch norm", "cse"]
     x = np.array([0.0, 1.0, 2.0], np.float32)
     np.testing.assert_allclose(ir.run(result, [x, False, 2])[0], np.exp(x) + 2, rtol=1e-6)
     with pytest.raises(ValueError, match="no pass 'unroll': expected one of simplify, fold"):

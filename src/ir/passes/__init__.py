@@ -5,6 +5,7 @@ from .dce import dead_code_elimination
 from .decompose import decompose
 from .differentiate import Derivative, DifferentiationError, differentiate
 from .fold import constant_folding
+from .fold_batch_norm import fold_batch_norm
 from .licm import loop_invariant_code_motion
 from .simplify import simplify
 
@@ -16,6 +17,7 @@ __all__ = [
     "dead_code_elimination",
     "decompose",
     "differentiate",
+    "fold_batch_norm",
     "loop_invariant_code_motion",
     "simplify",
 ]

@@ -18,6 +18,7 @@ PASSES: dict[str, Callable[[ir.Graph], ir.Graph]] = {
     "dce": passes.dead_code_elimination,
     "decompose": passes.decompose,
     "fold": passes.constant_folding,
+    "fold_batch_norm": passes.fold_batch_norm,
     "licm": passes.loop_invariant_code_motion,
     "simplify": passes.simplify,
 }
