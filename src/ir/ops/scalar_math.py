@@ -12,7 +12,7 @@ from ..sizes import Sizes
 from ..types import BoolType, ComplexType, FloatType, IntType, ScalarType, StrType, TensorType, Type
 from ._common import ints, randoms, require_tensor, scalar_type_dtype
 from ._op import Custom, Decompose, ErrorSample, F, Op, Sample, ScalarExpression, define
-from .scalar import LARGE, MAY_RAISE, PURE, rank_of, unary
+from .scalar import LARGE, MAY_RAISE, PURE, pairs, rank_of, unary
 
 # -- conversion --------------------------------------------------------------------------------------------------------
 
