@@ -1,9 +1,10 @@
 """Polynomial coefficients of src/jit/codegen/vector_math: near-minimax fits, rounded to the working precision.
 
 Run `python benchmarks/vector_math_coefficients.py [NAME ...]` with mpmath installed; it prints the tuples pasted there.
-The fits are least squares on Chebyshev points, reweighted towards level errors (Lawson, 1961; Rice, "The Approximation of
-Functions", vol. 2, 1969). Coefficients are rounded one at a time, lowest power first, and the rest refitted after each, so rounding errors are
-absorbed by the higher powers (the idea of Brisebarre and Chevillard, "Efficient polynomial L-infinity approximations", 2007).
+The fits are least squares on Chebyshev points, reweighted towards level errors (Lawson, 1961; Rice, "The Approximation
+of Functions", vol. 2, 1969). Coefficients are rounded one at a time, lowest power first, and the rest refitted after
+each, so rounding errors are absorbed by the higher powers (the idea of Brisebarre and Chevillard, "Efficient polynomial
+L-infinity approximations", 2007).
 """
 
 import struct
@@ -172,9 +173,9 @@ both(
 )
 
 
-# erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K), from 0 to where erfc underflows; and the same for Phi(-a) exp(a^2 / 2).
-# After Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", 1981, with C < K, so that v is small
-# where its rounding error matters, and a denominator that saves a division.
+# erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K), from 0 to where erfc underflows; and the same for Phi(-a) exp(a^2 /
+# 2). After Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", 1981, with C < K, so that v
+# is small where its rounding error matters, and a denominator that saves a division.
 def scaled_tail(tail: Callable[[Real], Real], k: Real, c: Real) -> Callable[[Real], Real]:
     """N as a function of v."""
     return lambda v: tail((c + k * v) / (1 - v)) * ((c + k * v) / (1 - v) + k)

@@ -1,7 +1,8 @@
 """Exact values of the float64 functions of src/jit/codegen/vector_math, for its tests.
 
-Run `python benchmarks/vector_math_reference.py > tests/jit/codegen/vector_math_reference.txt` with mpmath installed. A line is
-a name, the arguments and the value as float64s in hexadecimal, and what the value lacks in units of its last place.
+Run `python benchmarks/vector_math_reference.py > tests/jit/codegen/vector_math_reference.txt` with mpmath installed. A
+line is a name, the arguments and the value as float64s in hexadecimal, and what the value lacks in units of its last
+place.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Scalar primitives that vector math is written in: each is a Python function with a Numba lowering to one or a few LLVM instructions.
+"""Scalar primitives of vector mathematics: Python functions with a Numba lowering to one or a few LLVM instructions.
 
 Called from compiled code a primitive costs no call and no branch, so loops around it vectorise. Called from Python it
 computes the same value on numpy scalars, so that generated source runs under a debugger. Integers are int64 in compiled
@@ -29,18 +29,23 @@ def _native(
 ) -> Callable[[Lowering], Callable[[Callable[..., Any]], Callable[..., Any]]]:
     """Give a Python function a native form: `typing(*argument types)` is the result type or None for "no match"."""
 
+    # Numba reads the number of parameters from the typer's signature.
+    typers: dict[int, Callable[..., Any]] = {
+        1: lambda a: typing(a),
+        2: lambda a, b: typing(a, b),
+        3: lambda a, b, c: typing(a, b, c),
+    }
+
     def with_lowering(lowering: Lowering) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            # Numba reads the number of parameters from the typer's signature.
-            names = ", ".join(f"a{i}" for i in range(len(signature)))
-            namespace: dict[str, Any] = {"typing": typing}
-            exec(f"def make_typer(context):\n    return lambda {names}: typing({names})", namespace)
-            type_callable(function)(namespace["make_typer"])
+            @type_callable(function)
+            def register_typing(context: Any) -> Any:
+                return typers[len(signature)]
 
+            @lower_builtin(function, *signature)  # type: ignore[no-untyped-call, untyped-decorator]
             def lower(context: Any, builder: Builder, sig: Any, args: list[Any]) -> Any:
                 return lowering(builder, sig, args)
 
-            lower_builtin(function, *signature)(lower)
             return function
 
         return decorate
@@ -203,7 +208,8 @@ def shift_right_logical(value: int, count: int) -> int:
     >>> shift_right_logical(-1, 60)
     15
     """
-    return wrap_i64((int(value) & _MASK_64) >> int(count))
+    shifted: int = wrap_i64((int(value) & _MASK_64) >> int(count))
+    return shifted
 
 
 # 1 / (2 pi) in binary behind 53 zero bits, 64 bits a word: enough for the largest float64.
@@ -250,7 +256,8 @@ def inverse_turn_word(index: int) -> int:
     >>> hex(inverse_turn_word(0))
     '0x145'
     """
-    return wrap_i64(_INVERSE_TURN[index])
+    word: int = wrap_i64(_INVERSE_TURN[index])
+    return word
 
 
 # Choice and arithmetic.

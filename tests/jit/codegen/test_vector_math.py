@@ -1,6 +1,7 @@
-"""The vector functions against wider arithmetic and stored exact values: accuracy, special values, and that they vectorise.
+"""The vector functions against wider arithmetic and stored exact values: accuracy, special values, vectorisation.
 
-INGOT_EXHAUSTIVE=1 tests every float32 (minutes per function); otherwise every 4001st bit pattern and all special values.
+INGOT_EXHAUSTIVE=1 tests every float32 (minutes per function); otherwise every 4001st bit pattern and all special
+values.
 """
 
 import functools
@@ -81,7 +82,8 @@ def _compiled(name: str, dtype: str) -> Any:
     arity = FUNCTIONS[name][dtype].arity
     arguments = [f"x{i}" for i in range(arity)]
     elements = ", ".join(f"{a}[i]" for a in arguments)
-    text = f"def loop({', '.join(arguments)}, out, size):\n    for i in range(size):\n        out[i] = function({elements})"
+    header = f"def loop({', '.join(arguments)}, out, size):"
+    text = f"{header}\n    for i in range(size):\n        out[i] = function({elements})"
     space = {"function": function}
     exec(text, space)
     loop = numba.njit(error_model="numpy", fastmath={"contract"})(space["loop"])
@@ -212,7 +214,7 @@ def test_float64_accuracy(name: str) -> None:
 
 @functools.cache
 def stored() -> dict[str, list[list[float]]]:
-    """Rows of arguments, value, and what it lacks in units of its last place, from benchmarks/vector_math_reference.py."""
+    """Rows of arguments, value, and what it lacks in ulp, written by benchmarks/vector_math_reference.py."""
     rows: dict[str, list[list[float]]] = {}
     for line in Path(__file__).with_name("vector_math_reference.txt").read_text().splitlines():
         name, *numbers, rest = line.split()

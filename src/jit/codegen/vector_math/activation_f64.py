@@ -1,7 +1,7 @@
 """Activations and the functions they rest on (tanh, erf, erfc) in float64.
 
-Branch-free, on scalars. Where a result is a product with a vanishing exponential, its power of two is multiplied in last, so
-that subnormal results are rounded once.
+Branch-free, on scalars. Where a result is a product with a vanishing exponential, its power of two is multiplied in
+last, so that subnormal results are rounded once.
 """
 
 from typing import Any

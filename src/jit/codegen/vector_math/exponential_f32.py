@@ -1,7 +1,8 @@
 """Exponentials, logarithms and powers in float32.
 
 Branch-free, on scalars; see the package for how the code generator uses them. Coefficients come from
-benchmarks/vector_math_coefficients.py. Range reductions: Cody and Waite, "Software Manual for the Elementary Functions", 1980.
+benchmarks/vector_math_coefficients.py. Range reductions: Cody and Waite, "Software Manual for the Elementary
+Functions", 1980.
 """
 
 from typing import Any

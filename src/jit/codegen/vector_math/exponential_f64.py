@@ -1,9 +1,9 @@
 """Exponentials, logarithms, powers and hyperbolic functions in float64.
 
 Branch-free, on scalars; see the package for how the code generator uses them. Coefficients come from
-benchmarks/vector_math_coefficients.py. Range reductions: Cody and Waite, "Software Manual for the Elementary Functions", 1980.
-Logarithms: log(1 + f) = 2 atanh(f / (2 + f)), as in Sun's fdlibm (1993). Sums and products in two parts: Dekker, "A
-floating-point technique for extending the available precision", 1971.
+benchmarks/vector_math_coefficients.py. Range reductions: Cody and Waite, "Software Manual for the Elementary
+Functions", 1980. Logarithms: log(1 + f) = 2 atanh(f / (2 + f)), as in Sun's fdlibm (1993). Sums and products in two
+parts: Dekker, "A floating-point technique for extending the available precision", 1971.
 """
 
 from typing import Any
@@ -150,7 +150,7 @@ def expm1_pair_f64(x: Any) -> Any:
 
 def expm1_f64(x: Any) -> Any:
     """e^x - 1, accurate near 0."""
-    t, low = expm1_pair_f64(x)
+    t, _ = expm1_pair_f64(x)
     y = select(x > 710.0, np.inf, t * 4.0)
     return select(magnitude(x) < 1e-290, x, y)
 
@@ -331,7 +331,7 @@ def asinh_f64(x: Any) -> Any:
 
 
 def acosh_f64(x: Any) -> Any:
-    """The inverse hyperbolic cosine: log(1 + u), u = t + sqrt(2t + t^2), t = x - 1; log(x) + log(2) for large x; NaN below 1."""
+    """The inverse hyperbolic cosine: log(1 + u), u = t + sqrt(2t + t^2), t = x - 1; NaN below 1."""
     large = x > 1e8
     t = select(large, 1.0, x - 1.0)
     factor = t + 2.0

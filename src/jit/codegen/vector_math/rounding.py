@@ -42,7 +42,7 @@ def fmod_f32(x: Any, y: Any) -> Any:
 
 
 def remainder_f32(x: Any, y: Any) -> Any:
-    """The remainder of the division that rounds down: it has the sign of y, as in Python and PyTorch. Not vectorised."""
+    """The remainder of the division that rounds down: it has the sign of y, as in Python. Not vectorised."""
     rest = division_rest(x, y)
     return select((rest != ZERO_F32) & ((rest < ZERO_F32) != (y < ZERO_F32)), rest + y, rest)
 
@@ -83,6 +83,6 @@ def fmod_f64(x: Any, y: Any) -> Any:
 
 
 def remainder_f64(x: Any, y: Any) -> Any:
-    """The remainder of the division that rounds down: it has the sign of y, as in Python and PyTorch. Not vectorised."""
+    """The remainder of the division that rounds down: it has the sign of y, as in Python. Not vectorised."""
     rest = division_rest(x, y)
     return select((rest != 0.0) & ((rest < 0.0) != (y < 0.0)), rest + y, rest)

@@ -1,8 +1,8 @@
 """Sine, cosine and tangent in float32, for arguments of any size.
 
-The argument is reduced by Payne and Hanek's method ("Radian reduction for trigonometric functions", 1983): the mantissa, an
-integer, times those bits of 1 / (2 pi) that decide the angle, in 64-bit integers. The same operations serve all arguments, so
-there is no slow path and nothing to branch on.
+The argument is reduced by Payne and Hanek's method ("Radian reduction for trigonometric functions", 1983): the
+mantissa, an integer, times those bits of 1 / (2 pi) that decide the angle, in 64-bit integers. The same operations
+serve all arguments, so there is no slow path and nothing to branch on.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Sine, cosine, tangent and their inverses in float64, for arguments of any size.
 
-The argument is reduced by Payne and Hanek's method ("Radian reduction for trigonometric functions", 1983): the mantissa, an
-integer, times those bits of 1 / (2 pi) that decide the angle, in 64-bit integers. The same operations serve all arguments, so
-there is no slow path and nothing to branch on.
+The argument is reduced by Payne and Hanek's method ("Radian reduction for trigonometric functions", 1983): the
+mantissa, an integer, times those bits of 1 / (2 pi) that decide the angle, in 64-bit integers. The same operations
+serve all arguments, so there is no slow path and nothing to branch on.
 """
 
 from typing import Any
@@ -96,7 +96,7 @@ ATAN_F64 = (
 
 
 def word_reduced_f64(word: int) -> Any:
-    """An integer from 0 to 2^32 - 1 as a float64, without a conversion instruction, which few processors have for vectors."""
+    """An integer from 0 to 2^32 - 1 as a float64; few processors have a conversion instruction for vectors of them."""
     return bits_to_float_f64(word | INTEGER_BITS_F64) - INTEGER_BIAS_F64
 
 
@@ -214,7 +214,7 @@ def tan_f64(x: Any) -> Any:
 
 
 def asin_reduced_f64(size: Any) -> Any:
-    """(root, rest, large) with asin(size) = root + rest, or pi / 2 - 2 (root + rest) where size > 1/2, for 0 <= size <= 1."""
+    """(root, rest, large): asin(size) is root + rest, or pi / 2 - 2 (root + rest) where 1/2 < size <= 1."""
     large = size > 0.5
     z = select(large, mul_add(size, -0.5, 0.5), size * size)
     root = select(large, square_root(z), size)
