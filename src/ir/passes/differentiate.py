@@ -253,8 +253,13 @@ class _Differentiator:
         operands = schema.unflatten([wrap(builder, v) for v in instruction.operands])
         context = VjpContext(tuple(wrap(builder, r) for r in instruction.results), needs)
         wrapped = tuple(wrap(builder, g) for g in arrived)
-        with building(builder):
-            found = op.vjp(context, wrapped[0] if len(wrapped) == 1 else wrapped, *operands, **instruction.attributes)
+        try:
+            with building(builder):
+                found = op.vjp(
+                    context, wrapped[0] if len(wrapped) == 1 else wrapped, *operands, **instruction.attributes
+                )
+        except RuntimeError as error:  # a rule says that this use of the op has no derivative
+            raise self.error(instruction, str(error)) from error
         for parameter, operand, gradient in zip(
             schema.operands, schema.unflatten(instruction.operands), found, strict=True
         ):
