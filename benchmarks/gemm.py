@@ -3,23 +3,16 @@
 Run: python benchmarks/gemm.py [--torch PYTHON] [--threads 2] [--only mlp]
 """
 
+import ctypes
 import os
+import sys
 
 # The BLAS threads are set before numpy is imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+os.environ["OPENBLAS_NUM_THREADS"] = sys.argv[sys.argv.index("--threads") + 1] if "--threads" in sys.argv else "2"
 
 import numpy as np
-from ingot.jit.codegen.gemm import (
-    GEMM_SLOTS,
-    Epilogue,
-    GemmSpec,
-    aligned_empty,
-    gemm_plan_source,
-    gemm_source,
-    pack_b_numpy,
-    preamble,
-)
-from kernel_harness import compare, compile_source, launcher, measure, native_timer, report, start
+from ingot.jit.codegen.gemm import GEMM_SLOTS, Epilogue, GemmSpec, aligned_empty, gemm_source, pack_b_numpy
+from kernel_harness import compare, compile_kernels, launcher, measure, native_timer, report, start
 
 BIAS_RELU = Epilogue((("bias", "f32*"),), "v = v + bias[j]\nv = v if v > 0 or v != v else np.float32(0)")
 
@@ -44,6 +37,10 @@ CASES = [
     ("attention 8 x 128 x 128 x 32", "bmm", (8, 128, 128, 32)),
     ("rnn 1 x 128 -> 512", "linear", (1, 512, 128)),
     ("small batch 4 x 512 -> 512", "linear", (4, 512, 512)),
+    ("lstm gates 1 x 128 -> 512, run-time W", "linear_transposed", (1, 512, 128)),
+    ("rnn 1 x 64 -> 64, run-time W", "linear_transposed", (1, 64, 64)),
+    ("mlp 1 x 784 -> 256, run-time W", "linear_transposed", (1, 256, 784)),
+    ("mlp 256 x 784 -> 256, run-time W", "linear_transposed", (256, 256, 784)),
     ("head 1 x 512 -> 1000", "linear", (1, 1000, 512)),
 ]
 
@@ -52,25 +49,24 @@ def main() -> None:
     """Print one line per case."""
     options, torch = start(__doc__ or "")
     launch = launcher()
-    modules: dict[str, dict] = {}
+    modules: dict[str, dict[str, int]] = {}
     for name, kind, shape in CASES:
         if options.only not in name:
             continue
         batch, (m, n, k) = shape[:-3], shape[-3:]
-        packed = not batch and kind not in ("matmul_unpacked", "matmul_transposed")
+        packed = not batch and kind in ("matmul", "linear")
         spec = GemmSpec(packed=packed, batched=bool(batch), n=n if n < 32 else None)
-        epilogue = BIAS_RELU if kind == "linear" else Epilogue()
+        epilogue = BIAS_RELU if kind.startswith("linear") else Epilogue()
         key = f"{spec}{epilogue}"
         if key not in modules:
-            modules[key] = compile_source(
-                preamble(spec.tile) + gemm_plan_source("product_plan", spec) + gemm_source("product", spec, epilogue)
-            )
-            times = modules[key]["seconds"]
-            print(f"compiled in {', '.join(f'{k} {v * 1e3:.0f} ms' for k, v in times.items())}")
+            print(f"kernels for {spec.name}:")
+            sources = {"product": gemm_source("product", spec, epilogue), **spec.shared_sources()}
+            modules[key] = compile_kernels(sources)
         module = modules[key]
+        plan = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(module[f"{spec.name}_plan"])
         a, b = aligned_empty((*batch, m, k), "f4"), aligned_empty((*batch, k, n), "f4")
         a[...], b[...] = np.random.randn(*a.shape), np.random.randn(*b.shape)
-        if batch or kind == "matmul_transposed":
+        if batch or kind in ("matmul_transposed", "linear_transposed"):
             b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
         bias, c = np.random.randn(n).astype("f4"), aligned_empty((*batch, m, n), "f4")
         operand = pack_b_numpy(b, spec.tile) if packed else b
@@ -84,15 +80,17 @@ def main() -> None:
         for slot, value in values.items():
             table[GEMM_SLOTS[slot]] = value
         table[-1] = bias.ctypes.data
-        items = module["product_plan"].ctypes(table.ctypes.data, options.threads)
-        call = (module["product"].address, table.ctypes.data, items, int(table[GEMM_SLOTS["grain"]]))
+        items = plan(table.ctypes.data, options.threads)
+        call = (module["product"], table.ctypes.data, items, int(table[GEMM_SLOTS["grain"]]))
         launch(1, [call])
         expected = a @ b
-        if kind == "linear":
+        if kind.startswith("linear"):
             expected = np.maximum(expected + bias, 0)
         assert np.abs(c - expected).max() < 1e-5 * k, name
 
-        def blas(a=a, b=b, c=c, bias=bias, linear=kind == "linear") -> None:
+        linear = kind.startswith("linear")
+
+        def blas(a=a, b=b, c=c, bias=bias, linear=linear) -> None:
             np.matmul(a, b, out=c)
             if linear:
                 np.add(c, bias, out=c)
@@ -100,7 +98,7 @@ def main() -> None:
 
         candidates = {"ingot": native_timer(launch, [call]), "numpy": lambda blas=blas: measure(blas)}
         if torch is not None:
-            base = "matmul" if kind.startswith("matmul") else kind
+            base = kind.split("_")[0]
             candidates["torch"] = lambda base=base, shape=shape: torch.time(base, shape)
         report(name, 2 * m * n * k * (batch[0] if batch else 1), compare(candidates))
 

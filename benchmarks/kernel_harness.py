@@ -1,7 +1,8 @@
 """Timing shared by the kernel benchmarks: generated kernels on the pool, numpy, and PyTorch in a process of its own.
 
 PyTorch runs in another interpreter (`--torch PYTHON`), so that its environment need not have numba. Rounds of the
-candidates alternate, and the median of the rounds' medians counts, so that a noisy machine is noisy for all.
+candidates alternate; each gives a median, and the best round of each counts, as the one that other programs disturbed
+least.
 """
 
 import argparse
@@ -14,8 +15,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-ROUNDS = 5
-SECONDS = 0.06
+import numba
+import numpy as np
+from ingot.jit.codegen.compile import CpuTarget, link, optimise
+from ingot.jit.codegen.numba_internals import compile_source
+from ingot.jit.runtime import pool
+from ingot.jit.runtime.loader import load_object
+
+ROUNDS = 7
+SECONDS = 0.04
 
 _TORCH_WORKER = """
 import json, statistics, sys, time, warnings
@@ -105,39 +113,28 @@ def compare(candidates: dict[str, Callable[[], float]]) -> dict[str, float]:
     for _ in range(ROUNDS):
         for name, run in candidates.items():
             results[name].append(run())
-    return {name: statistics.median(values) for name, values in results.items()}
+    return {name: min(values) for name, values in results.items()}
 
 
-def compile_source(source: str) -> dict[str, Any]:
-    """Compile generated source as C functions, and say how long every function took."""
-    import numba
-
-    body = numba.njit(error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
-    seconds = {}
-
-    def kernel(function: Any) -> Any:
-        start = time.perf_counter()
-        n_arguments = function.__code__.co_argcount
-        if function.__name__.endswith("_plan"):
-            signature = numba.types.int64(*[numba.types.int64] * n_arguments)
-        else:
-            signature = numba.types.void(*[numba.types.int64] * n_arguments)
-        compiled = numba.cfunc(signature, error_model="numpy")(function)
-        seconds[function.__name__] = time.perf_counter() - start
-        return compiled
-
-    module: dict[str, Any] = {"body": body, "kernel": kernel}
-    exec(compile(source, "<generated>", "exec"), module)
-    module["seconds"] = seconds
-    return module
+def compile_kernels(sources: dict[str, str]) -> dict[str, int]:
+    """Compile and link sources, and print the CPU time of each; returns the addresses of their functions."""
+    target = CpuTarget()
+    modules, names = [], []
+    for name, source in sources.items():
+        start = time.process_time()
+        compiled = compile_source(name, source, fastmath={"contract"})
+        entries = [entry.name for entry in compiled.entries]
+        modules.append(optimise(compiled.bitcode, target, entries))
+        names += entries
+        print(f"    {name} compiled in {(time.process_time() - start) * 1e3:.0f} ms")
+    start = time.process_time()
+    blob = link(modules, target, names)
+    print(f"    linked in {(time.process_time() - start) * 1e3:.0f} ms, {len(blob)} bytes")
+    return load_object(blob, names)
 
 
 def launcher() -> Callable[..., None]:
-    """A compiled function `launch(times, calls, n_calls)` that runs (kernel, table, items, grain) rows on the pool."""
-    import numba
-    import numpy as np
-    from ingot.jit.runtime import pool
-
+    """A compiled function `launch(times, calls)` that runs (kernel, table, items, grain) rows on the pool."""
     parallel_for = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(pool.parallel_for_address())
     address = pool.pool_address()
 
@@ -171,8 +168,6 @@ def report(name: str, flops: float, results: dict[str, float]) -> None:
 
 def start(description: str) -> tuple[argparse.Namespace, Torch | None]:
     """Parse the command line, set the threads, and start PyTorch if it was asked for."""
-    from ingot.jit.runtime import pool
-
     options = arguments(description)
     pool.set_num_threads(options.threads)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -17,7 +17,16 @@ import numpy as np
 
 from .epilogue import Epilogue, finish_and_store, indent, store_source
 from .external import load
-from .gemm import CACHE_SET_PERIOD, GRAIN_MULTIPLY_ADDS, IMPORTS, blocking_source, k_block, pack_b_numpy, preamble
+from .gemm import (
+    CACHE_SET_PERIOD,
+    GRAIN_MULTIPLY_ADDS,
+    IMPORTS,
+    blocking_source,
+    dot_tile,
+    k_block,
+    pack_b_numpy,
+    preamble,
+)
 from .microkernel import microkernel_source
 from .target import Target, TileShape, host_target, tile_shape
 
@@ -82,8 +91,7 @@ class ConvSpec:
     def tile(self) -> TileShape:
         """The micro-kernel tile; weights must have been packed for it."""
         if self.depthwise:
-            rows = 8 if self.target.registers < 32 else 14
-            return TileShape(self.dtype, rows, 1, self.target.lanes(self.dtype), self.target.fused, True)
+            return dot_tile(self.target, self.dtype)
         return tile_shape(self.target, self.dtype, self.out_channels)
 
     @property

@@ -62,18 +62,21 @@ CACHE_SET_PERIOD = 4096
 IMPORTS = """\
 import numpy as np
 from ingot.jit.codegen.external import call_store, store_address
-from ingot.jit.codegen.microkernel import microkernel
+from ingot.jit.codegen.microkernel import lane_sum, microkernel
 from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i8, pointer_u8, pointer_i16, pointer_i32
 from ingot.jit.codegen.primitives import pointer_i64, set_slot_i64, slot_f64, slot_i64
 from ingot.jit.codegen.target import Target
 """
 
 
-def preamble(tile: TileShape) -> str:
-    """The lines that a source needs to use the micro-kernel of a tile: imports, and its functions under their names."""
+def preamble(*tiles: TileShape) -> str:
+    """The lines that a source needs to use the micro-kernels of tiles: imports, and their functions by name."""
     names = ("multiply_tile", "gather_rows", "pack_panel", "tile_buffer", "panel_buffer", "row_buffer", "row_table")
-    lines = [f"{name}_{tile.name} = tile_functions.{name}\n" for name in names]
-    return f"{IMPORTS}tile_functions = {microkernel_call(tile)}\n{''.join(lines)}"
+    lines = [IMPORTS]
+    for tile in tiles:
+        lines.append(f"functions = {microkernel_call(tile)}\n")
+        lines += [f"{name}_{tile.name} = functions.{name}\n" for name in names]
+    return "".join(lines)
 
 
 def blocking_source(tile: TileShape, l2_bytes: int, *, packed: bool = True) -> str:
@@ -137,6 +140,11 @@ class GemmSpec:
         return tile_shape(self.target, self.dtype, self.n)
 
     @property
+    def tiles(self) -> tuple[TileShape, ...]:
+        """The tiles of all micro-kernels that the loop nest calls."""
+        return (self.tile,) if self.packed else (self.tile, dot_tile(self.target, self.dtype))
+
+    @property
     def k_block(self) -> int:
         """How much of K is summed before the next panel's turn: a panel block then stays in L2, a row tile near L1."""
         return k_block(self.tile, self.target)
@@ -149,7 +157,8 @@ class GemmSpec:
 
     def shared_sources(self) -> dict[str, str]:
         """The modules to link with the kernels of this spec, by name."""
-        return {f"microkernel_{self.tile.name}": microkernel_source(self.tile), self.name: core_source(self)}
+        sources = {f"microkernel_{tile.name}": microkernel_source(tile) for tile in self.tiles}
+        return sources | {self.name: core_source(self)}
 
 
 def k_block(tile: TileShape, target: Target) -> int:
@@ -211,7 +220,8 @@ def core_source(spec: GemmSpec) -> str:
             b_batch = b + outer * b_outer + inner * b_inner
             c_batch = outer * c_outer + inner * c_inner
         """
-    return f"""{preamble(tile)}
+    return f"""{preamble(*spec.tiles)}
+{f"sum_lanes = lane_sum({tile.dtype!r}, {spec.tiles[1].lanes})" if not spec.packed else ""}
 
 @kernel
 def {spec.name}_plan(p, threads):
@@ -301,11 +311,27 @@ for k_start in range(0, max(k, 1), k_block):
 """
 
 
+# Up to this many rows, products with a transposed B are dot products of rows, with no copy of B.
+DOT_ROWS = 4
+
+
+def dot_tile(target: Target, dtype: str) -> TileShape:
+    """The tile of dot products: rows of a transposed B x one vector of positions.
+
+    >>> dot_tile(Target("avx512", 512, 32, True), "f32").name
+    'f32_14x1x16_per_channel'
+    """
+    return TileShape(dtype, 8 if target.registers < 32 else 14, 1, target.lanes(dtype), target.fused, True)
+
+
 def _unpacked_head(spec: GemmSpec) -> str:
-    slots, size = GEMM_SLOTS, spec.tile.element_bytes
+    slots, tile, dot = GEMM_SLOTS, spec.tile, dot_tile(spec.target, spec.dtype)
+    size = tile.element_bytes
     return f"""
-panel = panel_buffer_{spec.tile.name}()
+panel = panel_buffer_{tile.name}()
 b_k, b_column = slot_i64(p, {slots["b_k_stride"]}) * {size}, slot_i64(p, {slots["b_column_stride"]}) * {size}
+dot_table, products = row_table_{dot.name}(), tile_buffer_{dot.name}()
+b_addresses = pointer_i64(dot_table)
 """
 
 
@@ -315,23 +341,58 @@ def _unpacked_loops(spec: GemmSpec) -> str:
     return f"""
 column = first_panel * {tile.columns}
 columns = min({tile.columns}, n - column)
-# Few rows do not pay for a copy: whole panels of a row-major B are read where they lie.
-direct = b_column == {tile.element_bytes} and columns == {tile.columns} and m <= {2 * tile.rows}
-k_block = max(k, 1) if direct else {PANEL_ROWS}
-for k_start in range(0, max(k, 1), k_block):
-    length = min(k_block, k - k_start)
-    b_rows, b_step = b_batch + column * b_column + k_start * b_k, b_k
-    if not direct:
-        pack_panel_{tile.name}(b_rows, panel, b_k, b_column, length, columns)
-        b_rows, b_step = panel, {row_bytes}
-    tile = tiles
-    for i in range(first_row, last_row, {tile.rows}):
-        rows = min({tile.rows}, last_row - i)
-{indent(_fill_table(tile), 8)}
-        multiply_tile_{tile.name}(table, rows, k_start * a_k, b_rows, tile, k_start, 1, 0, 1, 0, length, a_k, b_step)
-        if k_start + length >= k:
-            call_store(store, p, tile, offsets, batch, i, column, rows, columns)
-        tile += {tile.rows * row_bytes}
+b_panel = b_batch + column * b_column
+if b_k == {tile.element_bytes} and a_k == {tile.element_bytes} and m <= {DOT_ROWS}:
+{indent(_dot_products(spec), 4)}
+else:
+    # Few rows do not pay for a copy: whole panels of a row-major B are read where they lie.
+    direct = b_column == {tile.element_bytes} and columns == {tile.columns} and m <= {2 * tile.rows}
+    k_block = max(k, 1) if direct else {PANEL_ROWS}
+    for k_start in range(0, max(k, 1), k_block):
+        length = min(k_block, k - k_start)
+        b_rows, b_step = b_panel + k_start * b_k, b_k
+        if not direct:
+            pack_panel_{tile.name}(b_rows, panel, b_k, b_column, length, columns)
+            b_rows, b_step = panel, {row_bytes}
+        tile = tiles
+        for i in range(first_row, last_row, {tile.rows}):
+            rows = min({tile.rows}, last_row - i)
+{indent(_fill_table(tile), 12)}
+            multiply_tile_{tile.name}(table, rows, k_start * a_k, b_rows, tile,
+                k_start, 1, 0, 1, 0, length, a_k, b_step)
+            if k_start + length >= k:
+                call_store(store, p, tile, offsets, batch, i, column, rows, columns)
+            tile += {tile.rows * row_bytes}
+"""
+
+
+def _dot_products(spec: GemmSpec) -> str:
+    """Statements for the few rows of an item: B's columns are contiguous, and are read once, vectors of K at a time.
+
+    The micro-kernel multiplies position by position: row t of its tile gets the products of column t of B with a row of
+    A, added up lane by lane; then the lanes are added, and the positions that fill no vector.
+    """
+    tile, dot = spec.tile, dot_tile(spec.target, spec.dtype)
+    size, dot_bytes, pointer = tile.element_bytes, dot.columns * tile.element_bytes, f"pointer_{tile.dtype}"
+    return f"""
+i, rows = first_row, last_row - first_row
+{indent(_fill_table(tile), 0)}
+whole = k - k % {dot.columns}
+for first in range(0, columns, {dot.rows}):
+    count = min({dot.rows}, columns - first)
+    for t in range({dot.rows}):
+        b_addresses[t] = b_panel + (first + min(t, count - 1)) * b_column
+    for r in range(rows):
+        multiply_tile_{dot.name}(dot_table, count, 0, addresses[r], products, 0, 1, 0, 1, 0,
+            whole // {dot.columns}, {dot_bytes}, {dot_bytes})
+        a_rest = {pointer}(addresses[r] + whole * {size})
+        sums = {pointer}(tiles + (r * {tile.columns} + first) * {size})
+        for t in range(count):
+            sum_lanes(products + t * {dot_bytes}, tiles + (r * {tile.columns} + first + t) * {size})
+            b_rest = {pointer}(b_addresses[t] + whole * {size})
+            for q in range(k - whole):
+                sums[t] += a_rest[q] * b_rest[q]
+call_store(store, p, tiles, offsets, batch, i, column, rows, columns)
 """
 
 

@@ -18,6 +18,7 @@ Multiplication", ACM TOMS 34(3), 2008; the table of addresses on M. Dukhan, "The
 """
 
 import ctypes
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +30,7 @@ from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from .external import load, lower, lower_external
-from .microkernel_llvm import I64, TileFunction, emit_copy, emit_transpose, row_counts
+from .microkernel_llvm import I64, TileFunction, emit_copy, emit_lane_sum, emit_transpose, row_counts
 from .target import TileShape
 
 _DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
@@ -183,6 +184,21 @@ def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
         lambda builder, arguments: emit_transpose(builder, dtype, lanes, arguments),
     )
     return transpose
+
+
+@cache
+def lane_sum(dtype: str, lanes: int) -> Callable[[int, int], None]:
+    """The function `(source, target)` that stores the sum of the `lanes` elements at one address at the other."""
+    numpy_dtype = _DTYPES[dtype]
+
+    def sum_lanes(source: int, target: int) -> None:
+        size = numpy_dtype.itemsize
+        with np.errstate(all="ignore"):
+            _view(target, numpy_dtype, (1,), (size,))[0] = _view(source, numpy_dtype, (lanes,), (size,)).sum()
+
+    emit = functools.partial(emit_lane_sum, dtype=dtype, lanes=lanes)
+    lower(sum_lanes, ("source", "target"), emit)
+    return sum_lanes
 
 
 def _support_source(shape: TileShape) -> str:

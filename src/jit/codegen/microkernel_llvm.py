@@ -319,3 +319,22 @@ def emit_copy(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
     target, source, n_bytes = arguments
     pointers = (builder.inttoptr(address, byte_pointer) for address in (target, source))
     builder.call(memcpy, [*pointers, n_bytes, ir.IntType(1)(0)])
+
+
+def emit_lane_sum(builder: ir.IRBuilder, arguments: list[ir.Value], *, dtype: str, lanes: int) -> None:
+    """Store the sum of a vector, added in halves; the arguments are the vector's address and the sum's."""
+    element = _ELEMENTS[dtype]
+    size = 4 if dtype == "f32" else 8
+    source, target = arguments
+    total = builder.load(builder.inttoptr(source, ir.VectorType(element, lanes).as_pointer()), align=size)
+    while lanes > 1:
+        lanes //= 2
+        low, high = (
+            ir.Constant(ir.VectorType(_I32, lanes), [first + lane for lane in range(lanes)]) for first in (0, lanes)
+        )
+        undefined = ir.Constant(total.type, ir.Undefined)
+        total = builder.fadd(
+            builder.shuffle_vector(total, undefined, low), builder.shuffle_vector(total, undefined, high)
+        )
+    result = builder.extract_element(total, _I32(0))
+    builder.store(result, builder.inttoptr(target, element.as_pointer()), align=size)

@@ -129,6 +129,19 @@ def test_strided_operands(which: str, request: pytest.FixtureRequest) -> None:
     )
 
 
+@pytest.mark.parametrize("jit", [True, False])
+def test_few_rows_times_a_transposed_weight(unpacked_gemm: Gemm, jit: bool) -> None:
+    product = unpacked_gemm if jit else Gemm(GemmSpec(packed=False), jit=False)
+    sizes = (0, 1, 13, 15, 16, 17, 33, 70) if jit else (1, 15, 33)
+    for m, n, k in itertools.product((0, 1, 2, 3, 4, 5), sizes, sizes):
+        a, weight = operands(m, n, k)[0], operands(n, 1, k, seed=1)[0]
+        assert_close(product(a, weight.T), a.astype(np.float64) @ weight.T, k)
+    a, weight = operands(2, 1, 40)[0], operands(35, 1, 40)[0]
+    a[0, 39], weight[34, 3] = np.inf, np.nan
+    result = product(a, weight.T)
+    assert np.isinf(result[0, :34]).all() and np.isnan(result[:, 34]).all() and np.isfinite(result[1, :34]).all()
+
+
 @pytest.mark.parametrize("which", ["packed_gemm", "unpacked_gemm"])
 def test_result_does_not_depend_on_the_division_of_work(which: str, request: pytest.FixtureRequest) -> None:
     product = request.getfixturevalue(which)
