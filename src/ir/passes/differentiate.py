@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from ..builder import Builder
 from ..core import Block, Graph, Instruction, Value
-from ..dims import Dim, symbol, symbols
+from ..dims import Dim, symbols
 from ..location import LocatedError
 from ..matching import binding_symbols
 from ..ops._op import F, VjpContext
-from ..rewrite import attribute_symbols, clone
+from ..rewrite import clone
 from ..sizes import Sizes
 from ..symbolic import building, unwrap, wrap
 from ..types import (
@@ -22,11 +22,11 @@ from ..types import (
     TupleType,
     Type,
     contained_types,
-    type_symbols,
 )
 from ..verify import graph_symbols
 from .dce import dead_code_elimination
 from .decompose import decompose
+from .residuals import Residuals, substitute_values, values_of
 
 __all__ = ["Derivative", "DifferentiationError", "differentiate"]
 
@@ -80,11 +80,6 @@ def _may_carry(type: Type) -> bool:
     return _is_floating(type) or any(map(_may_carry, contained_types(type)))
 
 
-def _values_of(block: Block) -> list[Value]:
-    """The values that a block itself defines."""
-    return [*block.arguments, *(r for i in block.instructions for r in i.results)]
-
-
 def _require_equal_pairs(block: Block) -> list[tuple[Dim, Dim, str]]:
     found: list[tuple[Dim, Dim, str]] = []
     for instruction in block.instructions:
@@ -124,6 +119,7 @@ class _Differentiator:
         self.builder = Builder(graph.name, Sizes(graph.examples, graph_symbols(graph), graph.guards))
         self.active: set[Value] = {self.forward.arguments[i] for i in wanted}
         self.find_active(self.forward.block)
+        self.residuals = Residuals(self.builder)
 
     def run(self) -> Derivative:
         forward = self.forward
@@ -148,12 +144,12 @@ class _Differentiator:
             self.builder.return_(returned)
         _prune(backward.block)
         needed = {name for g in forward.guards for name in symbols(g.left) | symbols(g.right)}
-        captured = self.capture(forward.block, backward.block, needed)
+        captured = self.residuals.capture(forward.block, backward.block, needed)
         arguments = [Value(v.type, v.name) for v in captured]
         backward.block.arguments[:0] = arguments
         for index, argument in enumerate(backward.block.arguments):
             argument.block, argument.index = backward.block, index
-        _substitute(backward.block, dict(zip(captured, arguments, strict=True)))
+        substitute_values(backward.block, dict(zip(captured, arguments, strict=True)))
         forward.block.terminator.operands.extend(captured)
         if forward.outputs is None:
             forward.outputs = original
@@ -303,14 +299,14 @@ class _Differentiator:
                 self.reverse(region, inner)
             blocks.append(block)
             found.append(inner.found)
-        inside = {v for region in instruction.regions for v in _values_of(region)}
+        inside = {v for region in instruction.regions for v in values_of(region)}
         outer = [v for v in dict.fromkeys([*found[0], *found[1]]) if v not in inside]
         for block, inner_found in zip(blocks, found, strict=True):
             with self.builder.inside(block):
                 self.builder.yield_([inner_found[v] if v in inner_found else self.zeros(v) for v in outer])
             _prune(block)
         for index, block in enumerate(blocks):
-            self.capture_branch(instruction, index, block)
+            self.residuals.capture_branch(instruction, index, block)
         if not outer:
             return
         condition = instruction.operands[0]
@@ -326,7 +322,7 @@ class _Differentiator:
             self.check_carried(loop, slot)
         if all(arrived[i] is None for i in slots):
             return
-        defined = set(_values_of(region))
+        defined = set(values_of(region))
         outer = [v for v in _free_values(region) if v in self.active and _is_floating(v.type)]
         carried = [region.arguments[i + 1] for i in slots]
         block, inner = Block(), _Gradients(self.builder, self.active)
@@ -345,7 +341,7 @@ class _Differentiator:
             self.builder.yield_([always, *outgoing, *(inner.found[v] for v in outer)])
         assert defined.isdisjoint(outer)
         _prune(block)
-        count = self.capture_iterations(loop, block, iteration)
+        count = self.residuals.capture_iterations(loop, block, iteration)
         starts = [arrived[i] or self.zeros(loop.results[i]) for i in slots]
         operands = [count, self.builder.constant(True), *starts, *map(self.zeros, outer)]
         types = tuple(v.type for v in (*carried, *outer))
@@ -385,117 +381,6 @@ class _Differentiator:
             )
             self.builder.sizes.known.add(frozenset((left, right)))
 
-    # -- what the backward part uses of the forward part -------------------------------------------------------------
-
-    def capture(self, forward: Block, backward: Block, needed: set[str]) -> list[Value]:
-        """The values of a forward block that its backward block uses; sizes as ints where no value has them.
-
-        Instructions without operands are repeated in the backward block instead.
-        """
-        inside = set(_values_of(forward))
-        repeated: dict[Value, Value] = {}
-        copies: list[Instruction] = []
-        captured: dict[Value, None] = {}
-        for instruction in backward.walk():
-            for value in instruction.inputs:
-                if value not in inside or value in captured or value in repeated:
-                    continue
-                origin = value.instruction
-                if origin is not None and origin.op.is_pure and not origin.operands and not origin.regions:
-                    types = tuple(r.type for r in origin.results)
-                    copy = Instruction(origin.op, [], dict(origin.attributes), types, None, origin.location)
-                    copies.append(copy)
-                    repeated.update(zip(origin.results, copy.results, strict=True))
-                else:
-                    captured[value] = None
-        for copy in copies:
-            copy.block = backward
-        backward.instructions[:0] = copies
-        _substitute(backward, repeated)
-        used, own = set(needed), {name for v in backward.arguments for name in binding_symbols(v.type)}
-        for instruction in backward.walk():
-            for value in (*instruction.results, *(a for r in instruction.regions for a in r.arguments)):
-                used |= type_symbols(value.type)
-                if instruction.op.name != "dim":
-                    own |= {n for n in binding_symbols(value.type) if _introduces(instruction, n)}
-            used |= {name for v in instruction.attributes.values() for name in attribute_symbols(v)}
-        for value in captured:
-            used |= type_symbols(value.type)
-            own |= binding_symbols(value.type).keys()
-        bound = {name for v in inside for name in binding_symbols(v.type)}
-        missing = sorted((used - own) & bound)
-        if missing:
-            with self.builder.inside(forward):
-                terminator = forward.instructions.pop()
-                for name in missing:
-                    captured[self.builder.emit("dim", expression=symbol(name))] = None
-                forward.append(terminator)
-        return list(captured)
-
-    def capture_branch(self, instruction: Instruction, index: int, backward: Block) -> None:
-        """Make an `if` give what the backward block of one of its branches uses."""
-        region = instruction.regions[index]
-        captured = self.capture(region, backward, set())
-        outer: dict[Value, Value] = {}
-        for value in captured:
-            result = Value(value.type, value.name)
-            result.instruction, result.index = instruction, len(instruction.results)
-            instruction.results.append(result)
-            outer[value] = result
-            for other in instruction.regions:
-                terminator = other.instructions.pop()
-                given = value
-                if other is not region:
-                    with self.builder.inside(other):
-                        given = self.builder.emit("undefined", type=value.type)
-                terminator.operands.append(given)
-                other.append(terminator)
-        _substitute(backward, outer)
-
-    def capture_iterations(self, loop: Instruction, backward: Block, iteration: Value) -> Value:
-        """Make a loop put what its backward block uses into lists, one for each value; the number of iterations."""
-        (region,) = loop.regions
-        captured = [v for v in self.capture(region, backward, set()) if v is not region.arguments[0]]
-        listed = captured or [region.arguments[0]]
-        lists: list[Value] = []
-        home = loop.block
-        assert home is not None
-        making = Block()
-        with self.builder.inside(making):
-            for value in listed:
-                lists.append(self.builder.emit("list.make", element=value.type))
-        at = home.instructions.index(loop)
-        for made in making.instructions:
-            made.block = home
-        home.instructions[at:at] = making.instructions
-        with self.builder.inside(region):
-            terminator = region.instructions.pop()
-            for values, value in zip(lists, listed, strict=True):
-                self.builder.emit_all("list.append", [values, value])
-            region.append(terminator)
-        length = self.builder.emit("list.length", lists[0])
-        count, size = self.builder.as_dim(length)
-        reading = Block()
-        with self.builder.inside(reading):
-            _, number = self.builder.as_dim(iteration)
-            index = self.builder.dim(size - number - 1)
-            replaced = {
-                v: self.builder.emit("list.get", values, index) for values, v in zip(lists, captured, strict=False)
-            }
-        for read in reading.instructions:
-            read.block = backward
-        backward.instructions[:0] = reading.instructions
-        _substitute(backward, replaced | {region.arguments[0]: index})
-        return count
-
-
-def _introduces(instruction: Instruction, name: str) -> bool:
-    """Whether an instruction gives a symbol its value, rather than taking it from its operands' types."""
-    if instruction.regions:
-        return False
-    given = {n for v in instruction.inputs for n in type_symbols(v.type)}
-    return name not in given
-
 
 def _free_values(region: Block) -> list[Value]:
     """The values from outside that a region uses, in order."""
@@ -526,10 +411,3 @@ def _prune(block: Block) -> None:
         for region in instruction.regions:
             used.update(v for inner in region.walk() for v in inner.inputs)
     block.instructions = kept[::-1]
-
-
-def _substitute(block: Block, values: dict[Value, Value]) -> None:
-    if not values:
-        return
-    for instruction in block.walk():
-        instruction.operands = [None if v is None else values.get(v, v) for v in instruction.operands]
