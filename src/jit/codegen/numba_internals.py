@@ -6,6 +6,9 @@ Functions become C functions of 64-bit integers; there is no reference counting 
 """
 
 import ast
+import copy
+import functools
+import hashlib
 import linecache
 import math
 import threading
@@ -19,7 +22,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import codegen, compiler, cpu, errors, typing
+from numba.core import codegen, compiler, cpu, errors, typed_passes, typing, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
 from numba.core.datamodel import models, register_default
@@ -70,10 +73,54 @@ class _Codegen(codegen.AOTCPUCodegen):  # type: ignore[misc]
 
 
 class _Compiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's nopython pipeline."""
+    """Numba's nopython pipeline without what generated code has no use for: closures, parfors, literal unrolling."""
 
     def define_pipelines(self) -> list[PassManager]:
-        return [compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)]
+        passes = PassManager("ingot")
+        for pipeline_pass in _PASSES:
+            passes.add_pass(pipeline_pass, pipeline_pass.__name__)
+        passes.finalize()
+        return [passes]
+
+
+_PASSES = (
+    untyped_passes.TranslateByteCode,
+    untyped_passes.FixupArgs,
+    untyped_passes.IRProcessing,
+    untyped_passes.GenericRewrites,
+    untyped_passes.ReconstructSSA,
+    typed_passes.NopythonTypeInference,
+    typed_passes.PreLowerStripPhis,
+    typed_passes.IRLegalization,
+    typed_passes.AnnotateTypes,
+    typed_passes.NativeLowering,
+    typed_passes.NoPythonBackend,
+)
+
+
+class _TypingContext(type(cpu_target.typing_context)):  # type: ignore[misc]
+    """Numba's typing context, remembering what operators and primitives give for numbers.
+
+    Resolving one operator tries dozens of templates; a kernel has hundreds of operators, of few kinds.
+    """
+
+    def resolve_function_type(self, function: Any, arguments: Any, keywords: Any) -> Any:
+        if keywords or not all(isinstance(a, (types.Number, types.Boolean)) for a in arguments):
+            return super().resolve_function_type(function, arguments, keywords)
+        if isinstance(function, python_types.BuiltinFunctionType):
+            # What an operator gives does not depend on the value of a literal.
+            arguments = tuple(types.unliteral(a) for a in arguments)
+        elif not isinstance(function, types.Function):
+            return super().resolve_function_type(function, arguments, keywords)
+        # By identity: a function type remembers itself which implementation belongs to which signature.
+        key = (id(function), tuple(arguments))
+        known = self.resolved.get(key)
+        if known is None:
+            result = super().resolve_function_type(function, arguments, keywords)
+            if result is None:
+                return None
+            known = self.resolved[key] = (function, result)
+        return known[1]
 
 
 @dataclass(eq=False)
@@ -87,6 +134,23 @@ class _Function:
 
     def __call__(self, *arguments: Any) -> Any:
         return self.python(*arguments)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Equal for functions with the same code and the same globals: kernels share what they are compiled to."""
+        code = self.python.__code__
+        uses = [f"{name}={_fingerprint(self.python.__globals__[name])}" for name in code.co_names
+                if name in self.python.__globals__]  # fmt: skip
+        parts = (code.co_code, code.co_consts, code.co_names, code.co_varnames, self.kind, sorted(self.fastmath), uses)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _fingerprint(value: Any) -> str:
+    if isinstance(value, _Function):
+        return value.fingerprint
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return repr(value)
 
 
 @dataclass(frozen=True)
@@ -241,18 +305,26 @@ def _make_context() -> Any:
     return context
 
 
+def _make_typing_context() -> Any:
+    context = copy.copy(cpu_target.typing_context)
+    context.__class__ = _TypingContext
+    context.resolved = {}
+    return context
+
+
 _context: Any = None
+_typing_context: Any = None
 
 
-def _target_context() -> Any:
-    global _context
+def _prepare_contexts() -> None:
+    global _context, _typing_context
     if _context is None:
         check_version()
+        _typing_context = _make_typing_context()
         _context = _make_context()
-    # Primitives that were defined since the last compilation become known to both contexts.
+    # Primitives that were defined since the last compilation become known.
     cpu_target.typing_context.refresh()
     _context.refresh()
-    return _context
 
 
 def _flags(kind: str, fastmath: Iterable[str]) -> Any:
@@ -275,7 +347,7 @@ def _compile_python(
     function: Callable[..., Any], arguments: tuple[Any, ...], kind: str, fastmath: Iterable[str]
 ) -> Any:
     return compiler.compile_extra(
-        cpu_target.typing_context,
+        _typing_context,
         _context,
         function,
         arguments,
@@ -286,10 +358,21 @@ def _compile_python(
     )
 
 
+# Compiled functions of earlier sources, by fingerprint: vector mathematics recurs in every other kernel.
+_shared: dict[tuple[str, tuple[Any, ...]], Any] = {}
+_MAX_SHARED = 1000
+
+
 def _compile_callee(function: _Function, arguments: tuple[Any, ...]) -> Any:
     result = function.compiled.get(arguments)
     if result is None:
-        result = _compile_python(function.python, arguments, function.kind, function.fastmath)
+        key = (function.fingerprint, arguments)
+        result = _shared.get(key)
+        if result is None:
+            result = _compile_python(function.python, arguments, function.kind, function.fastmath)
+            if len(_shared) >= _MAX_SHARED:
+                _shared.clear()
+            _shared[key] = result
         _context.insert_user_function(function.python, result.fndesc, [result.library])
         function.compiled[arguments] = result
         _state.inserted.append(function.python)
@@ -405,7 +488,7 @@ def compile_source(
     with global_compiler_lock, warnings.catch_warnings():
         # Numba warns of what does not matter here (an unused cache, an experimental feature).
         warnings.simplefilter("ignore")
-        _target_context()
+        _prepare_contexts()
         _state.inserted = []
         try:
             library = _context.codegen().create_library(f"ingot.{name}")
