@@ -278,7 +278,7 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     storage = driver.store(output)
     batched = bool(product.batches)
     columns = product.columns.extent
-    known_columns = columns if isinstance(columns, int) else None
+    known_columns = _representative(columns, GemmSpec(dtype.short, target=target).tile.columns)
     spec = GemmSpec(dtype.short, False, batched, known_columns, target)
     packed = None if batched else _packed_weight(driver, product, spec)
     if packed is not None:
@@ -341,6 +341,13 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     driver.clock += 1
 
 
+def _representative(columns: Dim, whole: int) -> int | None:
+    """A number of columns that stands for all with the same tile and edges, so that layers share kernels."""
+    if not isinstance(columns, int) or columns <= whole // 2:
+        return columns if isinstance(columns, int) else None
+    return whole if columns % whole == 0 else whole + 1
+
+
 def run_contraction_kernel(
     driver: Driver,
     name: str,
@@ -361,7 +368,7 @@ def run_contraction_kernel(
             case ("dim", dim):
                 driver.set_slot(position, "i64", driver.size(dim))  # type: ignore[arg-type]
             case ("scalar", Value() as number):
-                driver.set_slot(position, parameter.kind, driver.scalar(number))
+                driver.set_slot(position, parameter.kind, driver.slot_value(number))
             case _:
                 raise Unsupported("an epilogue that can fail")
     items = driver.fresh("items")

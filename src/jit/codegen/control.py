@@ -4,20 +4,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...ir.core import Block, Instruction, Value
-from ...ir.ops._op import ScalarExpression
 from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, StrType, TensorType, TupleType, Type
 from .driver import Driver, Storage, _LoopFrame, check_type
 from .fusion import Unsupported
+from .scalars import SCALARS, run_item, run_scalar
 
 __all__ = ["CONTROL", "run_control"]
 
 Handler = Callable[[Driver, Instruction], None]
-_EXPRESSION_IMPORTS = ("math",)
 
 
 def run_control(driver: Driver, instruction: Instruction) -> None:
     """Run an instruction that is not computed in kernels."""
-    handler = CONTROL.get(instruction.op.name)
+    name = instruction.op.name
+    if name in SCALARS:
+        run_scalar(driver, instruction)
+        return
+    handler = CONTROL.get(name)
     if handler is not None:
         handler(driver, instruction)
         return
@@ -422,7 +425,7 @@ def _write_element(driver: Driver, element: Type, place: str, value: Value) -> N
     elif isinstance(element, FloatType):
         driver.line(f"set_slot_f64({place}, 0, {driver.scalar(value)})")
     else:
-        driver.line(f"set_slot_i64({place}, 0, {driver.scalar(value)})")
+        driver.line(f"set_slot_i64({place}, 0, {driver.slot_value(value)})")
 
 
 def _list_make(driver: Driver, instruction: Instruction) -> None:
@@ -518,9 +521,6 @@ CONTROL: dict[str, Handler] = {
     "list.get": _list_get,
     "list.set": _list_set,
     "list.length": _list_length,
+    "item": run_item,
 }
 
-
-def is_scalar_expression(instruction: Instruction) -> bool:
-    """Whether an instruction computes Python scalars from Python scalars."""
-    return isinstance(instruction.op.lower, ScalarExpression)

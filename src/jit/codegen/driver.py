@@ -30,9 +30,10 @@ from ...ir.types import (
     Type,
 )
 from ..runtime.pool_code import WORKERS
+from . import helpers
 from .fusion import Group, Plan, Unsupported
 from .indexing import element_count
-from .kernel_text import Kernel
+from .kernel_text import Kernel, plain_source
 from .loops import Launch, Temporary, lower_group
 from .module import (
     FRAME_ARENA,
@@ -99,6 +100,7 @@ class Driver:
         self.report: list[str] = []
         self.preferred: dict[Value, Storage] = {}
         self.functions: dict[str, str] = {}  # pasted functions of the driver, by name
+        self.imports: set[str] = set()  # helpers that the driver calls
         self.argument_symbols = argument_symbols(graph)
 
     # -- text --
@@ -312,7 +314,7 @@ class Driver:
                 case ("dim", dim):
                     self.set_slot(slot, "i64", self.size(dim))  # type: ignore[arg-type]
                 case ("scalar", Value() as value):
-                    self.set_slot(slot, parameter.kind, self.scalar(value))
+                    self.set_slot(slot, parameter.kind, self.slot_value(value))
                 case ("temporary", int() as index):
                     self.touch(temporaries[index])
                     self.set_slot(slot, "i64", temporaries[index].address)
@@ -346,6 +348,11 @@ class Driver:
             return self.size(value.type.value)
         name = instruction.op.name if instruction is not None else "an argument"
         raise Unsupported(f"{name}: a value of type {value.type} has no native form", _location(value))
+
+    def slot_value(self, value: Value) -> str:
+        """A Python number as it is written into a slot."""
+        text = self.scalar(value)
+        return f"1 if {text} else 0" if isinstance(value.type, BoolType) else text
 
     def set_scalar(self, value: Value, text: str, prefix: str = "s") -> None:
         name = self.fresh(prefix)
@@ -420,12 +427,30 @@ class Driver:
                 head.append(f"    b{i} = workspace + slot_i64(plan, {base + i})")
         base += len(self.buffers)
         head.extend(f"    c{i} = slot_i64(plan, {base + i})" for i in range(len(self.constants)) if used(f"c{i}"))
-        functions = "".join(f"{text.rstrip()}\n\n\n" for text in self.functions.values())
-        return functions + "\n".join(head) + "\n" + body + "\n    return 0\n"
+        return self.driver_preamble() + "\n".join(head) + "\n" + body + "\n    return 0\n"
+
+    def driver_preamble(self) -> str:
+        """Imports of helpers, and the functions that are pasted in front of the driver."""
+        imports = set(self.imports)
+        pasted = {name: text.rstrip() for name, text in self.functions.items()}
+        for name in _PASTED:
+            if name in imports:
+                imports.remove(name)
+                pasted[name] = plain_source(getattr(helpers, name))
+                imports.update(_PASTED[name])
+        text = f"from ingot.jit.codegen.helpers import {', '.join(sorted(imports))}\n\n\n" if imports else ""
+        return text + "".join(f"{definition}\n\n\n" for definition in pasted.values())
 
     def finished_buffers(self) -> list[Buffer]:
         return [Buffer(nbytes, s.first, s.last, s.address) for nbytes, s in self.buffers]
 
+
+# Helpers that are plain functions, pasted in front of the driver, and what they call.
+_PASTED: dict[str, tuple[str, ...]] = {
+    "integer_power": (),
+    "compare_int_float": ("as_i64", "as_f64"),
+    "power_overflows": ("product_overflows",),
+}
 
 # What a kernel's status word means.
 KERNEL_ERRORS: dict[int, tuple[str, str]] = {

@@ -315,7 +315,7 @@ class _Planner:
                 ):
                     group.contraction = instruction
                     position = group.position
-                    self.note(instruction, f"fused with the {len(group.inlined)} operations on its result")
+                    self.note(instruction, f"fused with {len(group.inlined) + 1} operations on its result")
         for value in reads:
             self.need(value, position)
         for region in instruction.regions:

@@ -5,8 +5,8 @@ import re
 from ...ir.core import Array, Block, Graph, Instruction, Value
 from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
-from .control import run_control
 from .contraction import accepts_epilogue, contraction_reads, run_matmul
+from .control import run_control
 from .driver import Driver, Storage, argument_specs, check_type, result_slots, result_specs
 from .elements import INLINE, expression_of
 from .fusion import Group, Plan, Unsupported, plan_block
@@ -135,7 +135,7 @@ class _Driver(Driver):
                         self.line(f"set_slot_i64(frame, {slot + 1 + axis}, {self.size(size)})")
                 case "scalar":
                     kind = "f64" if str(value.type) == "float" else "i64"
-                    self.line(f"set_slot_{kind}(frame, {slot}, {self.scalar(value)})")
+                    self.line(f"set_slot_{kind}(frame, {slot}, {self.slot_value(value)})")
                 case "list":
                     self.line(f"set_slot_i64(frame, {slot}, {self.scalar(value)})")
         # Arguments are overwritten last: until then other results may still be read from them.

@@ -15,6 +15,7 @@ from numba.extending import lower_builtin, type_callable
 from .bits import wrap_i64
 
 __all__ = [
+    "compare_int_float", "difference_overflows", "power_overflows", "product_overflows", "sum_overflows",
     "absolute", "as_bool", "as_f32", "as_f64", "as_i16", "as_i32", "as_i64", "as_i8", "as_u8", "ceil", "floor",
     "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "maximum_step",
     "minimum", "minimum_step",
@@ -454,6 +455,68 @@ def integer_power(base: Any, exponent: Any) -> Any:
         base = wrap_i64(base * base)
         exponent = exponent >> 1
     return result
+
+
+# 64-bit integers of scripted programs: whether an operation leaves their range.
+
+
+def _overflows(name: str, python: Callable[[int, int], int], intrinsic: str) -> Callable[[Any, Any], bool]:
+    def function(a: Any, b: Any) -> bool:
+        return not -(1 << 63) <= python(int(a), int(b)) < 1 << 63
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Whether the {name.split('_')[0]} of two int64 does not fit in 64 bits."
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        a, b = (
+            context.cast(builder, value, given, types.int64)
+            for value, given in zip(arguments, signature.args, strict=True)
+        )
+        return builder.extract_value(getattr(builder, intrinsic)(a, b), 1)
+
+    def typing(a: Any, b: Any) -> Any:
+        return types.boolean if isinstance(a, types.Integer) and isinstance(b, types.Integer) else None
+
+    _native(function, 2, typing, lower)
+    return function
+
+
+sum_overflows = _overflows("sum_overflows", lambda a, b: a + b, "sadd_with_overflow")
+difference_overflows = _overflows("difference_overflows", lambda a, b: a - b, "ssub_with_overflow")
+product_overflows = _overflows("product_overflows", lambda a, b: a * b, "smul_with_overflow")
+
+
+def compare_int_float(a: Any, b: Any) -> int:
+    """-1, 0 or 1 as the int a is below, equal to or above the float b, exactly; 2 for NaN. Pasted into drivers."""
+    if b != b:
+        return 2
+    if b >= 9223372036854775808.0:
+        return -1
+    if b < -9223372036854775808.0:
+        return 1
+    whole = as_i64(b)
+    if a != whole:
+        return -1 if a < whole else 1
+    rest = b - as_f64(whole)
+    if rest == 0.0:
+        return 0
+    return -1 if rest > 0.0 else 1
+
+
+def power_overflows(base: Any, exponent: Any) -> bool:
+    """Whether base ** exponent, exponent >= 0, does not fit in 64 bits. Pasted into drivers."""
+    result = 1
+    while exponent > 0:
+        if exponent & 1:
+            if product_overflows(result, base):
+                return True
+            result = result * base
+        exponent = exponent >> 1
+        if exponent > 0:
+            if product_overflows(base, base):
+                return True
+            base = base * base
+    return False
 
 
 # Arrays on the stack, of a length that is a literal in the source: allocated once per call of the kernel's entry.

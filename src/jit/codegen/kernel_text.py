@@ -7,7 +7,7 @@ A kernel never depends on the names or the concrete sizes of a program: sizes, s
 import hashlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -237,6 +237,12 @@ def _unpack(parameter: Parameter, slot: int) -> str:
     return f"slot_{parameter.kind}(p, {slot})"
 
 
+def plain_source(function: Callable[..., object]) -> str:
+    """The text of a helper that is pasted into generated sources, without annotations."""
+    text = inspect.getsource(function).rstrip()
+    return re.sub(r"\) -> \w+:", "):", text.replace(": Any", ""))
+
+
 def preamble(requirements: Requirements) -> str:
     """Imports, and the vector functions and helpers that are pasted in."""
     bits = set(requirements.bits)
@@ -248,8 +254,7 @@ def preamble(requirements: Requirements) -> str:
     if "integer_power" in names:
         names.remove("integer_power")
         bits.add("wrap_i64")
-        text = inspect.getsource(helpers.integer_power)
-        pasted["integer_power"] = text.replace(": Any", "").replace(" -> Any", "").rstrip()
+        pasted["integer_power"] = plain_source(helpers.integer_power)
     lines = ["import numpy as np", ""]
     if bits:
         lines.append(f"from ingot.jit.codegen.bits import {', '.join(sorted(bits))}")
