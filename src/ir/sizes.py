@@ -1,6 +1,7 @@
 """What is known about sizes while shapes are inferred: example values, equalities found, and what must be checked."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .core import Guard
 from .dims import Dim, DimExpr, bcast, contains_term, dim_hint, is_term, replace_terms, substitute, symbol, symbols
@@ -41,6 +42,23 @@ class Sizes:
         if hint is not None:
             self.hints[name] = hint
         return symbol(name)
+
+    def names(self) -> frozenset[str]:
+        """Every symbol name in use."""
+        return frozenset(self._taken)
+
+    def save(self) -> tuple[Any, ...]:
+        """What is known now, for `load` to come back to: a front end tries a region before it knows its types."""
+        return (
+            dict(self.hints), dict(self.solved), list(self.guards), list(self.requirements), set(self._taken),
+            self._counter,
+        )  # fmt: skip
+
+    def load(self, saved: tuple[Any, ...]) -> None:
+        """Forget everything learnt since `save`."""
+        hints, solved, guards, requirements, taken, self._counter = saved
+        self.hints, self.solved, self._taken = dict(hints), dict(solved), set(taken)
+        self.guards, self.requirements = list(guards), list(requirements)
 
     def resolve(self, dim: Dim) -> Dim:
         """The dimension with everything solved so far put in."""

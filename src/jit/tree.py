@@ -49,8 +49,9 @@ class _Exactly:
 
 @dataclass(frozen=True)
 class Structure:
-    """How leaves are put together: `kind` is "leaf", "constant", "tuple", "list", "dict" or "record".
+    """How leaves are put together: `kind` is "leaf", "constant", "tuple", "list", "dict", "record" or "union".
 
+    A union, of results only, is one of its children: its first leaf is the number of the one that counts.
     `keys` are a dict's keys or a record's field names; `name` is a record's class name. `cls`, the class itself, is not
     compared: a loaded program has records without their classes.
     """
@@ -65,7 +66,9 @@ class Structure:
     @property
     def n_leaves(self) -> int:
         """How many leaves the structure takes."""
-        return 1 if self.kind == "leaf" else sum(child.n_leaves for child in self.children)
+        if self.kind == "leaf":
+            return 1
+        return sum(child.n_leaves for child in self.children) + (self.kind == "union")
 
     def to_json(self) -> Any:
         """The structure as JSON data; ValueError where it holds a constant that has no such form."""
@@ -94,7 +97,7 @@ class Structure:
         match data:
             case {"constant": constant}:
                 return constant_structure(_constant_from_json(constant))
-            case {"kind": ("tuple" | "list" | "dict" | "record") as kind, "name": str(name), "keys": list(keys),
+            case {"kind": ("tuple" | "list" | "dict" | "record" | "union") as kind, "name": str(name), "keys": list(keys),
                   "children": list(children)}:  # fmt: skip
                 if not all(isinstance(key, str) for key in keys):
                     raise ValueError("the keys of a structure must be strings")
@@ -187,6 +190,7 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
             return next(leaves)
         case "constant":
             return _plain(structure.value)
+    tag = next(leaves) if structure.kind == "union" else 0
     # A generator would turn StopIteration into RuntimeError.
     children = [_unflatten(child, leaves) for child in structure.children]
     match structure.kind:
@@ -196,6 +200,8 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
             return children
         case "dict":
             return dict(zip(structure.keys, children, strict=True))
+        case "union":
+            return children[tag]
     assert structure.cls is not None
     return structure.cls(**dict(zip(structure.keys, children, strict=True)))
 

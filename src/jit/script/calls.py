@@ -1,0 +1,417 @@
+"""Compiles calls: functions are inlined, classes instantiated, ops emitted, Python's builtins done at compile time."""
+
+import ast
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+from ...eager import modes
+from ...ir.core import Value
+from ...nn.module import Module
+from ...nn.parameter import Parameter
+from .context import MAX_CALL_DEPTH, Context, Frame
+from .liveness import Liveness, assigned_names, liveness
+from .objects import instantiate, is_plain_class, lift
+from .operators import number, scalar_kind, spread
+from .source import FunctionNode, FunctionSource, function_source
+from .syntax import check_syntax
+from .values import (
+    Abstract,
+    Cell,
+    Closure,
+    Constant,
+    DictItems,
+    DictRef,
+    ListRef,
+    Method,
+    ObjectRef,
+    Scalar,
+    TensorRef,
+    Tuple,
+    Union,
+)
+
+__all__ = ["call", "exception_of", "inline", "is_instance", "super_of", "with_context"]
+
+Handler = Callable[[Context, list[Abstract], dict[str, Abstract]], Abstract]
+
+
+def call(context: Context, function: Abstract, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    """`function(*arguments, **keywords)`."""
+    return spread(context, lambda f: _call(context, f, arguments, keywords), function)
+
+
+def _call(context: Context, function: Abstract, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    match function:
+        case Closure():
+            return inline_closure(context, function, arguments, keywords)
+        case Method(instance=instance, name=name, function=python):
+            if isinstance(python, types.FunctionType):
+                return _call(context, Constant(python), [instance, *arguments], keywords)
+            from .methods import call_method
+
+            return call_method(context, instance, name, arguments, keywords)
+        case Constant(value=constant):
+            return call_object(context, constant, arguments, keywords)
+        case ObjectRef(type=cls) if hasattr(cls, "__call__"):
+            return _call(context, Method(function, "__call__", cls.__call__), arguments, keywords)
+    raise context.type_error(f"{context.describe(function)} is not callable")
+
+
+def call_object(context: Context, target: Any, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    """A call of something from outside the program."""
+    from .builtins import find_handler
+
+    handler = find_handler(target)
+    if handler is not None:
+        return handler(context, arguments, keywords)
+    scripted = getattr(target, "__ingot_scripted__", None)
+    if scripted is not None:
+        return call_object(context, scripted, arguments, keywords)
+    op = getattr(target, "__ingot_op__", None)
+    if op is not None:
+        from .methods import call_public_op
+
+        return call_public_op(context, target, op, arguments, keywords)
+    if isinstance(target, Module):
+        return call_module(context, target, arguments, keywords)
+    if isinstance(target, functools.partial):
+        fixed = {k: lift(context, v) for k, v in target.keywords.items()}
+        values = [lift(context, v) for v in target.args]
+        return call_object(context, target.func, [*values, *arguments], {**fixed, **keywords})
+    if isinstance(target, types.MethodType):
+        return call_object(context, target.__func__, [lift(context, target.__self__), *arguments], keywords)
+    treatment = getattr(target, "__ingot_script__", None)
+    if treatment == "ignore":
+        raise context.error(
+            f"{_name(target)} is marked @jit.ignore, so that it cannot be compiled",
+            "call it outside the compiled function and pass its result in",
+        )
+    if treatment == "unused":
+        context.fails(RuntimeError(f"{_name(target)} is marked @jit.unused and was called"))
+    if isinstance(target, type):
+        return _instantiate(context, target, arguments, keywords)
+    wrapped = getattr(target, "__wrapped__", None)
+    if isinstance(wrapped, types.FunctionType) and isinstance(target, types.FunctionType):
+        manager = _manager_of(target)
+        if manager:  # a function decorated with no_grad() or the like
+            return call_object(context, wrapped, arguments, keywords)
+    if isinstance(target, types.FunctionType):
+        return inline_function(context, target, arguments, keywords)
+    if callable(target) and isinstance(getattr(type(target), "__call__", None), types.FunctionType):
+        return inline_function(context, type(target).__call__, [Constant(target), *arguments], keywords)
+    raise context.error(
+        f"{_name(target)} cannot be called in a compiled program: it is not written in Python that can be compiled",
+        "compute it outside and pass the result in",
+    )
+
+
+def _manager_of(target: types.FunctionType) -> bool:
+    """Whether a wrapper comes from a context manager used as a decorator."""
+    return target.__code__.co_filename == inspect.getfile(__import__("contextlib"))
+
+
+def _name(target: Any) -> str:
+    module = getattr(target, "__module__", None)
+    name = getattr(target, "__qualname__", None) or getattr(target, "__name__", None) or type(target).__name__
+    return f"{module}.{name}" if module and module not in ("builtins", "__main__") else str(name)
+
+
+# -- functions ----------------------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096)
+def _analysis(node: FunctionNode) -> tuple[Liveness, frozenset[str]]:
+    names = set(_parameter_names(node))
+    if not isinstance(node, ast.Lambda):
+        names |= assigned_names(node.body)[0]
+    return liveness(node), frozenset(names)
+
+
+def _parameter_names(node: FunctionNode) -> list[str]:
+    a = node.args
+    return [p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs, *(x for x in (a.vararg, a.kwarg) if x is not None))]
+
+
+def inline_function(
+    context: Context, function: types.FunctionType, arguments: list[Abstract], keywords: dict[str, Abstract]
+) -> Abstract:
+    """A call of a Python function: its body compiled here."""
+    try:
+        source = function_source(function)
+        if not source.checked:
+            check_syntax(source)
+    except Exception as error:
+        if hasattr(error, "chain") and not error.chain and context.frames:
+            place = context.location()
+            chain = (*((place,) if place is not None else ()), *context.chain())
+            raise type(error)(error.message, error.location, chain=chain, hint=error.hint) from error  # type: ignore[attr-defined,call-arg]
+        raise
+    closure: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            closure[name] = cell.cell_contents
+        except ValueError:
+            continue
+    defaults = tuple(lift(context, d) for d in function.__defaults__ or ())
+    keyword_defaults = {k: lift(context, v) for k, v in (function.__kwdefaults__ or {}).items()}
+    bound = bind(context, source, arguments, keywords, defaults, keyword_defaults)
+    return inline(context, Frame(source, *_analysis_first(source), function.__globals__, closure), bound)
+
+
+def _analysis_first(source: FunctionSource) -> tuple[Liveness]:
+    return (_analysis(source.node)[0],)
+
+
+def inline_closure(
+    context: Context, closure: Closure, arguments: list[Abstract], keywords: dict[str, Abstract]
+) -> Abstract:
+    """A call of a function defined in the program."""
+    bound = bind(context, closure.source, arguments, keywords, closure.defaults, closure.keyword_defaults)
+    outer = closure.frame
+    frame = Frame(closure.source, _analysis(closure.source.node)[0], outer.globals, outer.closure, outer)
+    return inline(context, frame, bound)
+
+
+def inline(context: Context, frame: Frame, variables: dict[str, Abstract]) -> Abstract:
+    """Compile a function's body with these arguments; what it returns."""
+    from .statements import run_body
+
+    depth = sum(f.source.node is frame.source.node for f in context.frames)
+    if len(context.frames) >= MAX_CALL_DEPTH or depth > MAX_CALL_DEPTH // 4:
+        if depth > 1:
+            raise context.error(
+                f"recursion of {frame.source.name} does not end when it is compiled",
+                "calls are inlined, so recursion must depend on values known when compiling; write a loop instead",
+            )
+        raise context.error(f"calls are nested deeper than {MAX_CALL_DEPTH}")
+    frame.variables = dict(variables)
+    frame.locals = _analysis(frame.source.node)[1]
+    frame.call = context.location() if context.frames else None
+    saved = context.node
+    context.frames.append(frame)
+    context.node = None
+    try:
+        result = run_body(context)
+    finally:
+        context.frames.pop()
+        context.node = saved
+    return result
+
+
+def bind(
+    context: Context,
+    source: FunctionSource,
+    arguments: list[Abstract],
+    keywords: dict[str, Abstract],
+    defaults: tuple[Abstract, ...],
+    keyword_defaults: dict[str, Abstract],
+) -> dict[str, Abstract]:
+    """Arguments by parameter name, by Python's rules."""
+    a = source.node.args
+    name = source.name
+    positional = [p.arg for p in (*a.posonlyargs, *a.args)]
+    only_positional = {p.arg for p in a.posonlyargs}
+    variables: dict[str, Abstract] = dict(zip(positional, arguments, strict=False))
+    extra = arguments[len(positional) :]
+    if a.vararg is not None:
+        variables[a.vararg.arg] = Tuple(tuple(extra))
+    elif extra:
+        raise context.type_error(
+            f"{name}() takes {len(positional)} positional arguments but {len(arguments)} were given"
+        )
+    rest: dict[str, Abstract] = {}
+    names = {*positional, *(p.arg for p in a.kwonlyargs)} - only_positional
+    for key, value in keywords.items():
+        if key in names:
+            if key in variables:
+                raise context.type_error(f"{name}() got multiple values for argument {key!r}")
+            variables[key] = value
+        elif a.kwarg is not None:
+            rest[key] = value
+        else:
+            raise context.type_error(f"{name}() got an unexpected keyword argument {key!r}", context.near(key, names))
+    if a.kwarg is not None:
+        cell = Cell("dict")
+        context.heap[cell] = DictItems(tuple(rest.items()))
+        variables[a.kwarg.arg] = DictRef(cell)
+    for parameter, default in zip(reversed(positional), reversed(defaults), strict=False):
+        variables.setdefault(parameter, default)
+    for parameter, default in keyword_defaults.items():
+        variables.setdefault(parameter, default)
+    missing = [p for p in (*positional, *(k.arg for k in a.kwonlyargs)) if p not in variables]
+    if missing:
+        listed = ", ".join(repr(m) for m in missing)
+        raise context.type_error(f"{name}() is missing {len(missing)} required arguments: {listed}")
+    return variables
+
+
+def super_of(context: Context) -> Abstract:
+    """`super()` in a method: the instance, seen from the class that defines the method."""
+    frame = context.frame
+    cls = frame.closure.get("__class__")
+    names = [p.arg for p in (*frame.source.node.args.posonlyargs, *frame.source.node.args.args)]
+    if cls is None or not names:
+        raise context.error("super() outside a method", "call the base class's function by name")
+    instance = frame.variables[names[0]]
+    if isinstance(instance, Constant):
+        return Constant(super(cls, instance.value))
+    if isinstance(instance, ObjectRef):
+        return Constant(_Super(cls, instance))
+    raise context.error(f"super() of {context.describe(instance)} is not supported")
+
+
+class _Super:
+    """`super()` of an instance made in the program: attributes are functions bound to it."""
+
+    def __init__(self, cls: type, instance: ObjectRef) -> None:
+        self._cls, self._instance = cls, instance
+
+    def __getattr__(self, name: str) -> Any:
+        order = self._instance.type.__mro__
+        for base in order[order.index(self._cls) + 1 :]:
+            if name in base.__dict__:
+                return Method(self._instance, name, base.__dict__[name])
+        raise AttributeError(f"'super' object has no attribute {name!r}")
+
+
+# -- modules and classes ------------------------------------------------------------------------------------------------
+
+
+def call_module(context: Context, module: Module, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    """`module(...)`: its forward, inlined."""
+    for hooks in (module._forward_hooks, module._forward_pre_hooks):
+        if hooks:
+            raise context.error(
+                f"{type(module).__name__} has forward hooks, which cannot be compiled", "remove them before scripting"
+            )
+    own = type(module).__call__
+    if own is not Module.__call__:
+        return inline_function(context, own, [Constant(module), *arguments], keywords)  # type: ignore[arg-type]
+    forward = module.__dict__.get("forward")
+    if forward is not None:
+        return call_object(context, forward, arguments, keywords)
+    return call_object(context, type(module).forward, [Constant(module), *arguments], keywords)
+
+
+def _instantiate(context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    if issubclass(cls, BaseException):
+        message: Abstract = Constant("")
+        if arguments:
+            message = arguments[0] if len(arguments) == 1 else Tuple(tuple(arguments))
+        return Tuple((Constant(cls), message), _Raised)
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        values = dict(zip(cls._fields, arguments, strict=False))
+        defaults = getattr(cls, "_field_defaults", {})
+        for key, value in keywords.items():
+            if key not in cls._fields or key in values:
+                raise context.type_error(f"{cls.__name__}() got an unexpected or repeated argument {key!r}")
+            values[key] = value
+        for key, value in defaults.items():
+            values.setdefault(key, lift(context, value))
+        missing = [f for f in cls._fields if f not in values]
+        if missing or len(arguments) > len(cls._fields):
+            what = f"is missing {missing}" if missing else f"takes {len(cls._fields)} arguments"
+            raise context.type_error(f"{cls.__name__}() {what}")
+        return Tuple(tuple(values[f] for f in cls._fields), cls)
+    if issubclass(cls, Module) or cls is Parameter:
+        raise context.error(
+            f"{cls.__name__} cannot be made inside a compiled program",
+            "make it in __init__ of the module, and use it here",
+        )
+    if is_plain_class(cls):
+        return instantiate(context, cls, arguments, keywords)
+    raise context.error(
+        f"instances of {cls.__name__} cannot be made in a compiled program",
+        "supported are named tuples, dataclasses and plain classes with an __init__",
+    )
+
+
+class _Raised(tuple):  # type: ignore[type-arg]
+    """Marks the tuple (class, message) that stands for an exception instance."""
+
+
+def exception_of(context: Context, value: Abstract) -> tuple[type[BaseException], Value]:
+    """The class and the message of what is raised."""
+    message: Abstract = Constant("")
+    cls: Any = None
+    if isinstance(value, Tuple) and value.type is _Raised:
+        marker, message = value.items
+        cls = marker.value  # type: ignore[attr-defined]
+    elif isinstance(value, Constant) and isinstance(value.value, type):
+        cls = value.value
+    elif isinstance(value, Constant) and isinstance(value.value, BaseException):
+        cls, message = type(value.value), Constant(str(value.value))
+    if cls is None or not issubclass(cls, Exception):
+        raise context.type_error(f"exceptions must derive from Exception, given {context.describe(value)}")
+    from .expressions import format_value
+
+    text = spread(context, lambda m: format_value(context, m, Constant("")), message)
+    return cls, number(context, text)
+
+
+def with_context(context: Context, manager: Abstract) -> str:
+    """The kind of context manager: "no_grad" or "" where it has no meaning for a graph; ScriptError for others."""
+    if isinstance(manager, Constant):
+        if isinstance(manager.value, (modes.no_grad, modes.inference_mode)):
+            return "no_grad"
+        if isinstance(manager.value, modes.enable_grad):
+            return ""
+        if type(manager.value).__name__ in ("nullcontext", "record_function", "set_grad_enabled"):
+            return ""
+    raise context.error(
+        f"`with` over {context.describe(manager)} cannot be compiled",
+        "only no_grad(), enable_grad() and inference_mode() can be used in compiled code",
+    )
+
+
+# -- isinstance ---------------------------------------------------------------------------------------------------------
+
+
+def python_type(value: Abstract) -> type | None:
+    """The Python class of a value; None for a union."""
+    match value:
+        case Constant(value=constant):
+            return type(constant)
+        case Scalar():
+            return {"bool": bool, "int": int, "float": float, "complex": complex, "str": str}.get(
+                scalar_kind(value) or ""
+            )
+        case TensorRef(cell=cell):
+            return Parameter if cell.kind == "parameter" and not value.views and cell.name else _tensor_class()
+        case Tuple(type=cls):
+            return cls
+        case ListRef():
+            return list
+        case DictRef():
+            return dict
+        case ObjectRef(type=cls):
+            return cls
+        case Closure():
+            return types.FunctionType
+    return None
+
+
+def _tensor_class() -> type:
+    return Context.tensor_class
+
+
+def is_instance(context: Context, value: Abstract, classes: Abstract) -> bool | None:
+    """`isinstance(value, classes)` as known when compiling; None where it is not."""
+    if isinstance(value, Union):
+        answers = {is_instance(context, a, classes) for a in value.alternatives}
+        return answers.pop() if len(answers) == 1 else None
+    if isinstance(classes, Tuple):
+        found = [is_instance(context, value, c) for c in classes.items]
+        return None if None in found else any(found)
+    cls = python_type(value)
+    if cls is None or not isinstance(classes, Constant):
+        return None
+    wanted = classes.value
+    if isinstance(value, Constant):
+        return isinstance(value.value, wanted)
+    if isinstance(wanted, types.UnionType):
+        return any(issubclass(cls, w) for w in wanted.__args__)
+    return isinstance(wanted, type) and issubclass(cls, wanted)

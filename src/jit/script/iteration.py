@@ -1,0 +1,345 @@
+"""What can be iterated: sequences known when compiling, ranges, tensors, lists, and what Python builds from them."""
+
+from collections.abc import Callable
+
+from ...ir.core import Value
+from ...ir.ops._op import get_op
+from ...nn.containers import ModuleDict, ModuleList, Sequential
+from .context import Context
+from .operators import binary, number, scalar_kind
+from .regions import choose
+from .values import (
+    Abstract,
+    Constant,
+    DictRef,
+    Items,
+    ListRef,
+    Method,
+    ObjectRef,
+    Scalar,
+    Sequence,
+    Slice,
+    TensorRef,
+    Tuple,
+    Union,
+)
+
+__all__ = ["enumerated", "item_of", "iterate", "known_items", "length", "mapped", "range_of", "reverse", "zipped"]
+
+_MAX_CHOICES = 32
+_MAX_UNROLL = 4096
+
+
+def _known(items: tuple[Abstract, ...], kind: str = "iterator") -> Sequence:
+    def element(index: Abstract) -> Abstract:
+        raise AssertionError("elements that are known are not asked for by index")
+
+    return Sequence(len(items), element, items, kind)
+
+
+def iterate(context: Context, value: Abstract) -> Sequence:
+    """The sequence that iterating over a value gives."""
+    match value:
+        case Sequence():
+            return value
+        case Tuple(items=items):
+            return _known(items)
+        case ListRef(cell=cell):
+            content = context.heap[cell]
+            if isinstance(content, Items):
+                return _known(content.items)
+            return Sequence(
+                context.emit("list.length", content.value),
+                lambda i: context.lists.from_element(
+                    context, context.emit("list.get", content.value, _int(context, i))
+                ),
+                kind="list",
+                parts=(cell,),
+            )
+        case DictRef(cell=cell):
+            return _known(tuple(Constant(k) for k, _ in context.heap[cell].entries))
+        case TensorRef():
+            type = context.tensor_type(value)
+            if not type.shape:
+                context.fails(TypeError("iteration over a 0-d tensor"))
+            size = context.dim_scalar(type.shape[0])
+            count = size.value if isinstance(size, (Constant, Scalar)) else None
+            select = get_op("select")
+            return Sequence(count, lambda i: context.call_op(select, [value, i], {"dim": Constant(0)}), kind="tensor")
+        case Constant(value=range() as constant):
+            return range_of(context, [Constant(constant.start), Constant(constant.stop), Constant(constant.step)])
+        case Constant(
+            value=(str() | tuple() | list() | dict() | ModuleList() | Sequential() | ModuleDict()) as constant
+        ):
+            return _known(tuple(context.lift(item) for item in constant))
+        case Constant(value=type() as cls) if hasattr(cls, "__members__"):  # an Enum
+            return _known(tuple(Constant(m) for m in cls))
+        case ObjectRef() if hasattr(value.type, "__getitem__") and hasattr(value.type, "__len__"):
+            size = context.call(Method(value, "__len__"), [], {})
+            if isinstance(size, (Constant, Scalar)):
+                return Sequence(
+                    size.value, lambda i: context.call(Method(value, "__getitem__"), [i], {}), kind="sequence"
+                )
+        case Union():
+            raise context.error(
+                f"the iterated value may be {context.describe(value)}", "decide which with an `if` before the loop"
+            )
+    raise context.type_error(f"{context.describe(value)} is not iterable")
+
+
+def _int(context: Context, value: Abstract) -> Value:
+    return number(context, value)
+
+
+def known_items(context: Context, value: Abstract, what: str = "the number of elements") -> tuple[Abstract, ...]:
+    """The elements of something iterable whose length is known when compiling; ScriptError otherwise."""
+    sequence = iterate(context, value)
+    if sequence.items is not None:
+        return sequence.items
+    if isinstance(sequence.length, int):
+        if sequence.length > _MAX_UNROLL:
+            raise context.error(f"more than {_MAX_UNROLL} elements are too many to be taken apart", "use a loop")
+        return tuple(sequence.element(Constant(i)) for i in range(sequence.length))
+    hint = _size_hint(context, sequence.length)
+    if hint is not None and hint <= _MAX_UNROLL:
+        return tuple(sequence.element(Constant(i)) for i in range(hint))
+    raise context.error(
+        f"{what} must be known when the program is compiled, but here it is computed at run time",
+        "use a loop, or a tensor operation",
+    )
+
+
+def _size_hint(context: Context, value: Value | int | None) -> int | None:
+    """An argument's size taken as it is in this call, which becomes a condition of the graph."""
+    type = None if value is None or isinstance(value, int) else context.type_of(value)
+    size = getattr(type, "value", None)
+    hint = None if size is None else context.builder.sizes.hint(size)
+    if hint is not None:
+        context.builder.sizes.equal(size, hint, f"the size {size} was {hint} when the program was compiled")
+    return hint
+
+
+def length(context: Context, value: Abstract) -> Abstract:
+    """`len(value)`."""
+    match value:
+        case Tuple(items=items):
+            return Constant(len(items))
+        case ListRef():
+            found: Abstract = context.lists.length(context, value)
+            return found
+        case DictRef(cell=cell):
+            return Constant(len(context.heap[cell].entries))
+        case TensorRef():
+            type = context.tensor_type(value)
+            if not type.shape:
+                context.fails(TypeError("len() of a 0-d tensor"))
+            return context.dim_scalar(type.shape[0])
+        case Sequence(kind="range", length=size):
+            return Constant(size) if isinstance(size, int) else Scalar(size)  # type: ignore[arg-type]
+        case Constant(value=constant):
+            try:
+                return Constant(len(constant))
+            except TypeError as error:
+                raise context.type_error(str(error)) from error
+        case ObjectRef() if hasattr(value.type, "__len__"):
+            return context.call(Method(value, "__len__"), [], {})
+        case Union(tag=tag, alternatives=alternatives):
+            return choose(context, tag, [lambda a=a: length(context, a) for a in alternatives])  # type: ignore[misc]
+    raise context.type_error(f"object of type {context.describe(value)} has no len()")
+
+
+def item_of(context: Context, items: tuple[Abstract, ...], index: Abstract, kind: str) -> Abstract:
+    """`items[index]` for elements known when compiling: a run-time index chooses among them."""
+    match index:
+        case Constant(value=bool() | int() as position):
+            if not -len(items) <= position < len(items):
+                context.fails(IndexError(f"{kind} index out of range"))
+            return items[position]
+        case Slice(start=Constant(value=start), stop=Constant(value=stop), step=Constant(value=step)):
+            try:
+                part = items[slice(start, stop, step)]
+            except (TypeError, ValueError) as error:
+                context.fails(error)
+            return Tuple(part) if kind == "tuple" else context.lists.new(context, part)
+    if isinstance(index, TensorRef):
+        index = context.item(index, "int")
+    if scalar_kind(index) not in ("int", "bool"):
+        raise context.type_error(f"{kind} indices must be integers or slices, not {context.describe(index)}")
+    context.needs_unroll(context.error(f"the index of a {kind} of known length is not known when compiling"))
+    if len(items) > _MAX_CHOICES:
+        raise context.error(
+            f"a {kind} of {len(items)} elements is indexed by a number known at run time only",
+            "use a tensor, or a list that is built in a loop",
+        )
+    size = len(items)
+    if not size:
+        context.fails(IndexError(f"{kind} index out of range"))
+    position = number(context, index)
+    negative = context.emit("scalar.lt", position, context.constant(0))
+    offset = context.emit("scalar.mul", context.emit("scalar.to_int", negative), context.constant(size))
+    position = context.emit("scalar.add", position, offset)
+
+    def out_of_range() -> Abstract:
+        context.fails(IndexError(f"{kind} index out of range"))
+
+    bodies: list[Callable[[], Abstract]] = [lambda item=item: item for item in items]  # type: ignore[misc]
+    return choose(context, position, [*bodies, out_of_range])
+
+
+# -- sequences of Python ------------------------------------------------------------------------------------------------
+
+
+def range_of(context: Context, arguments: list[Abstract]) -> Sequence:
+    """`range(...)`."""
+    if not 1 <= len(arguments) <= 3:
+        raise context.type_error(f"range expected 1 to 3 arguments, got {len(arguments)}")
+    values: list[Abstract] = []
+    for value in arguments:
+        if isinstance(value, TensorRef):
+            value = context.item(value)
+        if scalar_kind(value) not in ("int", "bool"):
+            raise context.type_error(f"range: {context.describe(value)} cannot be interpreted as an integer")
+        values.append(value)
+    start: Abstract = Constant(0)
+    step: Abstract = Constant(1)
+    if len(values) == 1:
+        stop = values[0]
+    else:
+        start, stop = values[:2]
+        step = values[2] if len(values) == 3 else step
+    if all(isinstance(v, Constant) for v in (start, stop, step)):
+        try:
+            known = range(start.value, stop.value, step.value)  # type: ignore[attr-defined]
+        except ValueError as error:
+            context.fails(error)
+        count: int | Value = len(known)
+    else:
+        count = _range_length(context, start, stop, step)
+
+    def element(index: Abstract) -> Abstract:
+        if isinstance(step, Constant) and step.value == 1:
+            offset = index
+        else:
+            offset = binary(context, "Mult", index, step)
+        result = offset if isinstance(start, Constant) and start.value == 0 else binary(context, "Add", start, offset)
+        upward = isinstance(step, Constant) and step.value > 0 and isinstance(start, Constant) and start.value >= 0
+        if upward and isinstance(result, Scalar):
+            context.nonnegative.add(result.value)
+        return result
+
+    return Sequence(count, element, kind="range", parts=(start, stop, step))
+
+
+def _range_length(context: Context, start: Abstract, stop: Abstract, step: Abstract) -> int | Value:
+    """max(0, ceil((stop - start) / step)), as the number of iterations."""
+    from .calls import call
+
+    def minimum_zero(value: Abstract) -> int | Value:
+        if isinstance(value, Constant):
+            return max(int(value.value), 0)
+        assert isinstance(value, Scalar)
+        if value.value in context.nonnegative or context.is_size(value.value):
+            return value.value
+        return context.emit("scalar.max", value.value, context.constant(0))
+
+    if isinstance(step, Constant):
+        if step.value == 0:
+            context.fails(ValueError("range() arg 3 must not be zero"))
+        span = binary(context, "Sub", stop, start) if step.value > 0 else binary(context, "Sub", start, stop)
+        size = abs(int(step.value))
+        if isinstance(start, Constant) and start.value == 0 and step.value > 0:
+            span = stop
+        if size != 1:
+            span = binary(context, "FloorDiv", binary(context, "Add", span, Constant(size - 1)), Constant(size))
+        return minimum_zero(span)
+    zero = context.emit("scalar.eq", number(context, step), context.constant(0))
+    from .regions import branch
+
+    def fail() -> Abstract:
+        context.fails(ValueError("range() arg 3 must not be zero"))
+
+    branch(context, zero, fail, lambda: Constant(None))
+    # ceil((stop - start) / step) == -((start - stop) // step)
+    count = binary(context, "FloorDiv", binary(context, "Sub", start, stop), step)
+    del call
+    value = binary(context, "Sub", Constant(0), count)
+    return minimum_zero(value)
+
+
+def _offset(context: Context, index: Abstract, start: Abstract) -> Abstract:
+    return index if isinstance(start, Constant) and start.value == 0 else binary(context, "Add", index, start)
+
+
+def enumerated(context: Context, value: Abstract, start: Abstract) -> Sequence:
+    """`enumerate(value, start)`."""
+    inner = iterate(context, value)
+    if inner.items is not None:
+        pairs = tuple(Tuple((_offset(context, Constant(i), start), x)) for i, x in enumerate(inner.items))
+        return _known(pairs, "enumerate")
+    return Sequence(
+        inner.length,
+        lambda i: Tuple((_offset(context, i, start), inner.element(i))),  # type: ignore[arg-type]
+        kind="enumerate",
+        parts=inner.parts if inner.kind == "list" else (),
+    )
+
+
+def zipped(context: Context, values: list[Abstract]) -> Sequence:
+    """`zip(*values)`."""
+    inner = [iterate(context, v) for v in values]
+    if not inner:
+        return _known((), "zip")
+    if any(s.items is not None for s in inner):
+        lengths = []
+        for sequence in inner:
+            size = sequence.length if isinstance(sequence.length, int) else _size_hint(context, sequence.length)
+            if size is None:
+                raise context.error(
+                    "zip of a sequence of known length with one whose length is computed at run time",
+                    "iterate over one of them with enumerate() and index the other",
+                )
+            lengths.append(size)
+        rows = [
+            Tuple(tuple(s.items[i] if s.items is not None else s.element(Constant(i)) for s in inner))  # type: ignore[arg-type]
+            for i in range(min(lengths))
+        ]
+        return _known(tuple(rows), "zip")
+    lengths_known = [s.length for s in inner]
+    if all(isinstance(n, int) for n in lengths_known):
+        count: int | Value = min(n for n in lengths_known if isinstance(n, int))
+    else:
+        count = context.int_value(lengths_known[0])  # type: ignore[arg-type]
+        for other in lengths_known[1:]:
+            if other is not count:
+                count = context.emit("scalar.min", count, context.int_value(other))  # type: ignore[arg-type]
+    return Sequence(count, lambda i: Tuple(tuple(s.element(i) for s in inner)), kind="zip")
+
+
+def reverse(context: Context, value: Abstract) -> Sequence:
+    """`reversed(value)`."""
+    inner = iterate(context, value)
+    if inner.items is not None:
+        return _known(inner.items[::-1], "reversed")
+    size: Abstract = Constant(inner.length) if isinstance(inner.length, int) else Scalar(inner.length)  # type: ignore[arg-type]
+    last = binary(context, "Sub", size, Constant(1))
+
+    def element(index: Abstract) -> Abstract:
+        position = binary(context, "Sub", last, index)
+        if isinstance(position, Scalar):
+            context.nonnegative.add(position.value)
+        return inner.element(position)  # type: ignore[arg-type]
+
+    return Sequence(inner.length, element, kind="reversed", parts=inner.parts if inner.kind == "list" else ())
+
+
+def mapped(context: Context, function: Abstract, values: list[Abstract]) -> Sequence:
+    """`map(function, *values)`."""
+    inner = zipped(context, values)
+
+    def apply(row: Abstract) -> Abstract:
+        assert isinstance(row, Tuple)
+        return context.call(function, list(row.items), {})
+
+    if inner.items is not None:
+        return _known(tuple(apply(row) for row in inner.items), "map")
+    return Sequence(inner.length, lambda i: apply(inner.element(i)), kind="map")

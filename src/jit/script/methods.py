@@ -1,0 +1,431 @@
+"""Methods of tensors, numbers, strings, tuples, lists, dicts, and public functions that stand for one op."""
+
+import math
+import types
+from collections.abc import Callable
+from typing import Any
+
+from ...eager.device import as_device, device
+from ...eager.tensor import Tensor
+from ...ir.dtypes import DType, as_dtype
+from ...ir.ops._op import Op, get_op
+from . import lists
+from .calls import call, call_object, inline_function
+from .context import Context
+from .objects import lift
+from .operators import binary, number, scalar_kind, spread
+from .tensors import call_op, cast, inplace_op, item, shape, write_item
+from .values import (
+    Abstract,
+    Constant,
+    DictItems,
+    DictRef,
+    ListRef,
+    ObjectRef,
+    Scalar,
+    TensorRef,
+    Tuple,
+)
+
+__all__ = ["call_method", "call_public_op"]
+
+Keywords = dict[str, Abstract]
+
+
+def call_method(
+    context: Context, instance: Abstract, name: str, arguments: list[Abstract], keywords: Keywords
+) -> Abstract:
+    """`instance.name(...)`."""
+    match instance:
+        case TensorRef():
+            return _tensor_method(context, instance, name, arguments, keywords)
+        case ListRef():
+            if keywords:
+                raise context.type_error(f"list.{name}() takes no keyword arguments")
+            return lists.method(context, instance, name, arguments)
+        case DictRef():
+            return _dict_method(context, instance, name, arguments)
+        case Tuple():
+            return _tuple_method(context, instance, name, arguments)
+        case Scalar():
+            return _scalar_method(context, instance, name, arguments)
+        case Constant(value=constant):
+            return _constant_method(context, constant, name, arguments, keywords)
+        case ObjectRef(type=cls):
+            return call_object(context, getattr(cls, name), [instance, *arguments], keywords)
+    raise context.type_error(f"{context.describe(instance)} has no method {name!r}")
+
+
+# -- tensors ------------------------------------------------------------------------------------------------------------
+
+_REFUSED = {
+    "backward": "call backward() outside: gradients flow through compiled functions",
+    "numpy": "return the tensor and call numpy() outside",
+    "tolist": "return the tensor and call tolist() outside",
+    "requires_grad_": "set requires_grad outside the compiled function",
+    "retain_grad": "use gradients outside the compiled function",
+    "register_hook": "use gradients outside the compiled function",
+    "stride": "a compiled program does not fix how tensors lie in memory",
+    "data_ptr": "a compiled program does not fix how tensors lie in memory",
+}
+
+
+def _tensor_method(
+    context: Context, tensor: TensorRef, name: str, arguments: list[Abstract], keywords: Keywords
+) -> Abstract:
+    handler = _TENSOR_METHODS.get(name)
+    if handler is not None:
+        return handler(context, tensor, arguments, keywords)
+    if name in _REFUSED:
+        raise context.error(f"Tensor.{name}() cannot be used in a compiled program", _REFUSED[name])
+    found = getattr(Tensor, name, None)
+    if found is None:
+        raise context.type_error(
+            f"'Tensor' object has no attribute {name!r}", context.near(name, [n for n in dir(Tensor) if n[0] != "_"])
+        )
+    op = getattr(found, "__ingot_op__", None)
+    if op is not None:
+        if name.startswith("__i") and op.inplace and name not in ("__invert__",):
+            return inplace_op(context, op, tensor, arguments, keywords)
+        return call_public_op(context, found, op, [tensor, *arguments], keywords)
+    if name.endswith("_") and not name.endswith("__"):
+        base = getattr(getattr(Tensor, name[:-1], None), "__ingot_op__", None)
+        alpha = keywords.pop("alpha", None)
+        if base is not None and base.inplace:
+            if alpha is not None:
+                arguments = [_scaled(context, arguments[0], alpha)]
+            return inplace_op(context, base, tensor, arguments, keywords)
+    if isinstance(found, types.FunctionType):
+        return call_object(context, found, [tensor, *arguments], keywords)
+    raise context.error(f"Tensor.{name} cannot be used in a compiled program")
+
+
+def _scaled(context: Context, other: Abstract, alpha: Abstract) -> Abstract:
+    if isinstance(alpha, Constant) and alpha.value == 1:
+        return other
+    return binary(context, "Mult", other, alpha)
+
+
+def call_public_op(context: Context, function: Any, op: Op, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    """A call of a public function that is an op, or PyTorch's wider call form of one."""
+    names = {p.name for p in op.schema.parameters}
+    generated = function.__code__.co_name == "function" if hasattr(function, "__code__") else True
+    if generated or set(keywords) <= names and len(arguments) <= len(op.schema.parameters):
+        if generated or getattr(function, "__name__", "") not in ("squeeze", "div"):
+            return call_op(context, op, arguments, keywords)
+        if len(arguments) + len(keywords) <= len(op.schema.parameters):
+            return call_op(context, op, arguments, keywords)
+    return inline_function(context, function, arguments, keywords)
+
+
+def _argument(arguments: list[Abstract], keywords: Keywords, position: int, name: str) -> Abstract | None:
+    if len(arguments) > position:
+        return arguments[position]
+    return keywords.get(name)
+
+
+def _item(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return item(context, tensor)
+
+
+def _size(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    sizes = shape(context, tensor)
+    dim = _argument(arguments, keywords, 0, "dim")
+    if dim is None or (isinstance(dim, Constant) and dim.value is None):
+        return sizes
+    rank = len(sizes.items)
+    if isinstance(dim, Constant) and not -rank <= dim.value < rank:
+        extent = max(rank, 1)
+        context.fails(
+            IndexError(
+                f"Dimension out of range (expected to be in range of [{-extent}, {extent - 1}], but got {dim.value})"
+            )
+        )
+    return context.item_of(context, sizes.items, dim, "tuple")
+
+
+def _rank(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return Constant(context.tensor_type(tensor).rank)
+
+
+def _numel(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return context.dim_scalar(math.prod(context.tensor_type(tensor).shape, start=1))
+
+
+def _to(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    dtype: Any = None
+    copy = keywords.get("copy")
+    for value in (*arguments, *(v for k, v in keywords.items() if k in ("dtype", "device", "other"))):
+        if isinstance(value, TensorRef):
+            dtype = context.tensor_type(value).dtype
+        elif isinstance(value, Constant):
+            target = value.value
+            if isinstance(target, (str, device)):
+                try:
+                    as_device(target)
+                except (RuntimeError, ValueError, TypeError) as error:
+                    context.fails(error)
+            elif target is not None and not isinstance(target, bool):
+                try:
+                    dtype = as_dtype(target)
+                except TypeError as error:
+                    raise context.type_error(str(error)) from error
+        else:
+            raise context.error("the dtype of Tensor.to() must be known when the program is compiled")
+    if dtype is None or dtype is context.tensor_type(tensor).dtype:
+        if isinstance(copy, Constant) and copy.value:
+            return context.new_tensor(context.emit("clone", context.read(tensor)))
+        return tensor
+    return context.new_tensor(cast(context, context.read(tensor), dtype))
+
+
+def _to_dtype(name: str) -> Callable[[Context, TensorRef, list[Abstract], Keywords], Abstract]:
+    dtype = as_dtype(name)
+    return lambda context, tensor, arguments, keywords: _to(context, tensor, [Constant(dtype)], {})
+
+
+def _copy(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    source = _argument(arguments, keywords, 0, "src")
+    assert source is not None
+    return write_item(context, tensor, source, "copy_", assign=True)
+
+
+def _fill(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return write_item(context, tensor, arguments[0], "fill_", assign=True)
+
+
+def _zero(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return write_item(context, tensor, Constant(0), "zero_", assign=True)
+
+
+def _itself(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return tensor
+
+
+def _detach(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return call_op(context, get_op("detach"), [tensor], {})
+
+
+def _is_floating(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return Constant(context.tensor_type(tensor).dtype.is_floating_point)
+
+
+def _is_contiguous(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    raise context.error(
+        "Tensor.is_contiguous() is not known when the program is compiled", "call .contiguous(), which does no harm"
+    )
+
+
+def _type_as(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return _to(context, tensor, arguments, keywords)
+
+
+def _new(name: str) -> Callable[[Context, TensorRef, list[Abstract], Keywords], Abstract]:
+    def method(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+        from ...eager import creation
+
+        keywords = {"dtype": Constant(context.tensor_type(tensor).dtype), **keywords}
+        return call(context, Constant(getattr(creation, name)), arguments, keywords)
+
+    return method
+
+
+def _view(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    if len(arguments) == 1 and isinstance(arguments[0], Constant) and isinstance(arguments[0].value, DType):
+        raise context.error("Tensor.view(dtype) cannot be compiled", "convert with .to(dtype)")
+    result = call_op(context, get_op("reshape"), [tensor, *arguments], keywords)
+    assert isinstance(result, TensorRef)
+    if result.cell is tensor.cell:
+        return result
+    # Unlike reshape, view never copies.
+    from .values import View
+
+    operands = tuple(context.builder.dim(d) for d in context.tensor_type(result).shape)
+    step = View(get_op("reshape"), operands, {})
+    return TensorRef(tensor.cell, result.value, context.heap[tensor.cell], (*tensor.views, step))
+
+
+def _getitem(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    from .expressions import get_item
+
+    return get_item(context, tensor, arguments[0])
+
+
+def _setitem(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    from .indexing import set_item
+
+    set_item(context, tensor, *arguments)
+    return Constant(None)
+
+
+_TENSOR_METHODS: dict[str, Callable[[Context, TensorRef, list[Abstract], Keywords], Abstract]] = {
+    "item": _item,
+    "size": _size,
+    "dim": _rank,
+    "ndimension": _rank,
+    "numel": _numel,
+    "nelement": _numel,
+    "to": _to,
+    "type": _to,
+    "type_as": _type_as,
+    "copy_": _copy,
+    "fill_": _fill,
+    "zero_": _zero,
+    "cpu": _itself,
+    "detach": _detach,
+    "is_floating_point": _is_floating,
+    "is_contiguous": _is_contiguous,
+    "view": _view,
+    "__getitem__": _getitem,
+    "__setitem__": _setitem,
+    **{n: _to_dtype(n) for n in ("float", "double", "half", "long", "int", "short", "bool")},
+    **{f"new_{n}": _new(n) for n in ("zeros", "ones", "empty", "full", "tensor")},
+}
+
+
+# -- Python's own types -------------------------------------------------------------------------------------------------
+
+
+def _dict_method(context: Context, target: DictRef, name: str, arguments: list[Abstract]) -> Abstract:
+    from .expressions import dict_key, new_dict
+
+    content: DictItems = context.heap[target.cell]
+    count = len(arguments)
+    match name, count:
+        case "keys", 0:
+            return Tuple(tuple(Constant(k) for k, _ in content.entries))
+        case "values", 0:
+            return Tuple(tuple(v for _, v in content.entries))
+        case "items", 0:
+            return Tuple(tuple(Tuple((Constant(k), v)) for k, v in content.entries))
+        case "get", 1 | 2:
+            found = content.find(dict_key(context, arguments[0]))
+            return found if found is not None else arguments[1] if count == 2 else Constant(None)
+        case "copy", 0:
+            return new_dict(context, list(content.entries))
+    context.check_write(context, target.cell)
+    if target.cell.kind.startswith("outside"):
+        raise context.error("a dict from outside the function changes in it", "make a copy: `dict(d)`")
+    match name, count:
+        case "pop" | "setdefault", 1 | 2:
+            key = dict_key(context, arguments[0])
+            found = content.find(key)
+            if name == "setdefault":
+                if found is None:
+                    found = arguments[1] if count == 2 else Constant(None)
+                    context.heap[target.cell] = DictItems((*content.entries, (key, found)))
+                return found
+            if found is None:
+                if count == 1:
+                    context.fails(KeyError(key))
+                return arguments[1]
+            context.heap[target.cell] = DictItems(tuple((k, v) for k, v in content.entries if k != key))
+            return found
+        case "update", 1:
+            if not isinstance(arguments[0], DictRef):
+                raise context.type_error(f"dict.update() of {context.describe(arguments[0])} is not supported")
+            entries = dict(content.entries)
+            entries.update(context.heap[arguments[0].cell].entries)
+            context.heap[target.cell] = DictItems(tuple(entries.items()))
+            return Constant(None)
+        case "clear", 0:
+            context.heap[target.cell] = DictItems(())
+            return Constant(None)
+    raise context.error(f"dict.{name} with {count} arguments is not supported in a compiled program")
+
+
+def _tuple_method(context: Context, target: Tuple, name: str, arguments: list[Abstract]) -> Abstract:
+    match name, len(arguments):
+        case "numel", 0:
+            product: Abstract = Constant(1)
+            for size in target.items:
+                product = binary(context, "Mult", product, size)
+            return product
+        case "index" | "count", 1:
+            values = [v.value for v in (*target.items, arguments[0]) if isinstance(v, Constant)]
+            if len(values) == len(target.items) + 1:
+                try:
+                    return Constant(getattr(tuple(values[:-1]), name)(values[-1]))
+                except ValueError as error:
+                    context.fails(error)
+        case "_asdict", 0:
+            from .expressions import new_dict
+
+            return new_dict(context, list(zip(target.type._fields, target.items, strict=True)))  # type: ignore[attr-defined]
+    if name == "_replace" or name not in ("index", "count"):
+        found = getattr(target.type, name, None)
+        if isinstance(found, types.FunctionType):
+            return call_object(context, found, [target, *arguments], {})
+    raise context.error(f"{target.type.__name__}.{name} is not supported in a compiled program")
+
+
+def _scalar_method(context: Context, target: Scalar, name: str, arguments: list[Abstract]) -> Abstract:
+    kind = scalar_kind(target)
+    if kind == "float" and name == "is_integer" and not arguments:
+        whole = context.emit("scalar.floor", number(context, target))
+        return Scalar(context.emit("scalar.eq", context.emit("scalar.to_float", whole), target.value))
+    if kind in ("int", "bool") and name in ("conjugate", "__index__") or kind == "float" and name == "conjugate":
+        return target
+    raise context.error(f"{kind}.{name}() of a run-time value is not supported in a compiled program")
+
+
+def _constant_method(
+    context: Context, constant: Any, name: str, arguments: list[Abstract], keywords: Keywords
+) -> Abstract:
+    """A method of an object known when compiling: run at once where all arguments are known."""
+    from .expressions import constant_of
+
+    if isinstance(constant, (str, bytes, int, float, complex)):
+        if isinstance(constant, str) and name == "format":
+            return _format(context, constant, arguments, keywords)
+        if isinstance(constant, str) and name == "join" and len(arguments) == 1:
+            return _join(context, constant, arguments[0])
+        known = [constant_of(context, a) for a in (*arguments, *keywords.values())]
+        if all(k is not None for k in known):
+            values = [k[0] for k in known if k is not None]
+            split = len(arguments)
+            try:
+                result = getattr(constant, name)(*values[:split], **dict(zip(keywords, values[split:], strict=True)))
+            except (ValueError, IndexError, KeyError) as error:
+                context.fails(error)
+            except TypeError as error:
+                raise context.type_error(str(error)) from error
+            return (
+                lists.new(context, tuple(map(Constant, result))) if isinstance(result, list) else lift(context, result)
+            )
+        raise context.error(f"{type(constant).__name__}.{name}() of run-time values is not supported")
+    return call_object(context, getattr(constant, name), arguments, keywords)
+
+
+def _format(context: Context, template: str, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    import string
+
+    from .expressions import format_value
+
+    result: Abstract = Constant("")
+    position = 0
+    for literal, field, spec, conversion in string.Formatter().parse(template):
+        result = binary(context, "Add", result, Constant(literal))
+        if field is None:
+            continue
+        if field == "":
+            value, position = arguments[position], position + 1
+        elif field.isdigit():
+            value = arguments[int(field)]
+        elif field in keywords:
+            value = keywords[field]
+        else:
+            raise context.error(f"the replacement field {{{field}}} is not supported in a compiled program")
+        code = ord(conversion) if conversion else -1
+        piece = spread(context, lambda v, s=spec, c=code: format_value(context, v, Constant(s or ""), c), value)
+        result = binary(context, "Add", result, piece)
+    return result
+
+
+def _join(context: Context, separator: str, value: Abstract) -> Abstract:
+    result: Abstract = Constant("")
+    for position, part in enumerate(context.known_items(context, value)):
+        if position and separator:
+            result = binary(context, "Add", result, Constant(separator))
+        result = binary(context, "Add", result, part)
+    return result

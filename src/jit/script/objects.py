@@ -1,0 +1,360 @@
+"""Python objects from outside a program and instances made inside it: modules, classes, constants, attributes."""
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...eager.tensor import Size, Tensor
+from ...ir.dtypes import from_numpy
+from ...ir.types import TensorType
+from ...nn.module import Module
+from .context import Context
+from .operators import scalar_kind, spread
+from .tensors import attribute as tensor_attribute
+from .values import (
+    UNBOUND,
+    Abstract,
+    Cell,
+    Closure,
+    Constant,
+    DictItems,
+    DictRef,
+    Entries,
+    Items,
+    ListRef,
+    Method,
+    ObjectRef,
+    Scalar,
+    TensorRef,
+    Tuple,
+)
+
+__all__ = ["attribute", "instantiate", "is_plain_class", "lift", "parameter", "set_attribute", "user_operator"]
+
+
+def lift(context: Context, value: Any) -> Abstract:
+    """A Python object from outside as the program sees it: tensors become parameters, the rest constants."""
+    if isinstance(value, Abstract):
+        return value
+    if isinstance(value, Tensor):
+        return parameter(context, value, "")
+    if isinstance(value, np.generic):
+        return Constant(value.item())
+    if type(value) is tuple or isinstance(value, Size) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        return Tuple(tuple(lift(context, v) for v in value), type(value))
+    if type(value) is list or type(value) is dict:
+        known = context.lifted.get(id(value))
+        if known is None:
+            kind = "outside " + type(value).__name__
+            cell = Cell(kind)
+            if isinstance(value, list):
+                context.initial[cell] = Items(tuple(lift(context, v) for v in value))
+                known = ListRef(cell), value
+            else:
+                context.initial[cell] = DictItems(tuple((k, lift(context, v)) for k, v in value.items()))
+                known = DictRef(cell), value
+            context.lifted[id(value)] = known
+        return known[0]
+    return Constant(value)
+
+
+def parameter(context: Context, tensor: Tensor, name: str) -> TensorRef:
+    """A tensor from outside, as an argument of the graph that the callable supplies itself."""
+    known = context.parameters.get(id(tensor))
+    if known is not None:
+        return known[1]
+    name = context.parameter_names.get(id(tensor)) or name or f"captured{len(context.parameters)}"
+    array = tensor._array
+    value = context.builder.argument(name, TensorType(from_numpy(array.dtype), tuple(int(n) for n in array.shape)))
+    cell = Cell("parameter", name=name)
+    context.initial[cell] = value
+    reference = TensorRef(cell, value, value)
+    context.parameters[id(tensor)] = (name, reference, tensor)
+    return reference
+
+
+# -- reading attributes -------------------------------------------------------------------------------------------------
+
+
+def attribute(context: Context, value: Abstract, name: str) -> Abstract:
+    """`value.name`."""
+    return spread(context, lambda v: _attribute(context, v, name), value)
+
+
+def _attribute(context: Context, value: Abstract, name: str) -> Abstract:
+    match value:
+        case TensorRef():
+            return tensor_attribute(context, value, name)
+        case Constant(value=Module() as module):
+            return _module_attribute(context, module, name)
+        case Constant(value=constant):
+            return _constant_attribute(context, constant, name)
+        case Tuple(items=items, type=cls):
+            fields = getattr(cls, "_fields", ())
+            if name in fields:
+                return items[fields.index(name)]
+            if hasattr(cls, name):
+                return _class_attribute(context, value, cls, name)
+        case ListRef():
+            if hasattr(list, name):
+                return Method(value, name)
+        case DictRef():
+            if hasattr(dict, name):
+                return Method(value, name)
+        case ObjectRef(cell=cell, type=cls):
+            found = context.heap[cell].attributes.get(name, UNBOUND)
+            if found is not UNBOUND:
+                return context.bound_value(found, f"attribute {name!r}")
+            if hasattr(cls, name):
+                return _class_attribute(context, value, cls, name)
+            return _missing(context, cls.__name__, name, [*context.heap[cell].attributes, *dir(cls)])
+        case Scalar():
+            kind = scalar_kind(value)
+            python = {"bool": bool, "int": int, "float": float, "complex": complex, "str": str}.get(kind or "")
+            if python is not None and hasattr(python, name):
+                if name == "real" and kind != "complex":
+                    return value
+                return Method(value, name)
+        case Closure(source=source) if name == "__name__":
+            return Constant(source.name)
+    return _missing(context, context.describe(value), name, [])
+
+
+def _missing(context: Context, owner: str, name: str, names: list[str]) -> Abstract:
+    error = AttributeError(f"'{owner}' object has no attribute '{name}'")
+    if context.speculative:
+        context.fails(error)
+    raise context.error(str(error), context.near(name, [n for n in names if not n.startswith("_")]))
+
+
+def _class_attribute(context: Context, instance: Abstract, cls: type, name: str) -> Abstract:
+    """An attribute that the class of a program's value provides."""
+    found = inspect.getattr_static(cls, name)
+    match found:
+        case property(fget=getter) if getter is not None:
+            return context.call(Constant(getter), [instance], {})
+        case staticmethod():
+            return Constant(found.__func__)
+        case classmethod():
+            return Method(Constant(cls), name, found.__func__)
+        case types.FunctionType():
+            return Method(instance, name, found)
+    if callable(found) and not isinstance(found, type):
+        return Method(instance, name)
+    return lift(context, found)
+
+
+def _constant_attribute(context: Context, constant: Any, name: str) -> Abstract:
+    if isinstance(constant, types.ModuleType):
+        try:
+            return lift(context, getattr(constant, name))
+        except AttributeError:
+            raise context.error(
+                f"module {constant.__name__!r} has no attribute {name!r}", context.near(name, dir(constant))
+            ) from None
+    if isinstance(constant, (str, bytes)):
+        if hasattr(constant, name):
+            return Method(Constant(constant), name)
+        return _missing(context, type(constant).__name__, name, dir(constant))
+    try:
+        static = inspect.getattr_static(constant, name)
+    except AttributeError:
+        static = None
+    if isinstance(static, property) and static.fget is not None and not isinstance(constant, type):
+        if isinstance(static.fget, types.FunctionType) and not _is_internal(static.fget):
+            return context.call(Constant(static.fget), [Constant(constant)], {})
+    try:
+        return lift(context, getattr(constant, name))
+    except AttributeError:
+        owner = type(constant).__name__ if not isinstance(constant, type) else constant.__name__
+        return _missing(context, owner, name, dir(constant))
+
+
+def _is_internal(function: Callable[..., Any]) -> bool:
+    return function.__module__.partition(".")[0] == "ingot"
+
+
+def _module_attribute(context: Context, module: Module, name: str) -> Abstract:
+    for table in (module._parameters, module._buffers):
+        if name in table:
+            tensor = table[name]
+            if tensor is None:
+                context.guard(module, name, None)
+                return Constant(None)
+            cell = context.attributes.get((id(module), name))
+            if cell is not None:
+                found: Abstract = context.heap[cell].items[0]
+                return found
+            return parameter(context, tensor, f"{context.module_name(module)}{name}")
+    if name in module._modules:
+        return Constant(module._modules[name])
+    if name in module.__dict__:
+        value = module.__dict__[name]
+        context.guard(module, name, value)
+        if isinstance(value, Tensor):
+            return parameter(context, value, f"{context.module_name(module)}{name}")
+        return lift(context, value)
+    cls = type(module)
+    if name == "training":
+        context.guard(module, name, module.training)
+        return Constant(module.training)
+    if hasattr(cls, name):
+        found_static = inspect.getattr_static(cls, name)
+        if isinstance(found_static, types.FunctionType):
+            return Method(Constant(module), name, found_static)
+        return _class_attribute(context, Constant(module), cls, name)
+    names = [*module._parameters, *module._buffers, *module._modules, *module.__dict__, *dir(cls)]
+    return _missing(context, cls.__name__, name, names)
+
+
+# -- writing attributes -------------------------------------------------------------------------------------------------
+
+
+def set_attribute(context: Context, target: Abstract, name: str, value: Abstract) -> None:
+    """`target.name = value`."""
+    match target:
+        case ObjectRef(cell=cell, type=cls):
+            if dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen and not context.constructing:  # type: ignore[attr-defined]
+                context.fails(dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}"))
+            static = inspect.getattr_static(cls, name, None)
+            if isinstance(static, property):
+                if static.fset is None:
+                    context.fails(AttributeError(f"property {name!r} of {cls.__name__!r} object has no setter"))
+                context.call(Constant(static.fset), [target, value], {})
+                return
+            context.check_write(context, cell)
+            context.heap[cell] = Entries({**context.heap[cell].attributes, name: value})
+            return
+        case Constant(value=Module() as module):
+            _set_module_attribute(context, module, name, value)
+            return
+        case TensorRef():
+            raise context.error(
+                f"Tensor.{name} cannot be assigned in a compiled program", "write into it with `x.copy_(y)`"
+            )
+    raise context.error(
+        f"attributes of {context.describe(target)} cannot be assigned in a compiled program",
+        "return the new value, or keep it in a buffer of a Module",
+    )
+
+
+def _set_module_attribute(context: Context, module: Module, name: str, value: Abstract) -> None:
+    if name not in module._buffers or not isinstance(module._buffers[name], Tensor):
+        raise context.error(
+            f"attribute {name!r} of {type(module).__name__} is a constant of the compiled program and cannot be assigned",
+            f'make it a buffer: `self.register_buffer("{name}", ingot.tensor(...))` in __init__',
+        )
+    if not isinstance(value, TensorRef):
+        raise context.error(f"buffer {name!r} must hold a Tensor, not {context.describe(value)}")
+    tensor = module._buffers[name]
+    assert tensor is not None
+    old = parameter(context, tensor, f"{context.module_name(module)}{name}")
+    was, now = context.tensor_type(old), context.tensor_type(value)
+    if (was.dtype, was.rank) != (now.dtype, now.rank):
+        raise context.error(
+            f"buffer {name!r} is {was} and cannot become {now}", "a buffer keeps its dtype and shape in compiled code"
+        )
+    for a, b in zip(was.shape, now.shape, strict=True):
+        try:
+            context.builder.sizes.equal(a, b, f"buffer {name!r} is {was} and cannot become {now}")
+        except RuntimeError as error:
+            context.fails(error)
+    cell = context.attributes.get((id(module), name))
+    if cell is None:
+        cell = Cell("attribute", name=name)
+        context.attributes[(id(module), name)] = cell
+        context.initial[cell] = Items((old,))
+    context.heap[cell] = Items((value,))
+
+
+# -- instances of user classes ------------------------------------------------------------------------------------------
+
+
+def is_plain_class(cls: type) -> bool:
+    """Whether instances of the class can be made inside a compiled program."""
+    return (
+        not issubclass(cls, (Module, Tensor, BaseException, type))
+        and cls.__module__ != "builtins"
+        and (dataclasses.is_dataclass(cls) or isinstance(cls.__dict__.get("__init__", None), types.FunctionType)
+             or cls.__init__ is object.__init__)  # type: ignore[misc]
+        and cls.__new__ is object.__new__
+    )  # fmt: skip
+
+
+def instantiate(context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    """An instance of a user class made inside the program."""
+    if dataclasses.is_dataclass(cls) and "__init__" in cls.__dict__ and cls.__dataclass_params__.init:  # type: ignore[attr-defined]
+        return _instantiate_dataclass(context, cls, arguments, keywords)
+    cell = Cell("object")
+    context.heap[cell] = Entries({})
+    instance = ObjectRef(cell, cls)
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        if arguments or keywords:
+            raise context.type_error(f"{cls.__name__}() takes no arguments")
+        return instance
+    context.call(Constant(cls.__init__), [instance, *arguments], keywords)  # type: ignore[misc]
+    return instance
+
+
+def _instantiate_dataclass(
+    context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]
+) -> Abstract:
+    fields = [f for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    positional = [f for f in fields if not f.kw_only]
+    if len(arguments) > len(positional):
+        raise context.type_error(f"{cls.__name__}() takes {len(positional)} arguments but {len(arguments)} were given")
+    values = dict(zip([f.name for f in positional], arguments, strict=False))
+    for name, value in keywords.items():
+        if name in values or name not in {f.name for f in fields}:
+            raise context.type_error(f"{cls.__name__}() got an unexpected or repeated argument {name!r}")
+        values[name] = value
+    attributes: dict[str, Abstract] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if field.name in values:
+            attributes[field.name] = values[field.name]
+        elif field.default is not dataclasses.MISSING:
+            attributes[field.name] = lift(context, field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            attributes[field.name] = context.call(Constant(field.default_factory), [], {})
+        elif field.init:
+            raise context.type_error(f"{cls.__name__}() is missing the argument {field.name!r}")
+    cell = Cell("object")
+    context.heap[cell] = Entries(attributes)
+    instance = ObjectRef(cell, cls)
+    if hasattr(cls, "__post_init__"):
+        context.constructing += 1
+        try:
+            context.call(Method(instance, "__post_init__", cls.__post_init__), [], {})
+        finally:
+            context.constructing -= 1
+    return instance
+
+
+def user_operator(context: Context, name: str, *operands: Abstract) -> Abstract | None:
+    """An operator method of a user's class, called; None where no operand has one."""
+    first = operands[0]
+    if isinstance(first, ObjectRef):
+        method = inspect.getattr_static(first.type, f"__{name}__", None)
+        if isinstance(method, types.FunctionType):
+            return context.call(Method(first, f"__{name}__", method), list(operands[1:]), {})
+        if dataclasses.is_dataclass(first.type) and name in ("eq", "ne") and isinstance(operands[1], ObjectRef):
+            return _compare_dataclasses(context, name, first, operands[1])
+    if len(operands) == 2 and isinstance(operands[1], ObjectRef):
+        method = inspect.getattr_static(operands[1].type, f"__r{name}__", None)
+        if isinstance(method, types.FunctionType):
+            return context.call(Method(operands[1], f"__r{name}__", method), [first], {})
+    return None
+
+
+def _compare_dataclasses(context: Context, name: str, left: ObjectRef, right: ObjectRef) -> Abstract | None:
+    from .operators import compare
+
+    if left.type is not right.type or not left.type.__dataclass_params__.eq:  # type: ignore[attr-defined]
+        return None
+    names = [f.name for f in dataclasses.fields(left.type) if f.compare]
+    a, b = (Tuple(tuple(context.heap[o.cell].attributes[n] for n in names)) for o in (left, right))
+    return compare(context, "Eq" if name == "eq" else "NotEq", a, b)

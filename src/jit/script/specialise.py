@@ -1,0 +1,306 @@
+"""Makes the graph of a Python function for given argument types: arguments in, results and writes out."""
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...eager.tensor import Tensor
+from ...ir.core import Graph, Value
+from ...ir.sizes import Sizes
+from ...ir.types import TensorType, Type
+from ...nn.module import Module
+from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
+from .calls import call_object, inline_function
+from .context import Context, Frame, PathEnds
+from .liveness import Liveness
+from .source import FunctionSource, function_source
+from .values import (
+    Abstract,
+    Cell,
+    Constant,
+    DictItems,
+    DictRef,
+    Entries,
+    Items,
+    ListRef,
+    ObjectRef,
+    RunTimeItems,
+    Scalar,
+    TensorRef,
+    Tuple,
+    Union,
+)
+
+__all__ = ["Specialised", "specialise"]
+
+
+@dataclass(frozen=True)
+class ScriptResult:
+    """A graph, the structure of its results, the exceptions it raises, the tensors that it takes from outside by
+    parameter name, and the attributes of modules that were taken as constants: (owner, name, value)."""
+
+    graph: Graph
+    results: Structure
+    exceptions: Mapping[str, type[BaseException]] = field(default_factory=dict)
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+    guards: tuple[tuple[Any, str, Any], ...] = ()
+
+
+Specialised = ScriptResult
+
+
+def specialise(
+    target: Any,
+    structure: Structure,
+    types: Sequence[Type],
+    sizes: Sizes | None = None,
+    *,
+    name: str | None = None,
+    root: Module | None = None,
+) -> ScriptResult:
+    """The graph of a function, method or module for arguments of these types.
+
+    structure: that of `(args, kwargs)`, whose leaves have the given types. `root` is the module whose parameters keep
+    their names. ScriptError for what cannot be compiled.
+    """
+    context = Context(name or _name_of(target))
+    if sizes is not None:
+        context.builder.sizes = sizes
+    _name_parameters(context, target if isinstance(target, Module) else root)
+    leaves = iter(types)
+    arguments: list[tuple[int, Cell, Value]] = []
+    values = _Arguments(context, leaves, arguments)
+    args, kwargs = structure.children
+    names = _parameter_names(target)
+    positional = [
+        values.build(child, names[i] if i < len(names) else f"arg{i}") for i, child in enumerate(args.children)
+    ]
+    keywords = {k: values.build(child, k) for k, child in zip(kwargs.keys, kwargs.children, strict=True)}
+    result: Abstract = Constant(None)
+    ended = False
+    try:
+        result = _call(context, target, positional, keywords)
+    except PathEnds:
+        ended = True
+    return _finish(context, result, arguments, ended)
+
+
+def _call(context: Context, target: Any, positional: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    if isinstance(target, types.FunctionType):
+        return inline_function(context, target, positional, keywords)
+    if isinstance(target, types.MethodType):
+        return inline_function(context, target.__func__, [Constant(target.__self__), *positional], keywords)  # type: ignore[arg-type]
+    # Errors of the call itself need a place: that of the callable's own definition.
+    source = _definition(target)
+    if source is None:
+        return call_object(context, target, positional, keywords)
+    frame = Frame(source, Liveness(), {}, {})
+    context.frames.append(frame)
+    try:
+        return call_object(context, target, positional, keywords)
+    finally:
+        context.frames.pop()
+
+
+def _definition(target: Any) -> FunctionSource | None:
+    forward = getattr(type(target), "forward", None)
+    try:
+        return function_source(forward) if forward is not None else None
+    except Exception:
+        return None
+
+
+def _name_of(target: Any) -> str:
+    name = getattr(target, "__name__", None) or type(target).__name__
+    return name if name.isidentifier() else "function"
+
+
+def _parameter_names(target: Any) -> list[str]:
+    function = target
+    if isinstance(target, Module):
+        function = target.__dict__.get("forward") or type(target).forward
+        skip = 0 if "forward" in target.__dict__ else 1
+    else:
+        skip = 1 if isinstance(target, types.MethodType) else 0
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return list(code.co_varnames[skip : code.co_argcount]) if code is not None else []
+
+
+def _name_parameters(context: Context, module: Module | None) -> None:
+    if module is None:
+        return
+    for name, inner in module.named_modules():
+        context.module_names[id(inner)] = name
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        context.parameter_names.setdefault(id(tensor), name)
+
+
+class _Arguments:
+    """Builds what a function's parameters hold from the structure and types of a call's arguments."""
+
+    def __init__(self, context: Context, leaves: Any, arguments: list[tuple[int, Cell, Value]]) -> None:
+        self.context, self.leaves, self.arguments = context, leaves, arguments
+
+    def build(self, structure: Structure, name: str) -> Abstract:
+        context = self.context
+        children = structure.children
+        match structure.kind:
+            case "leaf":
+                type = next(self.leaves)
+                value = context.builder.argument(name, type)
+                if not isinstance(type, TensorType):
+                    return Scalar(value)
+                cell = Cell("argument", name=name)
+                context.initial[cell] = value
+                self.arguments.append((len(context.builder.graph.arguments) - 1, cell, value))
+                return TensorRef(cell, value, value)
+            case "constant":
+                return Constant(unflatten(structure, ()))
+            case "tuple":
+                return Tuple(tuple(self.build(c, f"{name}_{i}") for i, c in enumerate(children)))
+            case "list":
+                cell = Cell("outside list")
+                context.initial[cell] = Items(tuple(self.build(c, f"{name}_{i}") for i, c in enumerate(children)))
+                return ListRef(cell)
+            case "dict":
+                cell = Cell("outside dict")
+                built = [(k, self.build(c, f"{name}_{k}")) for k, c in zip(structure.keys, children, strict=True)]
+                context.initial[cell] = DictItems(tuple(built))
+                return DictRef(cell)
+        fields = {k: self.build(c, f"{name}_{k}") for k, c in zip(structure.keys, children, strict=True)}
+        cls = structure.cls
+        assert cls is not None
+        if issubclass(cls, tuple):
+            return Tuple(tuple(fields.values()), cls)
+        cell = Cell("object")
+        context.initial[cell] = Entries(fields)
+        return ObjectRef(cell, cls)
+
+
+def _finish(context: Context, result: Abstract, arguments: list[tuple[int, Cell, Value]], ended: bool) -> ScriptResult:
+    builder = context.builder
+    values: list[Value] = []
+    structure = _structure(context, result, values) if not ended else constant_structure(None)
+    outputs = len(values)
+    writes: list[tuple[int, int]] = []
+    if not ended:
+        for index, cell, initial in arguments:
+            _write_back(context, index, context.heap[cell], initial, values, writes)
+        positions = {id(v): i for i, v in enumerate(builder.graph.arguments)}
+        for _, reference, _ in context.parameters.values():
+            initial = context.initial[reference.cell]
+            _write_back(context, positions[id(initial)], context.heap[reference.cell], initial, values, writes)
+        for cell in context.attributes.values():
+            (old,) = context.initial[cell].items
+            (new,) = context.heap[cell].items
+            index = positions[id(context.initial[old.cell])]
+            if new is not old:
+                writes[:] = [w for w in writes if w[0] != index]
+                _write_back(context, index, context.read(new), None, values, writes)
+    builder.return_(values, outputs if len(values) > outputs else None)
+    graph = builder.finish()
+    graph.writes = writes
+    used = _drop_unused(context, graph, len(builder.graph.arguments) - len(context.parameters))
+    names = _unique([n for n, _, _ in used])
+    graph.parameters = tuple(names)
+    for position, name in enumerate(names):
+        graph.arguments[len(graph.arguments) - len(names) + position].name = name
+    return ScriptResult(
+        graph,
+        structure,
+        dict(context.exceptions),
+        dict(zip(names, (t for _, _, t in used), strict=True)),
+        tuple(context.guards.values()),
+    )
+
+
+def _write_back(
+    context: Context,
+    index: int,
+    value: Value,
+    initial: Value | None,
+    values: list[Value],
+    writes: list[tuple[int, int]],
+) -> None:
+    if value is initial:
+        return
+    for position, existing in enumerate(values):
+        if existing is value:
+            writes.append((index, position))
+            return
+    values.append(value)
+    writes.append((index, len(values) - 1))
+
+
+def _drop_unused(context: Context, graph: Graph, first: int) -> list[tuple[str, TensorRef, Tensor]]:
+    """Remove parameters that nothing uses (they were met on ways not taken)."""
+    used = {id(v) for instruction in graph.walk() for v in instruction.inputs}
+    kept: list[tuple[str, TensorRef, Tensor]] = []
+    arguments = graph.block.arguments[:first]
+    moved = {i: i for i in range(first)}
+    by_value = {id(context.initial[entry[1].cell]): entry for entry in context.parameters.values()}
+    for position, value in enumerate(graph.block.arguments[first:], first):
+        entry = by_value[id(value)]
+        if id(value) in used:
+            moved[position] = len(arguments)
+            value.index = len(arguments)
+            arguments.append(value)
+            kept.append(entry)
+    graph.block.arguments = arguments
+    graph.writes = [(moved[a], r) for a, r in graph.writes]
+    return kept
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: set[str] = set()
+    result = []
+    for name in names:
+        unique, count = name, 1
+        while unique in seen:
+            unique, count = f"{name}_{count}", count + 1
+        seen.add(unique)
+        result.append(unique)
+    return result
+
+
+def _structure(context: Context, value: Abstract, values: list[Value]) -> Structure:
+    """How a result is put together, its graph values appended to `values`."""
+    match value:
+        case TensorRef():
+            values.append(context.read(value))
+            return LEAF
+        case Scalar(value=graph_value):
+            values.append(graph_value)
+            return LEAF
+        case Tuple(items=items, type=cls):
+            children = tuple(_structure(context, i, values) for i in items)
+            if hasattr(cls, "_fields"):
+                return Structure("record", children, tuple(cls._fields), cls.__name__, cls=cls)
+            return tuple_structure(children)
+        case ListRef(cell=cell):
+            content = context.heap[cell]
+            if isinstance(content, RunTimeItems):
+                values.append(content.value)
+                return LEAF
+            return Structure("list", tuple(_structure(context, i, values) for i in content.items))
+        case DictRef(cell=cell):
+            entries = context.heap[cell].entries
+            return Structure(
+                "dict", tuple(_structure(context, v, values) for _, v in entries), tuple(k for k, _ in entries)
+            )
+        case ObjectRef(cell=cell, type=cls):
+            attributes = context.heap[cell].attributes
+            if hasattr(cls, "__dataclass_fields__"):
+                names = tuple(f.name for f in cls.__dataclass_fields__.values() if f.init)
+                children = tuple(_structure(context, attributes[n], values) for n in names)
+                return Structure("record", children, names, cls.__name__, cls=cls)
+        case Union(tag=tag, alternatives=alternatives):
+            values.append(tag)
+            return Structure("union", tuple(_structure(context, a, values) for a in alternatives))
+        case Constant(value=constant) if not isinstance(constant, (types.FunctionType, types.ModuleType)):
+            return constant_structure(constant)
+    raise context.error(
+        f"{context.describe(value)} cannot be returned from a compiled program",
+        "return tensors, numbers, strings, None, or tuples, lists and dicts of them",
+    )

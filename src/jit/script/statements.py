@@ -1,0 +1,643 @@
+"""Compiles statements: assignments, branches, loops and the ways out of them."""
+
+import ast
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ...ir.core import Value
+from . import iteration, lists, regions
+from .calls import exception_of, with_context
+from .context import Context, Exit, NeedsUnroll
+from .expressions import (
+    apply_narrowings,
+    assign_name,
+    closure,
+    dict_key,
+    evaluate,
+    format_value,
+    get_item,
+    name_value,
+    narrowed,
+    narrowings,
+)
+from .indexing import set_item as set_tensor_item
+from .liveness import assigned_names
+from .objects import attribute, set_attribute
+from .operators import binary, spread, tensor_operator, truth
+from .regions import RESULT, Snapshot
+from .tensors import inplace_op
+from .values import (
+    Abstract,
+    Constant,
+    DictItems,
+    DictRef,
+    ListRef,
+    Method,
+    ObjectRef,
+    Scalar,
+    Sequence,
+    Slice,
+    TensorRef,
+    Union,
+)
+
+__all__ = ["assign", "block", "counted_loop", "run_body"]
+
+_UNROLL_LIMIT = 256
+_NOTHING = Constant(None)
+
+
+def block(context: Context, statements: list[ast.stmt]) -> None:
+    """Compile statements one after another, as far as control reaches."""
+    frame = context.frame
+    for position, statement in enumerate(statements):
+        exit = frame.exit
+        if exit.only is None:
+            _guarded(context, statements[position:])
+            return
+        if exit.only != Exit.NONE:
+            return
+        with context.at(statement):
+            if isinstance(statement, ast.If):
+                if _if(context, statement, statements[position + 1 :]):
+                    return
+            else:
+                handler = _HANDLERS.get(type(statement))
+                if handler is None:
+                    raise context.error(f"{type(statement).__name__} statements cannot be compiled")
+                handler(context, statement)
+
+
+def _live_after(context: Context, statements: list[ast.stmt]) -> Iterable[str]:
+    return context.frame.liveness.after.get(statements[-1], frozenset())
+
+
+def _guarded(context: Context, statements: list[ast.stmt]) -> None:
+    """Statements that are reached only where control has not left before."""
+    frame = context.frame
+    assert frame.exit.value is not None
+    live = {*_live_after(context, statements)}
+    # Where control has left by `break` or `continue`, variables matter further out.
+    for name in frame.variables:
+        if name not in live and (Exit.BREAK in frame.exit.ways or Exit.CONTINUE in frame.exit.ways):
+            live.add(name)
+    condition = context.emit("scalar.eq", frame.exit.value, context.constant(Exit.NONE))
+    left = Exit(frame.exit.ways - {Exit.NONE}, frame.exit.value if len(frame.exit.ways) > 2 else None)
+
+    def go_on() -> Abstract:
+        frame.exit = Exit()
+        block(context, statements)
+        return _NOTHING
+
+    def leave() -> Abstract:
+        frame.exit = left
+        return _NOTHING
+
+    regions.branch(context, condition, go_on, leave, live)
+
+
+# -- branches -----------------------------------------------------------------------------------------------------------
+
+
+def _always_leaves(statements: list[ast.stmt]) -> bool:
+    """Whether a block surely ends in return, break or continue."""
+    if not statements:
+        return False
+    match statements[-1]:
+        case ast.Return() | ast.Break() | ast.Continue():
+            return True
+        case ast.If(body=body, orelse=orelse):
+            return _always_leaves(body) and _always_leaves(orelse)
+    return False
+
+
+def _if(context: Context, node: ast.If, rest: list[ast.stmt]) -> bool:
+    """Compile an `if`; whether what follows it was compiled too, inside the way that falls through."""
+    test = truth(context, evaluate(context, node.test))
+    if isinstance(test, bool):
+        block(context, node.body if test else node.orelse)
+        return False
+    body, orelse = node.body, node.orelse
+    consumed = False
+    if _always_leaves(body):
+        orelse, consumed = orelse + rest, True
+    elif _always_leaves(orelse):
+        body, consumed = body + rest, True
+    live = _live_after(context, rest if consumed and rest else [node])
+    alive: list[bool] = []
+
+    def arm(statements: list[ast.stmt]) -> Callable[[], Abstract]:
+        def run() -> Abstract:
+            alive.append(False)
+            block(context, statements)
+            alive[-1] = context.frame.exit.only != Exit.RAISE
+            return _NOTHING
+
+        return run
+
+    regions.branch(
+        context,
+        test,
+        narrowed(context, node.test, True, arm(body)),
+        narrowed(context, node.test, False, arm(orelse)),
+        live,
+    )
+    then_alive, else_alive = alive[-2:]
+    if then_alive != else_alive:  # the other way raises: what the test says holds from here on
+        apply_narrowings(context, narrowings(context, node.test, then_alive))
+    return consumed
+
+
+# -- assignments --------------------------------------------------------------------------------------------------------
+
+
+def assign(context: Context, target: ast.expr, value: Abstract) -> None:
+    """`target = value` for any kind of target."""
+    match target:
+        case ast.Name(id=name):
+            assign_name(context, name, value)
+        case ast.Tuple(elts=targets) | ast.List(elts=targets):
+            with context.at(target):
+                _unpack(context, targets, value)
+        case ast.Attribute(value=owner, attr=name):
+            instance = evaluate(context, owner)
+            with context.at(target):
+                set_attribute(context, instance, name, value)
+        case ast.Subscript(value=owner, slice=index):
+            container = evaluate(context, owner)
+            position = evaluate(context, index)
+            with context.at(target):
+                set_item(context, container, position, value)
+        case _:
+            raise context.error(f"cannot assign to {type(target).__name__}", node=target)
+
+
+def _unpack(context: Context, targets: list[ast.expr], value: Abstract) -> None:
+    if isinstance(value, Union):
+        raise context.error(
+            f"the unpacked value may be {context.describe(value)}", "decide which with an `if` before unpacking"
+        )
+    sequence = iteration.iterate(context, value)
+    star = next((i for i, t in enumerate(targets) if isinstance(t, ast.Starred)), None)
+    if sequence.items is None and star is None and isinstance(value, TensorRef):
+        # The number of names says what the size must be.
+        dim = context.tensor_type(value).shape[0]
+        message = f"a tensor of {dim} rows cannot be unpacked into {len(targets)} variables"
+        try:
+            context.builder.sizes.equal(dim, len(targets), message)
+        except RuntimeError:
+            context.fails(ValueError(message))
+        items: tuple[Abstract, ...] = tuple(sequence.element(Constant(i)) for i in range(len(targets)))  # type: ignore[arg-type]
+    else:
+        items = iteration.known_items(context, sequence, "the number of unpacked elements")
+    if star is None:
+        if len(items) != len(targets):
+            word = "too many" if len(items) > len(targets) else "not enough"
+            got = f", got {len(items)}" if len(items) < len(targets) else ""
+            context.fails(ValueError(f"{word} values to unpack (expected {len(targets)}{got})"))
+        for target, item in zip(targets, items, strict=True):
+            assign(context, target, item)
+        return
+    after = len(targets) - star - 1
+    if len(items) < star + after:
+        context.fails(ValueError(f"not enough values to unpack (expected at least {star + after}, got {len(items)})"))
+    middle = items[star : len(items) - after]
+    for target, item in zip(targets[:star], items[:star], strict=True):
+        assign(context, target, item)
+    starred = targets[star]
+    assert isinstance(starred, ast.Starred)
+    assign(context, starred.value, lists.new(context, middle))
+    for target, item in zip(targets[star + 1 :], items[len(items) - after :], strict=True):
+        assign(context, target, item)
+
+
+def set_item(context: Context, container: Abstract, index: Abstract, value: Abstract) -> None:
+    """`container[index] = value`."""
+    match container:
+        case TensorRef():
+            set_tensor_item(context, container, index, value)
+        case ListRef():
+            if isinstance(index, TensorRef):
+                index = context.item(index, "int")
+            lists.set_item(context, container, index, value)
+        case DictRef(cell=cell):
+            if cell.kind.startswith("outside"):
+                raise context.error("a dict from outside the function changes in it", "make a copy: `dict(d)`")
+            context.check_write(context, cell)
+            key = dict_key(context, index)
+            entries = [(k, v) for k, v in context.heap[cell].entries]
+            for position, (k, _) in enumerate(entries):
+                if k == key:
+                    entries[position] = (k, value)
+                    break
+            else:
+                entries.append((key, value))
+            context.heap[cell] = DictItems(tuple(entries))
+        case ObjectRef(type=cls) if hasattr(cls, "__setitem__"):
+            context.call(Method(container, "__setitem__", cls.__setitem__), [index, value], {})
+        case _:
+            raise context.type_error(f"{context.describe(container)} does not support item assignment")
+
+
+def _assign(context: Context, node: ast.Assign) -> None:
+    value = evaluate(context, node.value)
+    for target in node.targets:
+        assign(context, target, value)
+
+
+def _annotated(context: Context, node: ast.AnnAssign) -> None:
+    if node.value is not None:
+        assign(context, node.target, evaluate(context, node.value))
+
+
+_INPLACE = {
+    "Add": "iadd", "Sub": "isub", "Mult": "imul", "Div": "itruediv", "FloorDiv": "ifloordiv", "Mod": "imod",
+    "Pow": "ipow", "MatMult": "imatmul", "BitAnd": "iand", "BitOr": "ior", "BitXor": "ixor", "LShift": "ilshift",
+    "RShift": "irshift",
+}  # fmt: skip
+
+
+def _augmented(context: Context, node: ast.AugAssign) -> None:
+    operator = type(node.op).__name__
+    match node.target:
+        case ast.Name(id=name):
+            old = name_value(context, name)
+            new = _augment(context, operator, old, evaluate(context, node.value))
+            assign_name(context, name, new)
+        case ast.Attribute(value=owner, attr=name):
+            instance = evaluate(context, owner)
+            old = attribute(context, instance, name)
+            new = _augment(context, operator, old, evaluate(context, node.value))
+            if new is not old and not (
+                isinstance(new, TensorRef) and isinstance(old, TensorRef) and new.cell is old.cell
+            ):
+                set_attribute(context, instance, name, new)
+        case ast.Subscript(value=owner, slice=index):
+            container = evaluate(context, owner)
+            position = evaluate(context, index)
+            old = get_item(context, container, position)
+            new = _augment(context, operator, old, evaluate(context, node.value))
+            if not (isinstance(container, TensorRef) and isinstance(new, TensorRef) and new.cell is container.cell):
+                set_item(context, container, position, new)
+    return
+
+
+def _augment(context: Context, operator: str, old: Abstract, value: Abstract) -> Abstract:
+    return spread(context, lambda a, b: _augment_one(context, operator, a, b), old, value)
+
+
+def _augment_one(context: Context, operator: str, old: Abstract, value: Abstract) -> Abstract:
+    if isinstance(old, TensorRef):
+        op = tensor_operator(context, f"__{_INPLACE[operator]}__")
+        if op is not None and isinstance(value, (TensorRef, Scalar, Constant)):
+            return inplace_op(context, op, old, [value], {})
+    if isinstance(old, ListRef) and operator == "Add":
+        lists.extend(context, old, value)
+        return old
+    if isinstance(old, ObjectRef):
+        found = context.user_operator(_INPLACE[operator], old, value)
+        if found is not None:
+            return found
+    return binary(context, operator, old, value)
+
+
+def _delete(context: Context, node: ast.Delete) -> None:
+    for target in node.targets:
+        match target:
+            case ast.Name(id=name):
+                name_value(context, name)
+                context.frame.variables.pop(name, None)
+            case ast.Subscript(value=owner, slice=index):
+                container, position = evaluate(context, owner), evaluate(context, index)
+                if isinstance(container, ListRef) and not isinstance(position, Slice):
+                    lists.method(context, container, "pop", [position])
+                elif isinstance(container, DictRef):
+                    context.call(Method(container, "pop"), [position], {})
+                else:
+                    raise context.error(f"del of an item of {context.describe(container)} is not supported")
+            case _:
+                raise context.error("del of attributes is not supported")
+
+
+# -- leaving ------------------------------------------------------------------------------------------------------------
+
+
+def _return(context: Context, node: ast.Return) -> None:
+    frame = context.frame
+    value = Constant(None) if node.value is None else evaluate(context, node.value)
+    frame.variables[RESULT] = value
+    frame.exit = Exit(frozenset({Exit.RETURN}))
+
+
+def _break(context: Context, node: ast.Break) -> None:
+    context.frame.exit = Exit(frozenset({Exit.BREAK}))
+
+
+def _continue(context: Context, node: ast.Continue) -> None:
+    context.frame.exit = Exit(frozenset({Exit.CONTINUE}))
+
+
+def _raise(context: Context, node: ast.Raise) -> None:
+    if node.exc is None:
+        raise context.error("`raise` without an exception cannot be compiled", "name the exception to raise")
+    cls, message = exception_of(context, evaluate(context, node.exc))
+    context.raises(cls.__name__, message, cls)
+
+
+def _assert(context: Context, node: ast.Assert) -> None:
+    test = truth(context, evaluate(context, node.test))
+    if test is True:
+        return
+
+    def fail() -> Abstract:
+        message: Abstract = Constant("")
+        if node.msg is not None:
+            message = format_value(context, evaluate(context, node.msg), Constant(""))
+        value = message.value if isinstance(message, Scalar) else context.constant(message.value)  # type: ignore[attr-defined]
+        context.raises("AssertionError", value, AssertionError)
+
+    if test is False:
+        fail()
+        return
+    regions.branch(context, test, lambda: _NOTHING, narrowed(context, node.test, False, fail))
+    apply_narrowings(context, narrowings(context, node.test, True))
+
+
+# -- loops --------------------------------------------------------------------------------------------------------------
+
+
+def _as_test(value: bool | Value, context: Context) -> Value | None:
+    if isinstance(value, bool):
+        return None if value else context.constant(False)
+    return value
+
+
+def _while(context: Context, node: ast.While) -> None:
+    frame = context.frame
+    first = truth(context, evaluate(context, node.test))
+    if first is False:
+        block(context, node.orelse)
+        return
+
+    def body(iteration_value: Value) -> None:
+        changed = apply_narrowings(context, narrowings(context, node.test, True))
+        del changed
+        block(context, node.body)
+
+    def test() -> Value | None:
+        with context.at(node):
+            return _as_test(truth(context, evaluate(context, node.test)), context)
+
+    assigned, augmented = assigned_names([node])
+    broke = regions.loop(
+        context,
+        None,
+        None if first is True else first,
+        body,
+        test,
+        assigned=assigned,
+        augmented=augmented,
+        live=frame.liveness.head.get(node, frozenset()),
+        live_after={*frame.liveness.after.get(node, ()), *_reads_of(node.orelse, frame, node)},
+        wants_break=bool(node.orelse),
+    )
+    _orelse(context, node, node.orelse, broke)
+
+
+def _reads_of(orelse: list[ast.stmt], frame: Any, node: ast.stmt) -> Iterable[str]:
+    return frame.liveness.head.get(node, ()) if orelse else ()
+
+
+def _orelse(context: Context, node: ast.stmt, orelse: list[ast.stmt], broke: Value | None) -> None:
+    """The `else` of a loop, run where it did not end by `break`."""
+    if not orelse:
+        return
+    if broke is None:
+        block(context, orelse)
+        return
+
+    def run() -> Abstract:
+        block(context, orelse)
+        return _NOTHING
+
+    regions.branch(context, broke, lambda: _NOTHING, run, context.frame.liveness.after.get(node, frozenset()))
+
+
+def counted_loop(
+    context: Context,
+    node: Any,
+    sequence: Sequence,
+    body: Callable[[Abstract], None],
+    assigned: set[str],
+    augmented: set[str],
+    live: Iterable[str],
+    live_after: Iterable[str],
+    wants_break: bool = False,
+) -> Value | None:
+    """A loop over a sequence of run-time length; `body` takes the index. Unrolled where only that compiles."""
+    length = sequence.length
+
+    def run(count: Value) -> Value | None:
+        def one(iteration_value: Value) -> None:
+            context.nonnegative.add(iteration_value)
+            watched = [p for p in sequence.parts if sequence.kind != "range" and getattr(p, "kind", "") == "list"]
+            context.iterating += watched
+            body(Scalar(iteration_value))
+
+        return regions.loop(
+            context, count, None, one, lambda: None, assigned=assigned, augmented=augmented, live=live,
+            live_after=live_after, wants_break=wants_break,
+        )  # fmt: skip
+
+    if isinstance(length, int) and length <= _UNROLL_LIMIT:
+        before = Snapshot(context)
+        context.unrollable += 1
+        try:
+            return run(context.constant(length))
+        except NeedsUnroll:
+            before.restore()
+        finally:
+            context.unrollable -= 1
+        return unrolled(context, [lambda i=i: body(Constant(i)) for i in range(length)], live)  # type: ignore[misc]
+    assert length is not None
+    return run(context.int_value(length))
+
+
+def unrolled(context: Context, steps: list[Callable[[], None]], live: Iterable[str]) -> Value | None:
+    """Iterations one after another; whether they ended by `break`, where that is possible."""
+    _steps(context, steps, live)
+    frame = context.frame
+    exit = frame.exit
+    breaks = Exit.BREAK in exit.ways
+    if exit.only is not None:
+        if exit.only in (Exit.BREAK, Exit.CONTINUE):
+            frame.exit = Exit()
+        return context.true() if exit.only == Exit.BREAK else None
+    assert exit.value is not None
+    broke = context.emit("scalar.eq", exit.value, context.constant(Exit.BREAK)) if breaks else None
+    if Exit.RETURN in exit.ways:
+        returned = context.emit("scalar.eq", exit.value, context.constant(Exit.RETURN))
+        code = context.emit("scalar.mul", context.emit("scalar.to_int", returned), context.constant(Exit.RETURN))
+        frame.exit = Exit(frozenset({Exit.NONE, Exit.RETURN}), code)
+    else:
+        frame.exit = Exit()
+    return broke
+
+
+def _steps(context: Context, steps: list[Callable[[], None]], live: Iterable[str]) -> None:
+    frame = context.frame
+    for position, step in enumerate(steps):
+        frame.exit = Exit()
+        step()
+        exit = frame.exit
+        if exit.ways <= {Exit.NONE, Exit.CONTINUE}:
+            frame.exit = Exit()
+            continue
+        if exit.only is not None:
+            return
+        stops = regions.stops(context, exit, (Exit.BREAK, Exit.RETURN))
+        assert stops is not None
+        if position == len(steps) - 1:
+            return
+
+        def leave(exit: Exit = exit) -> Abstract:
+            kept = exit.ways & {Exit.BREAK, Exit.RETURN}
+            frame.exit = Exit(kept, exit.value if len(kept) > 1 else None)
+            return _NOTHING
+
+        def go_on(rest: list[Callable[[], None]] = steps[position + 1 :]) -> Abstract:
+            frame.exit = Exit()
+            _steps(context, rest, live)
+            if frame.exit.ways == {Exit.CONTINUE}:
+                frame.exit = Exit()
+            return _NOTHING
+
+        regions.branch(context, stops, leave, go_on, live)
+        return
+
+
+def _for(context: Context, node: ast.For) -> None:
+    frame = context.frame
+    sequence = iteration.iterate(context, evaluate(context, node.iter))
+    live = frame.liveness.head.get(node, frozenset())
+
+    def body(item: Abstract) -> None:
+        with context.at(node.target):
+            assign(context, node.target, item)
+        block(context, node.body)
+
+    if sequence.items is not None:
+        steps = [lambda item=item: body(item) for item in sequence.items]  # type: ignore[misc]
+        broke = unrolled(context, steps, live)
+    elif sequence.length == 0:
+        broke = None
+    else:
+        assigned, augmented = assigned_names([node])
+        bind = sequence.kind in ("range", "enumerate", "reversed") and _indexes(node)
+
+        def step(index: Abstract) -> None:
+            if bind and isinstance(index, Scalar):
+                index = Scalar(context.as_size(index.value))
+            body(sequence.element(index))  # type: ignore[arg-type]
+
+        broke = counted_loop(
+            context,
+            node,
+            sequence,
+            step,
+            assigned,
+            augmented,
+            live,
+            {*frame.liveness.after.get(node, ()), *_reads_of(node.orelse, frame, node)},
+            wants_break=bool(node.orelse),
+        )
+    _orelse(context, node, node.orelse, broke)
+
+
+def _indexes(node: ast.For) -> bool:
+    """Whether the loop's variable takes part in slices or sizes, so that it is best a size itself."""
+    names = {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
+    for statement in node.body:
+        for child in ast.walk(statement):
+            parts: list[ast.AST] = []
+            if isinstance(child, ast.Slice):
+                parts = [child]
+            elif isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
+                parts = [*child.args]
+            for part in parts:
+                if any(isinstance(n, ast.Name) and n.id in names for n in ast.walk(part)):
+                    return True
+    return False
+
+
+# -- the rest -----------------------------------------------------------------------------------------------------------
+
+
+def _expression(context: Context, node: ast.Expr) -> None:
+    if not isinstance(node.value, ast.Constant):
+        evaluate(context, node.value)
+
+
+def _pass(context: Context, node: ast.Pass) -> None:
+    return
+
+
+def _define(context: Context, node: ast.FunctionDef) -> None:
+    if node.decorator_list:
+        raise context.error("functions defined in a compiled function cannot have decorators", "define it outside")
+    context.frame.variables[node.name] = closure(context, node)
+
+
+def _with(context: Context, node: ast.With) -> None:
+    managers = []
+    for item in node.items:
+        managers.append(with_context(context, evaluate(context, item.context_expr)))
+        if item.optional_vars is not None:
+            raise context.error("`with ... as name` cannot be compiled", "leave the name out")
+    before = dict(context.frame.variables)
+    block(context, node.body)
+    if "no_grad" in managers:
+        for name, value in context.frame.variables.items():
+            if isinstance(value, TensorRef) and before.get(name) is not value and not value.views:
+                if value.cell.kind == "tensor":
+                    context.heap[value.cell] = context.emit("detach", context.read(value))
+
+
+_HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {
+    ast.Assign: _assign,
+    ast.AnnAssign: _annotated,
+    ast.AugAssign: _augmented,
+    ast.Delete: _delete,
+    ast.Return: _return,
+    ast.Break: _break,
+    ast.Continue: _continue,
+    ast.Raise: _raise,
+    ast.Assert: _assert,
+    ast.While: _while,
+    ast.For: _for,
+    ast.Expr: _expression,
+    ast.Pass: _pass,
+    ast.FunctionDef: _define,
+    ast.With: _with,
+}
+
+
+def run_body(context: Context) -> Abstract:
+    """Compile the body of the innermost frame's function and give what it returns."""
+    frame = context.frame
+    node = frame.source.node
+    if isinstance(node, ast.Lambda):
+        return evaluate(context, node.body)
+    block(context, node.body)
+    exit = frame.exit
+    if exit.only == Exit.RETURN:
+        return frame.variables[RESULT]
+    if exit.only == Exit.NONE:
+        return Constant(None)
+    if exit.only is None:
+        assert exit.value is not None
+        returned = context.emit("scalar.eq", exit.value, context.constant(Exit.RETURN))
+        result = frame.variables[RESULT]
+        frame.exit = Exit()
+        return regions.branch(context, returned, lambda: result, lambda: Constant(None), live=())
+    raise AssertionError(f"a function ends by {exit}")

@@ -1,0 +1,68 @@
+"""Checks a function's syntax when it is decorated: everything that is not supported is reported at once."""
+
+import ast
+from collections.abc import Iterator
+
+from ..errors import ScriptError
+from .source import FunctionSource
+
+__all__ = ["check_syntax"]
+
+_UNSUPPORTED: dict[type[ast.AST], tuple[str, str]] = {
+    ast.AsyncFunctionDef: ("async functions cannot be compiled", "write a plain `def`"),
+    ast.AsyncFor: ("`async for` cannot be compiled", "use a plain `for`"),
+    ast.AsyncWith: ("`async with` cannot be compiled", "use plain code"),
+    ast.Await: ("`await` cannot be compiled", "use plain calls"),
+    ast.Yield: ("generators cannot be compiled", "append to a list and return it"),
+    ast.YieldFrom: ("generators cannot be compiled", "append to a list and return it"),
+    ast.GeneratorExp: ("", ""),  # allowed where it is the only argument of a call; see below
+    ast.Try: ("`try` cannot be compiled", "test the condition with `if` before, or catch the exception in the caller"),
+    ast.TryStar: ("`try` cannot be compiled", "test the condition with `if` before"),
+    ast.Global: ("`global` cannot be compiled", "return the new value, or keep it in a buffer of a Module"),
+    ast.Nonlocal: ("`nonlocal` cannot be compiled", "return the new value from the inner function"),
+    ast.ClassDef: ("classes cannot be defined inside a compiled function", "define the class at module level"),
+    ast.Import: ("`import` inside a compiled function is not supported", "import at module level"),
+    ast.ImportFrom: ("`import` inside a compiled function is not supported", "import at module level"),
+    ast.Match: ("`match` cannot be compiled", "write it as `if`/`elif`"),
+    ast.SetComp: ("set comprehensions cannot be compiled", "use a list"),
+    ast.Set: ("sets cannot be compiled", "use a tuple or a list"),
+}
+
+
+def check_syntax(source: FunctionSource) -> None:
+    """ScriptError with every unsupported construct of the function, in order of place."""
+    findings = sorted(_findings(source.node, None), key=lambda f: (f[0].lineno, f[0].col_offset))
+    if not findings:
+        return
+    errors = [ScriptError(message, source.location(node), hint=hint) for node, message, hint in findings]
+    if len(errors) == 1:
+        raise errors[0]
+    node, message, hint = findings[0]
+    rest = "\n".join(str(e) for e in errors[1:])
+    raise ScriptError(
+        f"{message} (and {len(errors) - 1} more below)",
+        source.location(node),
+        hint=f"{hint}\n{rest}",
+    )
+
+
+def _findings(node: ast.AST, parent: ast.AST | None) -> Iterator[tuple[ast.expr | ast.stmt, str, str]]:
+    found = _UNSUPPORTED.get(type(node))
+    if isinstance(node, (ast.expr, ast.stmt)):
+        if isinstance(node, ast.GeneratorExp):
+            if not (isinstance(parent, ast.Call) and node in parent.args):
+                yield node, "generators cannot be compiled", "use a list comprehension"
+        elif found is not None:
+            yield node, *found
+            return
+        if isinstance(node, (ast.For, ast.ListComp, ast.GeneratorExp, ast.DictComp)):
+            generators = [] if isinstance(node, ast.For) else node.generators
+            if any(g.is_async for g in generators):
+                yield node, "asynchronous comprehensions cannot be compiled", "use a plain comprehension"
+    for child in ast.iter_child_nodes(node):
+        # Annotations and decorators of the function are Python's business, not the graph's.
+        if isinstance(node, ast.FunctionDef) and (child in node.decorator_list or child is node.returns):
+            continue
+        if isinstance(node, ast.arg):
+            continue
+        yield from _findings(child, node)
