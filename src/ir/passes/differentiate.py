@@ -9,7 +9,7 @@ from ..dims import Dim, symbols
 from ..location import LocatedError
 from ..matching import binding_symbols
 from ..ops._op import F, VjpContext
-from ..rewrite import clone
+from ..rewrite import clone, symbol_definitions
 from ..sizes import Sizes
 from ..symbolic import building, unwrap, wrap
 from ..types import (
@@ -26,6 +26,7 @@ from ..types import (
 from ..verify import graph_symbols
 from .dce import dead_code_elimination
 from .decompose import decompose
+from .list_gradients import ListGradients, is_tensor_list, sized_symbols
 from .residuals import Residuals, substitute_values, values_of
 
 __all__ = ["Derivative", "DifferentiationError", "differentiate"]
@@ -75,6 +76,10 @@ def _is_floating(type: Type) -> bool:
     return isinstance(type, TensorType) and type.dtype.category >= 2
 
 
+def _may_carry_list(type: Type) -> bool:
+    return isinstance(type, (ListType, DictType)) and _may_carry(type)
+
+
 def _may_carry(type: Type) -> bool:
     """Whether a value of the type may hold a floating-point tensor."""
     return _is_floating(type) or any(map(_may_carry, contained_types(type)))
@@ -120,6 +125,7 @@ class _Differentiator:
         self.active: set[Value] = {self.forward.arguments[i] for i in wanted}
         self.find_active(self.forward.block)
         self.residuals = Residuals(self.builder)
+        self.lists = ListGradients(self.builder, self.zeros, sized_symbols(symbol_definitions(self.forward)))
 
     def run(self) -> Derivative:
         forward = self.forward
@@ -199,10 +205,10 @@ class _Differentiator:
                     for result, value in zip(instruction.results, region.terminator.operands, strict=True):
                         if value in self.active:
                             self.activate(result)
-            elif not self.active.isdisjoint(instruction.inputs):
-                for result in instruction.results:
-                    if instruction.op.name != "detach":
-                        self.activate(result)
+            elif not self.active.isdisjoint(instruction.inputs) and instruction.op.name != "detach":
+                # A list into which something active is put is active itself.
+                for value in (*instruction.results, *(v for v in instruction.inputs if _may_carry_list(v.type))):
+                    self.activate(value)
 
     def find_active_loop(self, loop: Instruction) -> None:
         (region,) = loop.regions
@@ -228,6 +234,10 @@ class _Differentiator:
 
     def reverse(self, block: Block, gradients: _Gradients) -> None:
         """Emit, into the current block, the gradients of what a block's values were made from."""
+        for made in block.body:
+            is_needed = made.op.name == "list.make" and made.result in self.active
+            if is_needed and not (is_tensor_list(made.result.type) and self.lists.start(made)):
+                raise self.error(made, "a gradient through a list needs tensors of one size in it")
         for instruction in reversed(block.body):
             with self.builder.at(instruction.location):
                 if instruction.op.name == "loop":
@@ -238,6 +248,9 @@ class _Differentiator:
                     self.reverse_op(instruction, gradients)
 
     def reverse_op(self, instruction: Instruction, gradients: _Gradients) -> None:
+        if not self.active.isdisjoint((*instruction.inputs, *instruction.results)) and self.lists.supports(instruction):
+            self.lists.rules[instruction.op.name](instruction, gradients)
+            return
         self.check_supported(instruction)
         arrived = [gradients.take(r) for r in instruction.results]
         if all(g is None for g in arrived) or self.active.isdisjoint(instruction.inputs):
@@ -287,7 +300,8 @@ class _Differentiator:
         for result in instruction.results:
             if result in self.active and not _is_floating(result.type):
                 raise self.error(instruction, f"a gradient through a value of type {result.type} is not supported")
-        if all(g is None for g in arrived):
+        touches_lists = self.touches_lists(instruction)
+        if all(g is None for g in arrived) and not touches_lists:
             return
         blocks, found = [], []
         for region in instruction.regions:
@@ -303,11 +317,11 @@ class _Differentiator:
         outer = [v for v in dict.fromkeys([*found[0], *found[1]]) if v not in inside]
         for block, inner_found in zip(blocks, found, strict=True):
             with self.builder.inside(block):
-                self.builder.yield_([inner_found[v] if v in inner_found else self.zeros(v) for v in outer])
+                self.builder.yield_([inner_found[v] if v in inner_found else self.zeros(v.type) for v in outer])
             _prune(block)
         for index, block in enumerate(blocks):
             self.residuals.capture_branch(instruction, index, block)
-        if not outer:
+        if not outer and not touches_lists:
             return
         condition = instruction.operands[0]
         results = self.builder.emit_all("if", [condition], {}, blocks, tuple(v.type for v in outer))
@@ -320,7 +334,7 @@ class _Differentiator:
         slots = [i for i, a in enumerate(region.arguments[1:]) if a in self.active]
         for slot in slots:
             self.check_carried(loop, slot)
-        if all(arrived[i] is None for i in slots):
+        if all(arrived[i] is None for i in slots) and not self.touches_lists(loop):
             return
         defined = set(values_of(region))
         outer = [v for v in _free_values(region) if v in self.active and _is_floating(v.type)]
@@ -337,13 +351,13 @@ class _Differentiator:
                 inner.add(value, total)
             self.reverse(region, inner)
             always = self.builder.constant(True)
-            outgoing = [inner.found[v] if v in inner.found else self.zeros(v) for v in carried]
+            outgoing = [inner.found[v] if v in inner.found else self.zeros(v.type) for v in carried]
             self.builder.yield_([always, *outgoing, *(inner.found[v] for v in outer)])
         assert defined.isdisjoint(outer)
         _prune(block)
         count = self.residuals.capture_iterations(loop, block, iteration)
-        starts = [arrived[i] or self.zeros(loop.results[i]) for i in slots]
-        operands = [count, self.builder.constant(True), *starts, *map(self.zeros, outer)]
+        starts = [arrived[i] or self.zeros(loop.results[i].type) for i in slots]
+        operands = [count, self.builder.constant(True), *starts, *(self.zeros(v.type) for v in outer)]
         types = tuple(v.type for v in (*carried, *outer))
         results = self.builder.emit_all("loop", operands, {}, [block], types)
         initial = [loop.operands[i + 2] for i in slots]
@@ -364,9 +378,13 @@ class _Differentiator:
             shown = " and ".join(sorted(map(str, types)))
             raise self.error(loop, f"a carried tensor with a gradient changes its type: {shown}")
 
-    def zeros(self, value: Value) -> Value:
-        """A tensor of zeros of a value's type."""
-        type = value.type
+    def touches_lists(self, instruction: Instruction) -> bool:
+        """Whether an instruction's regions put into lists, or take from them, what has a gradient."""
+        inner = [i for region in instruction.regions for i in region.walk()]
+        return any(v in self.active and _may_carry_list(v.type) for i in inner for v in i.inputs)
+
+    def zeros(self, type: Type) -> Value:
+        """A tensor of zeros of that type."""
         assert isinstance(type, TensorType)
         with building(self.builder):
             zeros = unwrap(self.builder, F.full(type.shape, 0, dtype=type.dtype))

@@ -94,6 +94,54 @@ DATA_SIZES = """graph @f(%x: f64[n], %k: int, %c: bool) -> (f64[d, n]) {
   %5: f64[d, n] = mul(%3, %2)
   return(%5)
 }"""
+LISTS = """graph @f(%x: f64[n], %w: f64[n], %k: int) -> (f64[d, n], f64[n], f64[e]) {
+  %t: bool = constant() {value=True}
+  %l: List[f64[n]] = list.make(%x, %w) {element=type<f64[n]>}
+  %1: f64[n] = loop(%k, %t, %x) (%i: int, %h: f64[n]) {
+    %2: f64[n] = mul(%h, %w)
+    %3: f64[n] = sin(%2)
+    list.append(%l, %3)
+    %one: int<1> = constant() {value=1}
+    %4: f64[n] = list.get(%l, %one)
+    %5: f64[n] = add(%3, %4)
+    yield(%t, %5)
+  }
+  %s: f64[d, n] = list.stack(%l) {dim=0, symbol="d"}
+  list.append(%l, %1)
+  %c: f64[e] = list.cat(%l) {dim=0, symbol="e"}
+  %6: f64[n] = exp(%1)
+  return(%s, %6, %c)
+}"""
+LISTS_IN_REGIONS = """graph @f(%x: f64[n], %k: int, %c: bool) -> (f64[n]) {
+  %t: bool = constant() {value=True}
+  %1: f64[n] = loop(%k, %t, %x) (%i: int, %h: f64[n]) {
+    %l: List[f64[n]] = list.make(%h) {element=type<f64[n]>}
+    if(%c) {
+      %2: f64[n] = sin(%h)
+      list.append(%l, %2)
+      yield()
+    } else {
+      yield()
+    }
+    list.append(%l, %h)
+    %s: f64[n, d] = list.stack(%l) {dim=1, symbol="d"}
+    %3: f64[n, d] = exp(%s)
+    %4: f64[n] = sum(%3) {dim=(1,)}
+    %5: f64[n] = log(%4)
+    yield(%t, %5)
+  }
+  return(%1)
+}"""
+LIST_INDEX = """graph @f(%x: f64[n], %w: f64[n], %k: int) -> (f64[n]) {
+  %l: List[f64[n]] = list.make(%x, %w) {element=type<f64[n]>}
+  %1: f64[n] = list.get(%l, %k)
+  %2: f64[n] = sin(%1)
+  list.append(%l, %2)
+  list.append(%l, %x)
+  %3: f64[n] = list.get(%l, %k)
+  %4: f64[n] = mul(%3, %1)
+  return(%4)
+}"""
 X, W, V = (np.random.default_rng(i).random(s) for i, s in enumerate([(2, 3), (3, 3), 3]))
 
 
@@ -151,6 +199,13 @@ def _differences(graph: ir.Graph, arguments: list[Any], index: int, outputs: tup
         pytest.param(NESTED, [V, V + 0.5, 3, True], id="nested"),
         pytest.param(NESTED, [V, V + 0.5, 4, False], id="nested, other branch"),
         pytest.param(LINEAR_LOOP, [V, 3], id="loop that keeps nothing"),
+        pytest.param(LISTS, [V, V + 0.5, 3], id="lists"),
+        pytest.param(LISTS, [V, V + 0.5, 0], id="lists, no iteration"),
+        pytest.param(LISTS_IN_REGIONS, [V, 3, True], id="lists made in a loop"),
+        pytest.param(LISTS_IN_REGIONS, [V, 2, False], id="lists made in a loop, other branch"),
+        pytest.param(LIST_INDEX, [V, V + 0.5, 1], id="list index"),
+        pytest.param(LIST_INDEX, [V, V + 0.5, -1], id="negative list index"),
+        pytest.param(LIST_INDEX, [V, V + 0.5, -2], id="negative list index, other element"),
         pytest.param(DATA_SIZES, [V, 2, True], id="sizes from data"),
         pytest.param(DATA_SIZES, [V, 0, False], id="a size of 0 from data"),
     ],
@@ -224,6 +279,25 @@ def test_mixed_dtypes_give_gradients_of_the_arguments_own() -> None:
               %1: List[f64[n]] = list.make(%x) {element=type<f64[n]>} loc("m.py":3:4)
               return(%1) }""",
             "List",
+        ),
+        (
+            """graph @f(%x: f64[n], %l: List[f64[n]]) -> (f64[n]) {
+              list.append(%l, %x) %0: int<0> = constant() {value=0}
+              %1: f64[n] = list.get(%l, %0) return(%1) }""",
+            r"gradient through a value of type List\[f64\[n\]\]",
+        ),
+        (
+            """graph @f(%x: f64[n]) -> (f64[n]) {
+              %l: List[f64[n]] = list.make(%x) {element=type<f64[n]>} %0: int<0> = constant() {value=0}
+              list.set(%l, %0, %x)
+              %1: f64[n] = list.get(%l, %0) return(%1) }""",
+            "list.set: a gradient through a value",
+        ),
+        (
+            """graph @f(%x: f64[n], %y: f64[m]) -> (f64[d]) {
+              %l: List[f64[s]] = list.make(%x, %y) {element=type<f64[s]>}
+              %1: f64[d] = list.cat(%l) {dim=0, symbol="d"} return(%1) }""",
+            "needs tensors of one size",
         ),
     ],
 )
