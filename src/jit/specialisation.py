@@ -48,6 +48,8 @@ class Specialisation:
         self.compile_milliseconds = 0.0
         self.cached = False
         self.gradient_fallback: str | None = None
+        # Compiled derivatives by the arguments that they are for; False where there is none.
+        self.derivatives: dict[tuple[int, ...], Any] = {}
         self._optimised: Graph | None = None
         self._module: GeneratedModule | None = None
         self._programs: dict[str, Program] = {}
@@ -97,9 +99,7 @@ class Specialisation:
         """The generated sources as one readable module."""
         module = self.module()
         parts = [f'"""Kernels and driver of {module.name}, generated from its graph."""']
-        parts += [
-            (f"# {kernel.title}\n" if kernel.title else "") + kernel.source.strip("\n") for kernel in module.kernels
-        ]
+        parts += [kernel.source.strip("\n") for kernel in module.kernels]
         return "\n\n\n".join([*parts, module.driver_source.strip("\n")]) + "\n"
 
     def program(self, executor: str) -> Program:
