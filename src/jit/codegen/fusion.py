@@ -16,9 +16,9 @@ from typing import Any
 
 from ...ir.core import Block, Instruction, Value
 from ...ir.dims import Dim
-from ...ir.location import Location
 from ...ir.ops._op import Custom, Elementwise, Reduce, View
 from ...ir.types import IntType, TensorType
+from ..errors import Unsupported
 from .indexing import (
     LOOP_PREFIX,
     Indices,
@@ -30,6 +30,7 @@ from .indexing import (
     reshape_indices,
     terms,
 )
+from .reads import PARTS, READS, is_anywhere
 
 __all__ = [
     "Group", "Loop", "Plan", "StridedView", "Unsupported", "operand_indices", "plan_block", "reduced_axes", "strided_view",
@@ -43,15 +44,6 @@ _COSTS = {
     "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24, "erfc": 24, "pow": 40,
     "sigmoid": 16, "sqrt": 3, "rsqrt": 4, "floor_divide": 6, "remainder": 8, "fmod": 20, "gelu": 24, "softplus": 24,
 }  # fmt: skip
-
-
-class Unsupported(Exception):
-    """A graph has no native form: `reason` says what is missing, `location` where."""
-
-    def __init__(self, reason: str, location: Location | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.location = location
 
 
 @dataclass
@@ -72,7 +64,7 @@ class Group:
     """What becomes one kernel. `outputs` maps stored values to the indices that the loops visit them at.
 
     `position` is the place in the block where it runs; `placements` says which outputs are stored as parts of another
-    value (the operands of a concatenation) and where; `contraction` is the matrix product or convolution whose
+    value (the operands of a concatenation) and where, for which `origin` is the reason; `contraction` is the matrix product or convolution whose
     epilogue this group is.
     """
 
@@ -84,6 +76,7 @@ class Group:
     reductions: list[Value] = field(default_factory=list)
     contraction: Instruction | None = None
     placements: dict[Value, tuple[Value, Indices]] = field(default_factory=dict)
+    origin: Instruction | None = None
 
     def placed(self) -> list[tuple[Value, Indices, Value, Indices]]:
         """What is stored: (value, its indices, stored value, indices there); most outputs are stored as themselves."""
@@ -108,7 +101,10 @@ class Group:
     @property
     def instructions(self) -> list[Instruction]:
         """The instructions computed here, in program order."""
-        members = [v.instruction for v in (*self.outputs, *self.inlined) if v.instruction is not None]
+        computed = [v for v in self.outputs if v not in self.placements]
+        members = [v.instruction for v in (*computed, *self.inlined) if v.instruction is not None]
+        if not members:
+            return []
         assert members[0].block is not None
         order = {id(i): n for n, i in enumerate(members[0].block.instructions)}
         return sorted({id(i): i for i in members}.values(), key=lambda i: order.get(id(i), -1))
@@ -289,7 +285,9 @@ class _Planner:
             lowering = instruction.op.lower
             is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
             reads = self.stored_operands(instruction)
-            if reads is not None:
+            if instruction.op.name in PARTS and is_tensor:
+                self.visit_parts(instruction, position)
+            elif reads is not None:
                 self.visit_other(instruction, position, reads)
             elif is_tensor and isinstance(lowering, View):
                 self.visit_view(instruction, position)
@@ -323,6 +321,21 @@ class _Planner:
                 for value in inner.inputs:
                     self.need(value, position)
 
+    def visit_parts(self, instruction: Instruction, position: int) -> None:
+        """A value that is made of parts: each part is stored into its place, by a group of its own."""
+        value = instruction.results[0]
+        if value not in self.hard and not self.using(value):
+            return
+        self.need(value, position + 1)
+        for part, place in reversed(PARTS[instruction.op.name](instruction)):
+            assert isinstance(part.type, TensorType)
+            loops = [Loop(f"{LOOP_PREFIX}{axis}", size) for axis, size in enumerate(part.type.shape) if size != 1]
+            by_axis = iter(loops)
+            indices = tuple(0 if size == 1 else next(by_axis).variable for size in part.type.shape)
+            group = Group(position, loops, {part: indices}, accesses={part: {indices}}, origin=instruction)
+            group.placements[part] = (value, tuple(place(list(indices))))
+            self.groups.append(group)
+
     def using(self, value: Value) -> list[Group]:
         return [g for g in self.groups if value in g.accesses]
 
@@ -337,6 +350,11 @@ class _Planner:
 
     def spread(self, group: Group, instruction: Instruction, indices: Indices) -> None:
         """Record what an inlined instruction reads."""
+        reads = READS.get(instruction.op.name)
+        if reads is not None:
+            for operand, places in reads(instruction, indices):
+                group.accesses.setdefault(operand, set()).update(places)
+            return
         for operand in instruction.inputs:
             if isinstance(operand.type, TensorType):
                 read = operand_indices(instruction, operand, indices, group.extents, group.reduced)
@@ -406,6 +424,9 @@ class _Planner:
         must_store = value in self.hard
         if not users and not must_store:
             return
+        if not free and any(is_anywhere(i) for g in users for i in g.accesses[value]):
+            # Read at places that memory or a window says: each element may be read many times.
+            must_store = True
         joined: Group | None = None
         if must_store or (len(users) > 1 and cost > _CHEAP and not free):
             if len(users) > 1 and not must_store:
