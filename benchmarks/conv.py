@@ -103,10 +103,11 @@ def main() -> None:
         plan = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(module[f"{spec.name}_plan"])
         items = plan(table.ctypes.data, options.threads)
         grain = int(table[CONV_SLOTS["grain"]])
-        rows_grain = max(1, 16384 // (x_width * channels)), max(1, 16384 // (out_width * out_channels))
+        row_grain = max(1, 16384 // (x_width * channels))
+        strips, strip_grain = images * -(-out_channels // layout.STRIP), max(1, 1024 // (out_height * out_width))
         call = (module["conv"], table.ctypes.data, items, grain)
-        before = (module["to_nhwc"], inward.ctypes.data, images * x_height, rows_grain[0])
-        after = (module["to_nchw"], outward.ctypes.data, images * out_height, rows_grain[1])
+        before = (module["to_nhwc"], inward.ctypes.data, images * x_height, row_grain)
+        after = (module["to_nchw"], outward.ctypes.data, strips, strip_grain)
         candidates = {
             "ingot": native_timer(launch, [call]),
             "with layouts": native_timer(launch, [before, call, after]),

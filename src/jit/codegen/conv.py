@@ -272,7 +272,7 @@ def {spec.name}_plan(p, threads):
                 for start in range(0, max(length, 1), length_block):
                     outer_count = min(outer_block, outer - outer_start)
                     inner_count = min(inner_block, inner - inner_start)
-                    count = min(length_block, length - start)
+                    length_count = min(length_block, length - start)
                     depth = (outer_start * inner + inner_start) * length + start
                     is_last = (
                         outer_start + outer_block >= outer
@@ -283,17 +283,17 @@ def {spec.name}_plan(p, threads):
                     for i in range(first_row, last_row, {tile.rows}):
                         rows = min({tile.rows}, last_row - i)
 {indent(_fill_tables(tile, "x_group"), 24)}
-                        offset = outer_start * outer_stride + inner_start * inner_stride + start * {size}
-                        windows, outers, inners, segment = table, outer_count, inner_count, count
+                        start_offset = outer_start * outer_stride + inner_start * inner_stride + start * {size}
+                        windows, outers, inners, segment = table, outer_count, inner_count, length_count
                         if gather:
-                            gather_rows_{tile.name}(table, dense, rows, offset, outers, outer_stride,
+                            gather_rows_{tile.name}(table, dense, rows, start_offset, outers, outer_stride,
                                 inners, inner_stride, segment, {size}, row_buffer)
-                            windows, offset, segment = dense, 0, outers * inners * segment
+                            windows, start_offset, segment = dense, 0, outers * inners * segment
                             outers, inners = 1, 1
                         for panel in range(first_panel, last_panel):
                             channel = panel * {tile.columns}
                             w_rows = w_group + (panel * k + depth) * {row_bytes}
-                            multiply_tile_{tile.name}(windows, rows, offset, w_rows, tile, depth,
+                            multiply_tile_{tile.name}(windows, rows, start_offset, w_rows, tile, depth,
                                 outers, outer_stride, inners, inner_stride, segment, {size}, {row_bytes})
                             if is_last:
                                 call_store(store, p, tile, offset_table, group, i, group * out_channels + channel,
@@ -332,17 +332,25 @@ def _fill_tables(tile: TileShape, start: str) -> str:
     return f"""
 image, pixel = i // (out_height * out_width), i % (out_height * out_width)
 down, right = pixel // out_width, pixel % out_width
-for t in range({tile.rows}):
-    addresses[t] = {start} + image * x_image + down * x_down + right * x_right
-    offsets[t] = image * y_image_stride + down * y_row_stride + right * y_pixel_stride
-    if t < rows - 1:
-        right += 1
-        if right == out_width:
-            right = 0
-            down += 1
-            if down == out_height:
-                down = 0
-                image += 1
+t = 0
+while t < rows:
+    # As many pixels as follow on this output row.
+    count = min(rows - t, out_width - right)
+    address = {start} + image * x_image + down * x_down + right * x_right
+    offset = image * y_image_stride + down * y_row_stride + right * y_pixel_stride
+    for s in range(t, t + count):
+        addresses[s] = address
+        offsets[s] = offset
+        address += x_right
+        offset += y_pixel_stride
+    t += count
+    right = 0
+    down += 1
+    if down == out_height:
+        down = 0
+        image += 1
+for t in range(rows, {tile.rows}):
+    addresses[t] = addresses[rows - 1]
 """
 
 
@@ -387,7 +395,7 @@ def add_products(total, x, w, columns, kernel_height, kernel_width, x_down, x_ri
                 columns = min({tile.columns}, channels - panel * {tile.columns})
                 if columns == {tile.columns}:
                     multiply_tile_{tile.name}(table, rows, panel * {row_bytes}, w + panel * panel_bytes, tiles, 0,
-                        kernel_height, outer_stride, kernel_width, inner_stride, 1, 0, {row_bytes})
+                        kernel_height, outer_stride, 1, 0, kernel_width, inner_stride, {row_bytes})
                 else:
                     # Whole vectors would read past the last pixel's channels.
                     for t in range(rows):

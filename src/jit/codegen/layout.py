@@ -1,5 +1,10 @@
 """Range kernels that change the layout of images: NCHW to padded NHWC and back, and clearing a border."""
 
+from .target import Target, host_target
+
+# How many channels one item of `to_nchw_source` copies: a cache line of each pixel in float32.
+STRIP = 16
+
 # The layout kernels' slots. `x` has any strides; buffers are dense.
 LAYOUT_SLOTS: dict[str, int] = {
     name: index
@@ -28,36 +33,53 @@ def _read_layout(*names: str) -> str:
     return f"{', '.join(names)} = {', '.join(f'slot_i64(p, {LAYOUT_SLOTS[n]})' for n in names)}"
 
 
-def to_nhwc_source(name: str, dtype: str) -> str:
+def _transpose_source(name: str, dtype: str, target: Target) -> str:
+    """Source of a body that copies a matrix transposed: `y[j, i] = x[i, j]`, in blocks where it is large enough.
+
+    Arguments: addresses and sizes, then the strides, in elements: of i in x, of j in x, of j in y (that of i is 1).
+    """
+    size, lanes = 4 if dtype == "f32" else 8, min(target.lanes(dtype), 8)
+    return f"""\
+from ingot.jit.codegen.microkernel import transpose_block
+from ingot.jit.codegen.primitives import pointer_{dtype}, slot_i64
+
+transpose_{lanes} = transpose_block({dtype!r}, {lanes})
+
+
+@body
+def copy_strided(x, y, count, x_step, y_step):
+    for s in range(count):
+        y[s * y_step] = x[s * x_step]
+
+
+@body
+def {name}_transpose(x, y, rows, columns, x_row, x_column, y_column):
+    if rows >= {lanes} and columns >= {lanes} and x_column == 1:
+        # The last block of each direction overlaps the one before: the same elements are copied twice.
+        for j in range(0, columns, {lanes}):
+            column = min(j, columns - {lanes})
+            for i in range(0, rows, {lanes}):
+                row = min(i, rows - {lanes})
+                transpose_{lanes}(x + (row * x_row + column) * {size}, x_row * {size},
+                    y + (column * y_column + row) * {size}, y_column * {size})
+    elif rows < {lanes}:
+        for i in range(rows):
+            copy_strided(pointer_{dtype}(x + i * x_row * {size}), pointer_{dtype}(y + i * {size}), columns,
+                x_column, y_column)
+    else:
+        for j in range(columns):
+            copy_strided(pointer_{dtype}(x + j * x_column * {size}), pointer_{dtype}(y + j * y_column * {size}), rows,
+                x_row, 1)
+"""
+
+
+def to_nhwc_source(name: str, dtype: str, target: Target | None = None) -> str:
     """Source of `<name>(p, lo, hi)` over the `images * y_height` rows of a padded NHWC buffer (see `LAYOUT_SLOTS`).
 
     Copies images of any strides (NCHW for one) into the buffer and zeroes the border around each.
     """
     slots, size = LAYOUT_SLOTS, 4 if dtype == "f32" else 8
-    return f"""
-@body
-def {name}_row(x, y, channels, width, x_channel, x_column, y_width, left):
-    for s in range(left * channels):
-        y[s] = 0
-    for s in range((left + width) * channels, y_width * channels):
-        y[s] = 0
-    start = left * channels
-    if channels == 1:
-        for s in range(width):
-            y[start + s] = x[s * x_column]
-    elif x_channel == 1:
-        for s in range(width):
-            for c in range(channels):
-                y[start + s * channels + c] = x[s * x_column + c]
-    elif channels < 8:
-        for c in range(channels):
-            for s in range(width):
-                y[start + s * channels + c] = x[c * x_channel + s * x_column]
-    else:
-        for s in range(width):
-            for c in range(channels):
-                y[start + s * channels + c] = x[c * x_channel + s * x_column]
-
+    return f"""{_transpose_source(name, dtype, target or host_target())}
 
 @kernel
 def {name}(p, lo, hi):
@@ -66,14 +88,19 @@ def {name}(p, lo, hi):
     {_read_layout("x_image_stride", "x_channel_stride", "x_row_stride", "x_column_stride")}
     for item in range(lo, hi):
         image, row = item // y_height, item % y_height - top
-        out = pointer_{dtype}(y + item * y_width * channels * {size})
-        if row < 0 or row >= height:
-            for s in range(y_width * channels):
-                out[s] = 0
-        else:
+        line = y + item * y_width * channels * {size}
+        out = pointer_{dtype}(line)
+        inside = row >= 0 and row < height
+        before = (left if inside else y_width) * channels
+        for s in range(before):
+            out[s] = 0
+        for s in range((left + width) * channels, y_width * channels):
+            out[s] = 0
+        if inside:
             start = x + (image * x_image_stride + row * x_row_stride) * {size}
-            {name}_row(pointer_{dtype}(start), out, channels, width, x_channel_stride, x_column_stride, y_width, left)
-""".lstrip("\n")
+            {name}_transpose(start, line + before * {size}, channels, width,
+                x_channel_stride, x_column_stride, channels)
+"""
 
 
 def zero_border_source(name: str, dtype: str) -> str:
@@ -98,21 +125,13 @@ def {name}(p, lo, hi):
 """.lstrip("\n")
 
 
-def to_nchw_source(name: str, dtype: str) -> str:
-    """Source of `<name>(p, lo, hi)` over the `images * height` rows of dense NCHW images (see `LAYOUT_SLOTS`).
+def to_nchw_source(name: str, dtype: str, target: Target | None = None) -> str:
+    """Source of `<name>(p, lo, hi)` that copies an NHWC buffer's inside to dense NCHW (see `LAYOUT_SLOTS`).
 
-    Copies the inside of an NHWC buffer `x` with the given strides (`x_channel_stride` is usually 1) to NCHW `y`.
+    It runs over `images * ceil(channels / STRIP)` items. `x` has the given strides; its channel stride is usually 1.
     """
     slots, size = LAYOUT_SLOTS, 4 if dtype == "f32" else 8
-    return f"""
-@body
-def {name}_row(x, y, channels, width, x_channel, x_column, plane):
-    # Strips of 16 channels, so that what is read of each pixel is a cache line.
-    for start in range(0, channels, 16):
-        for c in range(start, min(start + 16, channels)):
-            for s in range(width):
-                y[c * plane + s] = x[s * x_column + c * x_channel]
-
+    return f"""{_transpose_source(name, dtype, target or host_target())}
 
 @kernel
 def {name}(p, lo, hi):
@@ -120,10 +139,16 @@ def {name}(p, lo, hi):
     {_read_layout("channels", "height", "width")}
     {_read_layout("x_image_stride", "x_channel_stride", "x_row_stride", "x_column_stride")}
     plane = height * width
+    # Rows that follow each other without a gap are one long row.
+    rows, columns = height, width
+    if x_row_stride == width * x_column_stride:
+        rows, columns = 1, plane
+    strips = (channels + {STRIP - 1}) // {STRIP}
     for item in range(lo, hi):
-        image, row = item // height, item % height
-        start = x + (image * x_image_stride + row * x_row_stride) * {size}
-        out = y + (image * channels * plane + row * width) * {size}
-        {name}_row(pointer_{dtype}(start), pointer_{dtype}(out), channels, width,
-            x_channel_stride, x_column_stride, plane)
-""".lstrip("\n")
+        image, channel = item // strips, item % strips * {STRIP}
+        count = min({STRIP}, channels - channel)
+        for row in range(rows):
+            start = x + (image * x_image_stride + row * x_row_stride + channel * x_channel_stride) * {size}
+            out = y + ((image * channels + channel) * plane + row * columns) * {size}
+            {name}_transpose(start, out, columns, count, x_column_stride, x_channel_stride, plane)
+"""

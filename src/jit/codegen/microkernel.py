@@ -113,7 +113,7 @@ def _view(address: int, dtype: np.dtype[Any], shape: tuple[int, ...], strides: t
     steps = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
     low = address + sum(min(0, step) for step in steps)
     extent = sum(abs(step) for step in steps) + dtype.itemsize
-    memory = (ctypes.c_char * extent).from_address(low)
+    memory = (ctypes.c_char * extent).from_address(int(low))
     return np.ndarray(shape, dtype, memory, address - low, strides)
 
 

@@ -135,7 +135,8 @@ class Conv:
             "x_image_stride": y_height * y_width * out_channels,
         }
         slots |= {"x_channel_stride": 1, "x_row_stride": y_width * out_channels, "x_column_stride": out_channels}
-        run_in_pieces(self.functions["to_nchw"], table_of(LAYOUT_SLOTS, slots), images * out_height)
+        strips = -(-out_channels // layout.STRIP)
+        run_in_pieces(self.functions["to_nchw"], table_of(LAYOUT_SLOTS, slots), images * strips)
         assert result[-1] == GUARD
         return result[:-1].reshape(images, out_channels, out_height, out_width)
 
