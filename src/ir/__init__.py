@@ -7,12 +7,13 @@
 [[1.0, 1.0]]
 """
 
-from . import dims, dtypes, ops, types
+from . import dims, dtypes, ops, passes, types
 from .builder import Builder
 from .core import Array, Block, Graph, Guard, Instruction, Value
 from .interp import run
 from .location import LocatedError, Location
 from .ops._op import Op, all_ops, get_op
+from .pipeline import run_pipeline
 from .sizes import Sizes
 from .text import ParseError, parse, print_graph
 from .types import *  # noqa: F403
@@ -39,8 +40,10 @@ __all__ = [
     "get_op",
     "ops",
     "parse",
+    "passes",
     "print_graph",
     "run",
+    "run_pipeline",
     "types",
     "verify",
     *_type_names,

@@ -352,26 +352,17 @@ def _floordiv(left: Dim, right: Dim) -> Dim:
 
 def _cancel(left: Dim, right: Dim) -> tuple[Dim, Dim]:
     """Both without the factors that every term of both has: (n*m)//(n*2) is m//2 wherever it is defined."""
-    monomials = [monomial for dim in (left, right) for monomial, _ in _terms(dim)]
-    if not monomials or not isinstance(left, DimExpr) or not isinstance(right, DimExpr):
+    if not isinstance(left, DimExpr) or not isinstance(right, DimExpr):
         return left, right
-    common: list[_Atom] = list(monomials[0])
-    for monomial in monomials[1:]:
-        rest = list(monomial)
-        common = [atom for atom in common if atom in rest and (rest.remove(atom) or True)]
+    first, *others = [monomial for dim in (left, right) for monomial, _ in dim._terms]
+    common: list[_Atom] = []
+    for atom in first:
+        if all(monomial.count(atom) > common.count(atom) for monomial in others):
+            common.append(atom)
     if not common:
         return left, right
-
-    def without(dim: Dim) -> Dim:
-        terms: dict[Monomial, int] = {}
-        for monomial, coefficient in _terms(dim):
-            rest = list(monomial)
-            for atom in common:
-                rest.remove(atom)
-            terms[tuple(rest)] = coefficient
-        return _make(terms)
-
-    return without(left), without(right)
+    divisor = DimExpr({tuple(common): 1})
+    return _divide(left, divisor)[0], _divide(right, divisor)[0]
 
 
 def _mod(left: Dim, right: Dim) -> Dim:

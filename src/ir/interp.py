@@ -136,7 +136,8 @@ class _Interpreter:
         operands = [None if v is None else self.values[v] for v in instruction.operands]
         special = _SPECIAL.get(op.name)
         if special is not None:
-            return special(self, instruction, operands)
+            found: Sequence[Any] = special(self, instruction, operands)
+            return found
         if op.evaluate is None:
             raise NotImplementedError(f"the op {op.name} has no reference implementation")
         results = op.evaluate(self.xp, *op.schema.unflatten(operands), **instruction.attributes)

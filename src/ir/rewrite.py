@@ -354,6 +354,6 @@ class Rewriter:
             self.builder.block.append(inner)
         for inner in block.walk():
             for index, operand in enumerate(inner.operands):
-                if operand in mapping:
+                if operand is not None and operand in mapping:
                     inner.operands[index] = mapping[operand]
         return [mapping.get(v, v) for v in block.terminator.inputs]

@@ -361,8 +361,8 @@ class _Differentiator:
         types = tuple(v.type for v in (*carried, *outer))
         results = self.builder.emit_all("loop", operands, {}, [block], types)
         initial = [loop.operands[i + 2] for i in slots]
-        for value, result in zip((*initial, *outer), results, strict=True):
-            gradients.add(value, result)
+        for start, result in zip((*initial, *outer), results, strict=True):
+            gradients.add(start, result)
 
     def check_carried(self, loop: Instruction, slot: int) -> None:
         """A carried tensor keeps its type, so that its gradient can be carried back."""

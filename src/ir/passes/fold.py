@@ -71,5 +71,5 @@ def FOLD(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
             return None
         values.append(
             Array(np.ascontiguousarray(result).reshape(type.shape)) if isinstance(type, TensorType) else result
-        )  # type: ignore[arg-type]
+        )
     return [rewriter.constant(v) for v in values]
