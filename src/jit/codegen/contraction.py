@@ -17,6 +17,7 @@ from .epilogue import Epilogue
 from .fusion import Group, StridedView, Unsupported, strided_view
 from .gemm import GEMM_SLOTS, GemmSpec, gemm_source, pack_b_numpy
 from .indexing import coefficient, element_count, flat_index, row_major_strides, terms
+from .inline import INLINE
 from .kernel_text import Text, preamble
 from .module import KernelSource
 from .scalar_code import Code
@@ -204,7 +205,7 @@ def epilogue_of(
             scope.lines.extend(reversed(lines))
     (read,) = group.accesses[value]
     scope.memo[value, read] = Code("v", dtype)
-    elements = Elements(text, group, driver.root)
+    elements = Elements(text, group, driver.root, INLINE)
     (output, indices), *_ = group.outputs.items()
     code = elements.element(output, indices)
     lines = [*scope.lines, f"v = {code.text}"]

@@ -7,6 +7,7 @@ from ...ir.core import Block, Instruction, Value
 from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, StrType, TensorType, TupleType, Type
 from .driver import Driver, Storage, _LoopFrame, check_type
 from .fusion import Unsupported
+from .reads import PARTS
 from .scalars import SCALARS, run_item, run_scalar
 
 __all__ = ["CONTROL", "run_control"]
@@ -507,6 +508,7 @@ def _list_length(driver: Driver, instruction: Instruction) -> None:
 
 CONTROL: dict[str, Handler] = {
     "constant": _nothing,
+    **dict.fromkeys(PARTS, _nothing),  # each part is stored by a group
     "dim": _nothing,
     "bind_dim": _bind_dim,
     "require_equal": _require_equal,

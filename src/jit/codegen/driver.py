@@ -456,7 +456,8 @@ _PASTED: dict[str, tuple[str, ...]] = {
 KERNEL_ERRORS: dict[int, tuple[str, str]] = {
     1: ("RuntimeError", "ZeroDivisionError: an integer tensor is divided by zero"),
     2: ("RuntimeError", "pow: integers to negative integer powers are not allowed; convert to a floating dtype"),
-    3: ("IndexError", "index out of range"),
+    3: ("IndexError", "an index is out of bounds for the dimension that it indexes"),
+    4: ("RuntimeError", "Class values must be non-negative and smaller than num_classes."),
 }
 
 

@@ -1,6 +1,6 @@
 """One element of a value as code: loads, expressions of inlined operations, views as substituted indices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,11 @@ from ...ir.ops._common import promoted
 from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import BoolType, IntType, ScalarType, TensorType
 from .fusion import Group, Unsupported, operand_indices
-from .indexing import Indices, flat_index
-from .kernel_text import Text
+from .indexing import LOOP_PREFIX, Indices, flat_index, loop_variable
+from .kernel_text import Scope, Text
 from .scalar_code import Code, Untranslatable, cast, literal, translate
 
-__all__ = ["Elements", "INLINE", "describe", "expression_of"]
+__all__ = ["Elements", "Inline", "describe", "expression_of"]
 
 # Composite ops that have a vector function of their own: expression for given attributes, or None.
 _COMPOSITES: dict[str, Callable[..., str | None]] = {
@@ -46,12 +46,14 @@ def describe(instruction: Instruction) -> str:
 class Elements:
     """Writes elements of a group's values into the text of its kernel.
 
-    `address_of` maps a value to the stored value whose memory it is in (itself, or what a reshape looks at).
+    `storage` maps a value to the stored value whose memory it is in (itself, or what a reshape looks at); `inline` has
+    the ops that are neither expressions nor views.
     """
 
     text: Text
     group: Group
     storage: Callable[[Value], Value]
+    inline: Mapping[str, "Inline"]
     overrides: dict[tuple[Value, Indices], Callable[[], Code]] = field(default_factory=dict)
     overridden: dict[Value, Callable[[Indices], Code]] = field(default_factory=dict)
 
@@ -65,7 +67,7 @@ class Elements:
             code = self.overrides[key]()
         elif value in self.overridden:
             code = self.overridden[value](indices)
-        elif value in self.group.inlined or value in self.group.outputs:
+        elif value in self.group.inlined or (value in self.group.outputs and value not in self.group.placements):
             code = self.compute(value, indices)
         else:
             return self.load(value, indices)
@@ -93,6 +95,27 @@ class Elements:
             read = operand_indices(instruction, operand, indices, self.group.extents, self.group.reduced)
             return self.element(operand, read)
         return self.number(operand)
+
+    def dynamic_index(self, code: Code, size: Dim, indices: Indices, error: int = 3) -> Dim:
+        """A position that was computed or loaded, as an index; outside [0, size) is reported, and place 0 read."""
+        text = self.text
+        scope = text.place(indices)
+        wide = cast(code, dtypes.int64, text.requirements)
+        name = text.assign(scope, wide.text, dtypes.int64).text
+        scope.lines.append(f"if {name} < 0 or {name} >= {text.size(size)}:")
+        scope.lines.append(f"    {text.status()}[0] = {error}")
+        scope.lines.append(f"    {name} = 0")
+        return self.index_variable(name, scope)
+
+    def index_variable(self, name: str, scope: Scope) -> Dim:
+        """A local variable of the kernel as an index, known in `scope` and what is inside it."""
+        variable = loop_variable(name)
+        inside = False
+        for other in self.text.scopes:
+            inside = inside or other is scope
+            if inside:
+                other.variables |= {LOOP_PREFIX + name}
+        return variable
 
     def number(self, operand: Value) -> Code:
         """A Python number: a literal, a size, or a parameter."""
@@ -126,7 +149,7 @@ class Elements:
             return self.compute_expression(instruction, expression, indices)
         if isinstance(lowering, Reduce):
             raise AssertionError(f"the reduction {instruction} is read at {indices} before it is complete")
-        inline = INLINE.get(instruction.op.name)
+        inline = self.inline.get(instruction.op.name)
         if inline is None:
             raise Unsupported(f"{instruction.op.name} has no native kernel", instruction.location)
         return inline(self, instruction, indices)
@@ -165,78 +188,5 @@ class Elements:
         return self.text.assign(scope, code.text, result, describe(instruction))
 
 
-# -- operations that make elements from indices -------------------------------------------------------------------------
-
-
-def _literal_operand(value: Value | None) -> Any:
-    """The Python number that an operand is known to be, or None."""
-    if value is not None and value.instruction is not None and value.instruction.op.name == "constant":
-        return value.instruction.attributes["value"]
-    return None
-
-
-def _full(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
-    result = instruction.results[0].type
-    assert isinstance(result, TensorType)
-    fill = instruction.operands[-1]
-    assert fill is not None
-    if isinstance(fill.type, TensorType):
-        code = elements.element(fill, ())
-    else:
-        code = elements.number(fill)
-        known = _literal_operand(fill)
-        if known is not None:
-            if isinstance(known, float) and result.dtype.kind in "iub":
-                known = bool(known) if result.dtype is dtypes.bool_ else int(known)
-            return Code(literal(known, result.dtype), result.dtype)
-    return cast(code, result.dtype, elements.text.requirements)
-
-
-def _arange(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
-    result = instruction.results[0].type
-    assert isinstance(result, TensorType)
-    start, step = instruction.operands[0], instruction.operands[2]
-    assert start is not None and step is not None
-    sizes = [v.type.value if isinstance(v.type, IntType) else None for v in (start, step)]
-    if sizes[0] is None or sizes[1] is None:
-        raise Unsupported("arange: its start or step is not known as a size", instruction.location)
-    position: Dim = sizes[0] + indices[0] * sizes[1]
-    code = Code(f"({elements.text.index(position)})", dtypes.int64)
-    scope = elements.text.place(indices)
-    return elements.text.assign(
-        scope, cast(code, result.dtype, elements.text.requirements).text, result.dtype, describe(instruction)
-    )
-
-
-def _arange_steps(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
-    result = instruction.results[0].type
-    assert isinstance(result, TensorType)
-    start, step = instruction.operands[0], instruction.operands[1]
-    assert start is not None and step is not None
-    requirements = elements.text.requirements
-    wide = dtypes.int64
-    if not (isinstance(start.type, (IntType, BoolType)) and isinstance(step.type, (IntType, BoolType))):
-        wide = dtypes.float64
-    index = cast(Code(f"({elements.text.index(indices[0])})", dtypes.int64), wide, requirements)
-    first, by = (cast(elements.number(v), wide, requirements) for v in (start, step))
-    code = Code(f"({first.text} + {index.text} * {by.text})", wide)
-    return elements.text.assign(
-        elements.text.place(indices), cast(code, result.dtype, requirements).text, result.dtype, describe(instruction)
-    )
-
-
-def _constant(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
-    """A tensor constant of one element is a literal in the code; others are loaded."""
-    value = instruction.attributes["value"]
-    assert isinstance(value, Array)
-    result = instruction.results[0].type
-    assert isinstance(result, TensorType)
-    return Code(literal(value.require().reshape(()).item(), result.dtype), result.dtype)
-
-
-INLINE: dict[str, Callable[[Elements, Instruction, Indices], Code]] = {
-    "full": _full,
-    "arange": _arange,
-    "arange_steps": _arange_steps,
-    "constant": _constant,
-}
+Inline = Callable[[Elements, Instruction, Indices], Code]
+"""Code for an element of an instruction's result at given indices."""

@@ -8,8 +8,9 @@ from ...ir.types import TensorType
 from .contraction import accepts_epilogue, contraction_reads, run_matmul
 from .control import run_control
 from .driver import Driver, Storage, argument_specs, check_type, result_slots, result_specs
-from .elements import INLINE, expression_of
+from .elements import expression_of
 from .fusion import Group, Plan, Unsupported, plan_block
+from .inline import INLINE
 from .module import GeneratedModule
 from .prepare import prepare
 from .target import Target, host_target

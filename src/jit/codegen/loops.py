@@ -16,9 +16,10 @@ from ...ir.dims import Dim, dim_max, dim_min, substitute
 from ...ir.dtypes import DType
 from ...ir.ops._op import Reduce, View
 from ...ir.types import TensorType
-from .elements import INLINE, Elements, describe
+from .elements import Elements, describe
 from .fusion import Group, Loop, Unsupported, operand_indices, own_cost
 from .indexing import Indices, coefficient, element_count, flat_index, loop_symbols
+from .inline import INLINE
 from .kernel_text import Kernel, Text
 from .scalar_code import Code, Untranslatable, cast, literal, translate
 
@@ -84,7 +85,7 @@ class _Nest:
         self.loops = self.merge_loops()
         self.kept = [loop for loop in self.loops if not loop.reduced]
         self.reduced = [loop for loop in self.loops if loop.reduced]
-        instructions = group.instructions
+        instructions = group.instructions + ([group.origin] if group.origin is not None else [])
         self.cost = sum(own_cost(i) for i in instructions) + len(group.accesses)
         lines = dict.fromkeys(str(i.location) for i in instructions if i.location is not None)
         names = dict.fromkeys(i.op.name for i in instructions if i.op.name not in ("constant", "full"))
@@ -146,7 +147,7 @@ class _Nest:
         text.names = {loop.name: f"i{number}" for number, loop in enumerate(self.loops)}
         # What depends on a reduction must not move in front of the loop over rows, whatever its indices.
         text.barrier = 1 if self.group.reductions else 0
-        return text, Elements(text, self.group, self.storage)
+        return text, Elements(text, self.group, self.storage, INLINE)
 
     def finish(self, text: Text, launch_n: Dim, per_item: Dim, stem: str = "", title: str = "") -> Launch:
         kernel = text.finish(stem or self.stem, title or self.title, self.traffic())

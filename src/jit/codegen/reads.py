@@ -1,0 +1,249 @@
+"""Which elements the operations with special access patterns read: gathers, windows, borders, positions.
+
+For each op: the operands that are tensors with the indices at which they are read for the result's element at given
+indices. A place that only memory knows is `anywhere()`: a fresh variable.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from ...ir.core import Instruction, Value
+from ...ir.dims import Dim, dim_max, dim_min
+from ...ir.ops.slicing import _start_index as slice_start
+from ...ir.types import IntType, TensorType
+from .indexing import LOOP_PREFIX, Indices, depends_on, loop_variable
+
+__all__ = ["PARTS", "READS", "Read", "anywhere", "border_index", "is_anywhere", "pad_pairs", "pool_geometry"]
+
+Read = tuple[Value, Sequence[Indices]]
+_ANY = "any_"
+_counter = itertools.count()
+
+
+def anywhere() -> Dim:
+    """An index that is not known."""
+    return loop_variable(f"{_ANY}{next(_counter)}")
+
+
+def is_anywhere(indices: Indices) -> bool:
+    """Whether an index is not known."""
+    return any(name.startswith(LOOP_PREFIX + _ANY) for name in depends_on(indices))
+
+
+def _shape(value: Value) -> tuple[Dim, ...]:
+    assert isinstance(value.type, TensorType)
+    return value.type.shape
+
+
+def tensor_operands(instruction: Instruction) -> list[Value]:
+    return [v for v in instruction.inputs if isinstance(v.type, TensorType)]
+
+
+def axis_of(instruction: Instruction, value: Value) -> int:
+    """The dimension that an op works along, in [0, rank)."""
+    dim: int = instruction.attributes["dim"]
+    return dim % max(len(_shape(value)), 1)
+
+
+def _gather(instruction: Instruction, indices: Indices) -> list[Read]:
+    source, index = tensor_operands(instruction)
+    place = list(indices)
+    if place:
+        place[axis_of(instruction, source)] = anywhere()
+    return [(source, [tuple(place)]), (index, [indices])]
+
+
+def index_select_indices(instruction: Instruction, indices: Indices) -> Indices:
+    """Where an index_select reads its index."""
+    source, index = tensor_operands(instruction)
+    if not _shape(index):
+        return ()
+    return (indices[axis_of(instruction, source)] if _shape(source) else 0,)
+
+
+def _index_select(instruction: Instruction, indices: Indices) -> list[Read]:
+    source, index = tensor_operands(instruction)
+    place = list(indices)
+    if place:
+        place[axis_of(instruction, source)] = anywhere()
+    return [(source, [tuple(place)]), (index, [index_select_indices(instruction, indices)])]
+
+
+def _embedding(instruction: Instruction, indices: Indices) -> list[Read]:
+    index, weight = tensor_operands(instruction)
+    return [(index, [indices[:-1]]), (weight, [(anywhere(), indices[-1])])]
+
+
+def _one_hot(instruction: Instruction, indices: Indices) -> list[Read]:
+    (index,) = tensor_operands(instruction)
+    return [(index, [indices[:-1]])]
+
+
+def pad_pairs(instruction: Instruction) -> list[tuple[Dim, Dim]]:
+    """(before, after) for each dimension of a pad's input, the first one first."""
+    source, *amounts = instruction.operands
+    assert source is not None
+    values: list[Dim] = []
+    for amount in amounts:
+        assert amount is not None and isinstance(amount.type, IntType) and amount.type.value is not None
+        values.append(amount.type.value)
+    pairs = [(values[i], values[i + 1]) for i in range(0, len(values), 2)]
+    rank = len(_shape(source))
+    return [(0, 0)] * (rank - len(pairs)) + pairs[::-1]
+
+
+def border_index(mode: str, index: Dim, size: Dim) -> Dim:
+    """The place that a padded place reads from; `index` is negative before the border."""
+    if mode == "replicate":
+        return dim_min(dim_max(index + size * 0, 0), size - 1)
+    if mode == "circular":
+        return (index + size) % size
+    # Reflect: |index|, then mirrored at the last place; an absolute value is the larger of a number and its negation.
+    inside = dim_max(index, -1 * index)
+    folded = size - 1 - inside
+    return size - 1 - dim_max(folded, -1 * folded)
+
+
+def _pad(instruction: Instruction, indices: Indices) -> list[Read]:
+    source = tensor_operands(instruction)[0]
+    mode = instruction.attributes["mode"]
+    place = []
+    for index, (before, after), size in zip(indices, pad_pairs(instruction), _shape(source), strict=True):
+        shifted = index - before
+        if mode != "constant" and (before, after) != (0, 0):
+            shifted = border_index(mode, shifted, size)
+        place.append(shifted)
+    return [(source, [tuple(place)])]
+
+
+def pool_geometry(instruction: Instruction) -> tuple[tuple[int, int], ...]:
+    """(kernel, stride, padding, dilation) of a pooling op, each for height and width."""
+    attributes = instruction.attributes
+
+    def pair(value: tuple[int, ...] | int | None, default: int | tuple[int, int]) -> tuple[int, int]:
+        if value is None or value == ():
+            return (default, default) if isinstance(default, int) else default
+        values = (value,) if isinstance(value, int) else value
+        return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+    kernel = pair(attributes["kernel_size"], 1)
+    stride = pair(attributes["stride"], kernel)
+    return kernel, stride, pair(attributes["padding"], 0), pair(attributes.get("dilation"), 1)
+
+
+def _pool(instruction: Instruction, indices: Indices) -> list[Read]:
+    source = tensor_operands(instruction)[0]
+    return [(source, [(*indices[:-2], anywhere(), anywhere())])]
+
+
+def _no_tensors(instruction: Instruction, indices: Indices) -> list[Read]:
+    return [(v, [()]) for v in tensor_operands(instruction)]
+
+
+READS: dict[str, Callable[[Instruction, Indices], list[Read]]] = {
+    "gather": _gather,
+    "index_select": _index_select,
+    "embedding": _embedding,
+    "one_hot": _one_hot,
+    "pad": _pad,
+    "max_pool2d": _pool,
+    "avg_pool2d": _pool,
+    "full": _no_tensors,
+    "arange": _no_tensors,
+    "arange_steps": _no_tensors,
+    "linspace": _no_tensors,
+}
+
+
+# -- values made of parts -----------------------------------------------------------------------------------------------
+
+Part = tuple[Value, Callable[[list[Dim]], list[Dim]]]
+"""A value, and where its element at given indices is stored in the whole."""
+
+
+def _cat(instruction: Instruction) -> list[Part]:
+    parts: list[Part] = []
+    result = instruction.results[0].type
+    assert isinstance(result, TensorType)
+    axis = instruction.attributes["dim"] % result.rank
+    offset: Dim = 0
+    for value in tensor_operands(instruction):
+        shape = _shape(value)
+        if len(shape) != result.rank:
+            continue  # an empty tensor of rank 1, which PyTorch lets pass
+
+        def place(indices: list[Dim], offset: Dim = offset) -> list[Dim]:
+            return [*indices[:axis], indices[axis] + offset, *indices[axis + 1 :]]
+
+        parts.append((value, place))
+        offset = offset + shape[axis]
+    return parts
+
+
+def _whole(indices: list[Dim]) -> list[Dim]:
+    return indices
+
+
+def _slice_scatter(instruction: Instruction) -> list[Part]:
+    base, source, start, _ = instruction.operands
+    assert base is not None and source is not None
+    axis = axis_of(instruction, base)
+    step: int = instruction.attributes["step"]
+    first = slice_start(_operand_size(start), _shape(base)[axis])
+
+    def place(indices: list[Dim]) -> list[Dim]:
+        return [*indices[:axis], first + indices[axis] * step, *indices[axis + 1 :]]
+
+    return [(base, _whole), (source, place)]
+
+
+def _operand_size(value: Value | None) -> Dim | None:
+    if value is None or not isinstance(value.type, IntType):
+        return None
+    return value.type.value
+
+
+def _select_scatter(instruction: Instruction) -> list[Part]:
+    base, source, index = instruction.operands
+    assert base is not None and source is not None
+    axis = axis_of(instruction, base)
+    position = _operand_size(index)
+    assert position is not None
+    if isinstance(position, int) and position < 0:
+        position = _shape(base)[axis] + position
+
+    def place(indices: list[Dim]) -> list[Dim]:
+        return [*indices[:axis], position, *indices[axis:]]
+
+    return [(base, _whole), (source, place)]
+
+
+def _diagonal_scatter(instruction: Instruction) -> list[Part]:
+    base, source = tensor_operands(instruction)
+    rank = len(_shape(base))
+    attributes = instruction.attributes
+    first, second = attributes["dim1"] % rank, attributes["dim2"] % rank
+    offset: int = attributes["offset"]
+
+    def place(indices: list[Dim]) -> list[Dim]:
+        others = iter(indices[:-1])
+        rows, columns = max(-offset, 0), max(offset, 0)
+        places: list[Dim] = []
+        for axis in range(rank):
+            if axis == first:
+                places.append(indices[-1] + rows)
+            elif axis == second:
+                places.append(indices[-1] + columns)
+            else:
+                places.append(next(others))
+        return places
+
+    return [(base, _whole), (source, place)]
+
+
+PARTS: dict[str, Callable[[Instruction], list[Part]]] = {
+    "cat": _cat,
+    "slice_scatter": _slice_scatter,
+    "select_scatter": _select_scatter,
+    "diagonal_scatter": _diagonal_scatter,
+}
