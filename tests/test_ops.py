@@ -353,7 +353,7 @@ def test_decomposition_builds_a_graph_for_symbolic_sizes(op: Op, index: int) -> 
     _, operands, attributes = sample_of(op, index)
     if any(array.size == 0 for array in arrays_of(operands)):
         operands = mapped(
-            operands, lambda array: array if array.size else np.ones([d or 1 for d in array.shape], array.dtype)
+            operands, lambda array: array if array.size else np.ones([d or 2 for d in array.shape], array.dtype)
         )
     builder = Builder("decomposition")
     values, _ = symbolic_operands(builder, op, operands)

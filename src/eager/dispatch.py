@@ -53,7 +53,7 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
             arrays.append(array)
             key.append((array.dtype, array.shape))
             needs_grad |= operand.requires_grad
-        elif operand is None and role in (Role.OPTIONAL_TENSOR, Role.INT):
+        elif operand is None and (role in (Role.OPTIONAL_TENSOR, Role.INT) or not parameter.required):
             arrays.append(None)
             key.append(None)
         elif role is Role.TENSORS:

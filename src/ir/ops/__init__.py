@@ -1,6 +1,7 @@
 """The op families; importing this package defines every op."""
 
 from . import (
+    activation,
     control,
     conv,
     conv_derived,
@@ -19,15 +20,19 @@ from . import (
     pool,
     random,
     reduce,
+    repetition,
     scalar,
     scalar_math,
     scan,
+    selection,
     shape,
     slicing,
     statistics,
+    unary,
 )
 
 __all__ = [
+    "activation",
     "control",
     "conv",
     "conv_derived",
@@ -46,10 +51,13 @@ __all__ = [
     "pool",
     "random",
     "reduce",
+    "repetition",
     "scalar",
     "scalar_math",
     "scan",
+    "selection",
     "shape",
     "slicing",
     "statistics",
+    "unary",
 ]

@@ -22,7 +22,7 @@ from ._common import (
     same_device,
     shape_text,
 )
-from ._op import Custom, Decompose, ErrorSample, F, Op, Sample, View, VjpContext, define
+from ._op import Custom, Decompose, ErrorSample, F, Op, Sample, VjpContext, define
 
 _PUBLIC = ("", "method")
 
@@ -299,58 +299,6 @@ PAD = define(
         ErrorSample((randoms(3), (-2, -2)), RuntimeError, "would be -1"),
         ErrorSample((randoms(2, 3), (3, 0), "reflect"), RuntimeError, "too wide"),
         ErrorSample((randoms(3), (1, 1), "mirror"), NotImplementedError, "one of"),
-    ],
-)
-
-
-# -- repeated elements -------------------------------------------------------------------------------------------------
-
-
-def _infer_repeat_interleave(sizes: Sizes, input: Any, repeats: Any, *, dim: int) -> TensorType:
-    input = require_tensor("repeat_interleave", "input", input)
-    axis = normalise_dim("repeat_interleave", dim, input.rank)
-    count = dim_value("repeat_interleave", "repeats", repeats)
-    if isinstance(count, int) and count < 0:
-        raise RuntimeError(f"repeat_interleave: repeats must not be negative, given {count}")
-    if not input.rank:
-        raise RuntimeError("repeat_interleave: expected a tensor of rank 1 or more, given one of rank 0")
-    shape = (*input.shape[:axis], input.shape[axis] * count, *input.shape[axis + 1 :])
-    return TensorType(input.dtype, shape, input.device)
-
-
-def _interleave_map(
-    indices: Sequence[Any],
-    input_shape: Sequence[Any],
-    result_shape: Sequence[Any],
-    *,
-    operands: Sequence[Any],
-    dim: int,
-) -> Any:
-    result = list(indices)
-    result[dim] = result[dim] // operands[0]
-    return result
-
-
-def _interleave_vjp(c: VjpContext, g: Any, input: Any, repeats: Any, *, dim: int) -> tuple[Any, Any]:
-    axis = dim % input.ndim
-    return F.sum(F.unflatten(g, axis, (input.shape[axis], dim_of(repeats))), axis + 1), None
-
-
-REPEAT_INTERLEAVE = define(
-    "repeat_interleave(input: Tensor, repeats: Int, *, dim: int)",
-    "The tensor with each element repeated along a dimension, next to itself.",
-    infer=_infer_repeat_interleave,
-    evaluate=lambda xp, input, repeats, *, dim: xp.repeat(input, repeats, dim),
-    vjp=_interleave_vjp,
-    lower=View(_interleave_map, operands_in_map=True),
-    samples=lambda: [
-        Sample((randoms(2, 3), 2), {"dim": 1}),
-        Sample((randoms(3), 1), {"dim": -1}),
-        Sample((randoms(2, 3), 3), {"dim": -2}),
-    ],
-    errors=lambda: [
-        ErrorSample((randoms(3), -1), RuntimeError, "negative", {"dim": 0}),
-        ErrorSample((randoms(3), 2), IndexError, "out of range", {"dim": 1}),
     ],
 )
 
