@@ -31,6 +31,10 @@ def _explain(specialisation: "Specialisation") -> str:
         lines.append("  not compiled yet")
     else:
         lines += _native_lines(specialisation)
+    for derivative in specialisation.derivatives.values():
+        if derivative:
+            for part in (derivative.forward, derivative.backward):
+                lines += [f"  {line}" for line in _explain(part).splitlines()]
     if specialisation.gradient_fallback is not None:
         lines.append(f"  with gradients it runs op by op: {specialisation.gradient_fallback}")
     return "\n".join(lines)

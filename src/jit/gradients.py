@@ -47,9 +47,11 @@ class CompiledDerivative:
         self.outputs = derivative.outputs
         self.n_results = len(graph.results)
         name = specialisation.name
-        self.forward = Specialisation(name, forward, _flat(len(forward.results)), specialisation.exceptions)
+        self.forward = Specialisation(
+            f"{name} for its gradient", forward, _flat(len(forward.results)), specialisation.exceptions
+        )
         self.backward = Specialisation(
-            f"the backward of {name}", derivative.backward, _flat(len(derivative.backward.results))
+            f"the gradient of {name}", derivative.backward, _flat(len(derivative.backward.results))
         )
 
     def run(self, specialisation: "Specialisation", tensors: Sequence[Any], executor: str) -> list[Any]:

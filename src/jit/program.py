@@ -17,10 +17,11 @@ from ..ir.core import Graph, Guard
 from ..ir.dims import Dim, DimExpr, substitute
 from ..ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
 from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
-from .errors import JitError
+from .errors import JitError, Unsupported
 from .layout import Layout
 from .raising import raise_at
 from .runtime import pool
+from .runtime.arena import allocate
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
 from .runtime.loader import load_object
 from .runtime.memory import ALIGNMENT, address_of, recycler, workspace
@@ -182,6 +183,7 @@ class _PlannedProgram:
         self._written = [i for i, spec in enumerate(layout.arguments) if spec.written]
         # Values that decide the plan: the shapes of arrays, and ints that are sizes.
         self._tensors = [i for i, spec in enumerate(layout.arguments) if isinstance(spec.type, TensorType)]
+        self._lists = [i for i, spec in enumerate(layout.arguments) if isinstance(spec.type, ListType)]
         self._size_arguments = [
             i
             for i, spec in enumerate(layout.arguments)
@@ -245,14 +247,17 @@ class _PlannedProgram:
             message = message.replace(f"{{{index}}}", str(detail))
         raise_at(site.exception, message, site.location, self.exceptions)
 
-    def _separate(self, arguments: Sequence[Any]) -> tuple[list[Any], list[tuple[Any, Any]]]:
-        """Arguments fit for native code, and pairs (original, copy) to be written back.
+    def _separate(self, arguments: Sequence[Any], arena: int) -> tuple[list[Any], list[tuple[Any, Any]], list[Any]]:
+        """Arguments fit for native code, pairs (original, copy) to be written back, and what must live meanwhile.
 
         Arrays that are not contiguous are copied, and so are arrays that the driver writes while another argument
-        shares their memory.
+        shares their memory. Lists become list objects in the arena.
         """
         prepared = list(arguments)
         back: list[tuple[Any, Any]] = []
+        kept: list[Any] = []
+        for i in self._lists:
+            prepared[i] = _write_list(self.layout.arguments[i].type, arguments[i], arena, kept)
         for i in self._tensors:
             array = arguments[i]
             flags = array.flags
@@ -269,7 +274,7 @@ class _PlannedProgram:
                 raise ValueError(
                     f"{self.layout.name}: argument {self.layout.arguments[i].name} is written, but read-only"
                 )
-        return prepared, back
+        return prepared, back, kept
 
     def _allocate(self, plan: _Plan) -> list[Any]:
         return [None if output is None else recycler.empty(*output) for output in plan.outputs]
@@ -312,6 +317,31 @@ def _list(type: Type, address: int) -> list[Any]:
     return [_scalar(type.element, slot) for slot in slots]
 
 
+def _write_list(type: Type, values: Sequence[Any], arena: int, kept: list[Any]) -> int:
+    """The address of a list object in the arena with these values; `kept` gets the arrays that it points to."""
+    assert isinstance(type, ListType)
+    slots: list[int] = []
+    for value in values:
+        if isinstance(type.element, TensorType):
+            array = np.require(value, type.element.dtype.numpy, ["C", "A"])
+            kept.append(array)
+            slots += [address_of(array), *array.shape]
+        else:
+            slots.append(_slot(type.element, value))
+    header, elements = allocate(arena, 24), allocate(arena, 8 * len(slots))
+    if not header or not elements:
+        raise MemoryError("out of memory")
+    (ctypes.c_int64 * 3).from_address(header)[:] = [len(values), len(values), elements]
+    if slots:
+        (ctypes.c_int64 * len(slots)).from_address(elements)[:] = slots
+    return header
+
+
+def _slot(type: Type, value: Any) -> int:
+    """A number as the 8-byte slot that holds it."""
+    return struct.unpack("=q", struct.pack("=d", value))[0] if isinstance(type, FloatType) else int(value)
+
+
 class NativeProgram(_PlannedProgram):
     """Machine code for one graph."""
 
@@ -347,7 +377,7 @@ class NativeProgram(_PlannedProgram):
         """The function that runs one plan. Everything that it needs is a local of a closure: this is the hot path."""
         enter, states, first_new = self._enter, self._states, self._descriptor.address
         allocators = plan.allocators
-        if enter is None or self._written or self.layout.uses_arena or allocators is None:
+        if enter is None or self._written or self._lists or self.layout.uses_arena or allocators is None:
             return lambda arguments: self._run_general(plan, arguments, self._take_state())
         address, nbytes = plan.address, plan.workspace
         pool_address = pool.pool_address
@@ -388,11 +418,11 @@ class NativeProgram(_PlannedProgram):
         self._fail(status, details)
 
     def _run_general(self, plan: _Plan, arguments: Sequence[Any], state: CallState) -> list[Any]:
-        prepared, back = self._separate(arguments)
-        outputs = self._allocate(plan)
         block = workspace.acquire(plan.workspace)
         header = (plan.address, block.address, pool.pool_address(), state.arena, 0, 0, state.scratch, state.call)
         try:
+            prepared, back, _kept = self._separate(arguments, state.arena)
+            outputs = self._allocate(plan)
             slots = _result_arguments(self.layout.results, outputs)
             if self._enter is not None:
                 status = self._enter(*header, *prepared, *slots)
@@ -429,12 +459,12 @@ class PythonProgram(_PlannedProgram):
         """Run on arrays and numbers, one per graph argument."""
         plan = self.plan_for(arguments)
         state = self._new_state(0)
-        prepared, back = self._separate(arguments)
-        outputs = self._allocate(plan)
         block = workspace.acquire(plan.workspace)
         header = (plan.address, block.address, 0, state.arena, 0, 0, state.scratch, state.call)
-        frame = _frame(header, self.layout.arguments, prepared, _result_arguments(self.layout.results, outputs))
         try:
+            prepared, back, _kept = self._separate(arguments, state.arena)
+            outputs = self._allocate(plan)
+            frame = _frame(header, self.layout.arguments, prepared, _result_arguments(self.layout.results, outputs))
             with np.errstate(all="ignore"):
                 status = int(self._driver(ctypes.addressof(frame)))
             state.store_outcome(frame, self._first_result)
@@ -460,7 +490,7 @@ class InterpreterProgram:
         """Run on arrays and numbers, one per graph argument."""
         from ..ir import interp
 
-        return list(interp.run(self.graph, list(arguments)))
+        return list(interp.run(self.graph, list(arguments), exceptions=self.exceptions))  # type: ignore[arg-type]
 
 
 def _kind(type: Type) -> str:
@@ -469,9 +499,9 @@ def _kind(type: Type) -> str:
             return "a"
         case FloatType():
             return "f"
-        case IntType() | BoolType():
+        case IntType() | BoolType() | ListType():
             return "i"
-    raise JitError(f"a native program cannot take a {type}")
+    raise Unsupported(f"native code takes no argument of type {type}")
 
 
 def _result_kinds(results: Sequence[ResultSpec]) -> str:
@@ -493,10 +523,8 @@ def _frame(
     for index, (spec, argument) in enumerate(zip(specs, arguments, strict=True), len(header)):
         if isinstance(spec.type, TensorType):
             frame[index] = address_of(argument)
-        elif isinstance(spec.type, FloatType):
-            frame[index] = struct.unpack("=q", struct.pack("=d", argument))[0]
         else:
-            frame[index] = int(argument)
+            frame[index] = _slot(spec.type, argument)
     for index, result in enumerate(results, len(header) + len(specs)):
         frame[index] = address_of(result) if isinstance(result, np.ndarray) else result
     return frame

@@ -197,19 +197,7 @@ class TestWrites:
         assert results[1].tolist() == [0, 1, 4]
 
 
-class TestGradients:
-    def test_gradients_flow_and_the_fallback_is_said_once(self, by_hand: Any) -> None:
-        function = FromText(ADD.replace("@added", "@add_square").replace("add(%x, %y)", "mul(%x, %y)"))
-        x, y = vector(1, 2).requires_grad_(), vector(3, 4)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FallbackWarning)
-            z = function(x, y)
-        assert z.requires_grad
-        z.backward(vector(1, 1))
-        assert x.grad is not None and x.grad.tolist() == [3, 4]
-        function(x, y).backward(vector(1, 1))
-        assert x.grad.tolist() == [6, 8]
-
+class TestWithGradients:
     def test_no_grad_runs_compiled(self, by_hand: Any) -> None:
         function = FromText(GRAPH)
         x = vector(1, 2).requires_grad_()

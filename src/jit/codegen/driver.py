@@ -539,7 +539,7 @@ def argument_specs(driver: Driver, written: frozenset[int]) -> list[ArgumentSpec
                 driver.set_scalar(argument, f"slot_f64(frame, {slot})")
             case BoolType():
                 driver.set_scalar(argument, f"slot_i64(frame, {slot}) != 0")
-            case IntType():
+            case IntType() | ListType():
                 driver.set_scalar(argument, f"slot_i64(frame, {slot})")
             case NoneType():
                 pass
