@@ -40,18 +40,6 @@ class DigitNet(nn.Module):
         return self.fc2(F.relu(self.fc1(x)))
 
 
-def collatz_steps(n: int) -> int:
-    """How many steps the Collatz iteration takes from n to 1: a loop whose length the data decides."""
-    steps = 0
-    while n != 1:
-        if n % 2 == 0:
-            n = n // 2
-        else:
-            n = 3 * n + 1
-        steps += 1
-    return steps
-
-
 def longest_collatz(limit: int) -> int:
     """The start below `limit` with the longest Collatz sequence."""
     best = 1

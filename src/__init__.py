@@ -1,6 +1,6 @@
 """Ingot: tensors with autograd and the PyTorch API, and a JIT that compiles whole Python models to native code."""
 
-from . import autograd, ir, nn, optim
+from . import autograd, ir, jit, nn, optim
 from .eager import (
     Size,
     Tensor,
@@ -63,6 +63,7 @@ from .ir.dtypes import (
     uint8,
 )
 from .ir.dtypes import default_dtype as get_default_dtype
+from .jit.runtime.pool import get_num_threads, set_num_threads
 
 half, double, cfloat, cdouble = float16, float64, complex64, complex128
 short, long = int16, int64
