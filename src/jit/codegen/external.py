@@ -25,7 +25,7 @@ def lower(
     """Let compiled code call `function` with 64-bit integers: `emit(builder, arguments)` writes the instructions."""
     signature = (types.int64 if returns else types.void)(*[types.int64] * len(parameters))
 
-    @type_callable(function)  # type: ignore[untyped-decorator]
+    @type_callable(function)
     def typing(context: Any) -> Any:
         def typer(*arguments: Any) -> Any:
             return signature
@@ -37,7 +37,7 @@ def lower(
         )
         return typer
 
-    @lower_builtin(function, *signature.args)  # type: ignore[untyped-decorator]
+    @lower_builtin(function, *signature.args)  # type: ignore[untyped-decorator, no-untyped-call]
     def lowering(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = emit(builder, arguments)
         return value if returns else context.get_dummy_value()
@@ -95,11 +95,11 @@ def store_address(function: Callable[..., None]) -> Callable[[], Any]:
     def address() -> Any:
         return function
 
-    @type_callable(address)  # type: ignore[untyped-decorator]
+    @type_callable(address)
     def typing(context: Any) -> Any:
         return lambda: types.int64
 
-    @lower_builtin(address)  # type: ignore[untyped-decorator]
+    @lower_builtin(address)  # type: ignore[untyped-decorator, no-untyped-call]
     def lowering(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ptrtoint(_symbol(builder.module, name, len(STORE_PARAMETERS), False), _I64)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from .epilogue import Epilogue, indent, store_source
 from .external import load
-from .microkernel import LONGEST_ROW, PANEL_ROWS, TILES_PER_ITEM, microkernel_call, microkernel_source
+from .microkernel import PANEL_ROWS, TILES_PER_ITEM, longest_row, microkernel_call, microkernel_source
 from .target import Target, TileShape, host_target, tile_shape
 
 __all__ = ["GEMM_SLOTS", "PACK_SLOTS", "Epilogue", "GemmSpec", "aligned_empty", "gemm_source", "pack_b_numpy"]
@@ -168,7 +168,7 @@ def k_block(tile: TileShape, target: Target) -> int:
     768
     """
     block = target.l2_bytes // (10 * tile.columns * tile.element_bytes)
-    return min(max(block // 64 * 64, 256), LONGEST_ROW)
+    return min(max(block // 64 * 64, 256), longest_row(tile))
 
 
 def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None) -> str:

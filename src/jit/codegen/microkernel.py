@@ -33,7 +33,7 @@ from .external import load, lower, lower_external
 from .microkernel_llvm import I64, TileFunction, emit_copy, emit_lane_sum, emit_transpose, row_counts
 from .target import TileShape
 
-_DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
+_DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 PARAMETERS = (
     "table",
     "rows",
@@ -53,9 +53,22 @@ PARAMETERS = (
 TILES_PER_ITEM = 16
 # Rows of B that are packed at a time when B was not packed ahead.
 PANEL_ROWS = 256
-# The longest row of A that is copied (see `gather_rows`), and a cache line more, so that rows do not share a cache set.
-LONGEST_ROW = 1024
-ROW_BUFFER_ELEMENTS = LONGEST_ROW + 16
+# Bytes of stack for copied rows of A: threads may have stacks of 128 KiB (musl).
+_ROW_BUFFER_BYTES = 56 << 10
+
+
+def longest_row(shape: TileShape) -> int:
+    """The longest rows of A that `gather_rows` can copy, in elements; blocks of K are not longer.
+
+    >>> longest_row(TileShape("f32", 14, 2, 16)), longest_row(TileShape("f64", 14, 2, 8))
+    (1024, 512)
+    """
+    return min(1024, _ROW_BUFFER_BYTES // (shape.rows * shape.element_bytes))
+
+
+def _row_buffer_stride(shape: TileShape) -> int:
+    """Bytes from one copied row to the next: a cache line more than a row, so that rows do not share a cache set."""
+    return longest_row(shape) * shape.element_bytes // 64 * 64 + 128
 
 
 @dataclass(frozen=True)
@@ -94,11 +107,11 @@ def _stack_function(name: str, n_bytes: int) -> Callable[[], int]:
     stack = _python_stack(n_bytes)
     stack.__name__ = stack.__qualname__ = name
 
-    @type_callable(stack)  # type: ignore[untyped-decorator]
+    @type_callable(stack)
     def type_stack(context: Any) -> Any:
         return lambda: types.int64
 
-    @lower_builtin(stack)  # type: ignore[untyped-decorator]
+    @lower_builtin(stack)  # type: ignore[untyped-decorator, no-untyped-call]
     def lower_stack(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         with builder.goto_entry_block():
             memory = builder.alloca(ir.ArrayType(ir.IntType(8), n_bytes))
@@ -113,7 +126,7 @@ def _view(address: int, dtype: np.dtype[Any], shape: tuple[int, ...], strides: t
     steps = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
     low = address + sum(min(0, step) for step in steps)
     extent = sum(abs(step) for step in steps) + dtype.itemsize
-    memory = (ctypes.c_char * extent).from_address(int(low))
+    memory = memoryview((ctypes.c_char * extent).from_address(int(low)))
     return np.ndarray(shape, dtype, memory, address - low, strides)
 
 
@@ -208,7 +221,7 @@ def _support_source(shape: TileShape) -> str:
     to `dense_table`; it returns the step between positions. `pack_panel` copies rows of B. Strides are in bytes.
     """
     size, columns, lanes = shape.element_bytes, shape.columns, shape.lanes
-    row_bytes, buffer_bytes = columns * size, ROW_BUFFER_ELEMENTS * size
+    row_bytes, buffer_bytes = columns * size, _row_buffer_stride(shape)
     pointer = f"pointer_{shape.dtype}"
     return f"""\
 from ingot.jit.codegen import microkernel as microkernel_module
@@ -313,7 +326,7 @@ def microkernel(
     `multiply_tile(table, rows, a_offset, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step,
     b_step)` takes addresses, counts, and strides in bytes; `a_offset` is added to every address of the table.
     Stack memory: `tile_buffer()` for `TILES_PER_ITEM` tiles, `panel_buffer()` for `PANEL_ROWS` rows of a panel,
-    `row_buffer()` for gathered rows of at most `ROW_BUFFER_ELEMENTS`, `row_table()` for 3 times `rows` integers.
+    `row_buffer()` for gathered rows of at most `longest_row(shape)`, `row_table()` for 3 times `rows` integers.
     """
     shape = TileShape(dtype, rows, vectors, lanes, fused, per_channel)
     multiply_tile = _python_multiply_tile(shape)
@@ -343,7 +356,7 @@ def microkernel(
     stack = {
         "tile_buffer": TILES_PER_ITEM * shape.rows * shape.columns * shape.element_bytes,
         "panel_buffer": PANEL_ROWS * shape.columns * shape.element_bytes,
-        "row_buffer": shape.rows * ROW_BUFFER_ELEMENTS * shape.element_bytes,
+        "row_buffer": shape.rows * _row_buffer_stride(shape),
         "row_table": 3 * rows * 8,
     }
     functions = {name: _stack_function(f"{name}_{shape.name}", n_bytes) for name, n_bytes in stack.items()}

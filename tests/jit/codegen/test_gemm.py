@@ -10,8 +10,7 @@ from generated_kernels import functions_of, run_in_pieces, table_of
 from ingot.jit.codegen import gemm
 from ingot.jit.codegen.gemm import GEMM_SLOTS, Epilogue, GemmSpec
 from ingot.jit.codegen.microkernel import microkernel_source
-from ingot.jit.codegen.microkernel_llvm import row_counts
-from ingot.jit.codegen.target import AVX2, AVX512, NEON, SCALAR, SSE2, Target, host_target, tile_shape
+from ingot.jit.codegen.target import AVX2, AVX512, NEON, SCALAR, SSE2, Target, tile_shape
 
 GUARD = 1e30
 BIAS_RELU = Epilogue(
@@ -268,11 +267,6 @@ def test_plan_splits_work_for_the_threads(packed_gemm: Gemm) -> None:
     table = table_of(GEMM_SLOTS, {"m": 1, "n": 10, "k": 128})
     assert packed_gemm.plan(table.ctypes.data, 2) == 1
     assert table[GEMM_SLOTS["grain"]] >= 1
-
-
-def test_slots_and_heights() -> None:
-    assert row_counts(1) == (1,) and row_counts(16) == (1, 2, 4, 8, 16)
-    assert host_target().l1_bytes > 0
 
 
 @pytest.mark.parametrize(
