@@ -2,6 +2,7 @@
 
 from . import (
     activation,
+    attention,
     control,
     conv,
     conv_derived,
@@ -33,6 +34,7 @@ from . import (
 
 __all__ = [
     "activation",
+    "attention",
     "control",
     "conv",
     "conv_derived",
