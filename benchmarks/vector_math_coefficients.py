@@ -173,6 +173,18 @@ both(
 )
 
 
+# erfc(a) = exp(-a T(a)) from 1 to where erf rounds to 1.
+for _top, _degrees in ((4, (6, None)), (6, (None, 17))):
+    both(
+        "ERF_TAIL",
+        *_degrees,
+        function=lambda a: -mp.log(mp.erfc(a)) / a,
+        low=1,
+        high=_top,
+        weight=lambda a: a * mp.erfc(a),
+    )
+
+
 # erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K), from 0 to where erfc underflows; and the same for Phi(-a) exp(a^2 /
 # 2). After Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x", 1981, with C < K, so that v
 # is small where its rounding error matters, and a denominator that saves a division.
@@ -191,8 +203,9 @@ def inverse(function: Callable[[Real], Real]) -> Callable[[Real], Real]:
     return lambda x: 1 / function(x)
 
 
-for _name, _tail, _stretch in (("ERFCX", mills, mp.mpf(1)), ("GELU", normal_tail, mp.sqrt(2))):
-    for _k, _c, _top, _degrees in ((3, 2, 10.6, (10, None)), (4, 3, 27.6, (None, 24))):
+# In float32 C is such that the rounding of N(0), which no other coefficient can make up for, happens to be small.
+for _name, _tail, _stretch, _c32 in (("ERFCX", mills, mp.mpf(1), 2.45), ("GELU", normal_tail, mp.sqrt(2), 2.7)):
+    for _k, _c, _top, _degrees in ((3, _c32, 10.6, (10, None)), (4, 3, 27.6, (None, 24))):
         _kk, _cc, _end = single(_k * _stretch), single(_c * _stretch), _top * _stretch
         _scaled = scaled_tail(_tail, _kk, _cc)
         both(

@@ -47,45 +47,60 @@ ERF_F32 = tuple(
     )
 )
 
+# erfc(a) = e^(-a T(a)) from 1 to the limit, where erf rounds to 1
+ERF_LIMIT_F32 = np.float32(4)
+ERF_TAIL_F32 = tuple(
+    np.float32(c)
+    for c in (
+        1.4131646e-05,
+        -0.0003523131,
+        0.0037645958,
+        -0.024025403,
+        0.10654902,
+        0.6349583,
+        1.1286972,
+    )
+)
+
 # erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K)
 ERFC_K_F32 = np.float32(3)
-ERFC_C_F32 = np.float32(2)
+ERFC_C_F32 = np.float32(2.450000047683716)
 ERFC_LIMIT_F32 = np.float32(10.6)
-ERFCX_0_F32 = np.float32(1.2769784)
+ERFCX_0_F32 = np.float32(1.1694996)
 ERFCX_F32 = tuple(
     np.float32(c)
     for c in (
-        0.000111937916,
-        -0.0016837759,
-        0.0003241536,
-        0.012135161,
-        -0.01745903,
-        -0.056312457,
-        0.30010435,
-        -0.7196245,
-        1.1624998,
-        -1.3929331,
+        6.785124e-05,
+        -0.0007188772,
+        -0.00047174052,
+        0.0065203244,
+        -0.006227417,
+        -0.041087024,
+        0.19503434,
+        -0.48224717,
+        0.838475,
+        -1.1146942,
     )
 )
 
 # The same for Phi(-a) e^(a^2 / 2), Phi the normal distribution function
 GELU_K_F32 = np.float32(4.242640495300293)
-GELU_C_F32 = np.float32(2.8284270763397217)
+GELU_C_F32 = np.float32(3.8183765411376953)
 GELU_LIMIT_F32 = np.float32(14.9)
-GELU_0_F32 = np.float32(0.90296006)
+GELU_0_F32 = np.float32(0.79350287)
 GELU_F32 = tuple(
     np.float32(c)
     for c in (
-        -2.0382317e-05,
-        -0.0011917817,
-        0.00034353882,
-        0.008580295,
-        -0.012392987,
-        -0.039818075,
-        0.21221435,
-        -0.50885147,
-        0.82201076,
-        -0.9849524,
+        1.3451346e-05,
+        -0.00034308684,
+        -0.0003515288,
+        0.0032762135,
+        -0.0023078923,
+        -0.024002252,
+        0.10984327,
+        -0.2774155,
+        0.50243723,
+        -0.705748,
     )
 )
 
@@ -216,10 +231,11 @@ def tail_reduced_f32(a: Any, k: Any, c: Any, coefficients: Any, constant: Any, f
 def erf_f32(x: Any) -> Any:
     """The error function."""
     size = magnitude(x)
-    a = select(size > ERFC_LIMIT_F32, ERFC_LIMIT_F32, size)
-    value, rest = tail_reduced_f32(a, ERFC_K_F32, ERFC_C_F32, ERFCX_F32, ERFCX_0_F32, ONE_F32, ONE_F32)
+    a = select(size > ERF_LIMIT_F32, ERF_LIMIT_F32, size)
     near_zero = mul_add(a, horner(a * a, ERF_F32), a)
-    return copy_sign(select(a < ONE_F32, near_zero, ONE_F32 - value * rest), x)
+    q, n = exp_reduced_f32(-a * horner(a, ERF_TAIL_F32), ZERO_F32)
+    scale = power_of_two_f32(n)
+    return copy_sign(select(a < ONE_F32, near_zero, ONE_F32 - mul_add(scale, q, scale)), x)
 
 
 def erfc_f32(x: Any) -> Any:

@@ -44,6 +44,29 @@ ERF_F64 = (
     0.1283791670955126,
 )
 
+# erfc(a) = e^(-a T(a)) from 1 to the limit, where erf rounds to 1
+ERF_LIMIT_F64 = 6.0
+ERF_TAIL_F64 = (
+    -1.5077504542552418e-12,
+    6.700690413350159e-11,
+    -1.3943068665320354e-09,
+    1.8038693990303705e-08,
+    -1.6230362124414157e-07,
+    1.0740017431602272e-06,
+    -5.367324677636644e-06,
+    2.029113658024276e-05,
+    -5.587992246194144e-05,
+    9.515745869731003e-05,
+    -4.368256192229572e-07,
+    -0.0005753478398801227,
+    0.0016932911502783418,
+    -0.0002125498240968513,
+    -0.01912468225400746,
+    0.10277071988554679,
+    0.6366202777468873,
+    1.1283791081379932,
+)
+
 # erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K)
 ERFC_K_F64 = 4.0
 ERFC_C_F64 = 3.0
@@ -235,10 +258,11 @@ def tail_reduced_f64(a: Any, k: Any, c: Any, coefficients: Any, constant: Any, f
 def erf_f64(x: Any) -> Any:
     """The error function."""
     size = magnitude(x)
-    a = select(size > ERFC_LIMIT_F64, ERFC_LIMIT_F64, size)
-    value, rest = tail_reduced_f64(a, ERFC_K_F64, ERFC_C_F64, ERFCX_F64, ERFCX_0_F64, 1.0, 1.0)
+    a = select(size > ERF_LIMIT_F64, ERF_LIMIT_F64, size)
     near_zero = mul_add(a, horner(a * a, ERF_F64), a)
-    return copy_sign(select(a < 1.0, near_zero, 1.0 - value * rest), x)
+    q, n = exp_reduced_f64(-a * horner(a, ERF_TAIL_F64), 0.0)
+    scale = power_of_two_f64(n)
+    return copy_sign(select(a < 1.0, near_zero, 1.0 - mul_add(scale, q, scale)), x)
 
 
 def erfc_f64(x: Any) -> Any:

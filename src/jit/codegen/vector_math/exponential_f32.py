@@ -86,8 +86,11 @@ def exp_reduced_f32(x: Any, tail: Any) -> Any:
     x = select(x > EXP_HIGHEST_F32, EXP_HIGHEST_F32, x)
     shifted = mul_add(x + tail, LOG2E_F32, ROUNDER_F32)
     n = shifted - ROUNDER_F32
-    r = mul_add(-n, LN2_HIGH_F32, x) + mul_add(-n, LN2_LOW_F32, tail)
-    q = mul_add(r * r, horner(r, EXP_F32), r)
+    high = mul_add(-n, LN2_HIGH_F32, x)
+    low = mul_add(-n, LN2_LOW_F32, tail)
+    r = high + low
+    r_low = (high - r) + low
+    q = r + mul_add(r * r, horner(r, EXP_F32), r_low)
     return q, float_to_bits_f32(shifted) - ROUNDER_BITS_F32
 
 

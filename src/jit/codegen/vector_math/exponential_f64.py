@@ -115,8 +115,11 @@ def exp_reduced_f64(x: Any, tail: Any) -> Any:
     x = select(x > EXP_HIGHEST_F64, EXP_HIGHEST_F64, x)
     shifted = mul_add(x + tail, LOG2E_F64, ROUNDER_F64)
     n = shifted - ROUNDER_F64
-    r = mul_add(-n, LN2_HIGH_F64, x) + mul_add(-n, LN2_LOW_F64, tail)
-    q = mul_add(r * r, horner(r, EXP_F64), r)
+    high = mul_add(-n, LN2_HIGH_F64, x)
+    low = mul_add(-n, LN2_LOW_F64, tail)
+    r = high + low
+    r_low = (high - r) + low
+    q = r + mul_add(r * r, horner(r, EXP_F64), r_low)
     return q, float_to_bits_f64(shifted) - ROUNDER_BITS_F64
 
 
