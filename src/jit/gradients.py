@@ -130,19 +130,25 @@ def _twice(
 def run_with_gradients(specialisation: "Specialisation", tensors: Sequence[Any], executor: str) -> list[Any]:
     """The graph's results on tensors of which some require gradients, connected to them."""
     if executor == "interpreter":
-        return specialisation.run_eagerly(tensors)
+        return _op_by_op(specialisation, tensors)
     wanted = tuple(i for i, t in enumerate(tensors) if isinstance(t, Tensor) and t.requires_grad)
     derivative = specialisation.derivatives.get(wanted)
-    if derivative is None:
+    if wanted not in specialisation.derivatives:
         try:
             derivative = CompiledDerivative(specialisation, wanted)
         except LocatedError as error:
             _warn(specialisation, error)
-            derivative = False
+            derivative = None
         specialisation.derivatives[wanted] = derivative
-    if derivative is False or not derivative.outputs:
-        return specialisation.run_eagerly(tensors)
+    if derivative is None or not derivative.outputs:
+        return _op_by_op(specialisation, tensors)
     return derivative.run(specialisation, tensors, executor)
+
+
+def _op_by_op(specialisation: "Specialisation", tensors: Sequence[Any]) -> list[Any]:
+    """The results by eager execution, on clones of arguments that are written later: backward may need their values."""
+    written = {argument for argument, _ in specialisation.graph.writes}
+    return specialisation.run_eagerly([t.clone() if i in written else t for i, t in enumerate(tensors)])
 
 
 def _warn(specialisation: "Specialisation", error: LocatedError) -> None:

@@ -21,7 +21,7 @@ from .errors import JitError, Unsupported
 from .layout import Layout
 from .raising import raise_at
 from .runtime import pool
-from .runtime.arena import allocate
+from .runtime.arena import allocate, write_slots
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
 from .runtime.loader import load_object
 from .runtime.memory import ALIGNMENT, address_of, recycler, workspace
@@ -61,11 +61,10 @@ class SizeBinding:
                 shape = argument.shape
                 if len(shape) != len(type.shape):
                     return None, f"{name} has {len(shape)} dimensions, expected {len(type.shape)} as in {type}"
-                where = (
-                    (f"size {axis} of {name}", d, n) for axis, (d, n) in enumerate(zip(type.shape, shape, strict=True))
-                )
+                sizes = enumerate(zip(type.shape, shape, strict=True))
+                where = [(f"size {axis} of {name}", d, n) for axis, (d, n) in sizes]
             elif isinstance(type, IntType) and type.value is not None:
-                where = iter([(name, type.value, argument)])
+                where = [(name, type.value, argument)]
             else:
                 continue
             for what, dim, size in where:
@@ -331,9 +330,8 @@ def _write_list(type: Type, values: Sequence[Any], arena: int, kept: list[Any]) 
     header, elements = allocate(arena, 24), allocate(arena, 8 * len(slots))
     if not header or not elements:
         raise MemoryError("out of memory")
-    (ctypes.c_int64 * 3).from_address(header)[:] = [len(values), len(values), elements]
-    if slots:
-        (ctypes.c_int64 * len(slots)).from_address(elements)[:] = slots
+    write_slots(header, [len(values), len(values), elements])
+    write_slots(elements, slots)
     return header
 
 

@@ -29,8 +29,11 @@ def raise_at(
     if location is None:
         raise error
     # A traceback shows the file, line and function of code objects: here, one `raise` that claims to stand there.
-    position = {"lineno": location.line, "col_offset": 0, "end_lineno": location.line, "end_col_offset": 0}
-    statement = ast.Raise(exc=ast.Name("__error__", ast.Load(), **position), **position)
+    statement = ast.Raise(exc=ast.Name("__error__", ast.Load()))
+    for node in ast.walk(statement):
+        if isinstance(node, (ast.stmt, ast.expr)):
+            node.lineno = node.end_lineno = location.line
+            node.col_offset = node.end_col_offset = 0
     code = compile(ast.Module([statement], []), location.file, "exec").replace(
         co_name=location.function or "<compiled>"
     )

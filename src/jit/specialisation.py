@@ -17,6 +17,7 @@ from .tree import LEAF, Structure
 if TYPE_CHECKING:
     from .codegen.compile import CompileRecord
     from .codegen.module import GeneratedModule
+    from .gradients import CompiledDerivative
     from .native import NativeBundle
 
 __all__ = ["Specialisation"]
@@ -48,8 +49,8 @@ class Specialisation:
         self.compile_milliseconds = 0.0
         self.cached = False
         self.gradient_fallback: str | None = None
-        # Compiled derivatives by the arguments that they are for; False where there is none.
-        self.derivatives: dict[tuple[int, ...], Any] = {}
+        # Compiled derivatives by the arguments that they are for; None where there is none.
+        self.derivatives: dict[tuple[int, ...], CompiledDerivative | None] = {}
         self._optimised: Graph | None = None
         self._module: GeneratedModule | None = None
         self._programs: dict[str, Program] = {}
@@ -229,7 +230,7 @@ def _write(tensor: Tensor, result: Any) -> None:
     array = result._array if isinstance(result, Tensor) else result
     if array is not tensor._array:
         if isinstance(result, Tensor) and (result.requires_grad or tensor.requires_grad):
-            tensor.copy_(result)
+            tensor.copy_(result)  # type: ignore[attr-defined]  # made from the op records
             return
         np.copyto(tensor._array, array)
     tensor.bump_version()

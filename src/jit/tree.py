@@ -18,6 +18,7 @@ from .tracked import TrackedInt
 __all__ = ["LEAF", "Structure", "constant_structure", "flatten", "map_leaves", "tuple_structure", "unflatten"]
 
 _NUMBERS = (bool, int, float, complex)
+_CONVERTERS: dict[type, Callable[[Any], Any]] = {bool: bool, int: int, float: float, complex: complex}
 _MAX_DEPTH = 64
 
 
@@ -107,7 +108,7 @@ class Structure:
                 if kind == "record":
                     if not (name.isidentifier() and all(key.isidentifier() for key in keys)):
                         raise ValueError("a record's name and fields must be identifiers")
-                    return cls(kind, made, tuple(keys), name, cls=namedtuple(name, keys))  # type: ignore[misc]
+                    return cls(kind, made, tuple(keys), name, cls=namedtuple(name, keys))
                 return cls(kind, made, tuple(keys), name)
         raise ValueError(f"not a structure: {str(data)[:80]}")
 
@@ -167,7 +168,7 @@ def _flatten(value: Any, leaves: list[Any], depth: int) -> Structure:
         children = tuple([_flatten(getattr(value, name), leaves, depth + 1) for name in names])
         return Structure("record", children, names, kind.__name__, cls=kind)
     if isinstance(value, _NUMBERS):  # subclasses, as numpy.float64
-        leaves.append(next(t(value) for t in _NUMBERS if isinstance(value, t)))
+        leaves.append(next(_CONVERTERS[t](value) for t in _NUMBERS if isinstance(value, t)))
         return LEAF
     return constant_structure(value)
 
@@ -195,7 +196,7 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
     children = [_unflatten(child, leaves) for child in structure.children]
     match structure.kind:
         case "tuple":
-            return tuple(children)
+            return tuple(children) if structure.cls is None else structure.cls(children)
         case "list":
             return children
         case "dict":

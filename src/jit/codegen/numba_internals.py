@@ -5,21 +5,17 @@ from emitting machine code, so that every function is optimised once, by `compil
 Functions become C functions of 64-bit integers; there is no reference counting (NRT) and no Python object in them.
 """
 
-import ast
 import copy
 import functools
 import hashlib
-import linecache
-import math
 import threading
 import types as python_types
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numba
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import codegen, compiler, cpu, errors, typed_passes, typing, untyped_passes
@@ -32,16 +28,18 @@ from numba.core.runtime.nrt import rtsys
 from numba.extending import typeof_impl
 
 from ..errors import CompileError
-from . import bits, calls, primitives
+from . import calls
 from .module import STATUS_INTERNAL
+from .source import ENTRY_KINDS, KernelReference, entry_points, namespace, register_source, run_source
 
-__all__ = ["TESTED_NUMBA", "CompiledSource", "compile_source", "namespace", "run_source"]
+__all__ = [
+    "TESTED_NUMBA", "CompiledSource", "KernelReference", "compile_source", "entry_points", "namespace", "run_source",
+]  # fmt: skip
 
 # Private interfaces move between minor versions; tests/jit/test_compile.py says which ones are relied on.
 TESTED_NUMBA = ("0.68",)
 
 _I64 = ir.IntType(64)
-_ENTRY_KINDS = ("kernel", "driver")
 
 
 def check_version(version: str = numba.__version__) -> None:
@@ -151,23 +149,6 @@ def _fingerprint(value: Any) -> str:
     if hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return repr(value)
-
-
-@dataclass(frozen=True)
-class KernelReference:
-    """A kernel as a driver sees it: the name of an external symbol, its number of parameters and whether it returns."""
-
-    name: str
-    arity: int
-    returns: bool
-
-    @property
-    def function_type(self) -> ir.FunctionType:
-        return ir.FunctionType(_I64 if self.returns else ir.VoidType(), [_I64] * self.arity)
-
-    def declare(self, module: ir.Module) -> ir.Function:
-        existing = module.globals.get(self.name)
-        return existing if existing is not None else ir.Function(module, self.function_type, self.name)
 
 
 class _FunctionType(types.Callable, types.Opaque):  # type: ignore[misc]
@@ -337,7 +318,7 @@ def _flags(kind: str, fastmath: Iterable[str]) -> Any:
     flags.release_gil = True
     flags.error_model = "numpy"
     flags.fastmath = cpu.FastMathOptions(set(fastmath) or False)
-    if kind not in _ENTRY_KINDS:
+    if kind not in ENTRY_KINDS:
         flags.forceinline = True
     flags.noalias = kind == "body"
     return flags
@@ -379,66 +360,12 @@ def _compile_callee(function: _Function, arguments: tuple[Any, ...]) -> Any:
     return result
 
 
-def _returns_value(tree: ast.FunctionDef) -> bool:
-    return any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(tree))
-
-
-def _public(module: Any) -> dict[str, Any]:
-    names = getattr(module, "__all__", None) or [
-        n for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and n[0] != "_"
-    ]
-    return {name: getattr(module, name) for name in names}
-
-
-def namespace() -> dict[str, Any]:
-    """The names that generated source may use (see `module`), with decorators that do nothing."""
-
-    def nothing(function: Callable[..., Any]) -> Callable[..., Any]:
-        return function
-
-    return {
-        "__builtins__": __builtins__,
-        "np": np,
-        "math": math,
-        **_public(primitives),
-        **_public(bits),
-        **_public(calls),
-        **dict.fromkeys(("kernel", "body", "driver"), nothing),
-    }
-
-
-def _register_source(name: str, source: str) -> str:
-    """Make the source known to tracebacks and debuggers; returns the file name that it goes by."""
-    filename = f"<ingot {name}>"
-    # An entry without a modification time is never checked against a file.
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    return filename
-
-
-def run_source(name: str, source: str, names: Mapping[str, Any]) -> dict[str, Any]:
-    """Execute generated source as plain Python, and return its namespace."""
-    space = {**namespace(), "__name__": f"ingot_generated.{name}", **names}
-    exec(compile(source, _register_source(name, source), "exec"), space)
-    return space
-
-
 @dataclass(frozen=True)
 class CompiledSource:
     """LLVM bitcode, not optimised, and the entry points that it defines."""
 
     bitcode: bytes
     entries: tuple[KernelReference, ...]
-
-
-def entry_points(source: str) -> tuple[KernelReference, ...]:
-    """The functions of a source that are decorated `@kernel` or `@driver`, in order, without compiling anything."""
-    found = []
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and any(
-            isinstance(d, ast.Name) and d.id in _ENTRY_KINDS for d in node.decorator_list
-        ):
-            found.append(KernelReference(node.name, len(node.args.args), _returns_value(node)))
-    return tuple(found)
 
 
 def compile_source(
@@ -466,7 +393,7 @@ def compile_source(
     space = {**namespace(), "__name__": f"ingot_generated.{name}"}
     space.update({kind: mark(kind) for kind in ("kernel", "body", "driver")})
     space.update(min=_Extremum("min"), max=_Extremum("max"))
-    filename = _register_source(name, source)
+    filename = register_source(name, source)
     exec(compile(source, filename, "exec"), space)
     if entry is not None:
         if not isinstance(space.get(entry), python_types.FunctionType):
@@ -479,7 +406,7 @@ def compile_source(
         if isinstance(value, python_types.FunctionType) and value.__code__.co_filename == filename
     }
     functions = {key: _Function(value, decorated.get(key, "function"), fastmath) for key, value in own.items()}
-    entries = {key: function for key, function in functions.items() if function.kind in _ENTRY_KINDS}
+    entries = {key: function for key, function in functions.items() if function.kind in ENTRY_KINDS}
     if not entries:
         raise CompileError(f"{name}: the source has no function decorated with @kernel")
     # Compiled functions find each other as globals of the source's namespace.

@@ -7,6 +7,7 @@ un-jitted drivers, and `clear`, which frees what a call left behind.
 import contextlib
 import ctypes
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 # A block is preceded by a header of this size (three of its slots are used: raw address, next block, previous block),
@@ -37,6 +38,12 @@ def _read(address: int) -> int:
 
 def _write(address: int, value: int) -> None:
     ctypes.c_int64.from_address(address).value = value
+
+
+def write_slots(address: int, values: Sequence[int]) -> None:
+    """Write 64-bit integers one after the other."""
+    block = (ctypes.c_int64 * len(values))(*values)
+    ctypes.memmove(address, block, ctypes.sizeof(block))
 
 
 def allocate(arena: int, nbytes: int) -> int:

@@ -129,7 +129,7 @@ class CallState:
         """Free what the driver allocated."""
         clear(self.arena)
 
-    def store_outcome(self, frame: Sequence[int], first_result: int) -> None:
+    def store_outcome(self, frame: "ctypes.Array[ctypes.c_int64]", first_result: int) -> None:
         """Do what the native entry does after the driver, for a frame that was run in Python."""
         self._memory[1], self._memory[2] = frame[4], frame[5]
         for index in range(self.n_results):
