@@ -80,8 +80,9 @@ class Builder:
                 attributes[parameter.name] = parameter.normalised
         if result_types is None:
             types = [None if v is None else self.resolve(v.type) for v in operands]
+            since = len(self.sizes.unvalued)
             result_types = op.infer_types(self.sizes, op.schema.unflatten(types), attributes)
-            self._emit_requirements()
+            self._emit_requirements(since)
         instruction = Instruction(op, list(operands), attributes, result_types, regions, self.location)
         self.block.append(instruction)
         return instruction.results
@@ -132,9 +133,8 @@ class Builder:
         graph.examples = {name: hints[name] for name in used}
         return graph
 
-    def _emit_requirements(self) -> None:
-        pending, self.sizes.requirements = self.sizes.requirements, []
-        for guard in pending:
+    def _emit_requirements(self, since: int) -> None:
+        for guard in self.sizes.take_requirements(since):
             left, right = self.dim(guard.left), self.dim(guard.right)
             self.emit_all("require_equal", [left, right], {"message": guard.reason})
 

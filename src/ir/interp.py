@@ -26,6 +26,7 @@ from .types import (
     TensorType,
     TupleType,
     Type,
+    type_dims,
 )
 
 __all__ = ["run"]
@@ -64,6 +65,7 @@ class _Interpreter:
         self.sizes: dict[str, int] = {}
         self.values: dict[Value, Any] = {}
         self.has_symbols: dict[Value, bool] = {}
+        self.broadcasts: dict[Instruction, list[DimExpr]] = {}
 
     def run(self, arguments: list[Any]) -> list[Any]:
         graph = self.graph
@@ -109,6 +111,18 @@ class _Interpreter:
                     f"given {size}"
                 )
 
+    def check_broadcast(self, instruction: Instruction) -> None:
+        """Raise, as inference would, where sizes that were not known do not broadcast."""
+        checked = self.broadcasts.get(instruction)
+        if checked is None:
+            dims = [d for r in instruction.results for d in type_dims(r.type)]
+            checked = self.broadcasts[instruction] = [d for d in dims if "bcast(" in str(d)]
+        for dim in checked:
+            try:
+                substitute(dim, self.sizes)
+            except ValueError as error:
+                raise RuntimeError(f"{instruction.op.name}: {error}") from None
+
     def dim(self, expression: Dim | str) -> int:
         value = substitute(symbol(expression) if isinstance(expression, str) else expression, self.sizes)
         if not isinstance(value, int):
@@ -140,6 +154,7 @@ class _Interpreter:
             return found
         if op.evaluate is None:
             raise NotImplementedError(f"the op {op.name} has no reference implementation")
+        self.check_broadcast(instruction)
         results = op.evaluate(self.xp, *op.schema.unflatten(operands), **instruction.attributes)
         if not isinstance(results, tuple):
             results = (results,)

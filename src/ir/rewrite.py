@@ -255,12 +255,12 @@ class Rewriter:
     def infer(self, instruction: Instruction) -> tuple[Type, ...] | None:
         """The result types that inference gives with nothing new assumed; None where it refuses."""
         types = [None if v is None else v.type for v in instruction.operands]
-        pending, self.sizes.requirements = self.sizes.requirements, []
+        pending, self.sizes.requirements, since = self.sizes.requirements, [], len(self.sizes.unvalued)
         try:
             inferred = instruction.op.infer_types(
                 self.sizes, instruction.op.schema.unflatten(types), instruction.attributes
             )
-            return inferred if not self.sizes.requirements else None
+            return None if self.sizes.take_requirements(since) else inferred
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
         finally:

@@ -31,6 +31,7 @@ class Sizes:
         self.solved: dict[str, Dim] = {}
         self.guards: list[Guard] = []
         self.requirements: list[Guard] = []
+        self.unvalued: list[str] = []  # new symbols without an example, in order
         self._taken = set(taken) | set(self.hints)
         self._counter = 0
 
@@ -41,6 +42,8 @@ class Sizes:
         self._taken.add(name)
         if hint is not None:
             self.hints[name] = hint
+        else:
+            self.unvalued.append(name)
         return symbol(name)
 
     def names(self) -> frozenset[str]:
@@ -91,6 +94,16 @@ class Sizes:
         for _ in range(len(values) + len(terms)):
             a, b = (replace_terms(substitute(d, values), terms) for d in (a, b))
         return a == b or frozenset((a, b)) in self.known
+
+    def take_requirements(self, since: int) -> list[Guard]:
+        """The requirements found, which are then forgotten, but for those that only the op itself can check.
+
+        Those are about symbols made since `unvalued` had `since` elements: how many elements of a mask are true has
+        no value before the op runs.
+        """
+        inner = set(self.unvalued[since:])
+        found, self.requirements = self.requirements, []
+        return [r for r in found if inner.isdisjoint(symbols(r.left) | symbols(r.right))]
 
     def hint(self, dim: Dim) -> int | None:
         """The example value of a dimension, or None where it has none."""

@@ -200,6 +200,7 @@ class _Verifier:
     # -- types -------------------------------------------------------------------------------------------------------
 
     def infer(self, instruction: Instruction, operands: tuple[Any, ...]) -> None:
+        since = len(self.sizes.unvalued)
         try:
             inferred = instruction.op.infer_types(self.sizes, operands, instruction.attributes)
         except Exception as error:  # whatever a rule raises on operands that do not fit is the graph's fault
@@ -210,8 +211,7 @@ class _Verifier:
             self.fits(d, i, bindings) for d, i in zip(declared, inferred, strict=True)
         ):
             raise self.fail(f"declared {_show(declared)}, inferred {_show(inferred)}")
-        pending, self.sizes.requirements = self.sizes.requirements, []
-        for requirement in pending:
+        for requirement in self.sizes.take_requirements(since):
             self.check_requirement(requirement)
 
     def check_requirement(self, requirement: Guard) -> None:

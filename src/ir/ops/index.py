@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import Dim, symbol
+from ..dims import Dim, symbol, symbols
 from ..dtypes import bool_, int64, uint8
 from ..sizes import STATIC, Sizes
 from ..types import TensorType
@@ -40,6 +40,7 @@ class _Layout:
     def __init__(self) -> None:
         self.shape: list[Dim] = []  # after ints, slices and new axes
         self.tensors: dict[int, tuple[Dim, ...]] = {}  # dimension of `shape` -> shape of the index there
+        self.counts: set[str] = set()  # symbols of how many elements of masks are true
 
     def result(self, sizes: Sizes) -> tuple[Dim, ...]:
         dims = sorted(self.tensors)
@@ -52,6 +53,11 @@ class _Layout:
             raise IndexError(
                 f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
             ) from error
+        # A count broadcast with another size would have no value of its own: then the result's size is a new symbol.
+        index_shape = tuple(
+            d if str(d) in self.counts or self.counts.isdisjoint(symbols(d)) else unknown_size(sizes)
+            for d in index_shape
+        )
         rest = [size for d, size in enumerate(self.shape) if d not in self.tensors]
         together = not dims or dims[-1] - dims[0] + 1 == len(dims)
         place = dims[0] if dims and together else 0
@@ -98,6 +104,7 @@ def _index_dims(sizes: Sizes, index: TensorType, layout: _Layout, axis: int, siz
         layout.shape.append(size_of(axis))
         return axis + 1
     count = unknown_size(sizes)
+    layout.counts.add(str(count))
     if not index.rank:
         layout.tensors[len(layout.shape)] = (count,)
         layout.shape.append(1)
