@@ -173,7 +173,7 @@ def setitem(tensor: Tensor, index: Any, value: Any) -> None:
         spec, tensors = _advanced(index)
         if source.dtype is not tensor.dtype:
             source = source.to(tensor.dtype)
-        updated = dispatch(get_op("index_put"), (alias(tensor), tensors, source), {"spec": spec})
+        updated = dispatch(get_op("index_put"), (alias(tensor), tensors, source), {"spec": spec, "accumulate": False})
         write(tensor, updated, "index_put_")
         return
     part = _apply_basic(tensor, index)

@@ -48,6 +48,8 @@ def _call(context: Context, function: Abstract, arguments: list[Abstract], keywo
         case Closure():
             return inline_closure(context, function, arguments, keywords)
         case Method(instance=instance, name=name, function=python):
+            if name == "__init__" and not isinstance(python, types.FunctionType):
+                return Constant(None)  # object's own
             if isinstance(python, types.FunctionType):
                 return _call(context, Constant(python), [instance, *arguments], keywords)
             from .methods import call_method
@@ -269,12 +271,16 @@ class _Super:
     def __init__(self, cls: type, instance: ObjectRef) -> None:
         self._cls, self._instance = cls, instance
 
-    def __getattr__(self, name: str) -> Any:
+    def find_method(self, name: str) -> Method | None:
+        """The next class's method of that name, bound to the instance."""
         order = self._instance.type.__mro__
         for base in order[order.index(self._cls) + 1 :]:
-            if name in base.__dict__:
-                return Method(self._instance, name, base.__dict__[name])
-        raise AttributeError(f"'super' object has no attribute {name!r}")
+            found = base.__dict__.get(name)
+            if isinstance(found, types.FunctionType):
+                return Method(self._instance, name, found)
+            if base is object and name == "__init__":
+                return Method(self._instance, name)
+        return None
 
 
 # -- modules and classes ------------------------------------------------------------------------------------------------

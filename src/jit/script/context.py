@@ -201,6 +201,11 @@ class Context:
         """Whether the cell is in an earlier heap."""
         return outer is not None and (cell in outer or cell in self.initial)
 
+    def is_in_scope(self, value: Value) -> bool:
+        """Whether a value is defined in the present block or one around it."""
+        block = value.block if value.instruction is None else value.instruction.block
+        return block is self.builder.graph.block or block is self.builder.block or any(b is block for b in self.blocks)
+
     def escape(self, cell: Cell) -> None:
         """Note that a tensor's memory is now also an element of a run-time list, which does not share it."""
         if cell.escaped is None:

@@ -110,7 +110,7 @@ def bound_value(context: Context, value: Abstract, what: str) -> Abstract:
             else AttributeError(f"{what} is not set")
         )
 
-    regions.branch(context, unbound, fail, lambda: Constant(None), live=())
+    regions.branch(context, unbound, fail, lambda: Constant(None))
     return narrow(context, value, lambda a: a is not UNBOUND)
 
 

@@ -423,6 +423,11 @@ def _constant(value: Any) -> Handler:
     return lambda context, arguments, keywords: Constant(value)
 
 
+def _inference_mode(context: Context, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    mode = _python(context, _bound(("mode",), arguments, keywords).get("mode", Constant(True)), "mode")
+    return Constant(modes.no_grad() if mode else modes.enable_grad())
+
+
 def _annotate(context: Context, arguments: list[Abstract], keywords: Keywords) -> Abstract:
     return arguments[1]
 
@@ -459,6 +464,9 @@ def _table() -> dict[Any, Handler]:
         dispatch.dispatch: _dispatch,
         get_op: _get_op,
         inplace.write: _write,
+        modes.no_grad: lambda c, a, k: Constant(modes.no_grad()),
+        modes.enable_grad: lambda c, a, k: Constant(modes.enable_grad()),
+        modes.inference_mode: _inference_mode,
         modes.current_mode: _constant(None),
         modes.is_grad_enabled: _constant(True),
         as_dtype: lambda c, a, k: Constant(as_dtype(_python(c, a[0], "a dtype"))),

@@ -41,7 +41,7 @@ from .values import (
 )
 
 __all__ = [
-    "ListSpec", "Spec", "convert", "fill", "join", "list_element", "localise", "materialise_list", "rebuild",
+    "ListSpec", "Spec", "agree", "convert", "fill", "join", "list_element", "localise", "materialise_list", "rebuild",
     "slot_types", "spec_of", "to_element", "widened",
 ]  # fmt: skip
 
@@ -136,7 +136,11 @@ class SameSpec(Spec):
         return self.degraded.kind
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SameSpec) and self.cell is other.cell
+        if not isinstance(other, SameSpec) or self.cell is not other.cell:
+            return False
+        return getattr(self.value, "views", ()) is getattr(other.value, "views", ()) or (
+            not getattr(self.value, "views", ()) and not getattr(other.value, "views", ())
+        )
 
     def __hash__(self) -> int:
         return hash(self.cell)
@@ -200,7 +204,10 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
         case TensorRef(cell=cell, views=views):
             type = context.tensor_type(value)
             spec: Spec = TensorSpec(type, type.shape, cell.origins)
-            return SameSpec(cell, value, spec) if context.existed(cell, outer) and not views else spec
+            known = context.existed(cell, outer) and all(
+                o is None or context.is_in_scope(o) for v in views for o in v.operands
+            )
+            return SameSpec(cell, value, spec) if known else spec
         case Tuple(items=items, type=cls):
             return TupleSpec(tuple(spec_of(context, i, outer) for i in items), cls)
         case ListRef(cell=cell):
@@ -230,8 +237,8 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
 def widened(spec: Spec, *, identity: bool) -> Spec:
     """A first guess for what a loop carries: numbers that change, and memory that is not the same (unless `identity`)."""
     match spec:
-        case ConstantSpec(value=Constant(value=constant)) if type(constant) in _SCALARS:
-            return ScalarSpec(_SCALARS[type(constant)]())
+        case ConstantSpec(value=Constant(value=constant)) if constant.__class__ in _SCALARS:
+            return ScalarSpec(_SCALARS[constant.__class__]())
         case ScalarSpec(type=IntType()):
             return ScalarSpec(IntType())
         case SameSpec(degraded=TensorSpec() as degraded) if not identity:
@@ -351,8 +358,8 @@ def element_type(context: Context, spec: Spec) -> Type:
             return IntType()
         case ScalarSpec(type=type):
             return type
-        case ConstantSpec(value=Constant(value=constant)) if type(constant) in _SCALARS:
-            return _SCALARS[type(constant)]()
+        case ConstantSpec(value=Constant(value=constant)) if constant.__class__ in _SCALARS:
+            return _SCALARS[constant.__class__]()
         case ConstantSpec(value=Constant(value=str())):
             return StrType()
         case TensorSpec(type=tensor_type, shape=shape):
@@ -441,6 +448,24 @@ def slot_types(context: Context, spec: Spec) -> list[Type]:
     return []
 
 
+def agree(context: Context, value: Abstract, spec: Spec) -> None:
+    """Make the sizes of a value those of a spec that was found under the same conditions before they were undone."""
+    match spec, value:
+        case TensorSpec(shape=shape), TensorRef():
+            for known, size in zip(shape, context.tensor_type(value).shape, strict=True):
+                if known is not None:
+                    context.builder.sizes.equal(size, known, f"a loop expects size {known}, given {size}")
+        case TupleSpec(items=items), Tuple(items=values):
+            for item, part in zip(items, values, strict=True):
+                agree(context, part, item)
+        case (ListSpec(items=tuple() as items), ListRef(cell=cell)) if isinstance(context.heap[cell], Items):
+            for item, part in zip(items, context.heap[cell].items, strict=True):
+                agree(context, part, item)
+        case UnionSpec(alternatives=alternatives), _:
+            for part in value.alternatives if isinstance(value, Union) else (value,):
+                agree(context, part, alternatives[_find(spec_of(context, part), alternatives)])
+
+
 def fill(context: Context, types: list[Type]) -> list[Value]:
     """Values for slots that are not read on this path."""
     return [context.emit("undefined", type=t) for t in types]
@@ -476,7 +501,7 @@ def to_element(context: Context, value: Abstract, element: Type) -> Value:
             return materialise_list(context, inner, element.element)
         case Scalar(value=graph_value):
             found = graph_value
-        case Constant(value=constant) if type(constant) in (*_SCALARS, str):
+        case Constant(value=constant) if constant.__class__ in (*_SCALARS, str):
             found = context.constant(constant)
         case _:
             raise context.error(

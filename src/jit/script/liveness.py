@@ -76,7 +76,9 @@ class _Analysis:
         """Names live before the statements."""
         live = after
         for statement in reversed(statements):
-            self.result.after[statement] = live
+            # Where a statement may leave the loop, what is live there matters at its end too.
+            leaves = any(isinstance(n, (ast.Break, ast.Continue)) for n in ast.walk(statement))
+            self.result.after[statement] = live | on_break | on_continue if leaves else live
             live = self.statement(statement, live, on_break, on_continue)
         return live
 

@@ -156,6 +156,10 @@ def _constant_attribute(context: Context, constant: Any, name: str) -> Abstract:
             raise context.error(
                 f"module {constant.__name__!r} has no attribute {name!r}", context.near(name, dir(constant))
             ) from None
+    found_in_super = getattr(type(constant), "find_method", None)
+    if found_in_super is not None:
+        method: Abstract | None = constant.find_method(name)
+        return method if method is not None else _missing(context, "super", name, [])
     if isinstance(constant, (str, bytes)):
         if hasattr(constant, name):
             return Method(Constant(constant), name)

@@ -13,6 +13,7 @@ from .join import (
     ListSpec,
     Spec,
     TupleSpec,
+    agree,
     convert,
     fill,
     join,
@@ -392,7 +393,7 @@ def loop(
     trip_count: Value | None,
     condition: Value | None,
     body: Callable[[Value], None],
-    test: Callable[[], Value | None],
+    test: Callable[[], Value | None] | None,
     *,
     assigned: set[str],
     augmented: set[str],
@@ -458,7 +459,7 @@ def _try_body(
     context: Context,
     before: Snapshot,
     body: Callable[[Value], None],
-    test: Callable[[], Value | None],
+    test: Callable[[], Value | None] | None,
     specs: dict[str, Spec],
     cells: dict[Cell, tuple[Spec, Any]],
     names: list[str],
@@ -468,6 +469,8 @@ def _try_body(
     block = Block()
     iteration = block.add_argument(IntType(), "i")
     before.start()
+    for name, spec in specs.items():
+        agree(context, frame.variables.get(name, UNBOUND), spec)
     dead = False
     next_condition: Value | None = None
     with context.inside(block):
@@ -512,7 +515,7 @@ def _maybe_unbound(value: Abstract) -> bool:
     return isinstance(value, Union) and UNBOUND in value.alternatives
 
 
-def _next_condition(context: Context, test: Callable[[], Value | None]) -> Value | None:
+def _next_condition(context: Context, test: Callable[[], Value | None] | None) -> Value | None:
     frame = context.frame
     exit = frame.exit
     frame.exit = Exit()
@@ -520,7 +523,9 @@ def _next_condition(context: Context, test: Callable[[], Value | None]) -> Value
         return context.constant(False)
     stopped = stops(context, exit, (Exit.BREAK, Exit.RETURN))
     if stopped is None:
-        return test()
+        return None if test is None else test()
+    if test is None:
+        return context.emit("scalar.not_", stopped)
 
     def go_on() -> Abstract:
         value = test()

@@ -78,8 +78,8 @@ def _body_span(code: CodeType) -> tuple[int, int] | None:
     """The first place of a code object's own instructions: it tells lambdas on one line apart."""
     places = [
         (line, column)
-        for line, _, column, _ in code.co_positions()
-        if line is not None and column is not None and line >= code.co_firstlineno
+        for line, _, column, end_column in code.co_positions()
+        if line is not None and column is not None and line >= code.co_firstlineno and (column or end_column)
     ]
     return min(places) if places else None
 
@@ -114,7 +114,6 @@ _sources: dict[CodeType, FunctionSource] = {}
 
 def function_source(function: Callable[..., Any]) -> FunctionSource:
     """The source of a Python function; ScriptError where it has none that can be read."""
-    function = inspect.unwrap(function)
     if inspect.ismethod(function):
         function = function.__func__
     if not isinstance(function, FunctionType):

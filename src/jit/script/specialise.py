@@ -277,7 +277,7 @@ def _structure(context: Context, value: Abstract, values: list[Value]) -> Struct
             children = tuple(_structure(context, i, values) for i in items)
             if hasattr(cls, "_fields"):
                 return Structure("record", children, tuple(cls._fields), cls.__name__, cls=cls)
-            return tuple_structure(children)
+            return tuple_structure(children) if cls is tuple else Structure("tuple", children, cls=cls)
         case ListRef(cell=cell):
             content = context.heap[cell]
             if isinstance(content, RunTimeItems):

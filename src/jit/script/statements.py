@@ -123,7 +123,9 @@ def _if(context: Context, node: ast.If, rest: list[ast.stmt]) -> bool:
         orelse, consumed = orelse + rest, True
     elif _always_leaves(orelse):
         body, consumed = body + rest, True
-    live = _live_after(context, rest if consumed and rest else [node])
+    live = {*_live_after(context, [node])}
+    if consumed and rest:
+        live |= {*_live_after(context, rest)}
     alive: list[bool] = []
 
     def arm(statements: list[ast.stmt]) -> Callable[[], Abstract]:
@@ -445,7 +447,7 @@ def counted_loop(
             body(Scalar(iteration_value))
 
         return regions.loop(
-            context, count, None, one, lambda: None, assigned=assigned, augmented=augmented, live=live,
+            context, count, None, one, None, assigned=assigned, augmented=augmented, live=live,
             live_after=live_after, wants_break=wants_break,
         )  # fmt: skip
 

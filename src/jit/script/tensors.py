@@ -50,6 +50,9 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
     for ignored in ("out", "device", "layout", "memory_format", "non_blocking"):
         if ignored in named and named[ignored] in (None, "cpu", CPU) and not _has(op, ignored):
             del named[ignored]
+    if op.name in _LIST_OPS and given and isinstance(given[0], ListRef):
+        dim = given[1] if len(given) > 1 else named.get("dim", named.get("axis", 0))
+        return _list_op(context, op, given[0], dim)
     try:
         try:
             operands, attributes = op.schema.bind(*given, **named)
@@ -60,8 +63,6 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
             operands, attributes = op.schema.bind(*given, **renamed)
     except TypeError as error:
         raise _binding_error(context, op, error, [*arguments, *keywords.values()]) from error
-    if op.name in _LIST_OPS and isinstance(given[0] if given else None, ListRef):
-        return _list_op(context, op, given[0], attributes)
     flat: list[Value | None] = []
     for parameter, operand in zip(op.schema.operands, operands, strict=True):
         group = operand if parameter.role.is_group else (operand,)
@@ -186,13 +187,13 @@ def _lies_straight(context: Context, tensor: TensorRef) -> bool:
     )
 
 
-def _list_op(context: Context, op: Op, items: ListRef, attributes: dict[str, Any]) -> Abstract:
+def _list_op(context: Context, op: Op, items: ListRef, dim: Any) -> Abstract:
     content = context.heap[items.cell]
     assert isinstance(content, RunTimeItems)
     if not isinstance(content.element, TensorType):
         raise context.type_error(f"{op.name}(): expected a list of tensors, given a list of {content.element}")
     symbol = str(context.builder.sizes.fresh(prefix="d"))
-    value = context.emit(_LIST_OPS[op.name], content.value, dim=attributes["dim"], symbol=symbol)
+    value = context.emit(_LIST_OPS[op.name], content.value, dim=dim, symbol=symbol)
     return context.new_tensor(value)
 
 
