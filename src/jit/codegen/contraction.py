@@ -23,7 +23,7 @@ from .module import KernelSource
 from .scalar_code import Code
 from .target import Target
 
-__all__ = ["accepts_epilogue", "constant_array", "contraction_reads", "run_matmul"]
+__all__ = ["accepts_epilogue", "constant_array", "contraction_reads", "epilogue_of", "run_contraction_kernel", "run_matmul"]
 
 _MATMULS = ("matmul", "linear")
 
@@ -244,7 +244,7 @@ def add_shared(driver: Driver, sources: dict[str, str]) -> None:
         driver.add_kernel(KernelSource(name, source, title="shared by all products of this kind"))
 
 
-def _named(stem: str, make: Any) -> tuple[str, str]:
+def named_source(stem: str, make: Any) -> tuple[str, str]:
     """A kernel's source under a name that ends in a hash of it."""
     text = make("NAME")
     name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -294,14 +294,14 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
             recover.append(("batch", loops, sizes))
         epilogue, text = epilogue_of(driver, group, value, recover)
     title, stem = title_of(instruction, group)
-    name, source = _named(stem, lambda n: gemm_source(n, spec, epilogue))
+    name, source = named_source(stem, lambda n: gemm_source(n, spec, epilogue))
     work = element_count([*(axis.extent for axis in product.batches), product.rows.extent, columns, product.depth])
     driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))
     add_shared(driver, spec.shared_sources())
     outer, batches = _outer_batches(product)
     size = dtype.itemsize
-    a = _address(driver, product.a, size)
-    b = packed if packed is not None else _address(driver, product.b, size)
+    a = view_address(driver, product.a, size)
+    b = packed if packed is not None else view_address(driver, product.b, size)
     c = storage.address
     depth_of_loops = 0
     for axis in outer:
@@ -383,7 +383,8 @@ def _outer_batches(product: Product) -> tuple[list[Axis], list[Axis]]:
     return batches[: max(0, len(batches) - 2)], batches[max(0, len(batches) - 2) :]
 
 
-def _address(driver: Driver, view: StridedView, size: int) -> str:
+def view_address(driver: Driver, view: StridedView, size: int) -> str:
+    """The address of a view's first element, of `size` bytes."""
     address = driver.address(view.base)
     return address if view.offset == 0 else f"{address} + {driver.size(view.offset * size)}"
 

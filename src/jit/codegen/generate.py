@@ -7,8 +7,10 @@ from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from .contraction import accepts_epilogue, contraction_reads, run_matmul
 from .control import run_control
+from .convolution import convolution_reads, run_convolution, stores_images
 from .driver import Driver, Storage, argument_specs, check_type, result_slots, result_specs
 from .elements import expression_of
+from .emitters import EMITTERS
 from .fusion import Group, Plan, Unsupported, plan_block
 from .inline import INLINE
 from .module import GeneratedModule
@@ -96,23 +98,35 @@ class _Driver(Driver):
             array = instruction.attributes["value"]
             if isinstance(array, Array) and array.shape == () and array.data is not None:
                 return None
-        reads = contraction_reads(instruction)
+        reads = self.contraction_reads(instruction)
         return [v for v in instruction.inputs if isinstance(v.type, TensorType)] if reads is None else reads
 
     def in_kernels(self, instruction: Instruction) -> bool:
         return self.stored_operands(instruction) is None
 
     def accepts_epilogue(self, instruction: Instruction, group: Group) -> bool:
+        if group.placements:
+            return False
+        if instruction.op.name == "conv2d":
+            return stores_images(instruction, group)
         return accepts_epilogue(instruction, group)
 
     def run_instruction(self, instruction: Instruction) -> None:
-        if contraction_reads(instruction) is not None:
+        if self.contraction_reads(instruction) is not None:
             self.run_contraction(instruction, None)
+        elif (emit := EMITTERS.get(instruction.op.name)) is not None:
+            emit(self, instruction)
         else:
             run_control(self, instruction)
 
     def run_contraction(self, instruction: Instruction, group: Group | None) -> None:
-        run_matmul(self, instruction, group, self.target)
+        run = run_convolution if instruction.op.name == "conv2d" else run_matmul
+        run(self, instruction, group, self.target)
+
+    def contraction_reads(self, instruction: Instruction) -> list[Value] | None:
+        """What a product or convolution reads from memory; None for other instructions."""
+        reads = contraction_reads(instruction)
+        return convolution_reads(instruction) if reads is None else reads
 
     def return_results(self, results: list, slots: list[int]) -> None:  # type: ignore[type-arg]
         """Copy results to where the caller reads them, where they are not there yet."""

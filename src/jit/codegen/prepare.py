@@ -71,4 +71,82 @@ def _matmul(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     return rewriter.call(_sum_of_products, instruction)
 
 
-_RULES = _linear + _matmul
+# -- convolutions: one image is a batch of one, a bias is an addition, and gradients are convolutions ------------------
+
+
+@rule("conv2d -> batched, without bias", "conv2d")
+def _conv2d(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    source, _, bias = instruction.operands
+    assert source is not None and isinstance(source.type, TensorType)
+    if bias is None and source.type.rank == 4:
+        return None
+
+    def expand(input: Any, weight: Any, bias: Any, **attributes: Any) -> Any:
+        images = F.unsqueeze(input, 0) if input.ndim == 3 else input
+        value = F.conv2d(images, weight, None, **attributes)
+        if bias is not None:
+            value = F.add(value, F.unsqueeze(F.unsqueeze(bias, -1), -1))
+        return F.squeeze(value, 0) if input.ndim == 3 else value
+
+    return rewriter.call(expand, instruction)
+
+
+def _spread(g: Any, axis: int, step: int) -> Any:
+    """Zeros put between the places of a dimension: step - 1 after each but the last."""
+    if step == 1:
+        return g
+    size = g.shape[axis]
+    pads = (0, 0) * (g.ndim - 1 - axis) + (0, step - 1)
+    wide = F.flatten(F.pad(F.unsqueeze(g, axis + 1), pads), axis, axis + 1)
+    return F.slice(wide, 0, (size - 1) * step + 1, dim=axis)
+
+
+def _input_grad(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any:
+    """The gradient of an input: the gradient spread by the stride, convolved with the flipped, transposed weight."""
+    stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
+    wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
+    borders: list[Any] = []
+    for i in (1, 0):
+        axis = 2 + i
+        kernel = weight.shape[axis]
+        reach = dilation[i] * (kernel - 1)
+        places = gradient.shape[axis]
+        gradient = _spread(gradient, axis, stride[i])
+        length = (places - 1) * stride[i] + 1
+        before = reach - pads[2 * i]
+        borders += [before, wanted[i] - length + pads[2 * i]]
+    out_channels, in_group = weight.shape[:2]
+    flipped = F.flip(weight, (2, 3))
+    grouped = F.unflatten(flipped, 0, (groups, out_channels // groups))
+    turned = F.flatten(F.transpose(grouped, 1, 2), 0, 1)
+    del in_group
+    return F.conv2d(F.pad(gradient, tuple(borders)), turned, None, stride=(1, 1), dilation=dilation, groups=groups)
+
+
+def _weight_grad(gradient: Any, input: Any, size: Any, **attributes: Any) -> Any:
+    """The gradient of a weight: the input convolved with the gradient, images and channels swapped."""
+    stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
+    wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
+    in_group, out_group = input.shape[1] // groups, gradient.shape[1] // groups
+    parts = []
+    for g in range(groups):
+        images = F.transpose(F.slice(input, g * in_group, (g + 1) * in_group, dim=1), 0, 1)
+        filters = F.transpose(F.slice(gradient, g * out_group, (g + 1) * out_group, dim=1), 0, 1)
+        part = F.conv2d(images, filters, None, stride=dilation, padding=pads, dilation=stride)
+        for i in (0, 1):
+            part = F.slice(part, 0, wanted[i], dim=2 + i)
+        parts.append(F.transpose(part, 0, 1))
+    return parts[0] if groups == 1 else F.cat(tuple(parts), 0)
+
+
+@rule("gradient of a convolution -> convolution", "conv2d_input_grad", "conv2d_weight_grad")
+def _conv_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    expand = _input_grad if instruction.op.name == "conv2d_input_grad" else _weight_grad
+    if instruction.attributes["groups"] > _MAX_GROUPS and expand is _weight_grad:
+        return None
+    return rewriter.call(expand, instruction)
+
+
+# Groups that the gradient of a weight is unrolled for.
+_MAX_GROUPS = 64
+_RULES = _linear + _matmul + _conv2d + _conv_gradient

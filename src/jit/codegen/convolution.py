@@ -1,0 +1,290 @@
+"""Convolutions in the driver: images to padded NHWC, packed weights, and the kernel that stores NCHW with its epilogue."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...ir import dtypes
+from ...ir.core import Instruction, Value
+from ...ir.dims import Dim, is_nonnegative
+from ...ir.dtypes import DType
+from ...ir.ops.conv import geometry
+from ...ir.types import TensorType
+from .contraction import (
+    add_shared,
+    constant_array,
+    epilogue_of,
+    named_source,
+    run_contraction_kernel,
+    title_of,
+    view_address,
+)
+from .conv import CONV_SLOTS, ConvSpec, conv_source, pack_conv_numpy, pack_depthwise_numpy
+from .driver import Driver, Storage
+from .epilogue import Epilogue
+from .fusion import Group, StridedView, strided_view
+from .indexing import element_count, flat_index, row_major_strides
+from .kernel_text import Text
+from .layout import LAYOUT_SLOTS, to_nhwc_source
+from .module import KernelSource
+from .target import Target
+
+__all__ = ["convolution_reads", "run_convolution", "stores_images"]
+
+# Elements that one range of a layout change copies.
+_COPY_GRAIN = 1 << 15
+
+
+def convolution_reads(instruction: Instruction) -> list[Value] | None:
+    """What a convolution reads from memory."""
+    if instruction.op.name != "conv2d":
+        return None
+    images, weight = instruction.inputs[:2]
+    return [_images(images).base, strided_view(weight).base]
+
+
+def _images(value: Value) -> StridedView:
+    """Images as strides that do not run backwards."""
+    view = strided_view(value)
+    assert isinstance(value.type, TensorType)
+    if all(is_nonnegative(s) for s in view.strides):
+        return view
+    return StridedView(value, 0, tuple(row_major_strides(value.type.shape)))
+
+
+def stores_images(instruction: Instruction, group: Group) -> bool:
+    """Whether a group's operations can be applied to the result of a convolution as it is stored."""
+    value = instruction.results[0]
+    (output,) = group.outputs
+    assert isinstance(value.type, TensorType) and isinstance(output.type, TensorType)
+    if output.type.dtype is not value.type.dtype or value.type.dtype not in (dtypes.float32, dtypes.float64):
+        return False
+    (read,) = group.accesses[value]
+    return flat_index(read, value.type.shape) == flat_index(group.outputs[output], output.type.shape)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A convolution's sizes."""
+
+    images: Dim
+    channels: Dim
+    height: Dim
+    width: Dim
+    out_channels: Dim
+    out_height: Dim
+    out_width: Dim
+    kernel: tuple[Dim, Dim]
+    stride: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+    @property
+    def padded(self) -> tuple[Dim, Dim]:
+        return self.height + self.pads[0] + self.pads[1], self.width + self.pads[2] + self.pads[3]
+
+
+def _shape_of(instruction: Instruction) -> tuple[_Shape, DType]:
+    x, w, result = (v.type for v in (*instruction.inputs[:2], instruction.results[0]))
+    assert isinstance(x, TensorType) and isinstance(w, TensorType) and isinstance(result, TensorType)
+    a = instruction.attributes
+    stride, pads, dilation = geometry("conv2d", w, a["stride"], a["padding"], a["dilation"])
+    images, channels, height, width = x.shape
+    _, out_channels, out_height, out_width = result.shape
+    kernel = (w.shape[2], w.shape[3])
+    return (
+        _Shape(
+            images, channels, height, width, out_channels, out_height, out_width, kernel, stride, pads, dilation, a["groups"]
+        ),
+        x.dtype,
+    )  # fmt: skip
+
+
+def run_convolution(driver: Driver, instruction: Instruction, group: Group | None, target: Target) -> None:
+    """Run a convolution, with the group's operations in its epilogue."""
+    value = instruction.results[0]
+    shape, dtype = _shape_of(instruction)
+    x, w = _images(instruction.inputs[0]), strided_view(instruction.inputs[1])
+    output = next(iter(group.outputs)) if group is not None else value
+    storage = driver.store(output)
+    groups = shape.groups
+    in_group, out_group = _divided(shape.channels, groups), _divided(shape.out_channels, groups)
+    depthwise = groups > 1 and in_group == 1 and out_group == 1
+    known = out_group if isinstance(out_group, int) and not depthwise else None
+    whole = ConvSpec(dtype.short, target=target).tile.columns
+    if known is not None and known > whole // 2:
+        known = None
+    spec = ConvSpec(dtype.short, known, depthwise, True, target)
+    buffer = _to_nhwc(driver, x, shape, dtype)
+    weights = _packed_weights(driver, instruction, w, shape, spec, dtype)
+    epilogue, text = Epilogue(), Text()
+    if group is not None:
+        epilogue, text = _epilogue(driver, group, value)
+    title, stem = title_of(instruction, group)
+    name, source = named_source(stem, lambda n: conv_source(n, spec, epilogue))
+    work = element_count([shape.images, shape.out_channels, shape.out_height, shape.out_width, in_group, *shape.kernel])
+    driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))
+    add_shared(driver, spec.shared_sources())
+    padded_height, padded_width = shape.padded
+    plane = shape.out_height * shape.out_width
+    sizes: dict[str, Dim] = {
+        "images": shape.images,
+        "channels": 1 if depthwise else in_group,
+        "out_channels": 1 if depthwise else out_group,
+        "groups": groups,
+        "out_height": shape.out_height,
+        "out_width": shape.out_width,
+        "kernel_height": shape.kernel[0],
+        "kernel_width": shape.kernel[1],
+        "stride_height": shape.stride[0],
+        "stride_width": shape.stride[1],
+        "dilation_height": shape.dilation[0],
+        "dilation_width": shape.dilation[1],
+        "x_image_stride": padded_height * padded_width * shape.channels,
+        "x_row_stride": padded_width * shape.channels,
+        "x_pixel_stride": shape.channels,
+        "y_image_stride": plane * shape.out_channels,
+        "y_row_stride": shape.out_width,
+        "y_pixel_stride": 1,
+        "y_channel_stride": plane,
+    }
+    slots = {slot: driver.size(dim) for slot, dim in sizes.items()}
+    driver.touch(buffer)
+    slots |= {"x": buffer.address, "w": weights, "y": storage.address}
+    run_contraction_kernel(driver, name, spec.name, CONV_SLOTS, slots, text, output)
+    driver.clock += 1
+
+
+def _divided(size: Dim, groups: int) -> Dim:
+    return size // groups
+
+
+def _to_nhwc(driver: Driver, x: StridedView, shape: _Shape, dtype: DType) -> Storage:
+    """The images in a padded NHWC buffer."""
+    height, width = shape.padded
+    buffer = driver.temporary(shape.images * height * width * shape.channels, dtype)
+    name, source = named_source("k_to_nhwc", lambda n: _IMPORTS + to_nhwc_source(n, dtype.short))
+    driver.add_kernel(KernelSource(name, source, title="images to padded NHWC"))
+    strides = x.strides
+    sizes: dict[str, Dim] = {
+        "images": shape.images,
+        "channels": shape.channels,
+        "height": shape.height,
+        "width": shape.width,
+        "x_image_stride": strides[0],
+        "x_channel_stride": strides[1],
+        "x_row_stride": strides[2],
+        "x_column_stride": strides[3],
+        "y_height": height,
+        "y_width": width,
+        "top": shape.pads[0],
+        "left": shape.pads[2],
+    }
+    driver.set_slot(LAYOUT_SLOTS["x"], "i64", view_address(driver, x, dtype.itemsize))
+    driver.set_slot(LAYOUT_SLOTS["y"], "i64", buffer.address)
+    for slot, dim in sizes.items():
+        driver.set_slot(LAYOUT_SLOTS[slot], "i64", driver.size(dim))
+    rows = driver.size(shape.images * height)
+    grain = f"{_COPY_GRAIN} // ({driver.size(width * shape.channels)} + 1) + 1"
+    driver.line(f"launch({name}, p, {rows}, {grain}, pool)")
+    driver.clock += 1
+    driver.touch(buffer)
+    return buffer
+
+
+def _packed_weights(
+    driver: Driver, instruction: Instruction, w: StridedView, shape: _Shape, spec: ConvSpec, dtype: DType
+) -> str:
+    """The address of the packed weights: packed now if they are constant, else in the driver."""
+    data = constant_array(w)
+    weight = instruction.inputs[1]
+    assert isinstance(weight.type, TensorType)
+    if data is not None and w.base.type == weight.type and w.offset == 0:
+        if w.strides == tuple(row_major_strides(weight.type.shape)) or 1 in weight.type.shape:
+            key = (id(w.base.instruction), spec.tile, "conv", shape.groups)
+            if key in driver.constant_keys:
+                return driver.constant_keys[key]
+            if spec.depthwise:
+                return driver.constant(pack_depthwise_numpy(data, spec.tile), key)
+            return driver.constant(pack_conv_numpy(data, shape.groups, spec.tile), key)
+    return _pack_at_run_time(driver, w, shape, spec, dtype)
+
+
+# The slots of the kernel that packs weights, after the address of the weights and of the packed form.
+_PACK_SIZES = ("groups", "out_channels", "channels", "kernel_height", "kernel_width", "panels")
+_PACK_STRIDES = ("group_stride", "out_stride", "channel_stride", "row_stride", "column_stride", "offset")
+
+
+def _pack_source(name: str, dtype: str, columns: int) -> str:
+    slots = {n: i for i, n in enumerate(("w", "packed", *_PACK_SIZES, *_PACK_STRIDES))}
+
+    def read(*names: str) -> str:
+        return f"{', '.join(names)} = {', '.join(f'slot_i64(p, {slots[n]})' for n in names)}"
+
+    return f"""{_IMPORTS}
+@kernel
+def {name}(p, lo, hi):
+    w, packed = pointer_{dtype}(slot_i64(p, 0)), pointer_{dtype}(slot_i64(p, 1))
+    {read(*_PACK_SIZES)}
+    {read(*_PACK_STRIDES)}
+    depth = kernel_height * kernel_width * channels
+    for item in range(lo, hi):
+        first = item % panels * {columns}
+        start = offset + item // panels * group_stride + first * out_stride
+        count = min({columns}, out_channels - first)
+        for k in range(depth):
+            row, column, channel = k // channels // kernel_width, k // channels % kernel_width, k % channels
+            place = start + row * row_stride + column * column_stride + channel * channel_stride
+            out = (item * depth + k) * {columns}
+            for s in range(count):
+                packed[out + s] = w[place + s * out_stride]
+            for s in range(count, {columns}):
+                packed[out + s] = 0
+"""
+
+
+def _pack_at_run_time(driver: Driver, w: StridedView, shape: _Shape, spec: ConvSpec, dtype: DType) -> str:
+    columns = spec.tile.columns
+    name, source = named_source("k_pack_weights", lambda n: _pack_source(n, dtype.short, columns))
+    driver.add_kernel(KernelSource(name, source, title="weights packed for the micro-kernel"))
+    groups, out_channels, channels = shape.groups, _divided(shape.out_channels, shape.groups), shape.channels
+    in_group = _divided(channels, groups)
+    group_stride: Dim = out_channels * w.strides[0]
+    if spec.depthwise:
+        # One filter per channel: the channels are the columns of a single group.
+        groups, out_channels, in_group, group_stride = 1, shape.out_channels, 1, 0
+    panels = (out_channels + (columns - 1)) // columns
+    depth = element_count([*shape.kernel, in_group])
+    buffer = driver.temporary(panels * columns * depth * groups, dtype)
+    values: list[Dim] = [groups, out_channels, in_group, *shape.kernel, panels]
+    values += [group_stride, w.strides[0], w.strides[1], w.strides[2], w.strides[3], w.offset]
+    driver.set_slot(0, "i64", driver.address(w.base))
+    driver.set_slot(1, "i64", buffer.address)
+    for slot, dim in enumerate(values, 2):
+        driver.set_slot(slot, "i64", driver.size(dim))
+    grain = f"{_COPY_GRAIN} // ({driver.size(depth * columns)} + 1) + 1"
+    driver.line(f"launch({name}, p, {driver.size(panels * groups)}, {grain}, pool)")
+    driver.clock += 1
+    driver.touch(buffer)
+    return buffer.address
+
+
+def _epilogue(driver: Driver, group: Group, value: Value) -> tuple[Epilogue, Text]:
+    assert isinstance(value.type, TensorType)
+    (read,) = group.accesses[value]
+    named: list[tuple[str, Any]] = [
+        (str(index), size) for index, size in zip(read, value.type.shape, strict=True) if not isinstance(index, int)
+    ]
+    by_axis = {axis: str(index) for axis, index in enumerate(read) if not isinstance(index, int)}
+    pixels = [by_axis[a] for a in (0, 2, 3) if a in by_axis]
+    sizes = dict(named)
+    recover = [("i", pixels, [sizes[n] for n in pixels])]
+    if 1 in by_axis:
+        recover.append(("j", [by_axis[1]], [sizes[by_axis[1]]]))
+    return epilogue_of(driver, group, value, recover)
+
+
+_IMPORTS = """import numpy as np
+from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, slot_i64
+
+"""
