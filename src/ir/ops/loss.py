@@ -316,7 +316,7 @@ _derived_bce_logits = derived_vjp(_decompose_bce_logits)
 
 BINARY_CROSS_ENTROPY_WITH_LOGITS = define(
     "binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, "
-    "pos_weight: Tensor | None = None, *, reduction: str = 'mean')",
+    "*, reduction: str = 'mean', pos_weight: Tensor | None = None)",
     "binary_cross_entropy of sigmoid(input), without overflow; `pos_weight` scales the loss of positive targets.",
     infer=lambda sizes, input, target, weight, pos_weight, *, reduction: _infer_binary(
         "binary_cross_entropy_with_logits",
@@ -332,7 +332,9 @@ BINARY_CROSS_ENTROPY_WITH_LOGITS = define(
     public=("functional",),
     samples=lambda: [
         Sample((randoms(3, 4), randoms(3, 4, low=0.0, high=1.0, seed=1))),
-        Sample((randoms(2, 4), randoms(2, 4, low=0.0, high=1.0), None, randoms(4, seed=2)), {"reduction": "sum"}),
+        Sample(
+            (randoms(2, 4), randoms(2, 4, low=0.0, high=1.0)), {"reduction": "sum", "pos_weight": randoms(4, seed=2)}
+        ),
         Sample((randoms(5), randoms(5, low=0.0, high=1.0), randoms(5, seed=3)), {"reduction": "none"}),
         Sample((np.array([1000.0, -1000.0], np.float32), np.array([0.0, 0.0], np.float32)), differentiable=False),
     ],

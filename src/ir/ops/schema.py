@@ -4,6 +4,7 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from ..dtypes import as_dtype
@@ -57,27 +58,37 @@ class Parameter:
         return self.default is _REQUIRED
 
 
-@dataclass(frozen=True)
 class Schema:
-    """A parsed signature.
+    """A parsed signature; it is parsed when it is first asked for, since importing defines hundreds of them.
 
     `bind(*args, **kwargs)` turns a Python call into `(operands, attributes)`: operands one per operand parameter (a
     group is a tuple), attributes by name with every default filled in and normalised (lists to tuples, names to
     dtypes), so that equal calls have equal attributes.
     """
 
-    name: str
-    text: str
-    parameters: tuple[Parameter, ...]
-    bind: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.name = text[: text.index("(")].strip()
 
-    @property
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All parameters in order."""
+        return _parse_parameters(self.text)
+
+    @cached_property
     def operands(self) -> tuple[Parameter, ...]:
+        """The parameters that are run-time values."""
         return tuple(p for p in self.parameters if p.role.is_operand)
 
-    @property
+    @cached_property
     def attributes(self) -> tuple[Parameter, ...]:
+        """The parameters that are static."""
         return tuple(p for p in self.parameters if not p.role.is_operand)
+
+    @cached_property
+    def bind(self) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
+        """See the class."""
+        return _make_binder(self.name, self.parameters)
 
     def flatten(self, operands: tuple[Any, ...]) -> list[Any]:
         """Operands in one flat list, as an instruction holds them."""
@@ -170,6 +181,10 @@ def parse_schema(text: str) -> Schema:
     `ints`, `float`, `bool`, `str`, `dtype`, `number`, `any`, each perhaps `| None`, are attributes. `*size: Size`
     takes `f(2, 3)` as well as `f((2, 3))`.
     """
+    return Schema(text)
+
+
+def _parse_parameters(text: str) -> tuple[Parameter, ...]:
     function = ast.parse(f"def {text}: pass").body[0]
     assert isinstance(function, ast.FunctionDef)
     arguments = function.args
@@ -200,10 +215,10 @@ def parse_schema(text: str) -> Schema:
         add(argument, default, keyword_only=True)
     if sum(p.role.is_group for p in parameters) > 1:
         raise ValueError(f"{text}: at most one parameter may be a group of operands")
-    return Schema(function.name, text, tuple(parameters), _make_binder(function.name, parameters))
+    return tuple(parameters)
 
 
-def _make_binder(name: str, parameters: list[Parameter]) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
+def _make_binder(name: str, parameters: tuple[Parameter, ...]) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
     """A Python function with the op's own signature, so that Python itself reports a wrong call.
 
     For `sum(input: Tensor, dim: ints | None = None)` it is
