@@ -11,6 +11,8 @@ $(VENV)/.installed-%: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ingot needs Python 3.11 or newer; set PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@# With bytecode at hand a fresh process starts in a fraction of the time.
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 demo: $(VENV)/.installed-demo

@@ -17,41 +17,46 @@ _ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "
 
 def make_function(op: Op) -> Callable[..., Any]:
     """The public function of an op, with its signature and documentation; `__ingot_op__` is the record."""
-    bind = op.schema.bind
+    schema = op.schema
 
     def function(*args: Any, **kwargs: Any) -> Any:
         try:
-            operands, attributes = bind(*args, **kwargs)
+            operands, attributes = schema.bind(*args, **kwargs)
         except TypeError:
             renamed = {_ALIASES.get(k, k): v for k, v in kwargs.items()}
             if renamed.keys() == kwargs.keys():
                 raise
-            operands, attributes = bind(*args, **renamed)
+            operands, attributes = schema.bind(*args, **renamed)
         return dispatch(op, operands, attributes)
 
     name = op.schema.name
     function.__name__ = function.__qualname__ = name
     function.__doc__ = op.doc
-    function.__signature__ = _signature(op)  # type: ignore[attr-defined]
+    function.__wrapped__ = _Signed(op)  # type: ignore[attr-defined]
     function.__ingot_op__ = op  # type: ignore[attr-defined]
     return function
 
 
-def _signature(op: Op) -> inspect.Signature:
-    parameters = []
-    keyword = False
-    for p in op.schema.parameters:
-        keyword |= p.variadic
-        kind = (
-            inspect.Parameter.VAR_POSITIONAL
-            if p.variadic
-            else inspect.Parameter.KEYWORD_ONLY
-            if p.keyword_only
-            else inspect.Parameter.POSITIONAL_OR_KEYWORD
-        )
-        default = inspect.Parameter.empty if p.required or p.variadic else p.default
-        parameters.append(inspect.Parameter(p.name, kind, default=default))
-    return inspect.Signature(parameters)
+class _Signed:
+    """What `inspect.signature` finds behind an op's function: the op's own signature, made when asked for."""
+
+    def __init__(self, op: Op) -> None:
+        self._op = op
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        parameters = []
+        for p in self._op.schema.parameters:
+            kind = (
+                inspect.Parameter.VAR_POSITIONAL
+                if p.variadic
+                else inspect.Parameter.KEYWORD_ONLY
+                if p.keyword_only
+                else inspect.Parameter.POSITIONAL_OR_KEYWORD
+            )
+            default = inspect.Parameter.empty if p.required or p.variadic else p.default
+            parameters.append(inspect.Parameter(p.name, kind, default=default))
+        return inspect.Signature(parameters)
 
 
 def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,13 +1,21 @@
-"""The compiler: `script` and `trace` make compiled callables of Python, `freeze`, `save` and `load` ship them."""
+"""The compiler: `script` and `trace` make compiled callables of Python, `freeze`, `save` and `load` ship them.
 
-from .archive import load, save
-from .codegen.compile import no_compile
+Each name is imported when it is first used: loading a compiled model needs neither front end.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .errors import CompileError, FallbackWarning, JitError, LoadError, ScriptError, TraceError, TraceWarning
-from .executors import executor
-from .freeze import freeze, optimize_for_inference
-from .function import CompiledFunction
-from .script import Final, ScriptFunction, ScriptModule, annotate, export, ignore, is_scripting, script, unused
-from .trace import TracedFunction, trace
+
+if TYPE_CHECKING:
+    from .archive import load, save
+    from .codegen.compile import no_compile
+    from .executors import executor
+    from .freeze import freeze, optimize_for_inference
+    from .function import CompiledFunction
+    from .script import Final, ScriptFunction, ScriptModule, annotate, export, ignore, is_scripting, script, unused
+    from .trace import TracedFunction, trace
 
 __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
@@ -15,3 +23,25 @@ __all__ = [
     "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save", "script", "trace",
     "unused",
 ]  # fmt: skip
+
+_HOMES = {
+    "CompiledFunction": "function", "TracedFunction": "trace", "executor": "executors", "freeze": "freeze",
+    "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
+    "trace": "trace",
+} | dict.fromkeys(
+    ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
+    "script",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
