@@ -15,6 +15,7 @@ from ingot.ir.sizes import STATIC  # noqa: E402
 from ingot.ir.types import BoolType, ComplexType, FloatType, IntType, TensorType  # noqa: E402
 
 assert families
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's own, about deprecated or empty arguments
 functional = torch.nn.functional
 
 # Ops whose public form in PyTorch has another name, or takes its arguments in another way.

@@ -101,7 +101,12 @@ def _arithmetic(
             raise TypeError(f"unsupported operands for {symbol}: {left} and {right}")
         result = _number(max(rank, lowest))
         known = _known(sizes, left, right) if isinstance(result, IntType) else None
-        return result if known is None else _int(sizes_too(sizes, *known))
+        if known is None:
+            return result
+        try:
+            return _int(sizes_too(sizes, *known))
+        except ValueError:  # the expression would be too complex to carry on
+            return result
 
     return define(
         f"{name}(left: Scalar, right: Scalar)",
