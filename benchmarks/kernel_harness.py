@@ -17,10 +17,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from ingot.jit.codegen.compile import CpuTarget, link, optimise
+from ingot.jit.codegen.compile import CpuTarget, emit
 from ingot.jit.codegen.numba_internals import compile_source
 from ingot.jit.runtime import pool
 from ingot.jit.runtime.loader import load_object
+from ingot.jit.runtime.static_library import pack_objects
 
 ROUNDS = 7
 SECONDS = 0.04
@@ -119,18 +120,16 @@ def compare(candidates: dict[str, Callable[[], float]]) -> dict[str, float]:
 def compile_kernels(sources: dict[str, str]) -> dict[str, int]:
     """Compile and link sources, and print the CPU time of each; returns the addresses of their functions."""
     target = CpuTarget()
-    modules, names = [], []
+    objects: list[bytes] = []
+    names: list[str] = []
     for name, source in sources.items():
         start = time.process_time()
         compiled = compile_source(name, source, fastmath={"contract"})
         entries = [entry.name for entry in compiled.entries]
-        modules.append(optimise(compiled.bitcode, target, entries))
+        objects.append(emit(compiled.bitcode, target, entries))
         names += entries
         print(f"    {name} compiled in {(time.process_time() - start) * 1e3:.0f} ms")
-    start = time.process_time()
-    blob = link(modules, target, names)
-    print(f"    linked in {(time.process_time() - start) * 1e3:.0f} ms, {len(blob)} bytes")
-    return load_object(blob, names)
+    return load_object(pack_objects(objects), names)
 
 
 def launcher() -> Callable[..., None]:

@@ -4,7 +4,7 @@
     graph.ir, graph.1.ir   the graphs, with locations and source lines
     weights.safetensors    constants and parameters, each at a multiple of 64 bytes
     kernels.py             the generated kernels, to be read; never run
-    native/<target>*.o     machine code, with its layout in .json and further constants in .safetensors
+    native/<target>*.o     machine code (a static library), its layout in .json, further constants in .safetensors
     extra/                 what the caller added
 
 Loading parses and verifies the graphs. Nothing in the file is executed unless this user signed it (see `signing`) or

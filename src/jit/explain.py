@@ -57,9 +57,8 @@ def _native_lines(specialisation: "Specialisation") -> list[str]:
         moved = f", {kernel.bytes_moved} bytes" if kernel.bytes_moved else ""
         flops = f", {kernel.flops} flops" if kernel.flops else ""
         lines.append(f"  kernel {kernel.name}: {kernel.title or 'no title'}{moved}{flops}{cost}")
-    for name in (bundle.layout.driver, "link"):
-        if name in costs and not costs[name].cached:
-            lines.append(f"  {'linking' if name == 'link' else 'driver'}: {costs[name].milliseconds:.0f} ms")
+    if (driver := costs.get(bundle.layout.driver)) is not None:
+        lines.append(f"  driver: {driver.milliseconds:.0f} ms")
     if bundle.layout.buffers:
         lines.append(f"  workspace: {len(bundle.layout.buffers)} buffers")
     lines += [f"  {line}" for line in bundle.report]

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from handmade import add_square, kitchen
 from ingot.jit.codegen import numba_internals
-from ingot.jit.codegen.compile import CpuTarget, compile_module, compiling_allowed, link, no_compile, optimise
+from ingot.jit.codegen.compile import CpuTarget, compile_module, compiling_allowed, emit, no_compile
 from ingot.jit.codegen.module import GeneratedModule, KernelSource
 from ingot.jit.codegen.numba_internals import check_version, compile_source, entry_points, run_source
 from ingot.jit.errors import CompileError
 from ingot.jit.runtime.arena import Arena
 from ingot.jit.runtime.loader import load_object
-from ingot.jit.runtime.objects import object_symbols
+from ingot.jit.runtime.objects import ObjectError, object_symbols
 from ingot.jit.runtime.pool import pool_address
+from ingot.jit.runtime.static_library import pack_objects, unpack_objects
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def compiled(source: str, **options: Any) -> dict[str, Callable[..., Any]]:
     """The entry points of a source, as C functions."""
     made = compile_source("test", source, **options)
     names = [entry.name for entry in made.entries]
-    addresses = load_object(link([optimise(made.bitcode, CpuTarget(), names)], CpuTarget(), names), names)
+    addresses = load_object(emit(made.bitcode, CpuTarget(), names), names)
     return {
         entry.name: ctypes.CFUNCTYPE(ctypes.c_int64 if entry.returns else None, *[ctypes.c_int64] * entry.arity)(
             addresses[entry.name]
@@ -183,8 +184,8 @@ def _compiled_launch() -> dict[str, Callable[..., Any]]:
     kernels = compile_source("count", head)
     made = compile_source("run", "@kernel\ndef run" + driver, kernels=kernels.entries)
     target = CpuTarget()
-    parts = [optimise(m.bitcode, target, [e.name for e in m.entries]) for m in (kernels, made)]
-    address = load_object(link(parts, target, ["run"]), ["run"])["run"]
+    parts = [emit(m.bitcode, target, [e.name for e in m.entries]) for m in (kernels, made)]
+    address = load_object(pack_objects(parts), ["run"])["run"]
     return {"run": ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 4)(address)}
 
 
@@ -235,19 +236,19 @@ class TestMemory:
 class TestModules:
     def test_an_object_defines_its_driver_and_needs_only_the_runtime(self, cache_directory: Path) -> None:
         symbols = object_symbols(compile_module(add_square()).object)
-        assert symbols.defined == {"drive_add_square"}
+        assert symbols.defined == {"drive_add_square", "add_square"}
         assert symbols.undefined == {"ingot_parallel_for"}
         assert object_symbols(compile_module(kitchen()).object).undefined <= {"malloc", "free"}
 
     def test_the_cache_has_kernels_and_objects(self, cache_directory: Path) -> None:
         first = compile_module(add_square())
-        assert not first.cached and [r.cached for r in first.records] == [False, False, False]
+        assert not first.cached and [r.cached for r in first.records] == [False, False]
         again = compile_module(add_square())
         assert again.cached and again.object == first.object and again.records == ()
         other_driver = add_square()
         other_driver.driver_source += "\n# changed\n"
         third = compile_module(other_driver)
-        assert not third.cached and [r.cached for r in third.records] == [True, False, False]
+        assert not third.cached and [r.cached for r in third.records] == [True, False]
 
     def test_keys_cover_flags_and_cpu(self, cache_directory: Path) -> None:
         compile_module(add_square())
@@ -270,7 +271,7 @@ class TestModules:
     def test_equal_kernels_compile_once(self, cache_directory: Path) -> None:
         module = add_square()
         module.kernels *= 3
-        assert [r.name for r in compile_module(module).records] == ["add_square", "drive_add_square", "link"]
+        assert [r.name for r in compile_module(module).records] == ["add_square", "drive_add_square"]
 
     @pytest.mark.parametrize("triple", ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"])
     def test_other_cpus(self, cache_directory: Path, triple: str) -> None:
@@ -304,3 +305,25 @@ def test_numba_internals_is_the_only_module_that_imports_private_numba() -> None
         if path.name != "numba_internals.py" and "numba.core" in path.read_text()
     ]
     assert private == []
+
+
+class TestStaticLibraries:
+    @pytest.mark.parametrize("objects", [[], [b""], [b"odd"], [b"even", b"", b"three"]])
+    def test_round_trip(self, objects: list[bytes]) -> None:
+        assert unpack_objects(pack_objects(objects)) == objects
+
+    def test_damage(self) -> None:
+        library = pack_objects([b"first object", b"second"])
+        for wrong in (b"", b"!<arch>", library[:-1], library[:40], library.replace(b"`\n", b"``"),
+                      library.replace(b"12        `", b"-2        `"), library + b"rest"):  # fmt: skip
+            with pytest.raises(ValueError, match=r"library|damaged|ends at"):
+                unpack_objects(wrong)
+
+    def test_libraries_of_nothing_or_of_several_kinds_are_not_loaded(self) -> None:
+        blob = compile_module(add_square(), use_cache=False).object
+        other = compile_module(add_square(), CpuTarget("", "", "aarch64-unknown-linux-gnu"), use_cache=False).object
+        mixed = pack_objects([*unpack_objects(blob), *unpack_objects(other)])
+        twice = pack_objects(unpack_objects(blob) * 2)
+        for wrong, message in ((pack_objects([]), "0 kinds"), (mixed, "2 kinds"), (twice, "define the same symbol")):
+            with pytest.raises(ObjectError, match=message):
+                load_object(wrong, ["drive_add_square"])

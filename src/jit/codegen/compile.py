@@ -1,7 +1,7 @@
-"""From a generated module to one object file: each kernel compiled and optimised once, then linked with its driver.
+"""From a generated module to a static library: an object file for each kernel, and one for the driver.
 
-Two levels of the kernel cache keep work from being done twice: the optimised bitcode of each kernel (equal layers, and
-programs that share kernels, compile once), and the linked object. Keys cover the source, the flags, the CPU, and the
+Two levels of the kernel cache keep work from being done twice: the object of each kernel (equal layers, and programs
+that share kernels, compile once), and the library. Keys cover the source, the flags, the CPU, and the
 versions of everything that turns source into code. Numba is imported only when something must be compiled.
 """
 
@@ -18,13 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CompileError
 from ..runtime import cache, loader
+from ..runtime.static_library import pack_objects
 from ..runtime.targets import llvm
 from .module import GeneratedModule, KernelSource
 
 if TYPE_CHECKING:
     from .numba_internals import KernelReference
 
-__all__ = ["CompileRecord", "CompiledModule", "CpuTarget", "compile_module", "compiling_allowed", "no_compile"]
+__all__ = [
+    "CompileRecord", "CompiledModule", "CpuTarget", "compile_kernels", "compile_module", "compiling_allowed", "emit",
+    "no_compile",
+]  # fmt: skip
 
 _local = threading.local()
 
@@ -84,7 +88,7 @@ class CompileRecord:
 
 @dataclass(frozen=True)
 class CompiledModule:
-    """One object file with the driver's C entry point, and what making it cost."""
+    """A static library with the driver's C entry point, and what making it cost."""
 
     object: bytes
     driver: str
@@ -125,7 +129,7 @@ def module_key(module: GeneratedModule, target: CpuTarget) -> str:
 def compile_module(
     module: GeneratedModule, target: CpuTarget | None = None, *, use_cache: bool = True
 ) -> CompiledModule:
-    """Compile a generated module to one object for `target` (the host by default).
+    """Compile a generated module for `target` (the host by default).
 
     Raises CompileError if the sources do not compile, and inside `no_compile()` unless the cache has the object.
     """
@@ -136,23 +140,29 @@ def compile_module(
     if store is not None and (blob := store.get(key)) is not None:
         return CompiledModule(blob, module.driver, (), True, _since(start))
     require_compiling(module.name)
-    records: list[CompileRecord] = []
-    kernels: dict[str, tuple[bytes, list[KernelReference]]] = {}
-    for kernel in module.kernels:
-        if kernel.name not in kernels:
-            bitcode, references, record = _compile_kernel(kernel, target, store)
-            kernels[kernel.name] = (bitcode, references)
-            records.append(record)
-    references = [reference for _, entries in kernels.values() for reference in entries]
+    objects, references, records = compile_kernels(module.kernels, target, store)
     driver_start = time.perf_counter()
     driver = _compile(module.driver, module.driver_source, target, frozenset({"contract"}), references, module.driver)
     records.append(CompileRecord(module.driver, _since(driver_start), False))
-    link_start = time.perf_counter()
-    blob = link([*(bitcode for bitcode, _ in kernels.values()), driver], target, [module.driver])
-    records.append(CompileRecord("link", _since(link_start), False))
+    blob = pack_objects([*objects, driver])
     if store is not None:
         store.put(key, blob)
     return CompiledModule(blob, module.driver, tuple(records), False, _since(start))
+
+
+def compile_kernels(
+    kernels: Sequence[KernelSource], target: CpuTarget, store: cache.Cache | None
+) -> tuple[list[bytes], list["KernelReference"], list[CompileRecord]]:
+    """The objects of kernels (equal ones once), the entry points that they define, and what compiling each cost."""
+    objects: dict[str, bytes] = {}
+    references: list[KernelReference] = []
+    records: list[CompileRecord] = []
+    for kernel in kernels:
+        if kernel.name not in objects:
+            objects[kernel.name], entries, record = _compile_kernel(kernel, target, store)
+            references += entries
+            records.append(record)
+    return list(objects.values()), references, records
 
 
 def _since(start: float) -> float:
@@ -167,13 +177,13 @@ def _compile_kernel(
     start = time.perf_counter()
     key = _kernel_key(kernel, target)
     references = list(entry_points(kernel.source))
-    bitcode = store.get(key) if store is not None else None
-    cached = bitcode is not None
-    if bitcode is None:
-        bitcode = _compile(kernel.name, kernel.source, target, kernel.flags, (), None)
+    blob = store.get(key) if store is not None else None
+    cached = blob is not None
+    if blob is None:
+        blob = _compile(kernel.name, kernel.source, target, kernel.flags, (), None)
         if store is not None:
-            store.put(key, bitcode)
-    return bitcode, references, CompileRecord(kernel.name, _since(start), cached)
+            store.put(key, blob)
+    return blob, references, CompileRecord(kernel.name, _since(start), cached)
 
 
 def _compile(
@@ -187,67 +197,35 @@ def _compile(
     from .numba_internals import compile_source
 
     compiled = compile_source(name, source, fastmath=flags, kernels=kernels, entry=entry)
-    return optimise(compiled.bitcode, target, [reference.name for reference in compiled.entries])
+    return emit(compiled.bitcode, target, [reference.name for reference in compiled.entries])
 
 
-def _machine(target: CpuTarget) -> Any:
-    features = f"{target.features},+64bit".lstrip(",") if target.triple.startswith("x86_64") else target.features
-    made = llvm().Target.from_triple(target.triple)
-    # Position-independent, and reached relative to the instruction: LLVM's loader adds stubs for what is far.
-    return made.create_target_machine(cpu=target.cpu, features=features, opt=3, reloc="pic", codemodel="small")
-
-
-def _open(binding: Any, bitcode: bytes, target: CpuTarget, machine: Any, context: Any) -> Any:
-    module = binding.parse_bitcode(bitcode, context)
-    module.triple = target.triple
-    module.data_layout = str(machine.target_data)
-    return module
-
-
-def _internalise(module: Any, keep: Sequence[str]) -> None:
-    for value in (*module.functions, *module.global_variables):
-        if not value.is_declaration and not value.name.startswith("llvm."):
-            value.linkage = "external" if value.name in keep else "internal"
-
-
-def optimise(bitcode: bytes, target: CpuTarget, keep: Sequence[str]) -> bytes:
-    """Optimised bitcode of a module of which only `keep` stays visible."""
+def emit(bitcode: bytes | Sequence[bytes], target: CpuTarget, keep: Sequence[str]) -> bytes:
+    """An object file from one LLVM module or several: linked, optimised, and only `keep` visible."""
     binding = llvm()
-    machine = _machine(target)
+    features = f"{target.features},+64bit".lstrip(",") if target.triple.startswith("x86_64") else target.features
+    # Position-independent, and reached relative to the instruction: LLVM's loader adds stubs for what is far.
+    machine = binding.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=features, opt=3, reloc="pic", codemodel="small"
+    )
+    # A context of its own is freed as a whole, and names of other compilations cannot leak in.
     context = binding.create_context()
+    modules = [bitcode] if isinstance(bitcode, bytes) else bitcode
     try:
-        module = _open(binding, bitcode, target, machine, context)
+        module = _parse(modules[0], target, machine, context)
         try:
-            _internalise(module, keep)
+            for other in modules[1:]:
+                module.link_in(_parse(other, target, machine, context))
+            for value in (*module.functions, *module.global_variables):
+                if not value.is_declaration and not value.name.startswith("llvm."):
+                    value.linkage = "external" if value.name in keep else "internal"
             module.verify()
             options = binding.create_pipeline_tuning_options(speed_level=3)
             options.loop_vectorization = options.slp_vectorization = True
             builder = binding.create_pass_builder(machine, options)
             builder.getModulePassManager().run(module, builder)
-            result: bytes = module.as_bitcode()
-        finally:
-            module.close()
-    finally:
-        context.close()
-    return result
-
-
-def link(modules: Sequence[bytes], target: CpuTarget, keep: Sequence[str]) -> bytes:
-    """An object file from optimised modules, of which only `keep` stays visible."""
-    binding = llvm()
-    machine = _machine(target)
-    context = binding.create_context()
-    try:
-        module = _open(binding, modules[0], target, machine, context)
-        try:
-            for other in modules[1:]:
-                module.link_in(_open(binding, other, target, machine, context))
-            _internalise(module, keep)
-            module.verify()
-            builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options())
-            manager = binding.create_new_module_pass_manager()
             # Declarations that nothing uses would otherwise appear in the object's symbol table.
-            manager.add_global_dead_code_eliminate_pass()
+            manager = binding.create_new_module_pass_manager()
             manager.add_strip_dead_prototype_pass()
             manager.run(module, builder)
             blob: bytes = machine.emit_object(module)
@@ -256,6 +234,13 @@ def link(modules: Sequence[bytes], target: CpuTarget, keep: Sequence[str]) -> by
     finally:
         context.close()
     return blob
+
+
+def _parse(bitcode: bytes, target: CpuTarget, machine: Any, context: Any) -> Any:
+    module = llvm().parse_bitcode(bitcode, context)
+    module.triple = target.triple
+    module.data_layout = str(machine.target_data)
+    return module
 
 
 def describe(records: Sequence[CompileRecord]) -> str:

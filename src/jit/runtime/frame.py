@@ -13,8 +13,8 @@ from string import Template
 
 from .arena import clear
 from .call import MAX_ARGUMENTS, native_entry
-from .loader import emit_object, load_object
 from .memory import ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET, ARRAY_LAYOUT_KNOWN
+from .support import load_support
 
 __all__ = ["HEADER", "STATUS_COPY_NEEDED", "CallState", "enter"]
 
@@ -97,8 +97,7 @@ def _enter_address() -> int:
     text = Template(_ENTER).substitute(
         FLAGS_OFFSET=ARRAY_FLAGS_OFFSET, DATA_OFFSET=ARRAY_DATA_OFFSET, FLAGS=_FLAGS, COPY_NEEDED=STATUS_COPY_NEEDED
     )
-    blob = emit_object(text, cpu="", features="", opt=1, keep=["ingot_enter"])
-    return load_object(blob, ["ingot_enter"])["ingot_enter"]
+    return load_support(text, ["ingot_enter"])["ingot_enter"]
 
 
 class CallState:

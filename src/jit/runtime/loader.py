@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .objects import ObjectError, object_symbols
+from .static_library import MAGIC, unpack_objects
 from .targets import (
     CPU_LEVELS,
     feature_string,
@@ -76,7 +77,7 @@ def provide_symbol(name: str, provider: Callable[[], int]) -> None:
 
 
 def load_object(blob: bytes, symbols: Sequence[str]) -> dict[str, int]:
-    """Map an object file into the process and return the addresses of `symbols`, which stay valid until it ends.
+    """Map an object file, or a static library, and return the addresses of `symbols`, valid until the process ends.
 
     Raises ObjectError, before anything is mapped, if the object is malformed or made for another machine, does not
     define one of `symbols`, or needs a symbol that neither the C library nor the runtime provides.
@@ -103,7 +104,8 @@ def load_object(blob: bytes, symbols: Sequence[str]) -> dict[str, int]:
             binding.add_symbol(name, address)
         machine = binding.Target.from_triple(host_triple()).create_target_machine()
         engine = binding.create_mcjit_compiler(binding.parse_assembly("", binding.create_context()), machine)
-        engine.add_object_file(binding.ObjectFileRef.from_data(blob))
+        for member in unpack_objects(blob) if blob.startswith(MAGIC) else [blob]:
+            engine.add_object_file(binding.ObjectFileRef.from_data(member))
         engine.finalize_object()
         found = {name: engine.get_function_address(name) for name in symbols}
         if lost := [name for name, address in found.items() if not address]:

@@ -7,6 +7,8 @@ are from the System V ABI ("Object files", ELF-64) and Apple's `mach-o/loader.h`
 import struct
 from dataclasses import dataclass
 
+from .static_library import MAGIC, unpack_objects
+
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
 _MACH_CPU_TYPES = {0x01000007: "x86_64", 0x0100000C: "aarch64"}
 
@@ -35,9 +37,12 @@ class ObjectSymbols:
 def object_symbols(blob: bytes) -> ObjectSymbols:
     """The symbols that an object file defines for others and those it needs from others.
 
-    Raises ObjectError for anything but a relocatable 64-bit little-endian ELF or Mach-O file.
+    For a static library they are those of all its members together, which provide for each other. Raises ObjectError
+    for anything but a relocatable 64-bit little-endian ELF or Mach-O file, or a library of such files.
     """
     try:
+        if blob.startswith(MAGIC):
+            return _library_symbols(unpack_objects(blob))
         if blob[:4] == b"\x7fELF":
             return _elf_symbols(blob)
         if blob[:4] == b"\xcf\xfa\xed\xfe":
@@ -48,6 +53,19 @@ def object_symbols(blob: bytes) -> ObjectSymbols:
         f"object file: starts with {blob[:4]!r}, expected a 64-bit ELF or Mach-O object "
         f"(on Windows, too, LLVM loads ELF: emit for a triple that ends in '-elf')"
     )
+
+
+def _library_symbols(objects: list[bytes]) -> ObjectSymbols:
+    tables = [object_symbols(member) for member in objects]
+    kinds = {(table.container, table.architecture) for table in tables}
+    if len(kinds) != 1:
+        raise ValueError(f"a library of {len(kinds)} kinds of objects")
+    ((container, architecture),) = kinds
+    defined = frozenset[str]().union(*(table.defined for table in tables))
+    if len(defined) != sum(len(table.defined) for table in tables):
+        raise ValueError("two objects define the same symbol")
+    undefined = frozenset[str]().union(*(table.undefined for table in tables)) - defined
+    return ObjectSymbols(container, architecture, defined, undefined)
 
 
 def _name(table: bytes, offset: int) -> str:

@@ -5,22 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ingot.jit.codegen.compile import CpuTarget, _compile_kernel, link
+from ingot.jit.codegen.compile import CpuTarget, compile_kernels
 from ingot.jit.codegen.module import KernelSource
 from ingot.jit.codegen.numba_internals import run_source
 from ingot.jit.runtime import cache
 from ingot.jit.runtime.loader import load_object
+from ingot.jit.runtime.static_library import pack_objects
 
 
 def functions_of(sources: dict[str, str], jit: bool) -> dict[str, Callable[..., Any]]:
     """The `@kernel` functions of generated sources that are linked together, compiled or as they are."""
     if not jit:
         return {key: value for name, source in sources.items() for key, value in run_source(name, source, {}).items()}
-    target, store = CpuTarget(), cache.default_cache()
-    modules = [_compile_kernel(KernelSource(name, source), target, store) for name, source in sources.items()]
-    entries = [entry for _, references, _ in modules for entry in references]
-    blob = link([bitcode for bitcode, _, _ in modules], target, [entry.name for entry in entries])
-    addresses = load_object(blob, [entry.name for entry in entries])
+    kernels = [KernelSource(name, source) for name, source in sources.items()]
+    objects, entries, _ = compile_kernels(kernels, CpuTarget(), cache.default_cache())
+    addresses = load_object(pack_objects(objects), [entry.name for entry in entries])
     return {
         entry.name: ctypes.CFUNCTYPE(ctypes.c_int64 if entry.returns else None, *[ctypes.c_int64] * entry.arity)(
             addresses[entry.name]
