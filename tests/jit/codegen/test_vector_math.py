@@ -172,11 +172,11 @@ def reference(name: str) -> Callable[[Array], Array]:
     }[name]
 
 
-def float32_chunks() -> Iterator[Array]:
+def float32_chunks(step: int = STEP) -> Iterator[Array]:
     """Float32 values of evenly spaced bit patterns, then special ones."""
-    for start in range(0, 1 << 32, CHUNK * STEP):
-        stop = min(1 << 32, start + CHUNK * STEP)
-        yield np.arange(start, stop, STEP, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    for start in range(0, 1 << 32, CHUNK * step):
+        stop = min(1 << 32, start + CHUNK * step)
+        yield np.arange(start, stop, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
     yield SPECIAL["f32"]
 
 
@@ -185,7 +185,8 @@ def test_float32_accuracy(name: str) -> None:
     exact_function = reference(name)
     least = 1.0 if name in IRRATIONAL_ROOTS else 0.0
     bound = FUNCTIONS[name]["f32"].max_ulp
-    for x in float32_chunks():
+    # scipy takes a microsecond for an inverse error function.
+    for x in float32_chunks(16 * STEP if name == "erfinv" and STEP > 1 else STEP):
         with np.errstate(all="ignore"):
             exact = exact_function(x.astype(np.float64))
         error = ulps(evaluate(name, "f32", x), exact, "f32", least)

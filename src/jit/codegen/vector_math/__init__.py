@@ -144,6 +144,7 @@ def _definitions() -> dict[str, _Definition]:
     definitions: dict[str, _Definition] = {}
     for module in _MODULES:
         text = inspect.getsource(module)
+        lines = text.splitlines()
         for node in ast.parse(text).body:
             if isinstance(node, ast.FunctionDef):
                 name = node.name
@@ -151,8 +152,11 @@ def _definitions() -> dict[str, _Definition]:
                 name = node.targets[0].id
             else:
                 continue
-            segment = ast.get_source_segment(text, node)
-            assert segment is not None
+            # With the comment above it, which says what a table of coefficients is.
+            first = node.lineno - 1
+            while lines[first - 1].startswith("#"):
+                first -= 1
+            segment = "\n".join(lines[first : node.end_lineno])
             uses = dict.fromkeys(n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id != name)
             definitions[name] = _Definition(segment.replace(": Any", "").replace(" -> Any", ""), tuple(uses))
     return definitions

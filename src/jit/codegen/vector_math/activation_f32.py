@@ -48,7 +48,6 @@ ERF_F32 = tuple(
 )
 
 # erfc(a) = e^(-a T(a)) from 1 to the limit, where erf rounds to 1
-ERF_LIMIT_F32 = np.float32(4)
 ERF_TAIL_F32 = tuple(
     np.float32(c)
     for c in (
@@ -61,6 +60,7 @@ ERF_TAIL_F32 = tuple(
         1.1286972,
     )
 )
+ERF_LIMIT_F32 = np.float32(4)
 
 # erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K)
 ERFC_K_F32 = np.float32(3)

@@ -45,7 +45,6 @@ ERF_F64 = (
 )
 
 # erfc(a) = e^(-a T(a)) from 1 to the limit, where erf rounds to 1
-ERF_LIMIT_F64 = 6.0
 ERF_TAIL_F64 = (
     -1.5077504542552418e-12,
     6.700690413350159e-11,
@@ -66,6 +65,7 @@ ERF_TAIL_F64 = (
     0.6366202777468873,
     1.1283791081379932,
 )
+ERF_LIMIT_F64 = 6.0
 
 # erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K)
 ERFC_K_F64 = 4.0
