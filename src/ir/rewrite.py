@@ -9,7 +9,7 @@ from .builder import Builder
 from .core import Block, Graph, Instruction, Value, substitute_attribute
 from .dims import Dim, symbol
 from .matching import binding_symbols, match_types
-from .ops._op import Op, Trait, get_op
+from .ops._op import Op, ScalarExpression, Trait, get_op
 from .sizes import Sizes
 from .symbolic import building, unwrap, wrap
 from .types import Type, substitute_type, type_symbols
@@ -17,7 +17,7 @@ from .verify import graph_symbols
 
 __all__ = [
     "Rewriter", "Rule", "Rules", "attribute_symbols", "clone", "constant_value", "erase", "has_effect", "is_constant",
-    "replace_all_uses", "rewrite", "rule", "symbol_definitions", "uses",
+    "is_function", "replace_all_uses", "rewrite", "rule", "symbol_definitions", "uses",
 ]  # fmt: skip
 
 
@@ -42,6 +42,11 @@ def has_effect(instruction: Instruction) -> bool:
     if instruction.regions:
         return any(has_effect(i) for region in instruction.regions for i in region.body)
     return instruction.op.has_effect and Trait.TERMINATOR not in instruction.op.traits
+
+
+def is_function(op: Op) -> bool:
+    """Whether an op gives the same for the same operands and does nothing else, unless it raises."""
+    return op.is_pure or isinstance(op.lower, ScalarExpression)
 
 
 def is_constant(value: Value | None) -> bool:

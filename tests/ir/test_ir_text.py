@@ -2,7 +2,6 @@
 
 import random
 import string
-import time
 
 import numpy as np
 import pytest
@@ -268,7 +267,7 @@ def test_garbage_raises_only_parse_errors() -> None:
     words = [*PROGRAM.split(), "dense<f32[2]: 1 2>", "%x", "-", "(", "{", "}", "0x1", "slice", "type<", "int<n>", "..."]
     pieces = [PROGRAM[i : i + 9] for i in range(0, len(PROGRAM), 9)]
     accepted = 0
-    for case in range(3000):
+    for case in range(1500):
         text = PROGRAM
         for _ in range(source.randint(1, 4)):
             at = source.randrange(len(text) + 1)
@@ -289,7 +288,7 @@ def test_garbage_raises_only_parse_errors() -> None:
             continue
         accepted += 1
         assert ir.parse(str(graph)) == graph
-    assert 0 < accepted < 1500
+    assert 0 < accepted < 750
 
 
 def test_random_characters_raise_parse_errors() -> None:
@@ -308,16 +307,10 @@ def test_strings_escape_on_one_line() -> None:
         assert unescape(escape(text)) == text
 
 
-def test_ten_thousand_instructions_take_linear_time() -> None:
-    def seconds(count: int) -> float:
-        lines = [f"  %y{i + 1}: f32[n] = add(%y{i}, %y0)" for i in range(count)]
-        text = "\n".join(["graph @f(%y0: f32[n]) -> (f32[n]) {", *lines, f"  return(%y{count})", "}"])
-        start = time.perf_counter()
-        graph = ir.parse(text)
-        assert str(graph) == text
-        return time.perf_counter() - start
-
-    assert len(str(seconds(10000))) > 0
+def test_thousands_of_instructions() -> None:
+    lines = [f"  %y{i + 1}: f32[n] = add(%y{i}, %y0)" for i in range(3000)]
+    text = "\n".join(["graph @f(%y0: f32[n]) -> (f32[n]) {", *lines, "  return(%y3000)", "}"])
+    assert str(ir.parse(text)) == text
 
 
 def test_attributes_without_a_text_form_are_refused() -> None:

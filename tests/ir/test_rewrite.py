@@ -159,8 +159,8 @@ def test_the_log_says_what_each_pass_left(monkeypatch: pytest.MonkeyPatch, capsy
     assert lines[-1].endswith(" instructions")
 
 
-def test_ten_thousand_instructions() -> None:
-    lines = [f"  %y{i + 1}: f32[n] = add(%y{i}, %y{i // 2})" for i in range(10000)]
-    graph = ir.parse("\n".join(["graph @f(%y0: f32[n]) -> (f32[n]) {", *lines, "  return(%y10000)", "}"]), check=False)
+def test_thousands_of_instructions() -> None:
+    lines = [f"  %y{i + 1}: f32[n] = add(%y{i}, %y{i // 2})" for i in range(3000)]
+    graph = ir.parse("\n".join(["graph @f(%y0: f32[n]) -> (f32[n]) {", *lines, "  return(%y3000)", "}"]), check=False)
     result = run_pipeline(graph)
-    assert sum(1 for _ in result.walk()) == 10001
+    assert sum(1 for _ in result.walk()) == 3001

@@ -5,13 +5,13 @@ from typing import Any
 from ..core import Block, Graph, Instruction, Value
 from ..ops._op import Trait
 from ..printer import format_attribute
-from ..rewrite import Rewriter
+from ..rewrite import Rewriter, is_function
 
 __all__ = ["common_subexpression_elimination"]
 
 
 def common_subexpression_elimination(graph: Graph) -> Graph:
-    """With each value computed once: a pure instruction that repeats an earlier one in scope gives way to it.
+    """With each value computed once: an instruction without effects gives way to an earlier one in scope like it.
 
     The operands of commutative ops may be in either order. The earlier instruction keeps its location.
 
@@ -27,7 +27,7 @@ class _Eliminator(Rewriter):
         self.trail: list[Any] = []
 
     def visit(self, instruction: Instruction) -> None:
-        if not instruction.op.is_pure or instruction.regions or not instruction.results:
+        if not is_function(instruction.op) or instruction.regions or not instruction.results:
             super().visit(instruction)
             return
         copied = self.copy(instruction)

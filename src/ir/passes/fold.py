@@ -8,7 +8,7 @@ import numpy as np
 from ..core import Array, Graph, Instruction, Value
 from ..interp import has_type
 from ..ops._op import Op
-from ..rewrite import Rewriter, constant_value, is_constant, rewrite, rule
+from ..rewrite import Rewriter, constant_value, is_constant, is_function, rewrite, rule
 from ..types import IntType, ScalarType, StrType, TensorType
 
 __all__ = ["FOLD", "constant_folding"]
@@ -18,7 +18,7 @@ _LARGEST = 1 << 26
 
 
 def constant_folding(graph: Graph) -> Graph:
-    """With pure instructions on constants computed now, where the result is no larger than its operands.
+    """With instructions on constants computed now, where the result is no larger than its operands.
 
     An instruction that raises on its constants stays, so that it raises when the program gets there.
 
@@ -28,7 +28,7 @@ def constant_folding(graph: Graph) -> Graph:
 
 
 def _can_fold(op: Op) -> bool:
-    return op.is_pure and op.evaluate is not None and op.name != "constant"
+    return is_function(op) and op.evaluate is not None and op.name != "constant"
 
 
 def _elements(value: Any) -> int:

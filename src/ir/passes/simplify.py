@@ -6,7 +6,7 @@ from ..core import Array, Graph, Instruction, Value
 from ..dims import DimExpr, is_nonnegative, symbol
 from ..dtypes import DType
 from ..ops._op import Op, Trait, View
-from ..rewrite import Rewriter, Rules, constant_value, has_effect, is_constant, rewrite, rule
+from ..rewrite import Rewriter, Rules, constant_value, has_effect, is_constant, is_function, rewrite, rule
 from ..types import IntType, TensorType, Type
 
 __all__ = ["SIMPLIFY", "simplify"]
@@ -220,7 +220,7 @@ def _inverse_view(instruction: Instruction, rewriter: Rewriter) -> Value | None:
 # -- sizes, tuples ----------------------------------------------------------------------------------------------------
 
 
-@rule("int whose size is known -> that size", when=lambda op: op.is_pure and op.name != "constant")
+@rule("int whose size is known -> that size", when=lambda op: is_function(op) and op.name != "constant")
 def _known_int(instruction: Instruction, rewriter: Rewriter) -> Value | None:
     if instruction.regions or len(instruction.results) != 1:
         return None
