@@ -82,6 +82,7 @@ class _Nest:
         self.group = group
         self.storage = storage
         self.merged: dict[str, Dim] = {}
+        self.done: set[Value] = set()  # outputs that a sweep has stored
         self.loops = self.merge_loops()
         self.kept = [loop for loop in self.loops if not loop.reduced]
         self.reduced = [loop for loop in self.loops if loop.reduced]
@@ -204,14 +205,22 @@ class _Nest:
     def store_outputs(self, text: Text, elements: Elements, loops: Sequence[Loop]) -> None:
         """Store the outputs whose indices use exactly these loops, in the innermost scope."""
         names = frozenset(loop.name for loop in loops)
-        for value, indices, target, place in self.group.placed():
-            assert isinstance(target.type, TensorType)
-            position = flat_index(place, target.type.shape)
-            if self.group.reductions and self.level(indices) != names:
+        for value, indices in self.group.outputs.items():
+            if self.group.reductions and (self.level(indices) != names or value in self.done):
                 continue
-            code = elements.element(value, indices)
-            pointer = text.pointer(self.storage(target), target.type.dtype, written=True)
-            text.store(pointer, text.index(position), code)
+            self.store_output(text, elements, value)
+
+    def store_output(self, text: Text, elements: Elements, value: Value) -> Callable[[], Code]:
+        """Store one output; gives what loads it again."""
+        indices = self.group.outputs[value]
+        target, place = self.group.placements.get(value, (value, indices))
+        assert isinstance(target.type, TensorType)
+        dtype = target.type.dtype
+        code = elements.element(value, indices)
+        pointer = text.pointer(self.storage(target), dtype, written=True)
+        address = text.index(flat_index(place, target.type.shape))
+        text.store(pointer, address, code)
+        return lambda: text.assign(text.scope, text.load(pointer, address, dtype), dtype)
 
     def level(self, indices: Indices) -> frozenset[str]:
         """The merged loops that an output is stored in: all of them, or the kept ones."""
@@ -245,6 +254,44 @@ class _Nest:
         for value in self.group.reductions:
             by_depth.setdefault(depth_of(value), []).append(value)
         return [_Stage(by_depth[d]) for d in sorted(by_depth)]
+
+    def operands(self, stages: Sequence[_Stage]) -> list[Value]:
+        """What the reductions of some stages reduce."""
+        found = []
+        for stage in stages:
+            for value in stage.reductions:
+                assert value.instruction is not None and value.instruction.operands[0] is not None
+                found.append(value.instruction.operands[0])
+        return found
+
+    def reach(self, roots: Sequence[Value], stop: Value | None = None) -> set[Value]:
+        """Values computed here that the roots are made from, up to reductions and `stop`."""
+        group = self.group
+        seen: set[Value] = set()
+        pending = list(roots)
+        while pending:
+            value = pending.pop()
+            if value in seen or value in group.reductions or value is stop:
+                continue
+            if value not in group.inlined and value not in group.outputs:
+                continue
+            seen.add(value)
+            assert value.instruction is not None
+            pending.extend(o for o in value.instruction.inputs if isinstance(o.type, TensorType))
+        return seen
+
+    def swept_outputs(self, stage: _Stage) -> list[Value]:
+        """Outputs of the size of the rows that a stage's sweep computes anyway: they are stored there."""
+        full = frozenset(loop.name for loop in self.loops)
+        computed = self.reach(self.operands([stage]))
+        return [v for v, i in self.group.outputs.items() if v in computed and self.level(i) == full]
+
+    def store_swept(self, text: Text, elements: Elements, stage: _Stage) -> None:
+        """Store the outputs of a sweep; later sweeps load them."""
+        for value in self.swept_outputs(stage):
+            if value not in self.done:
+                load = self.store_output(text, elements, value)
+                elements.overrides[value, self.group.outputs[value]] = load
 
     def kept_indices(self, value: Value) -> Indices:
         """The indices at which the group reads a reduction's result."""
@@ -333,13 +380,15 @@ class _Nest:
                     start = self.initial(elements, value)
                     accumulators[value] = text.assign(text.scope, start, dtype, describe(instruction), "a").text
                 self.sweep(text, elements, stage, accumulators, self.reduced, spill.of_stage(number))
+                self.done.update(self.swept_outputs(stage))
                 for value, accumulator in accumulators.items():
                     code = self.complete(elements, value, accumulator)
                     if code.text != accumulator:
                         code = text.assign(text.scope, code.text, code.dtype, "", "r")
                     text.scope.memo[value, self.kept_indices(value)] = code
             self.store_outputs(text, elements, self.kept)
-            if any(self.level(i) != frozenset(kept) for i in self.group.outputs.values()):
+            left = [i for v, i in self.group.outputs.items() if v not in self.done]
+            if any(self.level(i) != frozenset(kept) for i in left):
                 self.nested(text, self.reduced, lambda: self.store_outputs(text, elements, self.loops))
         per_row = element_count([loop.extent for loop in self.reduced])
         return self.finish(text, element_count([loop.extent for loop in self.kept]), per_row)
@@ -424,6 +473,7 @@ class _Nest:
     ) -> None:
         if spill is not None:
             spill()
+        self.store_swept(text, elements, stage)
         for value in stage.reductions:
             code = self.mapped(elements, value)
             text.line(
@@ -496,6 +546,7 @@ class _Nest:
 
             def innermost(stage: _Stage = stage) -> None:
                 with text.block(self.columns_header(text, column), {column.name}):
+                    self.store_swept(text, elements, stage)
                     for value in stage.reductions:
                         code = self.mapped(elements, value)
                         place = f"{arrays[value]}[{name} - first]"
@@ -509,6 +560,7 @@ class _Nest:
                 loop = self.reduced[0]
                 with text.block(f"for {text.variable(loop.name)} in range({bounds[0]}, {bounds[1]}):", {loop.name}):
                     self.nested(text, self.reduced[1:], innermost)
+            self.done.update(self.swept_outputs(stage))
             if not finish:
                 continue
             if any(self.reduction_parts(v)[1].finish != "{acc}" for v in stage.reductions):
@@ -678,39 +730,20 @@ class _Spill:
         self.slot: tuple[Value, Indices] | None = None
         group = nest.group
         full = frozenset(loop.name for loop in nest.loops)
+        self.stages = nest.stages()
+        swept = {v for stage in self.stages for v in nest.swept_outputs(stage)}
         for value, indices in group.outputs.items():
-            if nest.level(indices) == full and value not in group.placements:
+            if nest.level(indices) == full and value not in group.placements and value not in swept:
                 self.slot = (value, indices)
                 break
-        self.stages = nest.stages()
         self.spilled: Value | None = None
 
     def uses(self, roots: Sequence[Value]) -> set[Value]:
-        """Inlined values that the roots are computed from, up to reductions and what is spilled."""
-        group = self.nest.group
-        seen: set[Value] = set()
-        pending = list(roots)
-        while pending:
-            value = pending.pop()
-            if value in seen or value in group.reductions or value is self.spilled:
-                continue
-            if value not in group.inlined and value not in group.outputs:
-                continue
-            seen.add(value)
-            assert value.instruction is not None
-            pending.extend(o for o in value.instruction.inputs if isinstance(o.type, TensorType))
-        return seen
+        """Values that the roots are computed from, up to reductions and what is spilled."""
+        return self.nest.reach(roots, self.spilled)
 
     def cost(self, value: Value) -> int:
         return sum(own_cost(v.instruction) for v in self.uses([value]) if v.instruction is not None)
-
-    def operands(self, stages: Sequence[_Stage]) -> list[Value]:
-        found = []
-        for stage in stages:
-            for value in stage.reductions:
-                assert value.instruction is not None and value.instruction.operands[0] is not None
-                found.append(value.instruction.operands[0])
-        return found
 
     def of_stage(self, number: int) -> Callable[[], None] | None:
         """What the sweep of a stage does first: compute the chosen value and store it."""
@@ -719,9 +752,9 @@ class _Spill:
         nest, group = self.nest, self.nest.group
         output, place = self.slot
         assert isinstance(output.type, TensorType)
-        now = self.uses(self.operands(self.stages[number : number + 1]))
+        now = self.uses(nest.operands(self.stages[number : number + 1]))
         finals = [v for v in group.outputs if v not in group.reductions]
-        later = self.uses([*self.operands(self.stages[number + 1 :]), *finals])
+        later = self.uses([*nest.operands(self.stages[number + 1 :]), *finals])
         if self.spilled is not None and self.spilled_is_needed(number):
             return None
         candidates = []
@@ -761,7 +794,7 @@ class _Spill:
         spilled, self.spilled = self.spilled, None
         group = self.nest.group
         finals = [v for v in group.outputs if v not in group.reductions]
-        needed = spilled in self.uses([*self.operands(self.stages[number + 1 :]), *finals])
+        needed = spilled in self.uses([*self.nest.operands(self.stages[number + 1 :]), *finals])
         self.spilled = spilled
         return needed
 

@@ -103,6 +103,7 @@ _HELPERS = {
     "rint": "rint", "sqrt": "square_root_of", "fmod": "fmod", "sum_step": "sum_step", "product_step": "product_step",
     "maximum_step": "maximum_step", "minimum_step": "minimum_step",
 }  # fmt: skip
+_NAN_AT_MINUS_INFINITY = ("gelu", "gelu_tanh", "mish", "silu")
 _DIVISIONS = {"floor_divide": "floor_divide", "remainder": "floor_remainder", "fmod": "fmod"}
 
 
@@ -261,6 +262,9 @@ class _Translator:
             helper = {"isinf": "is_infinite", "isfinite": "is_finite"}[name]
             return Code(self.call(helper, value).text, dtypes.bool_)
         values = [self.number(a) for a in arguments]
+        if name == "softplus" and len(values) == 1:
+            # The vector function takes beta and the threshold above which x is its own softplus.
+            values += [Code(literal(1, self.compute), self.compute), Code(literal(math.inf, self.compute), self.compute)]
         if name == "pow" and self.compute.kind in "iu":
             # PyTorch refuses negative integer powers; the kernel reports them.
             if self.compute.kind == "i":
@@ -280,7 +284,15 @@ class _Translator:
         if variants is not None and self.compute.short in variants:
             self.requirements.vector.add((name, self.compute.short))
             text = ", ".join(v.text for v in values)
-            return Code(f"{variants[self.compute.short].function.__name__}({text})", self.compute)
+            if variants[self.compute.short].arity != len(values):
+                raise Untranslatable(f"{name} takes {variants[self.compute.short].arity} arguments")
+            call = f"{variants[self.compute.short].function.__name__}({text})"
+            if name in _NAN_AT_MINUS_INFINITY:
+                # The vector function gives the limit, 0; the product of -inf and 0 that defines it is NaN.
+                self.requirements.bits.add("select")
+                lowest, nan = literal(-math.inf, self.compute), literal(math.nan, self.compute)
+                call = f"select({values[0].text} == {lowest}, {nan}, {call})"
+            return Code(call, self.compute)
         if name == "rsqrt" and self.compute.kind == "f":
             root = self.call("square_root_of", values[0])
             return Code(f"({literal(1, self.compute)} / {root.text})", self.compute)
