@@ -28,6 +28,7 @@ RELU = unary(
     "maximum({input}, 0)",
     _relu_vjp,
     float_only=False,
+    refuse_bool=True,
     inplace=True,
     public=("", "method", "functional"),
     traits=(Trait.PURE, Trait.IDEMPOTENT),
@@ -45,16 +46,16 @@ def _activation(
     check: Callable[..., None] = lambda **_: None,
     more: Callable[[], list[Sample]] = list,
     errors: Callable[[], list[ErrorSample]] = list,
-    aliases: tuple[str, ...] = (),
+    integers: bool = False,
 ) -> Op:
-    """A function of one floating-point tensor and of numbers, which are attributes.
+    """A function of one floating-point tensor (or of `integers` too) and of numbers, which are attributes.
 
     `compute(xp, x, **attributes)` gives an array; `vjp(context, g, x, **attributes)` gives the gradient.
     """
 
     def infer(sizes: Sizes, input: Any, **attributes: Any) -> TensorType:
         input = require_tensor(name, "input", input)
-        if not input.dtype.is_floating_point:
+        if not input.dtype.is_floating_point and not (integers and input.dtype.category == 1):
             raise RuntimeError(f"{name}: expected a floating-point tensor, given {input}")
         check(**attributes)
         return input
@@ -71,7 +72,6 @@ def _activation(
         vjp=lambda c, g, x, **attributes: (vjp(c, g, x, **attributes),),
         lower=lower,
         public=("functional",),
-        aliases=aliases,
         samples=lambda: [
             Sample((randoms(3, 5, low=-4.0, high=4.0),)),
             Sample((randoms(0, 2),)),
@@ -79,7 +79,7 @@ def _activation(
             Sample((np.array([np.nan, np.inf, -np.inf, 0.0, 200.0, -200.0], np.float32),), differentiable=False),
             *more(),
         ],
-        errors=lambda: [ErrorSample((ints(3),), RuntimeError, "floating-point"), *errors()],
+        errors=lambda: [ErrorSample((ints(3) > 0,), RuntimeError, "floating-point"), *errors()],
     )
 
 
@@ -264,7 +264,8 @@ HARDTANH = _activation(
     lambda xp, x, *, min_val, max_val: xp.minimum(xp.maximum(x, x.dtype.type(min_val)), x.dtype.type(max_val)),
     Elementwise("minimum(maximum({input}, {min_val}), {max_val})"),
     lambda c, g, x, *, min_val, max_val: F.where(_inside(x, min_val, max_val), g, 0.0),
-    parameters=", min_val: float = -1.0, max_val: float = 1.0",
+    parameters=", min_val: number = -1.0, max_val: number = 1.0",
+    integers=True,
     check=_require_range,
     more=lambda: [Sample((randoms(7), -0.5, 1.5))],
     errors=lambda: [ErrorSample((randoms(3), 1.0, 0.0), ValueError, "greater than max_val")],
@@ -275,6 +276,7 @@ RELU6 = _activation(
     lambda xp, x: xp.minimum(xp.maximum(x, x.dtype.type(0)), x.dtype.type(6)),
     Elementwise("minimum(maximum({input}, 0), 6)"),
     lambda c, g, x: F.where(_inside(x, 0, 6), g, 0.0),
+    integers=True,
     more=lambda: [Sample((randoms(9, low=-3.0, high=9.0),))],
 )
 
@@ -330,7 +332,8 @@ THRESHOLD = _activation(
     lambda xp, x, *, threshold, value: xp.where(x <= threshold, x.dtype.type(value), x),
     Elementwise("select({input} <= {threshold}, {value}, {input})"),
     lambda c, g, x, *, threshold, value: F.where(F.le(x, threshold), 0.0, g),
-    parameters=", threshold: float = 0.0, value: float = 0.0",
+    parameters=", threshold: number = 0.0, value: number = 0.0",
+    integers=True,
     more=lambda: [Sample((randoms(7), 0.5, 20.0))],
 )
 

@@ -50,7 +50,7 @@ def binary(
 
     def infer(sizes: Sizes, input: Any, other: Any) -> TensorType:
         dtype = operate(promoted((input, other)))
-        if refuse_bool and dtype is bool_:
+        if refuse_bool and any(isinstance(t, TensorType) and t.dtype is bool_ for t in (input, other)):
             raise RuntimeError(f"{name}: bool tensors are not supported, given {input} and {other}; use ^ or ~ instead")
         return broadcast_types(sizes, name, (input, other), result(dtype))
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim, symbol, symbols
-from ..dtypes import bool_, int64, uint8
+from ..dtypes import bool_, int32, int64, uint8
 from ..sizes import STATIC, Sizes
 from ..types import TensorType
 from ._common import broadcast_types, ints, randoms, require_broadcast, require_tensor, shape_text, sum_to
@@ -98,7 +98,7 @@ def _layout(sizes: Sizes, name: str, input: Any, indices: tuple[Any, ...], spec:
 def _index_dims(sizes: Sizes, index: TensorType, layout: _Layout, axis: int, size_of: Any) -> int:
     """Put an index tensor into the layout; the next dimension of the input after it."""
     if not _is_mask(index):
-        if index.dtype.kind != "i":
+        if index.dtype not in (int32, int64):
             raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, given {index}")
         layout.tensors[len(layout.shape)] = index.shape
         layout.shape.append(size_of(axis))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim
+from ..dtypes import bool_
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import (
@@ -26,6 +27,8 @@ _PUBLIC = ("", "method")
 
 def require_one_dtype(name: str, types: tuple[TensorType, ...]) -> None:
     """RuntimeError where tensors to be multiplied differ in dtype: there is no promotion in matrix products."""
+    if types[0].dtype is bool_:
+        raise RuntimeError(f"{name}: bool tensors are not supported, given {' and '.join(str(t) for t in types)}")
     if any(t.dtype is not types[0].dtype for t in types):
         raise RuntimeError(
             f"{name}: expected tensors of one dtype, given {' and '.join(str(t) for t in types)}; convert one of them"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_
+from ..dtypes import DType, bool_, int64
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import array_dtype, cast, floating, ints, randoms, require_tensor
@@ -24,6 +24,7 @@ def unary(
     vjp: Callable[[VjpContext, Any, Any], Any] | None,
     *,
     float_only: bool = True,
+    refuse_bool: bool = False,
     result: Callable[[DType], DType] | None = None,
     low: float = -2.0,
     high: float = 2.0,
@@ -39,6 +40,10 @@ def unary(
 
     def infer(sizes: Sizes, input: Any) -> TensorType:
         input = require_tensor(name, "input", input)
+        if refuse_bool and input.dtype is bool_:
+            raise RuntimeError(
+                f"{name}: bool tensors are not supported, given {input}; use logical_not or convert first"
+            )
         return TensorType(result(input.dtype), input.shape, input.device)
 
     def evaluate(xp: Any, input: Any) -> Any:
@@ -82,6 +87,7 @@ NEG = unary(
     "-{input}",
     lambda c, g, x: F.neg(g),
     float_only=False,
+    refuse_bool=True,
     inplace=True,
     ufunc=np.negative,
     aliases=("negative",),
@@ -190,10 +196,11 @@ RECIPROCAL = _smooth(
 SQUARE = unary(
     "square",
     "Elementwise x * x.",
-    lambda xp, x: xp.square(x),
+    lambda xp, x: xp.square(x.astype(np.int64) if x.dtype == bool else x),
     "{input} * {input}",
     lambda c, g, x: F.mul(g, F.mul(x, 2.0)),
     float_only=False,
+    result=lambda dtype: int64 if dtype is bool_ else dtype,
     inplace=True,
 )
 SIN = _smooth("sin", "Elementwise sine of radians.", lambda xp, x: xp.sin(x), lambda c, g, x: F.mul(g, F.cos(x)))
