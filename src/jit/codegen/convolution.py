@@ -5,7 +5,7 @@ from typing import Any
 
 from ...ir import dtypes
 from ...ir.core import Instruction, Value
-from ...ir.dims import Dim, is_nonnegative
+from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
@@ -21,7 +21,7 @@ from .contraction import (
 from .conv import CONV_SLOTS, ConvSpec, conv_source, pack_conv_numpy, pack_depthwise_numpy
 from .driver import Driver, Storage
 from .epilogue import Epilogue
-from .fusion import Group, StridedView, strided_view
+from .fusion import Group, StridedView, forward_view, strided_view
 from .indexing import element_count, flat_index, row_major_strides
 from .kernel_text import Text
 from .layout import LAYOUT_SLOTS, to_nhwc_source
@@ -39,16 +39,7 @@ def convolution_reads(instruction: Instruction) -> list[Value] | None:
     if instruction.op.name != "conv2d":
         return None
     images, weight = instruction.inputs[:2]
-    return [_images(images).base, strided_view(weight).base]
-
-
-def _images(value: Value) -> StridedView:
-    """Images as strides that do not run backwards."""
-    view = strided_view(value)
-    assert isinstance(value.type, TensorType)
-    if all(is_nonnegative(s) for s in view.strides):
-        return view
-    return StridedView(value, 0, tuple(row_major_strides(value.type.shape)))
+    return [forward_view(images).base, strided_view(weight).base]
 
 
 def stores_images(instruction: Instruction, group: Group) -> bool:
@@ -104,7 +95,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     """Run a convolution, with the group's operations in its epilogue."""
     value = instruction.results[0]
     shape, dtype = _shape_of(instruction)
-    x, w = _images(instruction.inputs[0]), strided_view(instruction.inputs[1])
+    x, w = forward_view(instruction.inputs[0]), strided_view(instruction.inputs[1])
     output = next(iter(group.outputs)) if group is not None else value
     storage = driver.store(output)
     groups = shape.groups

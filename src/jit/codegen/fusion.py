@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...ir.core import Block, Instruction, Value
-from ...ir.dims import Dim
+from ...ir.dims import Dim, is_nonnegative
 from ...ir.ops._op import Custom, Elementwise, Reduce, View
 from ...ir.types import IntType, TensorType
 from ..errors import Unsupported
@@ -28,12 +28,13 @@ from .indexing import (
     flat_index,
     loop_variable,
     reshape_indices,
+    row_major_strides,
     terms,
 )
 from .reads import PARTS, READS, is_anywhere
 
 __all__ = [
-    "Group", "Loop", "Plan", "StridedView", "Unsupported", "operand_indices", "plan_block", "reduced_axes", "strided_view",
+    "Group", "Loop", "Plan", "forward_view", "StridedView", "Unsupported", "operand_indices", "plan_block", "reduced_axes", "strided_view",
 ]  # fmt: skip
 
 # Inner rows up to this many elements may be handled one by one even where there is a single row.
@@ -208,6 +209,15 @@ def strided_view(value: Value) -> StridedView:
         elif found.base is not current:
             break
     return found
+
+
+def forward_view(value: Value) -> StridedView:
+    """The value as strides that do not run backwards: its own memory where a view reverses a dimension."""
+    view = strided_view(value)
+    assert isinstance(value.type, TensorType)
+    if all(is_nonnegative(s) for s in view.strides):
+        return view
+    return StridedView(value, 0, tuple(row_major_strides(value.type.shape)))
 
 
 def _as_strides(base: Value, indices: Indices, names: list[str]) -> StridedView | None:
@@ -433,7 +443,7 @@ class _Planner:
                 self.note(instruction, f"stored: {len(users)} kernels use it, and computing it again costs more")
             must_store = True
             for group in users:
-                if group.contraction is not None or not self.may_join(group, value):
+                if group.contraction is not None or value in group.placements or not self.may_join(group, value):
                     continue
                 target = group.kept if group.reductions else group.loops
                 if self.covers(group, value, group.loops) or (group.reductions and self.covers(group, value, target)):
@@ -457,7 +467,9 @@ class _Planner:
         users = self.using(value)
         if not users and value not in self.hard:
             return
-        if len(users) == 1 and (value not in self.hard or self.may_join(users[0], value)):
+        if len(users) == 1 and (
+            value not in self.hard or (value not in users[0].placements and self.may_join(users[0], value))
+        ):
             group = users[0]
             if self.join_reduction(group, instruction):
                 if value in self.hard:
