@@ -76,6 +76,23 @@ class Call:
         return types, sizes
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered for exact argument types and sizes.
+
+    `run` goes from arrays and numbers straight to the result, where nothing stands between. Otherwise the arrays of the
+    parameters are compared by identity: the same arrays have the same types and sizes.
+    """
+
+    specialisation: Specialisation
+    defaults: tuple[Any, ...]
+    parameters: list[Any]
+    run: Callable[[list[Any]], Any] | None
+
+
+_UNKNOWN = object()
+
+
 class CompiledFunction:
     """A callable that runs as compiled code; what `jit.script`, `jit.trace` and `jit.load` return.
 
@@ -89,7 +106,8 @@ class CompiledFunction:
         self.__name__ = self.__qualname__ = name
         self._signature = signature
         self._specialisations: dict[Any, list[Specialisation]] = {}
-        self._known: dict[Any, Callable[[list[Any]], Any]] = {}
+        self._known: dict[Any, _Known] = {}
+        self._has_state = type(self).state_key is not CompiledFunction.state_key
         self._latest: Specialisation | None = None
         self._lock = threading.RLock()
 
@@ -111,28 +129,53 @@ class CompiledFunction:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if self._known and not keywords and not modes.active_modes and executors.plain:
+            leaves: list[Any] = []
             values: list[Any] = []
-            parts: list[Any] = []
+            parts: list[Any] = [default_dtype()]
+            needs_grad = False
             for argument in arguments:
                 kind = type(argument)
                 if kind is Tensor:
-                    if argument.requires_grad and modes.state.grad_enabled:
-                        break
                     array = argument._array
-                    values.append(array)
                     parts += array.shape, array.dtype
+                    values.append(array)
+                    if argument.requires_grad:
+                        needs_grad = True
                 elif kind not in _SCALARS:
                     break
                 elif self.bakes_numbers:
                     parts += kind, repr(argument)
+                    continue
                 else:
                     parts.append(kind)
                     values.append(argument)
+                leaves.append(argument)
             else:
+                if self._has_state:
+                    parts.append(self.state_key())
                 known = self._known.get(tuple(parts))
                 if known is not None:
-                    return known(values)
+                    if known.run is not None and not (needs_grad and modes.state.grad_enabled):
+                        return known.run(values)
+                    result = self._call_known(known, leaves)
+                    if result is not _UNKNOWN:
+                        return result
         return self._call(arguments, keywords)
+
+    def _call_known(self, known: "_Known", leaves: list[Any]) -> Any:
+        """Run a call whose arguments were seen before, unless a parameter is another array than it was then."""
+        specialisation = known.specialisation
+        tensors = [*leaves, *known.defaults]
+        for name, array in zip(specialisation.graph.parameters, known.parameters, strict=True):
+            parameter = self.parameter(name)
+            if parameter._array is not array:
+                return _UNKNOWN
+            tensors.append(parameter)
+        if modes.state.grad_enabled and any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
+            results = specialisation.run_with_gradients(tensors, "native")
+        else:
+            results = specialisation.program("native")([t._array if isinstance(t, Tensor) else t for t in tensors])
+        return self._finish(specialisation, tensors, results)
 
     def _call(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         call = self._bind(arguments, keywords)
@@ -142,12 +185,11 @@ class CompiledFunction:
         if modes.current_mode() is not None:
             return self._finish(specialisation, tensors, specialisation.run_eagerly(tensors))
         if modes.state.grad_enabled and any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
-            return self._finish(specialisation, tensors, self._run_with_gradients(specialisation, tensors, executor))
-        values = [t._array if isinstance(t, Tensor) else t for t in tensors]
-        program = specialisation.program(executor)
-        results = program(values)
-        if executor == "native":
-            self._remember(arguments, keywords, call, specialisation)
+            results = specialisation.run_with_gradients(tensors, executor)
+        else:
+            results = specialisation.program(executor)([t._array if isinstance(t, Tensor) else t for t in tensors])
+        if executor == "native" and not keywords:
+            self._remember(arguments, call, specialisation, parameters)
         return self._finish(specialisation, tensors, results)
 
     def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
@@ -194,12 +236,10 @@ class CompiledFunction:
         self._latest = specialisation
 
     def _remember(
-        self, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call, specialisation: Specialisation
+        self, arguments: tuple[Any, ...], call: Call, specialisation: Specialisation, parameters: Sequence[Tensor]
     ) -> None:
-        """Keep the short way for this call, if there is one: plain arguments, nothing that may change later."""
-        if keywords or self.state_key() is not None:
-            return
-        parts: list[Any] = []
+        """Keep the short way for calls like this one, if its arguments are plain tensors and numbers."""
+        parts: list[Any] = [default_dtype()]
         given: list[Any] = []
         for argument in arguments:
             kind = type(argument)
@@ -213,23 +253,21 @@ class CompiledFunction:
             else:
                 parts.append(kind)
             given.append(argument)
+        if self._has_state:
+            parts.append(self.state_key())
         # What was not given are defaults, the same at every such call.
         leaves, defaults = call.leaves[: len(given)], call.leaves[len(given) :]
         if any(a is not b for a, b in zip(given, leaves, strict=False)) or len(given) != len(leaves):
             return
-        if any(isinstance(leaf, Tensor) for leaf in defaults):
+        if any(isinstance(leaf, Tensor) for leaf in defaults) or specialisation.depends_on_numbers:
             return
-        values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
-        shortcut = specialisation.shortcut(values)
-        if shortcut is None:
-            return
+        run = None if parameters else specialisation.shortcut(call.leaves)
+        if run is not None and defaults:
+            whole = run
+            run = lambda values: whole([*values, *defaults])  # noqa: E731
         while len(self._known) >= MAX_KNOWN_CALLS:
             self._known.pop(next(iter(self._known)), None)
-        run = shortcut
-        self._known[tuple(parts)] = (lambda values: run([*values, *defaults])) if defaults else run
-
-    def _run_with_gradients(self, specialisation: Specialisation, tensors: list[Any], executor: str) -> list[Any]:
-        return specialisation.run_with_gradients(tensors, executor)
+        self._known[tuple(parts)] = _Known(specialisation, tuple(defaults), [p._array for p in parameters], run)
 
     def _finish(self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any]) -> Any:
         """Write back what the graph writes, and put the results together as the callable returns them."""

@@ -190,20 +190,20 @@ class Specialisation:
             return {key: self._wrapped(item, tensors, arguments) for key, item in result.items()}
         return result
 
-    def shortcut(self, values: Sequence[Any]) -> Callable[[list[Any]], Any] | None:
+    @property
+    def depends_on_numbers(self) -> bool:
+        """Whether an int among the arguments is a size, so that its value decides whether the graph fits."""
+        return any(isinstance(a.type, IntType) and a.type.value is not None for a in self.graph.arguments)
+
+    def shortcut(self, leaves: Sequence[Any]) -> Callable[[list[Any]], Any] | None:
         """A function from arrays and numbers of these types and sizes straight to the callable's result, or None.
 
         There is one where native code writes all results into new arrays and nothing else needs doing.
         """
         program = self._programs.get("native")
-        if (
-            not isinstance(program, NativeProgram)
-            or self._written
-            or self.graph.parameters
-            or any(isinstance(a.type, IntType) and a.type.value is not None for a in self.graph.arguments)
-        ):
+        if not isinstance(program, NativeProgram) or self._written:
             return None
-        plan = program.plan_for(values)
+        plan = program.plan_for([leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves])
         if plan.allocators is None:
             return None
         run = program.call_for(plan)
