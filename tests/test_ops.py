@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from ingot.ir import ops as families
 from ingot.ir.builder import Builder
-from ingot.ir.core import Array
+from ingot.ir.core import Array, Graph
 from ingot.ir.dims import DimExpr
 from ingot.ir.dtypes import DTYPES, float64, from_numpy
+from ingot.ir.interp import run as run_graph
 from ingot.ir.matching import match_types
 from ingot.ir.ops import _op
 from ingot.ir.ops._op import Decompose, Elementwise, Op, Reduce, Sample, Trait, View, VjpContext, all_ops
@@ -19,7 +20,10 @@ from ingot.ir.ops.schema import Role
 from ingot.ir.random_state import default_generator
 from ingot.ir.sizes import STATIC
 from ingot.ir.symbolic import SymbolicTensor, building, emit_call
+from ingot.ir.symbolic import unwrap as unwrap_value
+from ingot.ir.text import parse
 from ingot.ir.types import BoolType, ComplexType, FloatType, IntType, NoneType, StrType, TensorType
+from ingot.ir.verify import verify
 
 assert families
 OPS = [op for op in all_ops() if op.evaluate is not None and tuple(op.samples())]
@@ -433,6 +437,34 @@ def test_bad_arguments_are_refused(op: Op, index: int) -> None:
         operands, attributes = op.schema.bind(*sample.args, **sample.kwargs)
         infer(op, operands, attributes)
         evaluate(op, operands, attributes)
+
+
+def graph_of(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Graph, list[np.ndarray]]:
+    """The op on its sample as a graph of symbolic sizes, and the arguments to run it with."""
+    builder = Builder("sample")
+    values, _ = symbolic_operands(builder, op, operands)
+    with building(builder):
+        results = emit_call(builder, op, values, attributes)
+    results = results if isinstance(results, tuple) else (results,)
+    builder.return_([unwrap_value(builder, r) for r in results])
+    return builder.finish(), list(arrays_of(operands))
+
+
+@every_sample
+def test_graph_round_trips_and_the_interpreter_agrees(op: Op, index: int) -> None:
+    _, operands, attributes = sample_of(op, index)
+    graph, arguments = graph_of(op, operands, attributes)
+    verify(graph)
+    assert parse(str(graph)) == graph
+    default_generator.manual_seed(SEED)
+    expected = evaluate(op, operands, attributes)
+    default_generator.manual_seed(SEED)
+    found = run_graph(graph, arguments, check=True)
+    for a, b in zip(expected, found, strict=True):
+        if isinstance(a, str):
+            assert a == b
+        else:
+            np.testing.assert_array_equal(a, b)
 
 
 @every_sample
