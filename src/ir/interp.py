@@ -29,7 +29,7 @@ from .types import (
     type_dims,
 )
 
-__all__ = ["run"]
+__all__ = ["Interpreter", "describe_value", "has_type", "run"]
 
 
 def run(
@@ -52,11 +52,16 @@ def run(
     >>> ir.run(graph, [np.ones(3, np.float32)])
     [array([2., 2., 2.], dtype=float32)]
     """
-    interpreter = _Interpreter(graph, xp, exceptions or {}, check)
+    interpreter = Interpreter(graph, xp, exceptions or {}, check)
     return interpreter.run(list(arguments))
 
 
-class _Interpreter:
+class Interpreter:
+    """Runs the instructions of a graph; other executors override `instruction`.
+
+    `values` and `sizes` hold what values and dimension symbols are, as far as the run has come.
+    """
+
     def __init__(self, graph: Graph, xp: Any, exceptions: Mapping[str, type[Exception]], check: bool) -> None:
         self.graph = graph
         self.xp = xp
@@ -210,12 +215,12 @@ class _Interpreter:
 
 
 _SPECIAL: dict[str, Any] = {
-    "if": _Interpreter.run_if,
-    "loop": _Interpreter.run_loop,
-    "dim": _Interpreter.run_dim,
-    "bind_dim": _Interpreter.run_bind_dim,
-    "undefined": _Interpreter.run_undefined,
-    "raise": _Interpreter.run_raise,
+    "if": Interpreter.run_if,
+    "loop": Interpreter.run_loop,
+    "dim": Interpreter.run_dim,
+    "bind_dim": Interpreter.run_bind_dim,
+    "undefined": Interpreter.run_undefined,
+    "raise": Interpreter.run_raise,
 }
 
 

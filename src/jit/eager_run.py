@@ -8,13 +8,13 @@ import numpy as np
 from ..eager.dispatch import dispatch
 from ..eager.tensor import wrap
 from ..ir.core import Graph, Instruction
-from ..ir.interp import _Interpreter
+from ..ir.interp import Interpreter
 from ..ir.types import TensorType
 
 __all__ = ["run_eagerly"]
 
 
-class _EagerRun(_Interpreter):
+class _EagerRun(Interpreter):
     """The interpreter with tensors for arrays."""
 
     def instruction(self, instruction: Instruction) -> Sequence[Any]:

@@ -28,6 +28,7 @@ from .dce import dead_code_elimination
 from .decompose import decompose
 from .list_gradients import ListGradients, is_tensor_list, sized_symbols
 from .residuals import Residuals, substitute_values, values_of
+from .simplify import simplify
 
 __all__ = ["Derivative", "DifferentiationError", "differentiate"]
 
@@ -59,9 +60,9 @@ def differentiate(graph: Graph, inputs: Sequence[int] | None = None) -> Derivati
     raises DifferentiationError for a list or dictionary that a gradient would have to pass, for a loop-carried tensor
     whose size changes, and for an op without a derivative.
 
-    Precondition: the graph is valid. Its branches and tuples should be simplified first.
+    Precondition: the graph is valid.
     """
-    prepared = decompose(graph, keep=lambda i: i.op.vjp is not None)
+    prepared = dead_code_elimination(simplify(decompose(graph, keep=lambda i: i.op.vjp is not None)))
     wanted = [i for i, a in enumerate(prepared.arguments) if _is_floating(a.type)] if inputs is None else list(inputs)
     for index in wanted:
         if not _is_floating(prepared.arguments[index].type):

@@ -148,7 +148,8 @@ def _where(instruction: Instruction, rewriter: Rewriter) -> Value | None:
 
 
 def _is_view(op: Op) -> bool:
-    return isinstance(op.lower, View)
+    # `detach` changes no element, but it stops gradients, so that it must be there when a graph is differentiated.
+    return isinstance(op.lower, View) and op.name != "detach"
 
 
 def _view_indices(instruction: Instruction, indices: list[Any]) -> list[Any] | None:
@@ -189,8 +190,9 @@ def _identity_view(instruction: Instruction, rewriter: Rewriter) -> Value | None
 def _inverse_view(instruction: Instruction, rewriter: Rewriter) -> Value | None:
     outer = instruction.operands[0]
     inner = outer.instruction if outer is not None else None
-    if inner is None or not isinstance(inner.op.lower, View) or inner.operands[0] is None:
+    if inner is None or not _is_view(inner.op) or inner.operands[0] is None:
         return None
+    assert isinstance(inner.op.lower, View)
     source = inner.operands[0]
     assert isinstance(instruction.op.lower, View)
     if instruction.op.lower.reinterpret and inner.op.lower.reinterpret:
