@@ -3,8 +3,8 @@
 from ..ir.location import LocatedError, Location
 
 __all__ = [
-    "CompileError", "FallbackWarning", "JitError", "LoadError", "ScriptError", "TraceError", "TraceWarning",
-    "Unsupported",
+    "CompileError", "CompileForbidden", "FallbackWarning", "JitError", "LoadError", "ScriptError", "TraceError",
+    "TraceWarning", "Unsupported",
 ]  # fmt: skip
 
 
@@ -22,6 +22,10 @@ class TraceError(LocatedError, JitError):
 
 class CompileError(LocatedError, JitError):
     """Compilation failed, or was needed where `jit.no_compile()` forbids it."""
+
+
+class CompileForbidden(CompileError):
+    """Something would have to be compiled inside `jit.no_compile()`."""
 
 
 class LoadError(JitError):

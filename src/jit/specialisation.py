@@ -10,7 +10,7 @@ import numpy as np
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Graph
 from ..ir.types import IntType, TensorType
-from .errors import FallbackWarning, JitError, Unsupported
+from .errors import CompileForbidden, FallbackWarning, JitError, Unsupported
 from .program import InterpreterProgram, NativeProgram, Program, PythonProgram, SizeBinding
 from .tree import LEAF, Structure
 
@@ -136,15 +136,25 @@ class Specialisation:
             if executor == "python":
                 return PythonProgram(self.module(), self.exceptions)
             return self._compile()
+        except (CompileForbidden, MemoryError):
+            raise
         except Unsupported as unsupported:
-            self.fallback = unsupported
-            warnings.warn(
-                f"{self.name} runs in the interpreter, because {unsupported.reason}"
-                + (f" ({unsupported.location})" if unsupported.location is not None else ""),
-                FallbackWarning,
-                stacklevel=_user_level(),
-            )
-            return self.program("interpreter")
+            return self._fall_back(unsupported)
+        except Exception as error:
+            # A bug in code generation is no reason to fail: the interpreter has the right answer, and the warning says so.
+            summary = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = f"code generation failed ({type(error).__name__}: {summary}; please report it)"
+            return self._fall_back(Unsupported(reason, getattr(error, "location", None)))
+
+    def _fall_back(self, unsupported: Unsupported) -> Program:
+        self.fallback = unsupported
+        warnings.warn(
+            f"{self.name} runs in the interpreter, because {unsupported.reason}"
+            + (f" ({unsupported.location})" if unsupported.location is not None else ""),
+            FallbackWarning,
+            stacklevel=_user_level(),
+        )
+        return self.program("interpreter")
 
     def _compile(self) -> NativeProgram:
         from .native import native_program

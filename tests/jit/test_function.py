@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections import namedtuple
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from ingot import ir
 from ingot.eager import modes
 from ingot.eager.tensor import Tensor, wrap
 from ingot.ir.builder import Builder
+from ingot.jit.codegen.compile import no_compile
 from ingot.jit.codegen.module import GeneratedModule
-from ingot.jit.errors import FallbackWarning, JitError, Unsupported
+from ingot.jit.errors import CompileError, FallbackWarning, JitError, Unsupported
 from ingot.jit.executors import current_executor, executor
 from ingot.jit.function import Call, CompiledFunction, Specialised
 from ingot.jit.specialisation import Specialisation
@@ -381,3 +383,33 @@ def test_numbers_that_are_constants_are_compared_exactly() -> None:
     other = [(0.0, -0.0), (1, True), (1, 1.0), (2, 3)]
     assert all(constant_structure(a) == constant_structure(b) for a, b in same)
     assert not any(constant_structure(a) == constant_structure(b) for a, b in other)
+
+
+@pytest.mark.parametrize("name", ["native", "python"])
+def test_a_failure_of_code_generation_is_said_and_survived(
+    by_hand: Any, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+    broken = add_square()
+    broken.driver_source = "def drive_add_square(frame):\n    return missing_name\n"
+    broken.kernels = [] if name == "native" else broken.kernels
+    by_hand["add_square"] = lambda: broken
+    if name == "python":
+        broken.driver_source = "def drive_add_square(frame) return"
+    function = FromText(GRAPH)
+    with executor(name), pytest.warns(FallbackWarning, match=r"code generation failed \(.*; please report it\)"):
+        assert function(vector(1), vector(2)).tolist() == [5]
+    with executor(name):
+        assert function(vector(1), vector(3)).tolist() == [10]
+
+
+def test_no_compile_is_an_error_and_no_reason_to_fall_back(
+    by_hand: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+    function = FromText(GRAPH)
+    with no_compile(), pytest.raises(CompileError, match=r"from_text would have to be compiled"):
+        function(vector(1), vector(2))
+    assert function(vector(1), vector(2)).tolist() == [5]
+    with no_compile():
+        assert function(vector(1, 2), vector(2, 3)).tolist() == [5, 11]

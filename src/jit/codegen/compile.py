@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CompileError
+from ..errors import CompileForbidden
 from ..runtime import cache, loader
 from ..runtime.static_library import pack_objects
 from ..runtime.targets import llvm
@@ -57,7 +57,7 @@ def compiling_allowed() -> bool:
 def require_compiling(what: str) -> None:
     """Raise CompileError inside `no_compile()`; `what` says what would be compiled."""
     if not compiling_allowed():
-        raise CompileError(
+        raise CompileForbidden(
             f"{what} would have to be compiled, which jit.no_compile() forbids",
             hint="call it once with such arguments outside of no_compile(), or load an ingot compiled for this CPU",
         )
