@@ -1,6 +1,7 @@
 """The state of a compilation: the graph being built, the functions being inlined, their variables, and the heap."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +10,11 @@ from typing import Any, NoReturn
 from ...eager.tensor import Tensor
 from ...ir.builder import Builder
 from ...ir.core import Array, Block, Value
-from ...ir.dims import Dim
+from ...ir.dims import Dim, symbol
 from ...ir.location import Location
 from ...ir.ops._common import is_at_most
 from ...ir.ops._op import Op
-from ...ir.types import BoolType, IntType, StrType, TensorType, Type
+from ...ir.types import BoolType, IntType, StrType, TensorType, Type, type_symbols
 from ..errors import ScriptError
 from .liveness import Liveness
 from .source import FunctionSource
@@ -22,6 +23,7 @@ from .values import UNBOUND, Abstract, Cell, Constant, Items, RunTimeItems, Scal
 __all__ = ["Context", "Exit", "Frame", "NeedsUnroll", "PathEnds"]
 
 MAX_CALL_DEPTH = 64
+_SYMBOL = re.compile(r"\bs\d+\b")
 
 
 class PathEnds(Exception):
@@ -126,8 +128,9 @@ class Context:
         return self.frame.source.location(node) if self.frames and node is not None else None
 
     def chain(self) -> tuple[Location, ...]:
-        """The calls that led to the present function, innermost first."""
-        return tuple(f.call for f in reversed(self.frames) if f.call is not None)
+        """The calls that led to the present function, innermost first; the middle of a long chain is left out."""
+        calls = tuple(f.call for f in reversed(self.frames) if f.call is not None)
+        return calls if len(calls) <= 8 else (*calls[:4], *calls[-3:])
 
     def error(self, message: str, hint: str | None = None, node: Any = None) -> ScriptError:
         """A located error for the caller to raise."""
@@ -158,16 +161,30 @@ class Context:
         try:
             return self.builder.emit_all(op, list(operands), attributes)
         except (RuntimeError, IndexError, ValueError, OverflowError, ZeroDivisionError) as error:
-            self.fails(error)
+            self.builder.sizes.requirements.clear()
+            self.fails(error, *operands)
         except TypeError as error:
-            raise self.type_error(str(error)) from error
+            raise self.type_error(self.with_sizes(str(error))) from error
 
-    def fails(self, error: Exception) -> NoReturn:
-        """What an operation raises for these operands: at compile time, or at run time where it may not be reached."""
+    def fails(self, error: Exception, *operands: Value | None) -> NoReturn:
+        """What an operation raises for these operands: at compile time, or at run time where it may not be reached.
+
+        The sizes of the operands, which may be why it fails, become conditions of the graph.
+        """
+        message = self.with_sizes(str(error))
         if self.depth:
-            self.raises(type(error).__name__, self.constant(str(error)), type(error))
+            for name in {n for v in operands if v is not None for n in type_symbols(self.type_of(v))}:
+                hint = self.builder.sizes.hints.get(name)
+                if hint is not None:
+                    self.builder.sizes.equal(symbol(name), hint, message)
+            self.raises(type(error).__name__, self.constant(message), type(error))
         kind = _located_type(type(error))
-        raise kind(str(error), self.location(), chain=self.chain()) from error
+        raise kind(message, self.location(), chain=self.chain()) from error
+
+    def with_sizes(self, message: str) -> str:
+        """The message with the sizes of this call in place of symbols."""
+        hints = self.builder.sizes.hints
+        return _SYMBOL.sub(lambda m: str(hints.get(m[0], m[0])), message)
 
     def raises(self, exception: str, message: Value, type: type[BaseException]) -> NoReturn:
         """Emit a raise; the path ends."""
@@ -240,11 +257,8 @@ class Context:
         return Constant(dim) if isinstance(dim, int) else Scalar(self.builder.dim(dim))
 
     def describe(self, value: Abstract) -> str:
-        """A value's type for an error message, sizes as far as they are known."""
-        match value:
-            case TensorRef():
-                return f"Tensor {self.tensor_type(value)}"
-        return describe(value)
+        """A value's type for an error message, with the sizes of this call."""
+        return self.with_sizes(f"Tensor {self.tensor_type(value)}" if isinstance(value, TensorRef) else describe(value))
 
     def list_items(self, cell: Cell) -> Items | RunTimeItems:
         found = self.heap[cell]

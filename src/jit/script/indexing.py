@@ -10,6 +10,7 @@ from ...ir.ops._op import get_op
 from ...ir.types import BoolType, IntType
 from .context import Context
 from .operators import number, scalar_kind
+from .regions import branch
 from .tensors import call_op, item, write, write_item
 from .values import Abstract, Constant, Items, ListRef, Scalar, Slice, TensorRef, Tuple
 
@@ -152,15 +153,27 @@ def _select(context: Context, tensor: TensorRef, index: Abstract, axis: int) -> 
     if isinstance(index, Constant) or (isinstance(index, Scalar) and context.is_size(index.value)):
         return call_op(context, get_op("select"), [tensor, index], {"dim": Constant(axis)})
     assert isinstance(index, Scalar)
-    if index.value in context.nonnegative:
-        index = Scalar(context.as_size(index.value))
-        return call_op(context, get_op("select"), [tensor, index], {"dim": Constant(axis)})
-    op = get_op("select")
-    value = context.emit(op, context.read(tensor), index.value, dim=axis)
-    from .values import View
+    size = number(context, context.dim_scalar(context.tensor_type(tensor).shape[axis]))
+    position = _checked_position(context, index.value, size, axis)
+    return call_op(context, get_op("select"), [tensor, Scalar(position)], {"dim": Constant(axis)})
 
-    step = View(op, (index.value,), {"dim": axis})
-    return TensorRef(tensor.cell, value, context.heap[tensor.cell], (*tensor.views, step))
+
+def _checked_position(context: Context, index: Value, size: Value, axis: int) -> Value:
+    """An index of any sign as one in [0, size), after a run-time check; a size for the type system."""
+    outside = context.emit("scalar.ge", index, size)
+    signed = index not in context.nonnegative
+    if signed:
+        below = context.emit("scalar.lt", index, context.emit("scalar.neg", size))
+        outside = context.emit("scalar.or_", outside, below)
+
+    def fail() -> Abstract:
+        context.fails(IndexError(f"index is out of bounds for dimension {axis} of size {getattr(size.type, 'value', '?')}"))
+
+    branch(context, outside, fail, lambda: Constant(None))
+    if signed:
+        negative = context.emit("scalar.to_int", context.emit("scalar.lt", index, context.constant(0)))
+        index = context.emit("scalar.add", index, context.emit("scalar.mul", negative, size))
+    return context.as_size(index)
 
 
 def _slice(context: Context, tensor: TensorRef, entry: Slice, axis: int) -> Abstract:

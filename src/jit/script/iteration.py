@@ -59,10 +59,10 @@ def iterate(context: Context, value: Abstract) -> Sequence:
         case DictRef(cell=cell):
             return _known(tuple(Constant(k) for k, _ in context.heap[cell].entries))
         case TensorRef():
-            type = context.tensor_type(value)
-            if not type.shape:
+            sizes = context.tensor_type(value).shape
+            if not sizes:
                 context.fails(TypeError("iteration over a 0-d tensor"))
-            size = context.dim_scalar(type.shape[0])
+            size = context.dim_scalar(sizes[0])
             count = size.value if isinstance(size, (Constant, Scalar)) else None
             select = get_op("select")
             return Sequence(count, lambda i: context.call_op(select, [value, i], {"dim": Constant(0)}), kind="tensor")

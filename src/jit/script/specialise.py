@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...eager.tensor import Tensor
-from ...ir.core import Graph, Value
+from ...ir.core import Block, Graph, Value
 from ...ir.sizes import Sizes
 from ...ir.types import TensorType, Type
 from ...nn.module import Module
@@ -297,10 +297,35 @@ def _structure(context: Context, value: Abstract, values: list[Value]) -> Struct
                 return Structure("record", children, names, cls.__name__, cls=cls)
         case Union(tag=tag, alternatives=alternatives):
             values.append(tag)
-            return Structure("union", tuple(_structure(context, a, values) for a in alternatives))
+            children = []
+            for number, alternative in enumerate(alternatives):
+                start = len(values)
+                children.append(_structure(context, alternative, values))
+                values[start:] = [_made_sure(context, tag, number, v) for v in values[start:]]
+            return Structure("union", tuple(children))
         case Constant(value=constant) if not isinstance(constant, (types.FunctionType, types.ModuleType)):
             return constant_structure(constant)
     raise context.error(
         f"{context.describe(value)} cannot be returned from a compiled program",
         "return tensors, numbers, strings, None, or tuples, lists and dicts of them",
     )
+
+
+def _made_sure(context: Context, tag: Value, number: int, value: Value) -> Value:
+    """A tensor of an alternative that is returned: an empty one where another alternative counts."""
+    type = context.type_of(value)
+    if not isinstance(type, TensorType) or not type.shape:
+        return value
+    regions = [Block(), Block()]
+    with context.inside(regions[0]):
+        context.builder.yield_([value])
+    with context.inside(regions[1]):
+        zero = context.constant(0)
+        empty = context.emit("full", *([zero] * type.rank), context.constant(0), dtype=type.dtype)
+        context.builder.yield_([empty])
+    shape = tuple(context.builder.sizes.fresh(prefix="d") for _ in type.shape)
+    condition = context.emit("scalar.eq", tag, context.constant(number))
+    (result,) = context.builder.emit_all(
+        "if", [condition], {}, regions, (TensorType(type.dtype, shape, type.device),)
+    )
+    return result
