@@ -26,7 +26,7 @@ from ..ir.safetensors import SafetensorsError, read_safetensors, write_safetenso
 from ..ir.text import parse, print_graph
 from .archive_format import Member, part, read_members, write_members
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
-from .errors import JitError, LoadError, Unsupported
+from .errors import JitError, LoadError
 from .function import Call, CompiledFunction, Specialised
 from .native import NativeBundle, graph_arrays
 from .program import NativeProgram
@@ -193,14 +193,13 @@ def _collect_weights(graph: Graph, weights: dict[str, np.ndarray[Any, Any]], dig
 def _native_members(specialisation: Specialisation, index: int, text: str) -> tuple[list[str], list[Member]]:
     """The generated source and the members of one specialisation's machine code; none where it has no native form."""
     from .codegen.compile import CpuTarget
-    from .native import native_bundle
 
-    target = CpuTarget()
-    try:
-        bundle, _, _, _ = native_bundle(specialisation, target)
-        source = specialisation.source()
-    except Unsupported:
+    specialisation.program("native")
+    bundle = specialisation.bundle
+    if specialisation.fallback is not None or bundle is None:
         return [], []
+    source = specialisation.source()
+    target = CpuTarget()
     known = graph_arrays(specialisation.graph)
     program, own = bundle.to_parts(known)
     description = json.dumps(

@@ -141,7 +141,7 @@ class Specialisation:
         except Unsupported as unsupported:
             return self._fall_back(unsupported)
         except Exception as error:
-            # A bug in code generation is no reason to fail: the interpreter has the right answer, and the warning says so.
+            # A bug in code generation is no reason to fail: the interpreter has the right answer; the warning says so.
             summary = (str(error).strip() or type(error).__name__).splitlines()[0]
             reason = f"code generation failed ({type(error).__name__}: {summary}; please report it)"
             return self._fall_back(Unsupported(reason, getattr(error, "location", None)))

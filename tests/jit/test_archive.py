@@ -22,7 +22,7 @@ from ingot.ir.safetensors import SafetensorsError, read_safetensors, write_safet
 from ingot.jit.archive import LoadedFunction, load, save
 from ingot.jit.codegen.compile import no_compile
 from ingot.jit.codegen.module import GeneratedModule
-from ingot.jit.errors import JitError, LoadError, Unsupported
+from ingot.jit.errors import FallbackWarning, JitError, LoadError, Unsupported
 from ingot.jit.executors import executor
 from ingot.jit.function import Call, CompiledFunction, Specialised
 from ingot.jit.signing import is_signed_by_us, sign
@@ -96,7 +96,7 @@ def weighted_file(tmp_path: Path) -> Path:
     function = weighted()
     function.graph_for(wrap(WEIGHT))
     path = tmp_path / "weighted.ingot"
-    save(function, path)
+    save(function, path, native=False)
     return path
 
 
@@ -169,7 +169,7 @@ def test_weights_are_mapped_and_aligned(weighted_file: Path) -> None:
 
 
 def test_a_loaded_callable_can_be_saved_again(weighted_file: Path, tmp_path: Path) -> None:
-    save(load(weighted_file), tmp_path / "again.ingot")
+    save(load(weighted_file), tmp_path / "again.ingot", native=False)
     with executor("interpreter"):
         assert load(tmp_path / "again.ingot")(wrap(WEIGHT)).tolist() == load(weighted_file)(wrap(WEIGHT)).tolist()
 
@@ -177,8 +177,16 @@ def test_a_loaded_callable_can_be_saved_again(weighted_file: Path, tmp_path: Pat
 def test_equal_callables_give_equal_files(weighted_file: Path, tmp_path: Path) -> None:
     function = weighted()
     function.graph_for(wrap(WEIGHT))
-    save(function, tmp_path / "second.ingot")
+    save(function, tmp_path / "second.ingot", native=False)
     assert weighted_file.read_bytes() == (tmp_path / "second.ingot").read_bytes()
+
+
+def test_what_has_no_native_form_is_saved_without_machine_code(tmp_path: Path) -> None:
+    function = weighted()
+    function.graph_for(wrap(WEIGHT))
+    with pytest.warns(FallbackWarning, match="weighted has no native form"):
+        save(function, tmp_path / "weighted.ingot")
+    assert set(members(tmp_path / "weighted.ingot")) == {"weights.safetensors", "ingot.json", "graph.ir"}
 
 
 def test_file_objects() -> None:
