@@ -27,6 +27,7 @@ class Sizes:
         self.is_finished = known is not None
         # Equalities that hold where inference is now, as a finished graph's guards and `require_equal` state them.
         self.known: set[frozenset[Dim]] = {frozenset((guard.left, guard.right)) for guard in known or ()}
+        self.relies_on_known = False
         self.hints: dict[str, int] = dict(hints or {})
         self.solved: dict[str, Dim] = {}
         self.guards: list[Guard] = []
@@ -70,11 +71,15 @@ class Sizes:
         return dim
 
     def are_known_equal(self, a: Dim, b: Dim) -> bool:
-        """Whether two dimensions are equal by what is in `known`."""
-        if not self.known:
+        """Whether two dimensions are equal by what is in `known`; `relies_on_known` notes that it mattered."""
+        if a == b or not self.known:
             return a == b
-        if frozenset((a, b)) in self.known:
+        if frozenset((a, b)) in self.known or self._follows_from_known(a, b):
+            self.relies_on_known = True
             return True
+        return False
+
+    def _follows_from_known(self, a: Dim, b: Dim) -> bool:
         # A symbol that is known to equal something else is replaced by it, so that expressions can be compared.
         values: dict[str, Dim] = {}
         for pair in self.known:
@@ -146,7 +151,7 @@ class Sizes:
                 return b
             raise RuntimeError(message)
         a, b = self.resolve(a), self.resolve(b)
-        if a == b or (isinstance(b, int) and b == 1):
+        if a == b or (isinstance(b, int) and b == 1) or self.are_known_equal(a, b):
             return a
         if isinstance(a, int) and a == 1:
             return b

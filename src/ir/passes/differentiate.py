@@ -1,6 +1,7 @@
 """Reverse-mode differentiation of a graph: one that also keeps what its derivative needs, and one that computes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..builder import Builder
@@ -141,8 +142,7 @@ class _Differentiator:
         backward = Graph(f"{forward.name}_backward")
         gradients = _Gradients(self.builder, self.active)
         seeds = [backward.block.add_argument(results[i].type, f"gradient{i}") for i in outputs]
-        with self.builder.inside(backward.block):
-            self.restate(forward.block)
+        with self.builder.inside(backward.block), self.relying_on(forward.block):
             for index, seed in zip(outputs, seeds, strict=True):
                 gradients.add(results[index], seed)
             self.reverse(forward.block, gradients)
@@ -307,8 +307,7 @@ class _Differentiator:
         blocks, found = [], []
         for region in instruction.regions:
             block, inner = Block(), _Gradients(self.builder, self.active)
-            with self.builder.inside(block):
-                self.restate(region)
+            with self.builder.inside(block), self.relying_on(region):
                 for value, gradient in zip(region.terminator.operands, arrived, strict=True):
                     inner.add(value, gradient)
                 self.reverse(region, inner)
@@ -344,8 +343,7 @@ class _Differentiator:
         iteration = block.add_argument(IntType(), "iteration")
         incoming = [block.add_argument(v.type) for v in carried]
         sums = [block.add_argument(v.type) for v in outer]
-        with self.builder.inside(block):
-            self.restate(region)
+        with self.builder.inside(block), self.relying_on(region):
             for slot, gradient in zip(slots, incoming, strict=True):
                 inner.add(region.terminator.operands[slot + 1], gradient)
             for value, total in zip(outer, sums, strict=True):
@@ -392,13 +390,26 @@ class _Differentiator:
         assert zeros is not None
         return zeros
 
-    def restate(self, block: Block) -> None:
-        """State the conditions on sizes that the block checks, which hold when its gradients are computed."""
-        for left, right, message in _require_equal_pairs(block):
-            self.builder.emit_all(
-                "require_equal", [self.builder.dim(left), self.builder.dim(right)], {"message": message}
-            )
-            self.builder.sizes.known.add(frozenset((left, right)))
+    @contextmanager
+    def relying_on(self, block: Block) -> Iterator[None]:
+        """Build the gradients of a block knowing what it checks about sizes; they check it too if they rely on it."""
+        sizes = self.builder.sizes
+        known, relied, sizes.relies_on_known = set(sizes.known), sizes.relies_on_known, False
+        pairs = _require_equal_pairs(block)
+        sizes.known |= {frozenset((left, right)) for left, right, _ in pairs}
+        yield
+        sizes.known = known
+        if sizes.relies_on_known and pairs:
+            target = self.builder.block
+            checks = Block()
+            with self.builder.inside(checks):
+                for left, right, message in pairs:
+                    sides = [self.builder.dim(left), self.builder.dim(right)]
+                    self.builder.emit_all("require_equal", sides, {"message": message})
+            for check in checks.instructions:
+                check.block = target
+            target.instructions[:0] = checks.instructions
+        sizes.relies_on_known |= relied
 
 
 def _free_values(region: Block) -> list[Value]:

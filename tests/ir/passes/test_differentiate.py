@@ -142,6 +142,18 @@ LIST_INDEX = """graph @f(%x: f64[n], %w: f64[n], %k: int) -> (f64[n]) {
   %4: f64[n] = mul(%3, %1)
   return(%4)
 }"""
+CHECKED_SIZES = """graph @f(%x: f64[n], %y: f64[m], %k: int) -> (f64[n]) {
+  %1: int<n> = dim() {expression=dim<n>}
+  %2: int<m> = dim() {expression=dim<m>}
+  require_equal(%1, %2) {message="x and y differ"}
+  %3: f64[n] = mul(%x, %y)
+  %4: f64[m] = exp(%y)
+  %5: f64[n] = mul(%3, %4)
+  %6: int<d> = bind_dim(%k) {symbol="d"}
+  %7: int<3> = constant() {value=3}
+  require_equal(%6, %7) {message="k is not 3"}
+  return(%5)
+}"""
 X, W, V = (np.random.default_rng(i).random(s) for i, s in enumerate([(2, 3), (3, 3), 3]))
 
 
@@ -203,6 +215,7 @@ def _differences(graph: ir.Graph, arguments: list[Any], index: int, outputs: tup
         pytest.param(LISTS, [V, V + 0.5, 0], id="lists, no iteration"),
         pytest.param(LISTS_IN_REGIONS, [V, 3, True], id="lists made in a loop"),
         pytest.param(LISTS_IN_REGIONS, [V, 2, False], id="lists made in a loop, other branch"),
+        pytest.param(CHECKED_SIZES, [V, V + 0.5, 3], id="sizes that are checked"),
         pytest.param(LIST_INDEX, [V, V + 0.5, 1], id="list index"),
         pytest.param(LIST_INDEX, [V, V + 0.5, -1], id="negative list index"),
         pytest.param(LIST_INDEX, [V, V + 0.5, -2], id="negative list index, other element"),
