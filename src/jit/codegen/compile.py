@@ -6,7 +6,7 @@ versions of everything that turns source into code. Numba is imported only when 
 """
 
 import functools
-import importlib.metadata
+import importlib.util
 import re
 import threading
 import time
@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import CompileForbidden
 from ..runtime import cache, loader
@@ -100,17 +102,15 @@ class CompiledModule:
 @functools.cache
 def toolchain() -> str:
     """Identifies everything besides the source that decides what code comes out: versions and our own primitives."""
-    parts = []
-    for package in ("numba", "llvmlite", "numpy"):
-        try:
-            parts.append(f"{package}={importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            parts.append(f"{package}=none")
-    # Their size and time stand for the contents of the files that lower primitives; reading them would take longer.
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        status = path.stat()
-        parts.append(f"{path.name}:{status.st_size}:{status.st_mtime_ns}")
-    return ";".join(parts)
+    files = list(Path(__file__).parent.rglob("*.py"))
+    for package in ("numba", "llvmlite"):
+        # Found without importing them, which would take longer than everything else on the way to cached code.
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            files.append(Path(spec.origin).with_name("_version.py"))
+    # Size and time stand for the contents of files; reading them would take longer.
+    stamps = [f"{path.name}:{(s := path.stat()).st_size}:{s.st_mtime_ns}" for path in sorted(files) if path.exists()]
+    return ";".join([f"numpy={np.__version__}", *stamps])
 
 
 def _kernel_key(kernel: KernelSource, target: CpuTarget) -> str:
