@@ -9,6 +9,7 @@ from ..eager.dispatch import dispatch
 from ..eager.tensor import wrap
 from ..ir.core import Graph, Instruction
 from ..ir.interp import Interpreter
+from ..ir.ops._op import get_op
 from ..ir.types import TensorType
 
 __all__ = ["run_eagerly"]
@@ -24,6 +25,14 @@ class _EagerRun(Interpreter):
             return super().instruction(instruction)
         if instruction.regions or op.evaluate is None or op.name == "constant":
             return [_tensor(value) for value in super().instruction(instruction)]
+        if op.name in ("list.stack", "list.cat"):
+            (tensors,) = (self.values[v] for v in instruction.inputs)
+            if not tensors:
+                return super().instruction(instruction)  # raises
+            joined = dispatch(
+                get_op(op.name.removeprefix("list.")), (tuple(tensors),), {"dim": instruction.attributes["dim"]}
+            )
+            return (joined,)
         if op.name.startswith(("tuple.", "list.", "dict.")):
             return super().instruction(instruction)
         operands = [None if v is None else self.values[v] for v in instruction.operands]
