@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ir import dtypes
 from ...ir.core import Array, Instruction, Value
-from ...ir.dims import Dim
+from ...ir.dims import Dim, dim_min
 from ...ir.types import TensorType
 from .driver import Driver
 from .elements import Elements
@@ -106,7 +106,10 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
             place = position - n_batch + len(shape) - own
             if instruction.op.name == "linear":
                 place = position if operand_strides is a_strides else -1
-            strides.append(operand_strides[place] if place >= 0 else 0)
+            stride = operand_strides[place] if place >= 0 else 0
+            if place >= 0 and shape[place] != result.shape[position] and not isinstance(shape[place], int):
+                stride = stride * dim_min(shape[place] - 1, 1)  # 0 where the size turns out to be 1
+            strides.append(stride)
         leading.append(axis(position, result.shape[position], strides[0], strides[1]))
     if has_rows and instruction.op.name == "matmul":
         leading.append(axis(n_batch, result.shape[n_batch], a_strides[-2], 0))
@@ -337,7 +340,7 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
             "c_inner_stride": second.c,
         }
     slots |= {slot: driver.size(dim) for slot, dim in sizes.items()}
-    run_contraction_kernel(driver, name, spec.name, GEMM_SLOTS, slots, text, output)
+    run_contraction_kernel(driver, name, spec, GEMM_SLOTS, slots, text, output)
     driver.depth -= depth_of_loops
     driver.clock += 1
 
@@ -352,7 +355,7 @@ def _representative(columns: Dim, whole: int) -> int | None:
 def run_contraction_kernel(
     driver: Driver,
     name: str,
-    core: str,
+    spec: Any,
     layout: dict[str, int],
     slots: dict[str, str],
     text: Text,
@@ -373,7 +376,7 @@ def run_contraction_kernel(
             case _:
                 raise Unsupported("an epilogue that can fail")
     items = driver.fresh("items")
-    driver.line(f"{items} = {core}_plan(p, threads)")
+    driver.line(f"{items} = {spec.plan_call('p', 'threads')}")
     driver.line(f"launch({name}, p, {items}, slot_i64(p, {layout['grain']}), pool)")
 
 

@@ -142,7 +142,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     slots = {slot: driver.size(dim) for slot, dim in sizes.items()}
     driver.touch(buffer)
     slots |= {"x": buffer.address, "w": weights, "y": storage.address}
-    run_contraction_kernel(driver, name, spec.name, CONV_SLOTS, slots, text, output)
+    run_contraction_kernel(driver, name, spec, CONV_SLOTS, slots, text, output)
     driver.clock += 1
 
 

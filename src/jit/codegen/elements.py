@@ -96,12 +96,18 @@ class Elements:
             return self.element(operand, read)
         return self.number(operand)
 
-    def dynamic_index(self, code: Code, size: Dim, indices: Indices, error: int = 3) -> Dim:
-        """A position that was computed or loaded, as an index; outside [0, size) is reported, and place 0 read."""
+    def dynamic_index(self, code: Code, size: Dim, indices: Indices, error: int = 3, *, wraps: bool = False) -> Dim:
+        """A position that was computed or loaded, as an index; outside [0, size) is reported, and place 0 read.
+
+        With `wraps`, negative positions count from the end.
+        """
         text = self.text
         scope = text.place(indices)
         wide = cast(code, dtypes.int64, text.requirements)
         name = text.assign(scope, wide.text, dtypes.int64).text
+        if wraps:
+            scope.lines.append(f"if {name} < 0:")
+            scope.lines.append(f"    {name} += {text.size(size)}")
         scope.lines.append(f"if {name} < 0 or {name} >= {text.size(size)}:")
         scope.lines.append(f"    {text.status()}[0] = {error}")
         scope.lines.append(f"    {name} = 0")

@@ -5,12 +5,12 @@ groups are. Operands lie in memory, contiguous.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...ir import dtypes
 from ...ir.core import Instruction, Value
-from ...ir.dims import Dim
+from ...ir.dims import Dim, dim_max, dim_min
 from ...ir.dtypes import DType
 from ...ir.types import TensorType
 from .driver import Driver
@@ -19,7 +19,7 @@ from .indexing import element_count, row_major_strides
 from .kernel_text import Kernel, Parameter, preamble
 from .loops import extreme
 from .module import KernelSource
-from .reads import axis_of, pool_geometry
+from .reads import axis_of, index_layout, pool_geometry, slice_start
 from .scalar_code import Requirements, literal, pointer_kind
 
 __all__ = ["EMITTERS"]
@@ -289,6 +289,129 @@ for outer in range(lo, hi):
     loops.run(body, around["outer"], around["n"] * around["inner"])
 
 
+def _index_put(driver: Driver, instruction: Instruction) -> None:
+    source, *_, values = instruction.inputs
+    result = instruction.results[0]
+    dtype = _type(result).dtype
+    shape = _type(source).shape
+    layout = index_layout(instruction, shape)
+    _copied(driver, source, result)
+    loops = _Loops(driver, instruction)
+    loops.write("y", result)
+    loops.read("source", values)
+    loops.status()
+    kept = [size for size, entry in zip(shape, layout.entries, strict=True) if entry[0] == "along"]
+    # The shape of what is indexed: that of the index tensors among the dimensions that are kept.
+    along = [a for a, entry in enumerate(layout.entries) if entry[0] == "along"]
+    extents: list[Dim] = []
+    counts = iter(zip(along, kept, strict=True))
+    for new in layout.new:
+        if new:
+            extents.append(1)
+        else:
+            axis, size = next(counts)
+            _, start, step = layout.entries[axis]
+            bounds = [e for e in instruction.attributes["spec"] if not (e is None or isinstance(e, str))]
+            stop = size
+            position = sum(entry[0] != "tensor" for entry in layout.entries[:axis])
+            if position < len(bounds) and isinstance(bounds[position], tuple):
+                stop = slice_start(bounds[position][1], size) if bounds[position][1] is not None else size
+                stop = min(stop, size) if isinstance(stop, int) and isinstance(size, int) else stop
+            extents.append(dim_max((stop - start + (step - 1)) // step, 0))  # type: ignore[operator]
+    q = len(layout.shape)
+    full = [*extents[: layout.place], *layout.shape, *extents[layout.place :]]
+    loops.sizes(**{f"e{a}": size for a, size in enumerate(full)})
+    loops.sizes(**{f"ys{a}": stride for a, stride in enumerate(row_major_strides(shape))})
+    lines = ["for once in range(lo, hi):"]
+    depth = 1
+    for a in range(len(full)):
+        lines.append("    " * depth + f"for k{a} in range(e{a}):")
+        depth += 1
+    indent = "    " * depth
+    part = [f"k{a}" for a in range(layout.place, layout.place + q)]
+    rest = iter([f"k{a}" for a, new in zip(
+        [*range(layout.place), *range(layout.place + q, len(full))], layout.new, strict=True) if not new])
+    terms: list[str] = []
+    lines.append(f"{indent}valid = True")
+    for a, entry in enumerate(layout.entries):
+        match entry:
+            case ("tensor", Value() as tensor):
+                loops.read(f"index{a}", tensor)
+                strides = _broadcast_strides(_type(tensor).shape, layout.shape)
+                loops.sizes(**{f"i{a}s{b}": stride for b, stride in enumerate(strides)}, **{f"size{a}": shape[a]})
+                place = " + ".join(f"{k} * i{a}s{b}" for b, k in enumerate(part)) or "0"
+                loops.requirements.helpers.add("as_i64")
+                lines.append(f"{indent}place{a} = as_i64(index{a}[{place}])")
+                lines.append(f"{indent}if place{a} < 0:")
+                lines.append(f"{indent}    place{a} += size{a}")
+                lines.append(f"{indent}if place{a} < 0 or place{a} >= size{a}:")
+                lines.append(f"{indent}    status[0] = 3")
+                lines.append(f"{indent}    valid = False")
+                terms.append(f"place{a} * ys{a}")
+            case ("along", start, step):
+                loops.sizes(**{f"start{a}": start})  # type: ignore[arg-type]
+                terms.append(f"(start{a} + {next(rest)} * {step}) * ys{a}")
+            case (_, fixed):
+                loops.sizes(**{f"fixed{a}": fixed})  # type: ignore[arg-type]
+                terms.append(f"fixed{a} * ys{a}")
+    strides = _broadcast_strides(_type(values).shape, full)
+    loops.sizes(**{f"vs{a}": stride for a, stride in enumerate(strides)})
+    value = f"source[{_offset('v', len(full))}]"
+    reduce = "add" if instruction.attributes["accumulate"] else None
+    place_text = " + ".join(terms) or "0"
+    lines.append(f"{indent}if valid:")
+    lines.append(f"{indent}    {_combined(reduce, dtype, f'y[{place_text}]', value, loops.requirements)}")
+    loops.run("\n".join(lines), 1, element_count(full))
+
+
+def _broadcast_strides(shape: tuple[Dim, ...], wanted: Sequence[Dim]) -> list[Dim]:
+    """Strides of a contiguous tensor that is broadcast to another shape."""
+    strides = row_major_strides(shape)
+    result: list[Dim] = [0] * (len(wanted) - len(shape))
+    for size, stride, target in zip(shape, strides, wanted[len(wanted) - len(shape) :], strict=True):
+        if size == 1:
+            result.append(0)
+        elif size == target or isinstance(size, int):
+            result.append(stride)
+        else:
+            result.append(stride * dim_min(size - 1, 1))
+    return result
+
+
+def _nonzero(driver: Driver, instruction: Instruction) -> None:
+    source, result = instruction.inputs[0], instruction.results[0]
+    shape = _type(source).shape
+    total = element_count(shape)
+    counter = driver.temporary(1, dtypes.int64)
+    driver.touch(counter)
+    holder = Value(TensorType(dtypes.int64, ()))
+    driver.storages[holder] = counter
+    loops = _Loops(driver, instruction)
+    loops.read("x", source)
+    loops.read("count", holder)
+    loops.sizes(n=total)
+    loops.run(
+        "for once in range(lo, hi):\n    found = 0\n    for k in range(n):\n        if x[k] != 0:\n"
+        "            found += 1\n    count[0] = found",
+        1,
+        total,
+    )
+    found = driver.fresh("d")
+    driver.touch(counter)
+    driver.line(f"{found} = pointer_i64({counter.address})[0]")
+    driver.bind_symbols(result.type, [found, str(len(shape))])
+    loops = _Loops(driver, instruction)
+    loops.read("x", source)
+    loops.write("y", result)
+    loops.sizes(n=total)
+    lines = ["for once in range(lo, hi):", "    found = 0", "    for k in range(n):", "        if x[k] != 0:"]
+    for axis, stride in enumerate(row_major_strides(shape)):
+        loops.sizes(**{f"s{axis}": stride, f"e{axis}": shape[axis]})
+        lines.append(f"            y[found * {len(shape)} + {axis}] = k // s{axis} % e{axis}")
+    lines.append("            found += 1")
+    loops.run("\n".join(lines), 1, total)
+
+
 # -- pooling --------------------------------------------------------------------------------------------------------------
 
 
@@ -411,6 +534,8 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "scatter": _scatter,
     "scatter_add": _scatter,
     "index_add": _index_add,
+    "index_put": _index_put,
+    "nonzero": _nonzero,
     "max_pool2d_with_indices": _max_pool_with_indices,
     "max_pool2d_grad": _max_pool_grad,
     "avg_pool2d_grad": _avg_pool_grad,

@@ -12,10 +12,11 @@ from ...ir.dims import Dim
 from ...ir.types import BoolType, IntType, TensorType
 from .elements import Elements, Inline, describe
 from .fusion import Unsupported
-from .indexing import Indices
+from .indexing import Indices, broadcast_indices
 from .reads import (
     READS,
     axis_of,
+    index_layout,
     index_select_indices,
     pad_pairs,
     pool_geometry,
@@ -155,6 +156,24 @@ def _embedding(elements: Elements, instruction: Instruction, indices: Indices) -
     return elements.element(weight, (row, indices[-1]))
 
 
+def _index(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
+    source = tensor_operands(instruction)[0]
+    layout = index_layout(instruction, _shape(source))
+    part, rest = layout.split(indices)
+    along = iter(rest)
+    places: list[Dim] = []
+    for entry, size in zip(layout.entries, _shape(source), strict=True):
+        match entry:
+            case ("tensor", Value() as tensor):
+                read = broadcast_indices(part, _shape(tensor), layout.shape)
+                places.append(elements.dynamic_index(elements.element(tensor, read), size, read, wraps=True))
+            case ("along", start, step):
+                places.append(start + next(along) * step)  # type: ignore[operator]
+            case (_, place):
+                places.append(place)  # type: ignore[arg-type]
+    return elements.element(source, tuple(places))
+
+
 def _one_hot(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
     (index,) = tensor_operands(instruction)
     text = elements.text
@@ -287,6 +306,7 @@ INLINE: dict[str, Inline] = {
     "index_select": _index_select,
     "embedding": _embedding,
     "one_hot": _one_hot,
+    "index": _index,
     "pad": _pad,
     "max_pool2d": _max_pool2d,
     "avg_pool2d": _avg_pool2d,

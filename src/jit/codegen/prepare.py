@@ -7,7 +7,7 @@ Products of integers, for which there is no micro-kernel, become sums of element
 from typing import Any
 
 from ...ir.core import Graph, Instruction, Value
-from ...ir.dtypes import float32, float64
+from ...ir.dtypes import bool_, float32, float64, uint8
 from ...ir.ops._op import Decompose, F
 from ...ir.passes.decompose import decompose
 from ...ir.rewrite import Rewriter, rewrite, rule
@@ -147,6 +147,50 @@ def _conv_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] 
     return rewriter.call(expand, instruction)
 
 
+# -- masks become positions ---------------------------------------------------------------------------------------------
+
+
+def _is_mask(tensor: Any) -> bool:
+    return tensor.dtype in (bool_, uint8)
+
+
+def _positions(indices: tuple[Any, ...], spec: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Index tensors and spec with each mask replaced by the positions of its nonzero elements."""
+    tensors: list[Any] = []
+    entries: list[Any] = []
+    pending = iter(indices)
+    for entry in spec:
+        if not isinstance(entry, str):
+            entries.append(entry)
+            continue
+        tensor = next(pending)
+        if not _is_mask(tensor):
+            tensors.append(tensor)
+            entries.append(entry)
+            continue
+        places = F.nonzero(tensor)
+        for axis in range(tensor.ndim):
+            tensors.append(F.select(places, axis, dim=1))
+            entries.append("tensor")
+    return tuple(tensors), tuple(entries)
+
+
+@rule("masks -> positions", "index", "index_put")
+def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    indices = instruction.op.schema.unflatten(instruction.operands)[1]
+    masks = [i for i in indices if i.type.dtype in (bool_, uint8)]
+    if not masks or any(not m.type.shape for m in masks):
+        return None
+
+    def expand(input: Any, indices: tuple[Any, ...], *values: Any, spec: Any, **attributes: Any) -> Any:
+        tensors, entries = _positions(indices, spec)
+        if values:
+            return F.index_put(input, tensors, values[0], spec=entries, **attributes)
+        return F.index(input, tensors, spec=entries)
+
+    return rewriter.call(expand, instruction)
+
+
 # Groups that the gradient of a weight is unrolled for.
 _MAX_GROUPS = 64
-_RULES = _linear + _matmul + _conv2d + _conv_gradient
+_RULES = _linear + _matmul + _conv2d + _conv_gradient + _masks

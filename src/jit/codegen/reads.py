@@ -6,12 +6,14 @@ indices. A place that only memory knows is `anywhere()`: a fresh variable.
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ...ir.core import Instruction, Value
 from ...ir.dims import Dim, dim_max, dim_min
 from ...ir.ops.slicing import _start_index as slice_start
 from ...ir.types import IntType, TensorType
-from .indexing import LOOP_PREFIX, Indices, depends_on, loop_variable
+from ..errors import Unsupported
+from .indexing import LOOP_PREFIX, Indices, broadcast_indices, depends_on, loop_variable
 
 __all__ = ["PARTS", "READS", "Read", "anywhere", "border_index", "is_anywhere", "pad_pairs", "pool_geometry"]
 
@@ -140,11 +142,97 @@ def _no_tensors(instruction: Instruction, indices: Indices) -> list[Read]:
     return [(v, [()]) for v in tensor_operands(instruction)]
 
 
+@dataclass(frozen=True)
+class IndexLayout:
+    """How `index` and `index_put` place their index tensors.
+
+    `entries` has, per dimension of the input, ("tensor", index tensor), ("fixed", place) or ("along", start, step), the
+    last ones taking the indices of the result that do not belong to index tensors, in order, where `new` says which of
+    those are new dimensions. `place` is where the dimensions of the index tensors are in the result, `shape` what they
+    broadcast to.
+    """
+
+    entries: tuple[tuple[object, ...], ...]
+    new: tuple[bool, ...]
+    place: int
+    shape: tuple[Dim, ...]
+
+    def split(self, indices: Sequence[Dim]) -> tuple[Indices, list[Dim]]:
+        """The indices of the index tensors' dimensions, and the others without those of new dimensions."""
+        count = len(self.shape)
+        rest = [*indices[: self.place], *indices[self.place + count :]]
+        return (
+            tuple(indices[self.place : self.place + count]),
+            [i for i, new in zip(rest, self.new, strict=True) if not new],
+        )
+
+
+def index_layout(instruction: Instruction, shape: tuple[Dim, ...]) -> IndexLayout:
+    """The layout of an index into a tensor of `shape`; its index tensors hold positions, not masks."""
+    tensors = list(instruction.op.schema.unflatten(instruction.operands)[1])
+    if any(t.type.dtype.short in ("bool", "u8") for t in tensors):
+        raise Unsupported("an index that is a mask of rank 0", instruction.location)
+    entries: list[tuple[object, ...]] = []
+    dims: list[int] = []  # which dimensions of the layout have an index tensor
+    new: list[bool] = []
+    position = 0
+    pending = iter(tensors)
+    for entry in (*instruction.attributes["spec"],):
+        size = shape[len(entries)] if len(entries) < len(shape) else 1
+        if entry is None:
+            new.append(True)
+            position += 1
+        elif isinstance(entry, str):
+            entries.append(("tensor", next(pending)))
+            dims.append(position)
+            position += 1
+        elif isinstance(entry, tuple):
+            entries.append(("along", slice_start(entry[0], size), entry[2]))
+            new.append(False)
+            position += 1
+        else:
+            entries.append(("fixed", size + entry if entry < 0 else entry))
+    for _ in range(len(entries), len(shape)):
+        entries.append(("along", 0, 1))
+        new.append(False)
+    index_shape: tuple[Dim, ...] = ()
+    for tensor in tensors:
+        index_shape = _broadcast(index_shape, _shape(tensor))
+    together = not dims or dims[-1] - dims[0] + 1 == len(dims)
+    return IndexLayout(tuple(entries), tuple(new), dims[0] if dims and together else 0, index_shape)
+
+
+def _broadcast(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
+    offset = len(longer) - len(shorter)
+    return (*longer[:offset], *(y if x == 1 else x for x, y in zip(longer[offset:], shorter, strict=True)))
+
+
+def _index(instruction: Instruction, indices: Indices) -> list[Read]:
+    source = tensor_operands(instruction)[0]
+    layout = index_layout(instruction, _shape(source))
+    part, rest = layout.split(indices)
+    along = iter(rest)
+    places: list[Dim] = []
+    reads: list[Read] = []
+    for entry in layout.entries:
+        match entry:
+            case ("tensor", Value() as tensor):
+                reads.append((tensor, [broadcast_indices(part, _shape(tensor), layout.shape)]))
+                places.append(anywhere())
+            case ("along", start, step):
+                places.append(start + next(along) * step)  # type: ignore[operator]
+            case (_, place):
+                places.append(place)  # type: ignore[arg-type]
+    return [(source, [tuple(places)]), *reads]
+
+
 READS: dict[str, Callable[[Instruction, Indices], list[Read]]] = {
     "gather": _gather,
     "index_select": _index_select,
     "embedding": _embedding,
     "one_hot": _one_hot,
+    "index": _index,
     "pad": _pad,
     "max_pool2d": _pool,
     "avg_pool2d": _pool,
