@@ -39,7 +39,7 @@ __all__ = ["LoadedFunction", "load", "save"]
 
 FORMAT_VERSION = 1
 # Text members are small; one that is not is no graph of ours.
-_MAX_TEXT_BYTES = 256 << 20
+_MAX_TEXT_BYTES = 64 << 20
 _MAX_SPECIALISATIONS = 1000
 
 

@@ -18,7 +18,7 @@ from ingot.ir.builder import Builder
 from ingot.jit.codegen.compile import no_compile
 from ingot.jit.codegen.module import GeneratedModule
 from ingot.jit.errors import CompileError, FallbackWarning, JitError, Unsupported
-from ingot.jit.executors import current_executor, executor
+from ingot.jit.executors import executor
 from ingot.jit.function import Call, CompiledFunction, Specialised
 from ingot.jit.specialisation import Specialisation
 from ingot.jit.tree import LEAF, Structure, constant_structure, flatten, map_leaves, tuple_structure, unflatten
@@ -128,26 +128,6 @@ def test_what_native_code_cannot_do_runs_in_the_interpreter_with_one_warning(by_
     assert w[0].filename == __file__
     assert function(vector(1), vector(2)).tolist() == [3]  # no second warning, which would be an error
     assert "runs in the interpreter: added has no native form" in function.explain()
-
-
-@pytest.mark.parametrize("name", ["native", "interpreter", "python"])
-def test_executors_agree(by_hand: Any, name: str) -> None:
-    function = FromText(GRAPH)
-    with executor(name):
-        assert current_executor() == name
-        assert function(vector(1, 2, 3), vector(2, 3, 4)).tolist() == [5, 11, 19]
-    assert current_executor() == "native"
-
-
-def test_the_executor_is_chosen_per_thread() -> None:
-    seen: list[str] = []
-    with executor("interpreter"):
-        thread = threading.Thread(target=lambda: seen.append(current_executor()))
-        thread.start()
-        thread.join()
-    assert seen == ["native"]
-    with pytest.raises(ValueError, match="'fast' is not an executor, expected one of native, interpreter, python"):
-        executor("fast").__enter__()
 
 
 class TestWrites:
