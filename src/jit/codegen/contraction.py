@@ -376,7 +376,7 @@ def run_contraction_kernel(
             case _:
                 raise Unsupported("an epilogue that can fail")
     items = driver.fresh("items")
-    driver.line(f"{items} = {spec.plan_call('p', 'threads')}")
+    driver.line(f"{items} = {spec.name}_plan(p, threads)")
     driver.line(f"launch({name}, p, {items}, slot_i64(p, {layout['grain']}), pool)")
 
 
