@@ -46,9 +46,16 @@ class FromText(CompiledFunction):
         return self.parameters[name]
 
 
+@pytest.fixture(scope="module")
+def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("function") / "cache"
+
+
 @pytest.fixture
-def by_hand(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def by_hand(monkeypatch: pytest.MonkeyPatch, cache_directory: Path) -> Iterator[dict[str, Any]]:
     """Code generation by name: graphs called add_square and kitchen have modules, all others none."""
+    # The real generator's programs for the same graphs are in the shared cache.
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(cache_directory))
     modules = {"add_square": add_square, "kitchen": kitchen}
 
     def module(self: Specialisation) -> GeneratedModule:
