@@ -25,15 +25,19 @@ from .context import Context
 from .values import (
     Abstract,
     Cell,
+    Closure,
     Constant,
     DictItems,
     DictRef,
     Entries,
     Items,
     ListRef,
+    Method,
     ObjectRef,
     RunTimeItems,
     Scalar,
+    Sequence,
+    Slice,
     TensorRef,
     Tuple,
     Union,
@@ -284,9 +288,38 @@ def localise(
                 return UnionSpec(tuple(map(visit, alternatives)))
             case SameSpec(cell=cell, value=value, degraded=degraded):
                 return SameSpec(cell, value, visit(degraded))
+            case ConstantSpec(value=value) if not _is_portable(context, value):
+                raise context.error(
+                    f"{context.describe(value)} is made inside a branch or loop and used after it",
+                    "make it where it is used",
+                )
         return spec
 
     return visit(spec)
+
+
+def _is_portable(context: Context, value: Abstract) -> bool:
+    """Whether something that has no slots refers to no value that is only defined inside a region."""
+    match value:
+        case Scalar(value=graph_value):
+            return context.is_in_scope(graph_value)
+        case TensorRef(cell=cell, views=views):
+            return cell in context.initial or all(
+                o is None or context.is_in_scope(o) for v in views for o in v.operands
+            )
+        case Tuple(items=items) | Union(alternatives=items):
+            return all(_is_portable(context, i) for i in items)
+        case Slice(start=start, stop=stop, step=step):
+            return all(_is_portable(context, p) for p in (start, stop, step))
+        case Sequence(length=length, parts=parts):
+            known = not isinstance(length, Value) or context.is_in_scope(length)
+            return known and all(_is_portable(context, p) for p in parts if isinstance(p, Abstract))
+        case Method(instance=instance):
+            return _is_portable(context, instance)
+        case Closure(frame=frame, defaults=defaults, keyword_defaults=keyword_defaults):
+            captured = () if frame in context.frames else frame.variables.values()
+            return all(_is_portable(context, d) for d in (*defaults, *keyword_defaults.values(), *captured))
+    return True
 
 
 def join(context: Context, a: Spec, b: Spec) -> Spec:
@@ -602,6 +635,9 @@ def rebuild(context: Context, spec: Spec, values: Iterator[Value]) -> Abstract:
     match spec:
         case ConstantSpec(value=value):
             return value
+        case SameSpec(value=TensorRef(cell=cell, value=graph_value, views=views)) if not context.is_in_scope(graph_value):
+            # A view made inside the region: outside it is taken again from the memory as it is there.
+            return TensorRef(cell, graph_value, Value(graph_value.type), views)
         case SameSpec(value=value):
             return value
         case ScalarSpec():

@@ -339,6 +339,8 @@ def _join_arms(
                 outs += convert(context, found, spec) if found is not None else fill(context, slot_types(context, spec))
             context.builder.yield_(outs)
     produced = context.builder.emit_all("if", [condition], {}, [a.block for a in arms], tuple(types))
+    for arm in alive:  # what became an element of a run-time list just now
+        heap.update((c, True) for c in arm.heap if c.kind == "escape")
     context.heap = heap
     stream = iter(produced)
     for (spec, _), done in zip(slots, finish, strict=True):
