@@ -3,14 +3,12 @@
 Run: python benchmarks/conv.py [--torch PYTHON] [--threads 2] [--only resnet]
 """
 
-import ctypes
-
 import numpy as np
 from ingot.jit.codegen import conv, layout
 from ingot.jit.codegen.conv import CONV_SLOTS, ConvSpec
 from ingot.jit.codegen.gemm import Epilogue, aligned_empty
 from ingot.jit.codegen.layout import LAYOUT_SLOTS
-from kernel_harness import compare, compile_kernels, launcher, native_timer, report, start
+from kernel_harness import compare, compile_kernels, launcher, native_timer, plan_function, report, start
 
 BIAS_RELU = Epilogue((("bias", "f32*"),), "v = v + bias[j]\nv = v if v > 0 or v != v else np.float32(0)")
 
@@ -100,7 +98,7 @@ def main() -> None:
             | {"y_pixel_stride": out_channels, "y_channel_stride": 1},
             bias.ctypes.data,
         )
-        plan = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(module[f"{spec.name}_plan"])
+        plan = plan_function(module, spec)
         items = plan(table.ctypes.data, options.threads)
         grain = int(table[CONV_SLOTS["grain"]])
         row_grain = max(1, 16384 // (x_width * channels))

@@ -3,7 +3,6 @@
 Run: python benchmarks/gemm.py [--torch PYTHON] [--threads 2] [--only mlp]
 """
 
-import ctypes
 import os
 import sys
 
@@ -12,7 +11,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = sys.argv[sys.argv.index("--threads") + 1] i
 
 import numpy as np
 from ingot.jit.codegen.gemm import GEMM_SLOTS, Epilogue, GemmSpec, aligned_empty, gemm_source, pack_b_numpy
-from kernel_harness import compare, compile_kernels, launcher, measure, native_timer, report, start
+from kernel_harness import compare, compile_kernels, launcher, measure, native_timer, plan_function, report, start
 
 BIAS_RELU = Epilogue((("bias", "f32*"),), "v = v + bias[j]\nv = v if v > 0 or v != v else np.float32(0)")
 
@@ -63,7 +62,7 @@ def main() -> None:
             sources = {"product": gemm_source("product", spec, epilogue), **spec.shared_sources()}
             modules[key] = compile_kernels(sources)
         module = modules[key]
-        plan = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(module[f"{spec.name}_plan"])
+        plan = plan_function(module, spec)
         a, b = aligned_empty((*batch, m, k), "f4"), aligned_empty((*batch, k, n), "f4")
         a[...], b[...] = np.random.randn(*a.shape), np.random.randn(*b.shape)
         if batch or kind in ("matmul_transposed", "linear_transposed"):

@@ -132,6 +132,11 @@ def compile_kernels(sources: dict[str, str]) -> dict[str, int]:
     return load_object(pack_objects(objects), names)
 
 
+def plan_function(addresses: dict[str, int], spec: Any) -> Callable[[int, int], int]:
+    """The plan function of a GemmSpec or ConvSpec."""
+    return ctypes.CFUNCTYPE(*[ctypes.c_int64] * 3)(addresses[f"{spec.name}_plan"])
+
+
 def launcher() -> Callable[..., None]:
     """A compiled function `launch(times, calls)` that runs (kernel, table, items, grain) rows on the pool."""
     parallel_for = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)(pool.parallel_for_address())

@@ -10,7 +10,8 @@ has a micro-kernel of its own, vectorised over channels. As for GEMM, the loop n
 (`ConvSpec.shared_sources`); the kernel of one convolution (`conv_source`) is little more than its epilogue.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ from .gemm import (
     CACHE_SET_PERIOD,
     GRAIN_MULTIPLY_ADDS,
     IMPORTS,
+    block_lanes,
     blocking_source,
     dot_tile,
-    k_block,
+    entry_source,
     pack_b_numpy,
-    preamble,
+    shared_sources,
+    tile_source,
 )
-from .microkernel import microkernel_source
+from .microkernel import TABLE_BYTES, copies_name
 from .target import Target, TileShape, host_target, tile_shape
 
 __all__ = ["CONV_SLOTS", "ConvSpec", "Epilogue", "conv_source", "pack_conv_numpy", "pack_depthwise_numpy"]
@@ -96,12 +99,21 @@ class ConvSpec:
 
     @property
     def name(self) -> str:
-        """The name of the shared loop nest; `<name>_plan(p, threads)` is its plan function."""
+        """The name of the loop nest for this tile and cache; `<name>_plan(p, threads)` is its plan function."""
         return f"conv_{self.tile.name}_l2_{self.target.l2_bytes >> 10}k"
+
+    @property
+    def core_name(self) -> str:
+        """The name of the loop nest that all tiles share."""
+        suffix = self.tile.name if self.depthwise else f"{self.dtype}_{block_lanes(self.target, self.dtype)}"
+        return f"conv_loops_{suffix}"
 
     def shared_sources(self) -> dict[str, str]:
         """The modules to link with the kernels of this spec, by name."""
-        return {f"microkernel_{self.tile.name}": microkernel_source(self.tile), self.name: core_source(self)}
+        # What does not change the loop nest is not in its source either.
+        common = replace(self, out_channels=None, nchw_output=False)
+        own = tile_source(self.name, self.core_name, "conv", common, self.tile, self.target)
+        return shared_sources((self.tile,), self.target) | {self.core_name: core_source(self), self.name: own}
 
 
 def pack_conv_numpy(weight: np.ndarray[Any, Any], groups: int, tile: TileShape) -> np.ndarray[Any, Any]:
@@ -153,12 +165,10 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
     # The loop nest is the same for both output layouts.
     return (
         f"{IMPORTS}"
-        f"from ingot.jit.codegen.conv import ConvSpec, core\n\n"
-        f"{spec.name} = core({spec!r})\n\n\n"
-        f"{store}\n\n"
-        f"@kernel\n"
-        f"def {name}(p, lo, hi):\n"
-        f"    {spec.name}(p, lo, hi, {name}_store_address())\n"
+        f"from ingot.jit.codegen.conv import ConvSpec, loops\n\n"
+        f"{spec.name} = loops({spec!r})\n\n\n"
+        f"{store}"
+        f"{entry_source(name, spec.name)}"
     )
 
 
@@ -185,15 +195,20 @@ def {name}_finish(tile, c{epilogue.names}, offsets, batch, first_row, first_colu
 """
 
 
-def core(spec: ConvSpec) -> Any:
-    """The loop nest of a spec as a function `(p, lo, hi, store)`."""
-    return load(core_source(spec))[spec.name]
+def loops(spec: ConvSpec) -> Callable[..., Any]:
+    """The loop nest of a spec: a function `(p, lo, hi, store)`."""
+    return load(spec.shared_sources()[spec.name])[spec.name]
+
+
+def core(spec: ConvSpec) -> dict[str, Callable[..., Any]]:
+    """The functions of `core_source` by name."""
+    return load(core_source(spec))
 
 
 def core_source(spec: ConvSpec) -> str:
-    """Source of the loop nest `<spec.name>(p, lo, hi, store)` and of its plan function; all convolutions share it.
+    """Source of the loop nest `<spec.core_name>(p, lo, hi, store, multiply, height, width)` and its plan function.
 
-    `store` is the address of a function with `external.STORE_PARAMETERS`, called with each finished tile.
+    The parameters are those of GEMM's loop nest: one loop nest serves all tiles.
     """
     return _depthwise_core(spec) if spec.depthwise else _dense_core(spec)
 
@@ -212,31 +227,31 @@ if groups == 1 and dilation_width == 1 and x_pixel_stride == channels:
 
 
 def _dense_core(spec: ConvSpec) -> str:
-    tile, slots = spec.tile, CONV_SLOTS
-    size, row_bytes = tile.element_bytes, tile.columns * tile.element_bytes
-    block = k_block(tile, spec.target)
-    return f"""{preamble(tile)}
+    slots, size = CONV_SLOTS, spec.tile.element_bytes
+    lanes = block_lanes(spec.target, spec.dtype)
+    return f"""{IMPORTS}
+gather_rows = copies({spec.dtype!r}, {lanes})["gather_rows_{copies_name(spec.dtype, lanes)}"]
+
 
 @kernel
-def {spec.name}_plan(p, threads):
+def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     {_read("images", "channels", "out_channels", "groups", "out_height", "out_width")}
     {_read("kernel_height", "kernel_width", "dilation_width", "x_pixel_stride")}
     batches, m = groups, images * out_height * out_width
-    panels = (out_channels + {tile.columns - 1}) // {tile.columns}
-    row_tiles = (m + {tile.rows - 1}) // {tile.rows}
+    panels, row_tiles = (out_channels + columns - 1) // columns, (m + rows - 1) // rows
 {indent(_SEGMENTS, 4)}
     k = outer * inner * length
-    # Blocks of about {block}: whole kernel rows, or parts of one, or parts of a segment, of equal length.
-    outer_block, inner_block, length_block = max(1, {block} // max(1, inner * length)), inner, length
-    if inner * length > {block}:
-        inner_block = {block} // max(1, length)
-    if length > {block}:
-        parts = (length + {block - 1}) // {block}
+    # Blocks of at most `block`: whole kernel rows, or parts of one, or parts of a segment, of equal length.
+    outer_block, inner_block, length_block = max(1, block // max(1, inner * length)), inner, length
+    if inner * length > block:
+        inner_block = block // max(1, length)
+    if length > block:
+        parts = (length + block - 1) // block
         length_block = (length + parts - 1) // parts
     outer_block, inner_block, length_block = min(outer_block, max(1, outer)), max(1, inner_block), max(1, length_block)
     depth = min(outer_block, outer) * min(inner_block, inner) * min(length_block, length)
-{indent(blocking_source(tile, spec.target.l2_bytes), 4)}
-    set_slot_i64(p, {slots["row_block"]}, row_block * {tile.rows})
+{indent(blocking_source(spec.dtype), 4)}
+    set_slot_i64(p, {slots["row_block"]}, row_block * rows)
     set_slot_i64(p, {slots["panel_block"]}, panel_block)
     set_slot_i64(p, {slots["grain"]}, grain)
     set_slot_i64(p, {slots["outer_block"]}, outer_block)
@@ -251,21 +266,23 @@ def {spec.name}_plan(p, threads):
     {_read("outer_block", "inner_block", "length_block")}
 {indent(_SEGMENTS, 4)}
     k, m = outer * inner * length, images * out_height * out_width
-    panels = (out_channels + {tile.columns - 1}) // {tile.columns}
+    panels = (out_channels + width - 1) // width
     panel_blocks = (panels + panel_block - 1) // panel_block
     row_blocks = (m + row_block - 1) // row_block
+    row_bytes = width * {size}
     one_block = outer_block >= outer and inner_block >= inner and length_block >= length
-    tile_step = 0 if one_block else {tile.rows * row_bytes}
+    tile_step = 0 if one_block else height * row_bytes
     # Neighbouring windows that would push each other out of the L1 cache are copied where several panels use them.
-    dense, row_buffer = table + {tile.rows * 16}, row_buffer_{tile.name}()
     gather = panel_block > 1 and m > 1 and x_right % {CACHE_SET_PERIOD} == 0
+    dense, gathered = table + {2 * TABLE_BYTES}, row_buffer()
+    gathered_stride = outer_block * inner_block * length_block * {size} // 64 * 64 + 128
     for item in range(lo, hi):
         group = item // (row_blocks * panel_blocks)
         first_row = item % row_blocks * row_block
         last_row = min(first_row + row_block, m)
         first_panel = item // row_blocks % panel_blocks * panel_block
         last_panel = min(first_panel + panel_block, panels)
-        x_group, w_group = x + group * channels * {size}, w + group * panels * k * {row_bytes}
+        x_group, w_group = x + group * channels * {size}, w + group * panels * k * row_bytes
         # One block of the window after the other; an empty window (no channels) still stores its zeros.
         for outer_start in range(0, max(outer, 1), outer_block):
             for inner_start in range(0, max(inner, 1), inner_block):
@@ -280,34 +297,34 @@ def {spec.name}_plan(p, threads):
                         and start + length_block >= length
                     )
                     tile = tiles
-                    for i in range(first_row, last_row, {tile.rows}):
-                        rows = min({tile.rows}, last_row - i)
-{indent(_fill_tables(tile, "x_group"), 24)}
+                    for i in range(first_row, last_row, height):
+                        rows = min(height, last_row - i)
+{indent(_fill_tables("x_group"), 24)}
                         start_offset = outer_start * outer_stride + inner_start * inner_stride + start * {size}
                         windows, outers, inners, segment = table, outer_count, inner_count, length_count
                         if gather:
-                            gather_rows_{tile.name}(table, dense, rows, start_offset, outers, outer_stride,
-                                inners, inner_stride, segment, {size}, row_buffer)
+                            gather_rows(table, dense, height, rows, start_offset, outers, outer_stride,
+                                inners, inner_stride, segment, {size}, gathered, gathered_stride)
                             windows, start_offset, segment = dense, 0, outers * inners * segment
                             outers, inners = 1, 1
                         for panel in range(first_panel, last_panel):
-                            channel = panel * {tile.columns}
-                            w_rows = w_group + (panel * k + depth) * {row_bytes}
-                            multiply_tile_{tile.name}(windows, rows, start_offset, w_rows, tile, depth,
-                                outers, outer_stride, inners, inner_stride, segment, {size}, {row_bytes})
+                            channel = panel * width
+                            w_rows = w_group + (panel * k + depth) * row_bytes
+                            call_tile(multiply, windows, rows, start_offset, w_rows, tile, depth,
+                                outers, outer_stride, inners, inner_stride, segment, {size}, row_bytes)
                             if is_last:
                                 call_store(store, p, tile, offset_table, group, i, group * out_channels + channel,
-                                    rows, min({tile.columns}, out_channels - channel))
+                                    rows, min(width, out_channels - channel))
                             tile += tile_step
 """
 
 
 def _kernel_head(spec: ConvSpec) -> str:
     """The start of a loop nest: the parameters, the strides that follow from them (of x in bytes), the stack memory."""
-    tile, slots, size = spec.tile, CONV_SLOTS, spec.tile.element_bytes
+    slots, size = CONV_SLOTS, spec.tile.element_bytes
     return f"""
 @kernel
-def {spec.name}(p, lo, hi, store):
+def {spec.core_name}(p, lo, hi, store, multiply, height, width):
     x, w = slot_i64(p, {slots["x"]}), slot_i64(p, {slots["w"]})
     {_read("images", "out_height", "out_width")}
     {_read("kernel_height", "kernel_width", "stride_height", "stride_width")}
@@ -318,14 +335,14 @@ def {spec.name}(p, lo, hi, store):
     x_down, x_right = stride_height * x_row, stride_width * x_pixel
     outer_stride, inner_stride = dilation_height * x_row, dilation_width * x_pixel
     # The addresses of a tile's windows, and the offsets of their pixels in the result.
-    tiles, table = tile_buffer_{tile.name}(), row_table_{tile.name}()
-    offset_table = table + {tile.rows * 8}
+    tiles, table = tile_buffer(), row_table()
+    offset_table = table + {TABLE_BYTES}
     addresses, offsets = pointer_i64(table), pointer_i64(offset_table)
 """.strip("\n")
 
 
-def _fill_tables(tile: TileShape, start: str) -> str:
-    """Statements that give the windows' addresses and the results' offsets of pixels i .. i + rows - 1.
+def _fill_tables(start: str) -> str:
+    """Statements that give the windows' addresses and the results' offsets of pixels i .. i + height - 1.
 
     Rows that are missing from the tile repeat the last pixel.
     """
@@ -349,7 +366,7 @@ while t < rows:
     if down == out_height:
         down = 0
         image += 1
-for t in range(rows, {tile.rows}):
+for t in range(rows, height):
     addresses[t] = addresses[rows - 1]
 """
 
@@ -357,10 +374,10 @@ for t in range(rows, {tile.rows}):
 def _depthwise_core(spec: ConvSpec) -> str:
     tile, slots = spec.tile, CONV_SLOTS
     size, row_bytes, pointer = tile.element_bytes, tile.columns * tile.element_bytes, f"pointer_{spec.dtype}"
-    return f"""{preamble(tile)}
+    return f"""{IMPORTS}
 
 @kernel
-def {spec.name}_plan(p, threads):
+def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     {_read("images", "groups", "out_height", "out_width", "kernel_height", "kernel_width")}
     m = images * out_height * out_width
     row_block = min(4, max(1, m // ({4 * tile.rows} * threads))) * {tile.rows}
@@ -388,13 +405,13 @@ def add_products(total, x, w, columns, kernel_height, kernel_width, x_down, x_ri
     panel_bytes = kernel_height * kernel_width * {row_bytes}
     for item in range(lo, hi):
         last_row = min((item + 1) * row_block, m)
-        for i in range(item * row_block, last_row, {tile.rows}):
-            rows = min({tile.rows}, last_row - i)
-{indent(_fill_tables(tile, "x"), 12)}
+        for i in range(item * row_block, last_row, height):
+            rows = min(height, last_row - i)
+{indent(_fill_tables("x"), 12)}
             for panel in range(panels):
                 columns = min({tile.columns}, channels - panel * {tile.columns})
                 if columns == {tile.columns}:
-                    multiply_tile_{tile.name}(table, rows, panel * {row_bytes}, w + panel * panel_bytes, tiles, 0,
+                    call_tile(multiply, table, rows, panel * {row_bytes}, w + panel * panel_bytes, tiles, 0,
                         kernel_height, outer_stride, 1, 0, kernel_width, inner_stride, {row_bytes})
                 else:
                     # Whole vectors would read past the last pixel's channels.

@@ -110,6 +110,6 @@ def {name}_store(p, tile, offsets, batch, first_row, first_column, rows, columns
         first_column, rows, columns{more})
 
 
-{name}_store_address = store_address({name}_store)
+{name}_store_address = address_of({name}_store)
 """
     return functions + finish.strip("\n") + "\n\n\n" + store.strip("\n") + "\n"

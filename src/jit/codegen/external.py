@@ -88,9 +88,12 @@ def load(source: str) -> dict[str, Callable[..., Any]]:
 STORE_PARAMETERS = ("p", "tile", "offsets", "batch", "first_row", "first_column", "rows", "columns")
 
 
-def store_address(function: Callable[..., None]) -> Callable[[], Any]:
-    """A function that gives compiled code the address of a `@kernel` function of the same source, for `call_store`."""
-    name = function.__name__
+def address_of(function: Callable[..., Any]) -> Callable[[], Any]:
+    """A function that gives compiled code the address of a kernel, for `call_store` and `call_tile`.
+
+    The kernel is a `@kernel` function of the same source, or an external one; in Python its address is itself.
+    """
+    name, arity = function.__name__, len(inspect.signature(function).parameters)
 
     def address() -> Any:
         return function
@@ -101,20 +104,24 @@ def store_address(function: Callable[..., None]) -> Callable[[], Any]:
 
     @lower_builtin(address)  # type: ignore[untyped-decorator, no-untyped-call]
     def lowering(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ptrtoint(_symbol(builder.module, name, len(STORE_PARAMETERS), False), _I64)
+        return builder.ptrtoint(_symbol(builder.module, name, arity, False), _I64)
 
     return address
 
 
-def call_store(address: Any, *arguments: int) -> None:
-    """Call the store function at an address with `STORE_PARAMETERS`."""
-    address(*arguments)
+def indirect(parameters: tuple[str, ...]) -> Callable[..., None]:
+    """A function `(address, *parameters)` that calls the kernel at an address."""
+
+    def call(address: Any, *arguments: int) -> None:
+        address(*arguments)
+
+    def emit(builder: Any, arguments: Any) -> None:
+        address, *rest = arguments
+        function_type = ir.FunctionType(ir.VoidType(), [_I64] * len(rest))
+        builder.call(builder.inttoptr(address, function_type.as_pointer()), rest)
+
+    lower(call, ("address", *parameters), emit)
+    return call
 
 
-def _emit_call_store(builder: Any, arguments: Any) -> None:
-    address, *rest = arguments
-    function_type = ir.FunctionType(ir.VoidType(), [_I64] * len(rest))
-    builder.call(builder.inttoptr(address, function_type.as_pointer()), rest)
-
-
-lower(call_store, ("address", *STORE_PARAMETERS), _emit_call_store)
+call_store = indirect(STORE_PARAMETERS)

@@ -5,22 +5,32 @@ item it walks K in blocks, then row tiles, then panels, so that the panels stay 
 tiles of the item keep their sums on the stack meanwhile, and the epilogue runs once on each finished tile. The plan
 function cuts the work into items at run time, so that one kernel serves every size.
 
-Three modules are linked: the micro-kernel and the loop nest, which all products share and which are compiled once
-(`GemmSpec.shared_sources`), and the kernel of one product (`gemm_source`): little more than its epilogue.
+What all products share is compiled once: the micro-kernels, the copies and the loop nest (`GemmSpec.shared_sources`).
+The kernel of one product (`gemm_source`) is linked with them, and is little more than its epilogue.
 
 The order of the sums depends on the sizes alone, never on the number of threads. Blocking after K. Goto and R. van de
 Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM TOMS 34(3), 2008.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .epilogue import Epilogue, indent, store_source
 from .external import load
-from .microkernel import PANEL_ROWS, TILES_PER_ITEM, longest_row, microkernel_call, microkernel_source
-from .target import Target, TileShape, host_target, tile_shape
+from .microkernel import (
+    PANEL_ROWS,
+    TABLE_BYTES,
+    TILES_PER_ITEM,
+    copies_name,
+    copies_source,
+    longest_row,
+    microkernel_call,
+    microkernel_source,
+)
+from .target import LARGEST_TILE, Target, TileShape, host_target, tile_shape
 
 __all__ = ["GEMM_SLOTS", "PACK_SLOTS", "Epilogue", "GemmSpec", "aligned_empty", "gemm_source", "pack_b_numpy"]
 
@@ -50,6 +60,7 @@ GEMM_SLOTS: dict[str, int] = {
             "c_inner_stride",
             "row_block",  # written by the plan function, as is all below
             "panel_block",
+            "k_block",
             "grain",
         )
     )
@@ -61,59 +72,45 @@ CACHE_SET_PERIOD = 4096
 
 IMPORTS = """\
 import numpy as np
-from ingot.jit.codegen.external import call_store, store_address
-from ingot.jit.codegen.microkernel import lane_sum, microkernel
+from ingot.jit.codegen.external import address_of, call_store
+from ingot.jit.codegen.microkernel import call_tile, copies, lane_sum, microkernel
+from ingot.jit.codegen.microkernel import panel_buffer, row_buffer, row_table, tile_buffer
 from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i8, pointer_u8, pointer_i16, pointer_i32
 from ingot.jit.codegen.primitives import pointer_i64, set_slot_i64, slot_f64, slot_i64
 from ingot.jit.codegen.target import Target
 """
 
-
-def preamble(*tiles: TileShape) -> str:
-    """The lines that a source needs to use the micro-kernels of tiles: imports, and their functions by name."""
-    names = ("multiply_tile", "gather_rows", "pack_panel", "tile_buffer", "panel_buffer", "row_buffer", "row_table")
-    lines = [IMPORTS]
-    for tile in tiles:
-        lines.append(f"functions = {microkernel_call(tile)}\n")
-        lines += [f"{name}_{tile.name} = functions.{name}\n" for name in names]
-    return "".join(lines)
-
-
-def blocking_source(tile: TileShape, l2_bytes: int, *, packed: bool = True) -> str:
-    """Statements that choose `row_block` and `panel_block` (in tiles) and give `items` and `grain`.
-
-    They read `row_tiles`, `panels`, `batches`, `threads`, `m`, `k` (the whole depth) and `depth` (of one block of it).
-    """
-    if packed:
-        choice = f"""
-            panel_bytes = max(1, depth * {tile.columns * tile.element_bytes})
-            panel_block = max(1, min(panels, {l2_bytes // 2} // panel_bytes))
-            row_block = 4
-            if depth < k:
-                # All tiles of an item keep their sums on the stack from one block of K to the next.
-                panel_block = min(panel_block, {TILES_PER_ITEM // 4})
-                row_block = min(row_tiles, {TILES_PER_ITEM} // panel_block)
-        """
-    else:
-        choice = f"""
-            panel_block = 1
-            row_block = {TILES_PER_ITEM}
-        """
-    count = "batches * ((row_tiles + row_block - 1) // row_block) * ((panels + panel_block - 1) // panel_block)"
-    return f"""
-{indent(choice, 0)}
+# Statements that choose `row_block` and `panel_block` (in tiles) and give `items` and `grain`. They read `row_tiles`,
+# `panels`, `batches`, `threads`, `m`, `k` (the whole depth), `depth` (of one block of it), `rows` and `columns` (of a
+# tile), `l2_bytes` and, set here, `packed`.
+_BLOCKING = f"""
+panel_block, row_block = 1, {TILES_PER_ITEM}
+if packed:
+    panel_block = max(1, min(panels, l2_bytes // 2 // max(1, depth * columns * SIZE)))
+    row_block = 4
+    if depth < k:
+        # All tiles of an item keep their sums on the stack from one block of K to the next.
+        panel_block = min(panel_block, {TILES_PER_ITEM // 4})
+        row_block = min(row_tiles, {TILES_PER_ITEM} // panel_block)
 row_block = max(1, min(row_block, row_tiles))
+row_blocks = (row_tiles + row_block - 1) // row_block
+panel_blocks = (panels + panel_block - 1) // panel_block
 # Smaller items while there are too few of them for the threads to share evenly.
-items = {count}
-while items < 4 * threads and (row_block > 1 or panel_block > 1):
+while batches * row_blocks * panel_blocks < 4 * threads and (row_block > 1 or panel_block > 1):
     if row_block > 1:
         row_block = (row_block + 1) // 2
     else:
         panel_block = (panel_block + 1) // 2
-    items = {count}
-work = min(m, row_block * {tile.rows}) * panel_block * {tile.columns} * (k + 8)
-grain = {GRAIN_MULTIPLY_ADDS} // (work + 1) + 1
+    row_blocks = (row_tiles + row_block - 1) // row_block
+    panel_blocks = (panels + panel_block - 1) // panel_block
+items = batches * row_blocks * panel_blocks
+grain = {GRAIN_MULTIPLY_ADDS} // (min(m, row_block * rows) * panel_block * columns * (k + 8) + 1) + 1
 """
+
+
+def blocking_source(dtype: str, *, packed: bool = True) -> str:
+    """The statements of a plan function that cut a product into items."""
+    return f"packed = {packed}\n{_BLOCKING.strip().replace('SIZE', str(4 if dtype == 'f32' else 8))}"
 
 
 @dataclass(frozen=True)
@@ -140,25 +137,68 @@ class GemmSpec:
         return tile_shape(self.target, self.dtype, self.n)
 
     @property
-    def tiles(self) -> tuple[TileShape, ...]:
-        """The tiles of all micro-kernels that the loop nest calls."""
-        return (self.tile,) if self.packed else (self.tile, dot_tile(self.target, self.dtype))
-
-    @property
-    def k_block(self) -> int:
-        """How much of K is summed before the next panel's turn: a panel block then stays in L2, a row tile near L1."""
-        return k_block(self.tile, self.target)
-
-    @property
     def name(self) -> str:
-        """The name of the shared loop nest; `<name>_plan(p, threads)` is its plan function."""
-        options = ("_packed" if self.packed else "") + ("_batched" if self.batched else "")
-        return f"gemm_{self.tile.name}{options}_l2_{self.target.l2_bytes >> 10}k"
+        """The name of the loop nest for this tile and cache; `<name>_plan(p, threads)` is its plan function."""
+        return f"gemm_{self.tile.name}{self._options}_l2_{self.target.l2_bytes >> 10}k"
+
+    @property
+    def core_name(self) -> str:
+        """The name of the loop nest that all tiles share."""
+        name = f"gemm_{self.dtype}{self._options}"
+        # Products with a transposed B call a micro-kernel of the CPU, and packing transposes blocks of its vectors.
+        return name if self.packed else f"{name}_{dot_tile(self.target, self.dtype).name}"
+
+    @property
+    def _options(self) -> str:
+        return ("_packed" if self.packed else "") + ("_batched" if self.batched else "")
 
     def shared_sources(self) -> dict[str, str]:
         """The modules to link with the kernels of this spec, by name."""
-        sources = {f"microkernel_{tile.name}": microkernel_source(tile) for tile in self.tiles}
-        return sources | {self.name: core_source(self)}
+        tiles = (self.tile,) if self.packed else (self.tile, dot_tile(self.target, self.dtype))
+        # What does not change the loop nest is not in its source either.
+        own = tile_source(self.name, self.core_name, "gemm", replace(self, n=None), self.tile, self.target)
+        return shared_sources(tiles, self.target) | {self.core_name: core_source(self), self.name: own}
+
+
+def block_lanes(target: Target, dtype: str) -> int:
+    """The edge of the blocks in which matrices are transposed."""
+    return min(target.lanes(dtype), 8)
+
+
+def shared_sources(tiles: tuple[TileShape, ...], target: Target) -> dict[str, str]:
+    """The sources of micro-kernels and of the copies that go with them, by name."""
+    dtype, lanes = tiles[0].dtype, block_lanes(target, tiles[0].dtype)
+    sources = {f"microkernel_{tile.name}": microkernel_source(tile) for tile in tiles}
+    return sources | {copies_name(dtype, lanes): copies_source(dtype, lanes)}
+
+
+def tile_source(name: str, core_name: str, module: str, spec: Any, tile: TileShape, target: Target) -> str:
+    """Source of `<name>(p, lo, hi, store)` and `<name>_plan(p, threads)`: a shared loop nest for one tile and cache."""
+    return f"""\
+from ingot.jit.codegen.external import address_of
+from ingot.jit.codegen.microkernel import microkernel
+from ingot.jit.codegen.{module} import {type(spec).__name__}, core
+from ingot.jit.codegen.target import Target
+
+functions = core({spec!r})
+run, plan = functions["{core_name}"], functions["{core_name}_plan"]
+multiply_tile = address_of({microkernel_call(tile)}.multiply_tile)
+
+
+@kernel
+def {name}_plan(p, threads):
+    return plan(p, threads, {tile.rows}, {tile.columns}, {k_block(tile, target)}, {target.l2_bytes})
+
+
+@kernel
+def {name}(p, lo, hi, store):
+    run(p, lo, hi, store, multiply_tile(), {tile.rows}, {tile.columns})
+"""
+
+
+def entry_source(name: str, loops: str) -> str:
+    """Source of the range kernel `<name>(p, lo, hi)`: the loop nest named `loops` with the function `<name>_store`."""
+    return f"\n\n@kernel\ndef {name}(p, lo, hi):\n    {loops}(p, lo, hi, {name}_store_address())\n"
 
 
 def k_block(tile: TileShape, target: Target) -> int:
@@ -175,32 +215,35 @@ def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None) -> 
     """Source of the range kernel `<name>(p, lo, hi)` over items, self-contained but for `spec.shared_sources()`.
 
     The table `p` is laid out as `GEMM_SLOTS` says, followed by the epilogue's parameters. The driver fills it, calls
-    the plan function `<spec.name>_plan(p, threads)`, which writes the last three slots and returns the number of items,
-    and runs the kernel over the items with the grain that it finds in its slot.
+    the plan function `<spec.name>_plan(p, threads)`, which writes the last slots and returns the number of items, and
+    runs the kernel over the items with the grain that it finds in its slot.
     """
     return (
         f"{IMPORTS}"
-        f"from ingot.jit.codegen.gemm import GemmSpec, core\n\n"
-        f"{spec.name} = core({spec!r})\n\n\n"
-        f"{store_source(name, spec.tile, epilogue or Epilogue(), GEMM_SLOTS, result='c', columns=spec.n)}\n\n"
-        f"@kernel\n"
-        f"def {name}(p, lo, hi):\n"
-        f"    {spec.name}(p, lo, hi, {name}_store_address())\n"
+        f"from ingot.jit.codegen.gemm import GemmSpec, loops\n\n"
+        f"{spec.name} = loops({spec!r})\n\n\n"
+        f"{store_source(name, spec.tile, epilogue or Epilogue(), GEMM_SLOTS, result='c', columns=spec.n)}"
+        f"{entry_source(name, spec.name)}"
     )
 
 
-def core(spec: GemmSpec) -> Any:
-    """The loop nest of a spec as a function `(p, lo, hi, store)`."""
-    return load(core_source(spec))[spec.name]
+def loops(spec: GemmSpec) -> Callable[..., Any]:
+    """The loop nest of a spec: a function `(p, lo, hi, store)`."""
+    return load(spec.shared_sources()[spec.name])[spec.name]
+
+
+def core(spec: GemmSpec) -> dict[str, Callable[..., Any]]:
+    """The functions of `core_source` by name."""
+    return load(core_source(spec))
 
 
 def core_source(spec: GemmSpec) -> str:
-    """Source of the loop nest `<spec.name>(p, lo, hi, store)` and of its plan function; all products share it.
+    """Source of the loop nest `<spec.core_name>(p, lo, hi, store, multiply, height, width)` and its plan function.
 
-    `store` is the address of a function with `external.STORE_PARAMETERS`, called with each finished tile.
+    `store` is the address of a function with `external.STORE_PARAMETERS`, called with each finished tile; `multiply`
+    that of a micro-kernel, whose tiles have `height` rows and `width` columns: one loop nest serves all tiles.
     """
-    tile, slots = spec.tile, GEMM_SLOTS
-    size = tile.element_bytes
+    slots, size = GEMM_SLOTS, spec.tile.element_bytes
 
     def slot(slot_name: str) -> str:
         return f"slot_i64(p, {slots[slot_name]})"
@@ -220,93 +263,98 @@ def core_source(spec: GemmSpec) -> str:
             b_batch = b + outer * b_outer + inner * b_inner
             c_batch = outer * c_outer + inner * c_inner
         """
-    return f"""{preamble(*spec.tiles)}
-{f"sum_lanes = lane_sum({tile.dtype!r}, {spec.tiles[1].lanes})" if not spec.packed else ""}
+    dot, lanes = dot_tile(spec.target, spec.dtype), block_lanes(spec.target, spec.dtype)
+    copies = copies_name(spec.dtype, lanes)
+    if spec.packed:
+        functions = f"gather_rows = copies({spec.dtype!r}, {lanes})['gather_rows_{copies}']"
+        head, loops = _PACKED_HEAD, _PACKED_LOOPS
+    else:
+        functions = (
+            f"pack_panel = copies({spec.dtype!r}, {lanes})['pack_panel_{copies}']\n"
+            f"multiply_dot = {microkernel_call(dot)}.multiply_tile\n"
+            f"sum_lanes = lane_sum({spec.dtype!r}, {dot.lanes})"
+        )
+        head, loops = _unpacked_head(spec), _unpacked_loops(spec)
+    head, loops = (text.replace("SIZE", str(size)) for text in (head, loops))
+    return f"""{IMPORTS}
+{functions}
+
 
 @kernel
-def {spec.name}_plan(p, threads):
+def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     m, n, k = {slot("m")}, {slot("n")}, {slot("k")}
     batches = {slot("batches") if spec.batched else "1"}
-    panels = (n + {tile.columns - 1}) // {tile.columns}
-    row_tiles = (m + {tile.rows - 1}) // {tile.rows}
-    depth = min(k, {spec.k_block})
-{indent(blocking_source(tile, spec.target.l2_bytes, packed=spec.packed), 4)}
-    set_slot_i64(p, {slots["row_block"]}, row_block * {tile.rows})
+    panels, row_tiles = (n + columns - 1) // columns, (m + rows - 1) // rows
+    # Blocks of K of equal length: the last one should not be a sliver.
+    k_blocks = max(1, (k + block - 1) // block)
+    depth = (k + k_blocks - 1) // k_blocks
+{indent(blocking_source(spec.dtype, packed=spec.packed), 4)}
+    set_slot_i64(p, {slots["row_block"]}, row_block * rows)
     set_slot_i64(p, {slots["panel_block"]}, panel_block)
+    set_slot_i64(p, {slots["k_block"]}, max(1, depth))
     set_slot_i64(p, {slots["grain"]}, grain)
     return items
 
 
 @kernel
-def {spec.name}(p, lo, hi, store):
+def {spec.core_name}(p, lo, hi, store, multiply, height, width):
     a, b = {slot("a")}, {slot("b")}
     m, n, k = {slot("m")}, {slot("n")}, {slot("k")}
     a_row, a_k = {slot("a_row_stride")} * {size}, {slot("a_k_stride")} * {size}
     c_row_stride = {slot("c_row_stride")}
 {indent(batch_read, 4)}
-    row_block, panel_block = {slot("row_block")}, {slot("panel_block")}
-    panels = (n + {tile.columns - 1}) // {tile.columns}
+    row_block, panel_block, k_block = {slot("row_block")}, {slot("panel_block")}, {slot("k_block")}
+    panels = (n + width - 1) // width
     panel_blocks = (panels + panel_block - 1) // panel_block
     row_blocks = (m + row_block - 1) // row_block
+    row_bytes = width * {size}
     # The addresses of a tile's rows of A; where they were gathered; the offsets of its rows in C.
-    tiles, table = tile_buffer_{tile.name}(), row_table_{tile.name}()
-    dense, offsets = table + {tile.rows * 8}, table + {tile.rows * 16}
+    tiles, table = tile_buffer(), row_table()
+    dense, offsets = table + {TABLE_BYTES}, table + {2 * TABLE_BYTES}
     addresses, row_starts = pointer_i64(table), pointer_i64(offsets)
-{indent(_packed_head(spec) if spec.packed else _unpacked_head(spec), 4)}
+{indent(head, 4)}
     for item in range(lo, hi):
 {indent(batch_use, 8)}
         first_row = item % row_blocks * row_block
         last_row = min(first_row + row_block, m)
         first_panel = item // row_blocks % panel_blocks * panel_block
         last_panel = min(first_panel + panel_block, panels)
-{indent(_packed_loops(spec) if spec.packed else _unpacked_loops(spec), 8)}
+{indent(loops, 8)}
 """
 
 
-def _fill_table(tile: TileShape) -> str:
-    """Statements that point the row table at rows i .. i + rows - 1; missing ones repeat the last row."""
-    return f"""
-for t in range({tile.rows}):
+# Points the row table at rows i .. i + height - 1; missing ones repeat the last row.
+_FILL_TABLE = """
+for t in range(height):
     row = i + min(t, rows - 1)
     addresses[t] = a_batch + row * a_row
     row_starts[t] = c_batch + row * c_row_stride
 """
 
-
-def _packed_head(spec: GemmSpec) -> str:
-    tile = spec.tile
-    return f"""
-row_buffer = row_buffer_{tile.name}()
+_PACKED_HEAD = f"""
+gathered, gathered_stride = row_buffer(), k_block * SIZE // 64 * 64 + 128
 # Rows that would push each other out of the L1 cache, or are not contiguous, are copied where several panels use them.
-gather = panel_block > 1 and m > 1 and (a_k != {tile.element_bytes} or a_row % {CACHE_SET_PERIOD} == 0)
-# Blocks of K of equal length: the last one should not be a sliver.
-k_blocks = max(1, (k + {spec.k_block - 1}) // {spec.k_block})
-k_block = max(1, (k + k_blocks - 1) // k_blocks)
-tile_step = {tile.rows * tile.columns * tile.element_bytes} if k > k_block else 0
+gather = panel_block > 1 and m > 1 and (a_k != SIZE or a_row % {CACHE_SET_PERIOD} == 0)
+tile_step = height * row_bytes if k > k_block else 0
 """
 
-
-def _packed_loops(spec: GemmSpec) -> str:
-    tile = spec.tile
-    row_bytes = tile.columns * tile.element_bytes
-    return f"""
+_PACKED_LOOPS = f"""
 for k_start in range(0, max(k, 1), k_block):
     length = min(k_block, k - k_start)
     tile = tiles
-    for i in range(first_row, last_row, {tile.rows}):
-        rows = min({tile.rows}, last_row - i)
-{indent(_fill_table(tile), 8)}
+    for i in range(first_row, last_row, height):
+        rows = min(height, last_row - i)
+{indent(_FILL_TABLE, 8)}
         windows, offset, step = table, k_start * a_k, a_k
         if gather:
-            step = gather_rows_{tile.name}(table, dense, rows, offset, 1, 0, 1, 0, length, a_k, row_buffer)
+            step = gather_rows(table, dense, height, rows, offset, 1, 0, 1, 0, length, a_k, gathered, gathered_stride)
             windows, offset = dense, 0
         for panel in range(first_panel, last_panel):
-            b_rows = b_batch + (panel * k + k_start) * {row_bytes}
-            multiply_tile_{tile.name}(windows, rows, offset, b_rows, tile,
-                k_start, 1, 0, 1, 0, length, step, {row_bytes})
+            b_rows = b_batch + (panel * k + k_start) * row_bytes
+            call_tile(multiply, windows, rows, offset, b_rows, tile, k_start, 1, 0, 1, 0, length, step, row_bytes)
             if k_start + length >= k:
-                column = panel * {tile.columns}
-                call_store(store, p, tile, offsets, batch, i, column, rows, min({tile.columns}, n - column))
+                column = panel * width
+                call_store(store, p, tile, offsets, batch, i, column, rows, min(width, n - column))
             tile += tile_step
 """
 
@@ -325,44 +373,41 @@ def dot_tile(target: Target, dtype: str) -> TileShape:
 
 
 def _unpacked_head(spec: GemmSpec) -> str:
-    slots, tile, dot = GEMM_SLOTS, spec.tile, dot_tile(spec.target, spec.dtype)
-    size = tile.element_bytes
+    slots = GEMM_SLOTS
     return f"""
-panel = panel_buffer_{tile.name}()
-b_k, b_column = slot_i64(p, {slots["b_k_stride"]}) * {size}, slot_i64(p, {slots["b_column_stride"]}) * {size}
-dot_table, products = row_table_{dot.name}(), tile_buffer_{dot.name}()
-b_addresses = pointer_i64(dot_table)
+panel_rows = panel_buffer()
+b_k, b_column = slot_i64(p, {slots["b_k_stride"]}) * SIZE, slot_i64(p, {slots["b_column_stride"]}) * SIZE
+# For dot products: the addresses of columns of B, and their products with a row of A.
+b_table, products = dense, tiles + {(TILES_PER_ITEM - 1) * LARGEST_TILE}
+b_addresses = pointer_i64(b_table)
 """
 
 
 def _unpacked_loops(spec: GemmSpec) -> str:
-    tile = spec.tile
-    row_bytes = tile.columns * tile.element_bytes
     return f"""
-column = first_panel * {tile.columns}
-columns = min({tile.columns}, n - column)
+column = first_panel * width
+columns = min(width, n - column)
 b_panel = b_batch + column * b_column
-if b_k == {tile.element_bytes} and a_k == {tile.element_bytes} and m <= {DOT_ROWS}:
+if b_k == SIZE and a_k == SIZE and m <= {DOT_ROWS}:
 {indent(_dot_products(spec), 4)}
 else:
     # Few rows do not pay for a copy: whole panels of a row-major B are read where they lie.
-    direct = b_column == {tile.element_bytes} and columns == {tile.columns} and m <= {2 * tile.rows}
-    k_block = max(k, 1) if direct else {PANEL_ROWS}
-    for k_start in range(0, max(k, 1), k_block):
-        length = min(k_block, k - k_start)
+    direct = b_column == SIZE and columns == width and m <= 2 * height
+    block = max(k, 1) if direct else {PANEL_ROWS}
+    for k_start in range(0, max(k, 1), block):
+        length = min(block, k - k_start)
         b_rows, b_step = b_panel + k_start * b_k, b_k
         if not direct:
-            pack_panel_{tile.name}(b_rows, panel, b_k, b_column, length, columns)
-            b_rows, b_step = panel, {row_bytes}
+            pack_panel(b_rows, panel_rows, width, b_k, b_column, length, columns)
+            b_rows, b_step = panel_rows, row_bytes
         tile = tiles
-        for i in range(first_row, last_row, {tile.rows}):
-            rows = min({tile.rows}, last_row - i)
-{indent(_fill_table(tile), 12)}
-            multiply_tile_{tile.name}(table, rows, k_start * a_k, b_rows, tile,
-                k_start, 1, 0, 1, 0, length, a_k, b_step)
+        for i in range(first_row, last_row, height):
+            rows = min(height, last_row - i)
+{indent(_FILL_TABLE, 12)}
+            call_tile(multiply, table, rows, k_start * a_k, b_rows, tile, k_start, 1, 0, 1, 0, length, a_k, b_step)
             if k_start + length >= k:
                 call_store(store, p, tile, offsets, batch, i, column, rows, columns)
-            tile += {tile.rows * row_bytes}
+            tile += height * row_bytes
 """
 
 
@@ -372,24 +417,23 @@ def _dot_products(spec: GemmSpec) -> str:
     The micro-kernel multiplies position by position: row t of its tile gets the products of column t of B with a row of
     A, added up lane by lane; then the lanes are added, and the positions that fill no vector.
     """
-    tile, dot = spec.tile, dot_tile(spec.target, spec.dtype)
-    size, dot_bytes, pointer = tile.element_bytes, dot.columns * tile.element_bytes, f"pointer_{tile.dtype}"
+    dot, pointer = dot_tile(spec.target, spec.dtype), f"pointer_{spec.dtype}"
     return f"""
 i, rows = first_row, last_row - first_row
-{indent(_fill_table(tile), 0)}
+{indent(_FILL_TABLE, 0)}
 whole = k - k % {dot.columns}
 for first in range(0, columns, {dot.rows}):
     count = min({dot.rows}, columns - first)
     for t in range({dot.rows}):
         b_addresses[t] = b_panel + (first + min(t, count - 1)) * b_column
     for r in range(rows):
-        multiply_tile_{dot.name}(dot_table, count, 0, addresses[r], products, 0, 1, 0, 1, 0,
-            whole // {dot.columns}, {dot_bytes}, {dot_bytes})
-        a_rest = {pointer}(addresses[r] + whole * {size})
-        sums = {pointer}(tiles + (r * {tile.columns} + first) * {size})
+        multiply_dot(b_table, count, 0, addresses[r], products, 0, 1, 0, 1, 0, whole // {dot.columns},
+            {dot.row_bytes}, {dot.row_bytes})
+        a_rest = {pointer}(addresses[r] + whole * SIZE)
+        sums = {pointer}(tiles + r * row_bytes + first * SIZE)
         for t in range(count):
-            sum_lanes(products + t * {dot_bytes}, tiles + (r * {tile.columns} + first + t) * {size})
-            b_rest = {pointer}(b_addresses[t] + whole * {size})
+            sum_lanes(products + t * {dot.row_bytes}, tiles + r * row_bytes + (first + t) * SIZE)
+            b_rest = {pointer}(b_addresses[t] + whole * SIZE)
             for q in range(k - whole):
                 sums[t] += a_rest[q] * b_rest[q]
 call_store(store, p, tiles, offsets, batch, i, column, rows, columns)
@@ -402,14 +446,17 @@ PACK_SLOTS: dict[str, int] = {
 }
 
 
-def pack_b_source(name: str, tile: TileShape) -> str:
+def pack_b_source(name: str, tile: TileShape, target: Target | None = None) -> str:
     """Source of the range kernel `<name>(p, lo, hi)` over panels that packs B at run time, laid out as `PACK_SLOTS`.
 
     There are `batches * ceil(n / tile.columns)` panels. Any strides do, so a transposed weight (`x @ W.T`) needs no
-    copy before. Link it with `microkernel_source(tile)`.
+    copy before. Link it with `shared_sources((tile,), target)`.
     """
-    slots, size = PACK_SLOTS, tile.element_bytes
-    return f"""{preamble(tile)}
+    slots, size, columns = PACK_SLOTS, tile.element_bytes, tile.columns
+    lanes = block_lanes(target or host_target(), tile.dtype)
+    return f"""{IMPORTS}
+pack_panel = copies({tile.dtype!r}, {lanes})["pack_panel_{copies_name(tile.dtype, lanes)}"]
+
 
 @kernel
 def {name}(p, lo, hi):
@@ -417,12 +464,12 @@ def {name}(p, lo, hi):
     n, k = slot_i64(p, {slots["n"]}), slot_i64(p, {slots["k"]})
     b_k, b_column = slot_i64(p, {slots["b_k_stride"]}), slot_i64(p, {slots["b_column_stride"]})
     b_batch = slot_i64(p, {slots["b_batch_stride"]})
-    panels = (n + {tile.columns - 1}) // {tile.columns}
+    panels = (n + {columns - 1}) // {columns}
     for item in range(lo, hi):
-        first_column = item % panels * {tile.columns}
-        start = item // panels * b_batch + first_column * b_column
-        pack_panel_{tile.name}(b + start * {size}, packed + item * k * {tile.columns * size}, b_k * {size},
-            b_column * {size}, k, min({tile.columns}, n - first_column))
+        column = item % panels * {columns}
+        start = b + (item // panels * b_batch + column * b_column) * {size}
+        pack_panel(start, packed + item * k * {tile.row_bytes}, {columns}, b_k * {size}, b_column * {size}, k,
+            min({columns}, n - column))
 """
 
 

@@ -29,9 +29,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
-from .external import load, lower, lower_external
+from .external import indirect, load, lower, lower_external
 from .microkernel_llvm import I64, TileFunction, emit_copy, emit_lane_sum, emit_transpose, row_counts
-from .target import TileShape
+from .target import LARGEST_TILE, MOST_ROWS, WIDEST_ROW, TileShape
 
 _DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 PARAMETERS = (
@@ -49,6 +49,11 @@ PARAMETERS = (
     "a_step",
     "b_step",
 )
+# The bytes of one table of addresses.
+TABLE_BYTES = 8 * MOST_ROWS
+# Calls the micro-kernel at an address.
+call_tile = indirect(PARAMETERS)
+
 # Tiles of one work item that are kept while their sums grow over blocks of K (see gemm.py).
 TILES_PER_ITEM = 16
 # Rows of B that are packed at a time when B was not packed ahead.
@@ -66,24 +71,16 @@ def longest_row(shape: TileShape) -> int:
     return min(1024, _ROW_BUFFER_BYTES // (shape.rows * shape.element_bytes))
 
 
-def _row_buffer_stride(shape: TileShape) -> int:
-    """Bytes from one copied row to the next: a cache line more than a row, so that rows do not share a cache set."""
-    return longest_row(shape) * shape.element_bytes // 64 * 64 + 128
-
-
 @dataclass(frozen=True)
 class Microkernel:
-    """The functions that generated kernels call for one tile shape; each also runs in plain Python."""
+    """The micro-kernel of a shape, which also runs in plain Python.
+
+    `multiply_tile` is an external symbol in compiled code, which `define_tile` defines.
+    """
 
     shape: TileShape
     multiply_tile: Callable[..., None]
-    gather_rows: Callable[..., int]
-    pack_panel: Callable[..., None]
     define_tile: Callable[..., None]
-    tile_buffer: Callable[[], int]
-    panel_buffer: Callable[[], int]
-    row_buffer: Callable[[], int]
-    row_table: Callable[[], int]
 
 
 class _StackAddress(int):
@@ -119,6 +116,14 @@ def _stack_function(name: str, n_bytes: int) -> Callable[[], int]:
         return builder.ptrtoint(memory, I64)
 
     return stack
+
+
+# Stack memory of a kernel: for the tiles of an item, for rows of a panel, for copied rows of A, and for three tables of
+# as many integers as a tile has rows.
+tile_buffer = _stack_function("tile_buffer", TILES_PER_ITEM * LARGEST_TILE)
+panel_buffer = _stack_function("panel_buffer", PANEL_ROWS * WIDEST_ROW)
+row_buffer = _stack_function("row_buffer", _ROW_BUFFER_BYTES + 128 * MOST_ROWS)
+row_table = _stack_function("row_table", 3 * TABLE_BYTES)
 
 
 def _view(address: int, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray[Any, Any]:
@@ -214,21 +219,24 @@ def lane_sum(dtype: str, lanes: int) -> Callable[[int, int], None]:
     return sum_lanes
 
 
-def _support_source(shape: TileShape) -> str:
-    """Source of what kernels call besides `multiply_tile`: copies of A and B into buffers that suit it.
+def copies_name(dtype: str, lanes: int) -> str:
+    """The name of the module of `copies_source`, and what its functions' names end in."""
+    return f"copies_{dtype}_{lanes}"
 
-    `gather_rows` copies windows of A, given as to `multiply_tile`, to dense rows in `buffer`, whose addresses it writes
-    to `dense_table`; it returns the step between positions. `pack_panel` copies rows of B. Strides are in bytes.
+
+def copies_source(dtype: str, lanes: int) -> str:
+    """Source of copies of A and B into buffers that suit the micro-kernels; `lanes` is the edge of transposed blocks.
+
+    `gather_rows_*` copies windows of A, given as to `multiply_tile`, to dense rows, whose addresses it writes to
+    `dense_table`; it returns the step between positions. `pack_panel_*` copies rows of B to a panel of `width` columns,
+    with zeros past `columns`. Strides are in bytes.
     """
-    size, columns, lanes = shape.element_bytes, shape.columns, shape.lanes
-    row_bytes, buffer_bytes = columns * size, _row_buffer_stride(shape)
-    pointer = f"pointer_{shape.dtype}"
+    size, pointer, name = _DTYPES[dtype].itemsize, f"pointer_{dtype}", copies_name(dtype, lanes)
     return f"""\
-from ingot.jit.codegen import microkernel as microkernel_module
 from ingot.jit.codegen.microkernel import copy_memory, transpose_block
 from ingot.jit.codegen.primitives import {pointer}, pointer_i64
 
-transpose = transpose_block({shape.dtype!r}, {lanes})
+transpose = transpose_block({dtype!r}, {lanes})
 
 
 @body
@@ -238,73 +246,69 @@ def copy_strided(source, source_step, target, target_step, count):
 
 
 @kernel
-def gather_rows_{shape.name}(
-    table, dense_table, rows, a_offset, outer, outer_stride, inner, inner_stride, length, a_step, buffer
+def gather_rows_{name}(
+    table, dense_table, height, rows, a_offset, outer, outer_stride, inner, inner_stride, length, a_step, buffer, stride
 ):
     addresses, dense = pointer_i64(table), pointer_i64(dense_table)
-    # Rows side by side in memory (a transposed A) are copied as they lie: position after position.
+    first, step = stride, {size}
     if a_step != {size} and rows > 1 and addresses[1] - addresses[0] == {size} and outer * inner == 1:
+        # Rows side by side in memory (a transposed A) are copied as they lie: position after position.
+        first, step = {size}, height * {size}
         for k in range(length):
-            source = addresses[0] + a_offset + k * a_step
-            if rows == {shape.rows}:
-                copy_memory(buffer + k * {shape.rows * size}, source, {shape.rows * size})
-            else:
-                copy_memory(buffer + k * {shape.rows * size}, source, rows * {size})
-        for t in range({shape.rows}):
-            dense[t] = buffer + min(t, rows - 1) * {size}
-        return {shape.rows * size}
-    for t in range(rows):
-        target = buffer + t * {buffer_bytes}
-        for y in range(outer):
-            for z in range(inner):
-                source = addresses[t] + a_offset + y * outer_stride + z * inner_stride
-                if a_step == {size}:
-                    copy_memory(target, source, length * {size})
-                else:
-                    copy_strided({pointer}(source), a_step // {size}, {pointer}(target), 1, length)
-                target += length * {size}
-    for t in range({shape.rows}):
-        dense[t] = buffer + min(t, rows - 1) * {buffer_bytes}
-    return {size}
+            copy_memory(buffer + k * step, addresses[0] + a_offset + k * a_step, rows * {size})
+    else:
+        for t in range(rows):
+            target = buffer + t * stride
+            for y in range(outer):
+                for z in range(inner):
+                    source = addresses[t] + a_offset + y * outer_stride + z * inner_stride
+                    if a_step == {size}:
+                        copy_memory(target, source, length * {size})
+                    else:
+                        copy_strided({pointer}(source), a_step // {size}, {pointer}(target), 1, length)
+                    target += length * {size}
+    for t in range(height):
+        dense[t] = buffer + min(t, rows - 1) * first
+    return step
 
 
 @kernel
-def pack_panel_{shape.name}(b, panel, b_k, b_column, rows, columns):
-    whole_rows = rows - rows % {lanes}
-    if b_column == {size} and columns == {columns}:
+def pack_panel_{name}(b, panel, width, b_k, b_column, rows, columns):
+    row_bytes = width * {size}
+    whole_rows, whole_columns = rows - rows % {lanes}, columns - columns % {lanes}
+    if b_column == {size}:
         for r in range(rows):
-            copy_memory(panel + r * {row_bytes}, b + r * b_k, {row_bytes})
+            copy_memory(panel + r * row_bytes, b + r * b_k, columns * {size})
     elif b_k == {size}:
         # B is transposed: its columns are contiguous.
-        for s in range(0, columns - columns % {lanes}, {lanes}):
+        for s in range(0, whole_columns, {lanes}):
             for r in range(0, whole_rows, {lanes}):
-                transpose(b + s * b_column + r * {size}, b_column, panel + r * {row_bytes} + s * {size}, {row_bytes})
-            for q in range(s, s + {lanes}):
-                copy_strided({pointer}(b + q * b_column + whole_rows * {size}), 1,
-                    {pointer}(panel + whole_rows * {row_bytes} + q * {size}), {columns}, rows - whole_rows)
-        for q in range(columns - columns % {lanes}, columns):
-            copy_strided({pointer}(b + q * b_column), 1, {pointer}(panel + q * {size}), {columns}, rows)
+                transpose(b + s * b_column + r * {size}, b_column, panel + r * row_bytes + s * {size}, row_bytes)
+        for s in range(columns):
+            first = whole_rows if s < whole_columns else 0
+            copy_strided({pointer}(b + s * b_column + first * {size}), 1,
+                {pointer}(panel + first * row_bytes + s * {size}), width, rows - first)
     else:
         for r in range(rows):
-            copy_strided({pointer}(b + r * b_k), b_column // {size}, {pointer}(panel + r * {row_bytes}), 1, columns)
+            copy_strided({pointer}(b + r * b_k), b_column // {size}, {pointer}(panel + r * row_bytes), 1, columns)
     # Zeros beside the last columns: what a tile computes there is dropped, whatever it is.
-    if columns < {columns}:
+    if columns < width:
         for r in range(rows):
-            target = {pointer}(panel + r * {row_bytes})
-            for s in range(columns, {columns}):
+            target = {pointer}(panel + r * row_bytes)
+            for s in range(columns, width):
                 target[s] = 0
 """
 
 
 def microkernel_source(shape: TileShape) -> str:
-    """Source of the module that defines `multiply_tile_<shape>` and the copies, external symbols of other kernels.
+    """Source of the module that defines `multiply_tile_<shape>`, an external symbol of other kernels.
 
     It is a module of its own, so that it is compiled once, not once for each kernel, and every program shares it.
     """
     parameters = ", ".join(PARAMETERS)
     return (
-        f"{_support_source(shape)}\n\n"
-        f"define_tile = microkernel_module.{microkernel_call(shape)}.define_tile\n\n\n"
+        f"from ingot.jit.codegen.microkernel import microkernel\n\n"
+        f"define_tile = {microkernel_call(shape)}.define_tile\n\n\n"
         f"@kernel\n"
         f"def multiply_tile_{shape.name}({parameters}):\n"
         f"    define_tile({parameters})\n"
@@ -318,15 +322,19 @@ def microkernel_call(shape: TileShape) -> str:
 
 
 @cache
+def copies(dtype: str, lanes: int) -> dict[str, Callable[..., Any]]:
+    """The functions of `copies_source` by name, callable from compiled code as external symbols."""
+    return load(copies_source(dtype, lanes))
+
+
+@cache
 def microkernel(
     dtype: str, rows: int, vectors: int, lanes: int, fused: bool = True, per_channel: bool = False
 ) -> Microkernel:
-    """The micro-kernel functions for one tile shape, which generated modules bind to names of their own.
+    """The micro-kernel of one tile shape, for generated modules.
 
     `multiply_tile(table, rows, a_offset, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step,
     b_step)` takes addresses, counts, and strides in bytes; `a_offset` is added to every address of the table.
-    Stack memory: `tile_buffer()` for `TILES_PER_ITEM` tiles, `panel_buffer()` for `PANEL_ROWS` rows of a panel,
-    `row_buffer()` for gathered rows of at most `longest_row(shape)`, `row_table()` for 3 times `rows` integers.
     """
     shape = TileShape(dtype, rows, vectors, lanes, fused, per_channel)
     multiply_tile = _python_multiply_tile(shape)
@@ -351,13 +359,4 @@ def microkernel(
 
     lower(define_tile, PARAMETERS, define)
     lower_external(multiply_tile, PARAMETERS)
-    copies = load(_support_source(shape))
-    gather_rows, pack_panel = copies[f"gather_rows_{shape.name}"], copies[f"pack_panel_{shape.name}"]
-    stack = {
-        "tile_buffer": TILES_PER_ITEM * shape.rows * shape.columns * shape.element_bytes,
-        "panel_buffer": PANEL_ROWS * shape.columns * shape.element_bytes,
-        "row_buffer": shape.rows * _row_buffer_stride(shape),
-        "row_table": 3 * rows * 8,
-    }
-    functions = {name: _stack_function(f"{name}_{shape.name}", n_bytes) for name, n_bytes in stack.items()}
-    return Microkernel(shape, multiply_tile, gather_rows, pack_panel, define_tile, **functions)
+    return Microkernel(shape, multiply_tile, define_tile)

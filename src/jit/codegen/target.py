@@ -10,6 +10,8 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 _ELEMENT_BYTES = {"f32": 4, "f64": 8}
+# Limits of tiles: what 32 registers of 64 bytes hold.
+MOST_ROWS, WIDEST_ROW, LARGEST_TILE = 28, 128, 2048
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class TileShape:
         for field in ("rows", "vectors", "lanes"):
             if getattr(self, field) < 1:
                 raise ValueError(f"TileShape: {field} is {getattr(self, field)}, expected at least 1")
+        # Kernels keep fixed stack memory for tiles and panels.
+        if self.rows > MOST_ROWS or self.row_bytes > WIDEST_ROW or self.rows * self.row_bytes > LARGEST_TILE:
+            raise ValueError(
+                f"TileShape: {self.rows} rows of {self.row_bytes} bytes, expected at most {MOST_ROWS} rows, "
+                f"{WIDEST_ROW} bytes in a row and {LARGEST_TILE} in all: fewer rows, vectors or lanes"
+            )
 
     @property
     def columns(self) -> int:
@@ -43,6 +51,11 @@ class TileShape:
     def element_bytes(self) -> int:
         """The size of one element in bytes."""
         return _ELEMENT_BYTES[self.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one row of a tile or a panel."""
+        return self.columns * self.element_bytes
 
     @property
     def name(self) -> str:
@@ -71,10 +84,10 @@ class Target:
     l3_bytes: int = 8 << 20
 
     def __post_init__(self) -> None:
-        if self.vector_bits not in (32, 64, 128, 256, 512, 1024, 2048):
-            raise ValueError(f"Target: vector_bits is {self.vector_bits}, expected a power of two from 32 to 2048")
-        if self.registers < 8:
-            raise ValueError(f"Target: registers is {self.registers}, expected at least 8")
+        if self.vector_bits not in (32, 64, 128, 256, 512):
+            raise ValueError(f"Target: vector_bits is {self.vector_bits}, expected a power of two from 32 to 512")
+        if not 8 <= self.registers <= 32:
+            raise ValueError(f"Target: registers is {self.registers}, expected 8 to 32")
 
     def lanes(self, dtype: str) -> int:
         """How many elements of `dtype` ("f32" or "f64") one vector holds."""

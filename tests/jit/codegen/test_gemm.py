@@ -9,7 +9,6 @@ import pytest
 from generated_kernels import functions_of, run_in_pieces, table_of
 from ingot.jit.codegen import gemm
 from ingot.jit.codegen.gemm import GEMM_SLOTS, Epilogue, GemmSpec
-from ingot.jit.codegen.microkernel import microkernel_source
 from ingot.jit.codegen.target import AVX2, AVX512, NEON, SCALAR, SSE2, Target, tile_shape
 
 GUARD = 1e30
@@ -234,7 +233,7 @@ def test_plain_python_gives_the_same(packed: bool) -> None:
 @pytest.mark.parametrize("transposed", [False, True])
 def test_packing_at_run_time_is_packing_ahead(batches: int, k: int, n: int, transposed: bool) -> None:
     tile = tile_shape(AVX512, "f32")
-    sources = {"pack": gemm.pack_b_source("pack", tile), f"microkernel_{tile.name}": microkernel_source(tile)}
+    sources = {"pack": gemm.pack_b_source("pack", tile, AVX512), **gemm.shared_sources((tile,), AVX512)}
     functions = functions_of(sources, jit=batches == 3)
     b = np.random.default_rng(3).standard_normal((batches, k, n)).astype("f4")
     if transposed:
@@ -269,6 +268,15 @@ def test_plan_splits_work_for_the_threads(packed_gemm: Gemm) -> None:
     assert table[GEMM_SLOTS["grain"]] >= 1
 
 
+def test_kernels_share_modules() -> None:
+    wide, narrow, plain = GemmSpec(n=64), GemmSpec(n=10), GemmSpec()
+    assert wide.shared_sources() == plain.shared_sources()
+    assert narrow.shared_sources()[narrow.core_name] == plain.shared_sources()[plain.core_name]
+    assert narrow.name != plain.name
+    source = gemm.gemm_source("linear", plain, BIAS_RELU)
+    assert "multiply" not in source.split("def linear_finish")[1]  # the loops are elsewhere
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -277,7 +285,7 @@ def test_plan_splits_work_for_the_threads(packed_gemm: Gemm) -> None:
         (lambda: gemm.pack_b_numpy(np.zeros(3, "f4"), tile_shape(AVX512, "f32")), "expected \\(..., K, N\\)"),
         (lambda: gemm.pack_b_numpy(np.zeros((3, 3)), tile_shape(AVX512, "f32")), "float64"),
         (lambda: Target("t", 100, 16, True), "power of two"),
-        (lambda: Target("t", 128, 2, True), "at least 8"),
+        (lambda: Target("t", 128, 2, True), "expected 8 to 32"),
     ],
 )
 def test_errors_say_what_was_expected(make: Callable[[], Any], message: str) -> None:

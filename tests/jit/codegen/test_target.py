@@ -56,7 +56,9 @@ def test_names_tell_tiles_apart() -> None:
     assert all(shape.name.isidentifier() for shape in shapes)
 
 
-@pytest.mark.parametrize("arguments", [("f16", 1, 1, 1), ("f32", 0, 1, 1), ("f32", 1, 0, 1), ("f32", 1, 1, 0)])
+@pytest.mark.parametrize(
+    "arguments", [("f16", 1, 1, 1), ("f32", 0, 1, 1), ("f32", 1, 0, 1), ("f32", 1, 1, 0), ("f32", 14, 4, 16)]
+)
 def test_bad_shapes_are_refused(arguments: tuple[str, int, int, int]) -> None:
     with pytest.raises(ValueError, match="TileShape"):
         TileShape(*arguments)
