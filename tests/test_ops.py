@@ -1,140 +1,47 @@
 """Every op against its own record: types, values, gradients, lowerings and errors, on the record's samples."""
 
 import math
-from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from ingot.ir import ops as families
 from ingot.ir.builder import Builder
 from ingot.ir.core import Array, Graph
 from ingot.ir.dims import DimExpr
-from ingot.ir.dtypes import DTYPES, float64, from_numpy
+from ingot.ir.dtypes import DTYPES, from_numpy
 from ingot.ir.interp import run as run_graph
 from ingot.ir.matching import match_types
 from ingot.ir.ops import _op
-from ingot.ir.ops._op import Decompose, Elementwise, Op, Reduce, Sample, Trait, View, VjpContext, all_ops
+from ingot.ir.ops._op import Decompose, Elementwise, Op, Reduce, Trait, View, all_ops
 from ingot.ir.ops.schema import Role
 from ingot.ir.random_state import default_generator
-from ingot.ir.sizes import STATIC
-from ingot.ir.symbolic import SymbolicTensor, building, emit_call
+from ingot.ir.symbolic import building, emit_call
 from ingot.ir.symbolic import unwrap as unwrap_value
 from ingot.ir.text import parse
 from ingot.ir.types import BoolType, ComplexType, FloatType, IntType, NoneType, StrType, TensorType
 from ingot.ir.verify import verify
-
-assert families
-OPS = [op for op in all_ops() if op.evaluate is not None and tuple(op.samples())]
-SAMPLES = [(op, i) for op in OPS for i in range(len(tuple(op.samples())))]
-SEED = 1234
-
-
-class Reference:
-    """A tensor for rules written in public ops: an array, and the attributes that rules may read."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = np.asarray(array)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.array.ndim
-
-    @property
-    def dtype(self) -> Any:
-        return from_numpy(self.array.dtype)
-
-
-def wrap(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return Reference(value)
-    return tuple(map(wrap, value)) if isinstance(value, (tuple, list)) else value
-
-
-def unwrap(value: Any) -> Any:
-    if isinstance(value, Reference):
-        return value.array
-    return tuple(map(unwrap, value)) if isinstance(value, (tuple, list)) else value
-
-
-def type_of(value: Any) -> Any:
-    match value:
-        case tuple() | list():
-            return tuple(map(type_of, value))
-        case np.ndarray() | np.generic():
-            return TensorType(from_numpy(value.dtype), np.shape(value))
-        case None:
-            return None
-        case bool():
-            return BoolType()
-        case int():
-            return IntType(value)
-        case float():
-            return FloatType()
-        case complex():
-            return ComplexType()
-        case str():
-            return StrType()
-    raise TypeError(f"no type for {value!r}")
-
-
-def infer(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
-    return op.infer_types(STATIC, type_of(operands), attributes)
-
-
-def evaluate(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
-    assert op.evaluate is not None
-    result = op.evaluate(np, *operands, **attributes)
-    return tuple(result) if op.outputs != 1 else (result,)
-
-
-def run(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
-    arrays = unwrap(operands)
-    infer(op, arrays, attributes)
-    results = wrap(evaluate(op, arrays, attributes))
-    return results[0] if len(results) == 1 else results
+from op_samples import (
+    SAMPLES,
+    SEED,
+    arrays_of,
+    evaluate,
+    every_sample,
+    infer,
+    mapped,
+    run,
+    sample_name,
+    sample_of,
+    symbolic_operands,
+    unwrap,
+    wrap,
+)
 
 
 @pytest.fixture(autouse=True)
 def reference_dispatch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules compute on `Reference` tensors here, whatever else is installed."""
     monkeypatch.setattr(_op, "_dispatcher", run)
-
-
-def sample_of(op: Op, index: int) -> tuple[Sample, tuple[Any, ...], dict[str, Any]]:
-    sample = tuple(op.samples())[index]
-    operands, attributes = op.schema.bind(*sample.args, **sample.kwargs)
-    return sample, as_arrays(operands), attributes
-
-
-def as_arrays(values: Any) -> Any:
-    """numpy's scalars as arrays of rank 0."""
-    return tuple(
-        as_arrays(v) if isinstance(v, tuple) else np.asarray(v) if isinstance(v, np.generic) else v for v in values
-    )
-
-
-def sample_name(value: Any) -> str:
-    return value.name if isinstance(value, Op) else str(value)
-
-
-def arrays_of(values: Any) -> Iterator[np.ndarray]:
-    for value in values:
-        if isinstance(value, np.ndarray):
-            yield value
-        elif isinstance(value, tuple):
-            yield from arrays_of(value)
-
-
-def mapped(values: Any, function: Callable[[np.ndarray], Any]) -> Any:
-    return tuple(
-        function(v) if isinstance(v, np.ndarray) else mapped(v, function) if isinstance(v, tuple) else v for v in values
-    )
 
 
 def strided(array: np.ndarray) -> np.ndarray:
@@ -149,9 +56,6 @@ def strided(array: np.ndarray) -> np.ndarray:
         view = base[1::2]
     view[...] = array
     return view
-
-
-every_sample = pytest.mark.parametrize(("op", "index"), SAMPLES, ids=sample_name)
 
 
 def assert_types(results: tuple[Any, ...], types: tuple[Any, ...]) -> None:
@@ -214,125 +118,6 @@ def test_every_dtype_is_computed_as_inferred_or_refused(op: Op, index: int) -> N
         except (RuntimeError, TypeError, IndexError, ZeroDivisionError, ValueError, OverflowError):
             continue
         assert_types(results, types)
-
-
-def to_float64(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
-
-
-GRADIENTS = [(op, i) for op, i in SAMPLES if op.vjp is not None and tuple(op.samples())[i].differentiable]
-
-
-@pytest.mark.parametrize(("op", "index"), GRADIENTS, ids=sample_name)
-def test_vjp_agrees_with_central_differences(op: Op, index: int) -> None:
-    sample, operands, attributes = sample_of(op, index)
-    operands = mapped(operands, to_float64)
-    if attributes.get("dtype") is not None:
-        attributes["dtype"] = float64
-
-    def outputs() -> tuple[Any, ...]:
-        default_generator.manual_seed(SEED)
-        return tuple(np.asarray(r) for r in evaluate(op, operands, attributes))
-
-    generator = np.random.default_rng(SEED)
-    results = outputs()
-    cotangents = tuple(generator.uniform(-1, 1, r.shape) if r.dtype.kind == "f" else None for r in results)
-
-    def objective() -> float:
-        return sum(float((c * r).sum()) for c, r in zip(cotangents, outputs(), strict=True) if c is not None)
-
-    context = VjpContext(wrap(results), needed(operands))
-    gradients = tuple(None if c is None else Reference(c) for c in cotangents)
-    found = op.vjp(context, gradients if len(gradients) > 1 else gradients[0], *wrap(operands), **attributes)
-    assert len(found) == len(operands)
-    compared = 0
-    for operand, gradient in zip(operands, found, strict=True):
-        pairs = (
-            zip(operand, gradient, strict=True)
-            if isinstance(operand, tuple) and gradient is not None
-            else [(operand, gradient)]
-        )
-        for array, analytic in pairs:
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-                continue
-            if analytic is not None:
-                assert analytic.shape == array.shape and analytic.dtype is float64
-            numeric = differences(objective, array)
-            actual = np.zeros(array.shape) if analytic is None else analytic.array
-            np.testing.assert_allclose(actual, numeric, rtol=sample.tolerance or 2e-6, atol=2e-7)
-            compared += 1
-    assert compared
-
-
-def needed(operands: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Which operands take a gradient: the floating-point tensors."""
-    return tuple(
-        needed(v) if isinstance(v, tuple) else getattr(getattr(v, "dtype", None), "kind", "") == "f" for v in operands
-    )
-
-
-def differences(objective: Callable[[], float], array: np.ndarray) -> np.ndarray:
-    """The derivative of the objective by each element of the array, by central differences of fourth order."""
-    step = 1e-4
-    result = np.zeros(array.shape)
-    for index in np.ndindex(array.shape):
-        value = array[index]
-        total = 0.0
-        for multiple, weight in ((-2, 1), (-1, -8), (1, 8), (2, -1)):
-            array[index] = value + multiple * step
-            total += weight * objective()
-        array[index] = value
-        result[index] = total / (12 * step)
-    return result
-
-
-@pytest.mark.parametrize(("op", "index"), GRADIENTS, ids=sample_name)
-def test_vjp_builds_a_graph_for_symbolic_sizes(op: Op, index: int) -> None:
-    """The rule runs on graph values whose sizes are symbols, and gradients have their operands' types."""
-    _, operands, attributes = sample_of(op, index)
-    builder = Builder("gradient")
-    values, types = symbolic_operands(builder, op, operands)
-    with building(builder):
-        results = emit_call(builder, op, values, attributes)
-        outputs = results if isinstance(results, tuple) else (results,)
-        gradients = tuple(
-            SymbolicTensor(builder, builder.argument(f"g{i}", r.type)) if r.dtype.kind == "f" else None
-            for i, r in enumerate(outputs)
-        )
-        context = VjpContext(outputs, needed(values))
-        found = op.vjp(context, gradients if len(gradients) > 1 else gradients[0], *values, **attributes)
-    flat_values = [v for value in values for v in (value if isinstance(value, tuple) else (value,))]
-    flat = [
-        g
-        for value, gradient in zip(values, found, strict=True)
-        for g in (gradient or [None] * len(value) if isinstance(value, tuple) else (gradient,))
-    ]
-    checked = 0
-    for value, gradient in zip(flat_values, flat, strict=True):
-        if gradient is not None:
-            hints = [builder.sizes.hint(d) for d in gradient.shape]
-            assert gradient.dtype is value.dtype
-            assert hints == [builder.sizes.hint(d) for d in value.shape]
-            checked += 1
-    assert checked or not any(g is not None for g in flat)
-    assert types
-
-
-def symbolic_operands(builder: Builder, op: Op, operands: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
-    """The operands as arguments of a graph, every size a symbol with the sample's size as its example."""
-    types: list[Any] = []
-
-    def argument(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(argument(v) for v in value)
-        if not isinstance(value, np.ndarray):
-            return value
-        shape = tuple(builder.sizes.fresh(hint=size) for size in value.shape)
-        type = TensorType(from_numpy(value.dtype), shape)
-        types.append(type)
-        return SymbolicTensor(builder, builder.argument(f"x{len(types)}", type))
-
-    return tuple(argument(v) for v in operands), types
 
 
 DECOMPOSED = [(op, i) for op, i in SAMPLES if isinstance(op.lower, Decompose)]

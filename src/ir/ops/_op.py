@@ -263,11 +263,14 @@ _local = _Recording()
 @contextmanager
 def recording() -> Iterator[list[tuple[Op, tuple[Any, ...], dict[str, Any], Any]]]:
     """Note every call of `F` by this thread: the op, its operands and attributes, and its result."""
-    previous, _local.calls = _local.calls, []
+    previous = _local.calls
+    _local.calls = calls = []
     try:
-        yield _local.calls
+        yield calls
     finally:
         _local.calls = previous
+        if previous is not None:
+            previous.extend(calls)
 
 
 class _Functions:
