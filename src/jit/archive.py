@@ -360,11 +360,11 @@ def _adopt_native(members: dict[str, memoryview], specialisation: Specialisation
             continue
         if absent := [name for name in names if name not in members]:
             raise LoadError(f"{absent[0]}: the file has no such part")
-        blob, description, constants, signature = (bytes(members[name]) for name in names)
-        text = bytes(members[_numbered("graph", index, "ir")])
+        code, description, constants, signature = (members[name] for name in names)
+        text = members[_numbered("graph", index, "ir")]
         with part(names[3]):
-            signed = signature.decode("ascii")
-        if not trust and not is_signed_by_us(signed, text, description, constants, blob):
+            signed = bytes(signature).decode("ascii")
+        if not trust and not is_signed_by_us(signed, text, description, constants, code):
             continue
         data = _json(members, names[1])
         own = _safetensors(members, names[2])
@@ -372,6 +372,7 @@ def _adopt_native(members: dict[str, memoryview], specialisation: Specialisation
             features = _field(data, "features", str)
             if features_subset(features):
                 continue
+            blob = bytes(code)
             bundle = NativeBundle.from_parts(data.get("program"), own, graph_arrays(specialisation.graph), blob)
             _check_layout(bundle, specialisation.graph)
         try:

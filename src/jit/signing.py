@@ -17,23 +17,25 @@ from .runtime.cache import default_directory
 
 __all__ = ["is_signed_by_us", "sign"]
 
+Part = bytes | memoryview
+
 _KEY_BYTES = 32
 _FILE = "signing-key"
 
 
-def sign(*parts: bytes) -> str | None:
+def sign(*parts: Part) -> str | None:
     """The signature of some bytes in hexadecimal; None where no key can be kept."""
     key = _key(create=True)
     return None if key is None else _mac(key, parts)
 
 
-def is_signed_by_us(signature: str, *parts: bytes) -> bool:
+def is_signed_by_us(signature: str, *parts: Part) -> bool:
     """Whether `sign` made the signature of these bytes for this user."""
     key = _key(create=False)
     return key is not None and hmac.compare_digest(_mac(key, parts), signature)
 
 
-def _mac(key: bytes, parts: tuple[bytes, ...]) -> str:
+def _mac(key: bytes, parts: tuple[Part, ...]) -> str:
     mac = hmac.new(key, b"ingot native code 1", hashlib.sha256)
     for part in parts:
         # With their lengths, so that bytes cannot move from one part to the next.
