@@ -164,3 +164,13 @@ def test_thousands_of_instructions() -> None:
     graph = ir.parse("\n".join(["graph @f(%y0: f32[n]) -> (f32[n]) {", *lines, "  return(%y3000)", "}"]), check=False)
     result = run_pipeline(graph)
     assert sum(1 for _ in result.walk()) == 3001
+
+
+def test_decompose_keeps_what_there_is_a_kernel_for() -> None:
+    graph = ir.parse("""graph @f(%x: f32[n, 4]) -> (f32[n, 4]) {
+      %1: f32[n, 4] = softmax(%x) {dim=1} %2: f32[n, 4] = gelu(%1) return(%2) }""")
+    kept = passes.decompose(graph, keep=lambda i: i.op.name == "softmax")
+    names = [i.op.name for i in kept.walk()]
+    assert "softmax" in names and "gelu" not in names
+    everything = [i.op.name for i in passes.decompose(graph).walk()]
+    assert "softmax" not in everything and "exp" in everything

@@ -1,7 +1,7 @@
 """Dead code elimination, through branches and loops."""
 
 from ..core import Block, Graph, Instruction, Value
-from ..rewrite import Rewriter, attribute_symbols, has_effect, symbol_definitions
+from ..rewrite import Rewriter, attribute_symbols, has_effect, symbol_definitions, uses
 from ..types import type_symbols
 
 __all__ = ["dead_code_elimination"]
@@ -10,8 +10,8 @@ __all__ = ["dead_code_elimination"]
 def dead_code_elimination(graph: Graph) -> Graph:
     """Without instructions that have no effect and whose results are unused.
 
-    Unused results of an `if` go, and so do loop-carried values that are not needed or never change. A loop without
-    effects whose results are unused goes even if it might not end.
+    Unused results of an `if` go, and so do loop-carried values that are not needed or never change, and lists that are
+    only added to. A loop without effects whose results are unused goes even if it might not end.
 
     Precondition: the graph is valid.
     """
@@ -25,6 +25,15 @@ def _unchanged(loop: Instruction, slot: int) -> bool:
     return region.terminator.operands[slot + 1] is region.arguments[slot + 1]
 
 
+def _unread_lists(graph: Graph) -> set[Value]:
+    """The lists made in the graph that nothing but `list.append` ever sees."""
+    made = {i.result for i in graph.walk() if i.op.name == "list.make"}
+    for value, found in uses(graph).items():
+        if value in made and any((i.op.name, index) != ("list.append", 0) for i, index in found):
+            made.discard(value)
+    return made
+
+
 class _Liveness:
     """Which instructions and values are needed, found from effects and the graph's results backwards."""
 
@@ -33,6 +42,7 @@ class _Liveness:
         self.instructions: set[Instruction] = set()
         self.definitions = symbol_definitions(graph)
         self.pending: list[Value] = []
+        self.unread = _unread_lists(graph)
         self.effects(graph.block)
         for value in graph.results:
             self.mark(value)
@@ -41,8 +51,16 @@ class _Liveness:
 
     def effects(self, block: Block) -> None:
         for instruction in block.body:
-            if has_effect(instruction):
+            if self.has_effect(instruction):
                 self.need(instruction)
+
+    def has_effect(self, instruction: Instruction) -> bool:
+        """Whether an instruction does something that can be noticed, other than by its results."""
+        if instruction.regions:
+            return any(self.has_effect(i) for region in instruction.regions for i in region.body)
+        if instruction.op.name == "list.append":
+            return instruction.operands[0] not in self.unread
+        return instruction.op.name != "list.make" and has_effect(instruction)
 
     def mark(self, value: Value | None) -> None:
         if value is not None and value not in self.values:
