@@ -2,7 +2,7 @@
 
 import heapq
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,95 +13,118 @@ from . import modes
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-__all__ = ["Node", "backward", "detect_anomaly", "grad", "refresh_view", "replay_view"]
+__all__ = [
+    "Node", "PythonNode", "backward", "detect_anomaly", "grad", "refresh_view", "replay_view", "set_detect_anomaly",
+]  # fmt: skip
 
 _anomaly = 0
+_FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+    "after calling backward."
+)
 
 
 class Saved:
-    """A tensor kept for backward, with the version it had: a later in-place write is caught when it is used."""
+    """An operand kept for backward: its place in the graph then, and its version, so that a later write is caught."""
 
-    __slots__ = ("tensor", "version")
+    __slots__ = ("index", "needed", "node", "tensor", "version")
 
     def __init__(self, tensor: "Tensor") -> None:
         self.tensor = tensor
+        # An in-place write moves the tensor to another place in the graph: this one stays what was recorded.
+        self.node = tensor._node
+        self.index = tensor._output_index
+        self.needed = tensor._requires_grad
         self.version = tensor.version
 
-    def unpack(self, node: "Node") -> "Tensor":
-        if self.tensor.version != self.version:
-            return _stale_tensor(self.tensor, self.version, node)
+    def unpack(self, name: str) -> "Tensor":
+        """The tensor, or a stand-in that raises where a derivative rule needs the values that were overwritten."""
+        version = self.tensor.version
+        if version != self.version:
+            from .tensor import StaleTensor
+
+            return StaleTensor(self.tensor, _stale_message(self.tensor, version, self.version, name))
         return self.tensor
 
 
-def _stale_tensor(tensor: "Tensor", version: int, node: "Node") -> "Tensor":
-    """A stand-in that still knows shape and dtype, and raises where a derivative rule needs the lost values."""
-    from .tensor import StaleTensor
-
-    return StaleTensor(tensor, _stale_message(tensor, tensor.version, version, node))
-
-
-def _stale_message(tensor: "Tensor", version: int, expected: int, node: "Node") -> str:
+def _stale_message(tensor: "Tensor", version: int, expected: int, name: str) -> str:
     return (
         f"one of the variables needed for gradient computation has been modified by an inplace operation: a "
-        f"{tensor.dtype.name} tensor of shape {list(tensor._array.shape)} used by {node.name} is at version "
+        f"{tensor.dtype.name} tensor of shape {list(tensor._array.shape)} used by {name} is at version "
         f"{version}; expected version {expected} instead"
     )
+
+
+_Wanted = Callable[[Saved], bool] | None
 
 
 class Node:
     """One recorded operation: operands, outputs, and the rule from output gradients to operand gradients."""
 
-    __slots__ = ("attributes", "hooks", "name", "op", "operands", "output_meta", "outputs", "sequence", "trace")
+    __slots__ = (
+        "__weakref__", "attributes", "hooks", "name", "op", "operands", "output_meta", "outputs", "sequence", "trace",
+    )  # fmt: skip
 
     _counter = 0
+    shares = False  # whether the rule may return arrays that it also keeps
 
     def __init__(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> None:
         self.op = op
-        self.name = "".join(part.capitalize() for part in op.name.split("_")) + "Backward0"
-        self.operands: tuple[Any, ...] | None = tuple(_save(o) for o in operands)
+        self.name = backward_name(op.name)
+        self.operands: tuple[Any, ...] | None = tuple([_save(o) for o in operands])
         self.attributes = attributes
+        self._start()
+
+    def _start(self) -> None:
         self.outputs: list[Any] = []
         self.output_meta: list[tuple[tuple[int, ...], Any] | None] = []
         self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None  # by output index
         Node._counter += 1
         self.sequence = Node._counter
-        self.trace = traceback.format_stack()[:-4] if _anomaly else None
+        self.trace = traceback.format_stack()[:-5] if _anomaly else None
 
     @classmethod
     def attach(cls, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], outputs: Sequence[Any]) -> "Node":
         """Record an op and make its floating-point outputs require gradients."""
         node = cls(op, operands, attributes)
         for index, output in enumerate(outputs):
-            if hasattr(output, "_array") and output._array.dtype.kind in "fc":
-                output.requires_grad = True
+            array = getattr(output, "_array", None)
+            if array is not None and array.dtype.kind in "fc":
+                output._requires_grad = True
                 output._node = node
                 output._output_index = index
                 counter = output.version_counter()
-                node.outputs.append((output._array, counter, counter[0]))
-                node.output_meta.append((output._array.shape, output._array.dtype))
+                node.outputs.append((array, counter, counter[0]))
+                node.output_meta.append((array.shape, array.dtype))
             else:
                 node.outputs.append(output)  # an integer tensor has no node: no cycle
                 node.output_meta.append(None)
         return node
 
-    def inputs(self) -> "list[Tensor]":
+    def edges(self) -> "Iterator[Saved]":
         """The operands that require gradients, groups flattened."""
-        if self.operands is None:
-            return []
-        flat = (item for o in self.operands for item in (o if isinstance(o, tuple) else (o,)))
-        return [item.tensor for item in flat if isinstance(item, Saved) and item.tensor.requires_grad]
+        for operand in self.operands or ():
+            for item in operand if isinstance(operand, tuple) else (operand,):
+                if isinstance(item, Saved) and item.needed:
+                    yield item
 
-    def apply(self, gradients: list[Any], *, create_graph: bool) -> "list[tuple[Tensor, Tensor]]":
-        """Pairs (operand, gradient) for the operands that require gradients."""
+    @property
+    def next_functions(self) -> "tuple[tuple[Node | None, int], ...]":
+        """The nodes that made the operands that require gradients, each with the number of its output."""
+        return tuple((edge.node, edge.index) for edge in self.edges())
+
+    def apply(
+        self, gradients: list[Any], *, create_graph: bool, wanted: _Wanted = None
+    ) -> "list[tuple[Saved, Tensor]]":
+        """Pairs (operand, gradient) for the operands that require gradients, or for those of them that are wanted."""
         from .tensor import StaleTensor, wrap
 
         if self.operands is None:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time: its saved tensors were freed by the first "
-                "backward; call backward(retain_graph=True) the first time"
-            )
-        operands = tuple(_unpack(o, self) for o in self.operands)
-        needs = tuple(_needs(o) for o in self.operands)
+            raise RuntimeError(_FREED)
+        operands = tuple([_unpack(o, self.name) for o in self.operands])
+        needs = tuple([_needs(o, wanted) for o in self.operands])
         outputs = []
         for index, (saved, meta) in enumerate(zip(self.outputs, self.output_meta, strict=True)):
             if meta is None:
@@ -110,24 +133,22 @@ class Node:
             array, counter, version = saved
             output = wrap(array)
             if counter[0] != version:
-                output = StaleTensor(output, _stale_message(output, counter[0], version, self))
+                output = StaleTensor(output, _stale_message(output, counter[0], version, self.name))
             elif create_graph:
-                output.requires_grad, output._node, output._output_index = True, self, index
+                output._requires_grad, output._node, output._output_index = True, self, index
             outputs.append(output)
         context = VjpContext(tuple(outputs), needs)
         argument = gradients[0] if self.op.outputs == 1 else tuple(gradients)
         assert self.op.vjp is not None
         results = self.op.vjp(context, argument, *operands, **self.attributes)
-        pairs = []
-        for saved, result in zip(self.operands, results, strict=True):
-            items = (
-                zip(saved, result, strict=True)
-                if isinstance(saved, tuple) and result is not None
-                else [(saved, result)]
-            )
-            for item, gradient in items:
-                if isinstance(item, Saved) and item.tensor.requires_grad and gradient is not None:
-                    pairs.append((item.tensor, gradient))
+        pairs: list[tuple[Saved, Any]] = []
+        for saved, need, result in zip(self.operands, needs, results, strict=True):
+            if result is None:
+                continue
+            if isinstance(saved, tuple):
+                pairs += [(item, g) for item, n, g in zip(saved, need, result, strict=True) if n and g is not None]
+            elif need:
+                pairs.append((saved, result))
         return pairs
 
     def release(self) -> None:
@@ -136,32 +157,38 @@ class Node:
         self.outputs = []
 
     def __repr__(self) -> str:
-        return f"<{self.name}>"
+        return f"<{self.name} object at {id(self):#x}>"
+
+
+_names: dict[str, str] = {}
+
+
+def backward_name(name: str) -> str:
+    """What `grad_fn` shows for an op: `leaky_relu` gives `LeakyReluBackward0`."""
+    found = _names.get(name)
+    if found is None:
+        words = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+        found = _names[name] = f"{words}Backward0"
+    return found
 
 
 class PythonNode(Node):
     """A node whose rule is a Python function of the output gradients: `autograd.Function`, writes through views."""
 
-    __slots__ = ("rule", "tensors")
+    __slots__ = ("rule",)
 
     def __init__(self, name: str, inputs: "Sequence[Any]", rule: Callable[..., Any]) -> None:
         self.name = name
         self.operands = tuple(_save(i) for i in inputs)
         self.attributes = {}
-        self.outputs = []
-        self.output_meta = []
-        self.hooks = None
         self.rule: Callable[..., Any] | None = rule
-        Node._counter += 1
-        self.sequence = Node._counter
-        self.trace = traceback.format_stack()[:-4] if _anomaly else None
+        self._start()
 
-    def apply(self, gradients: list[Any], *, create_graph: bool) -> "list[tuple[Tensor, Tensor]]":
+    def apply(
+        self, gradients: list[Any], *, create_graph: bool, wanted: _Wanted = None
+    ) -> "list[tuple[Saved, Tensor]]":
         if self.operands is None or self.rule is None:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time: its saved tensors were freed by the first "
-                "backward; call backward(retain_graph=True) the first time"
-            )
+            raise RuntimeError(_FREED)
         results = self.rule(*gradients)
         if not isinstance(results, tuple):
             results = (results,)
@@ -170,9 +197,9 @@ class PythonNode(Node):
                 f"{self.name}: expected {len(self.operands)} gradients, one per input, given {len(results)}"
             )
         return [
-            (saved.tensor, gradient)
+            (saved, gradient)
             for saved, gradient in zip(self.operands, results, strict=False)
-            if isinstance(saved, Saved) and saved.tensor.requires_grad and gradient is not None
+            if gradient is not None and _needs(saved, wanted)
         ]
 
     def release(self) -> None:
@@ -182,32 +209,39 @@ class PythonNode(Node):
 
 def _save(operand: Any) -> Any:
     if isinstance(operand, tuple):
-        return tuple(_save(o) for o in operand)
+        return tuple([_save(o) for o in operand])
     return Saved(operand) if hasattr(operand, "_array") else operand
 
 
-def _unpack(operand: Any, node: Node) -> Any:
-    if isinstance(operand, tuple):
-        return tuple(_unpack(o, node) for o in operand)
-    return operand.unpack(node) if isinstance(operand, Saved) else operand
+def _unpack(operand: Any, name: str) -> Any:
+    if isinstance(operand, Saved):
+        return operand.unpack(name)
+    return tuple([_unpack(o, name) for o in operand]) if isinstance(operand, tuple) else operand
 
 
-def _needs(operand: Any) -> Any:
-    if isinstance(operand, tuple):
-        return tuple(_needs(o) for o in operand)
-    return isinstance(operand, Saved) and operand.tensor.requires_grad
+def _needs(operand: Any, wanted: _Wanted) -> Any:
+    if isinstance(operand, Saved):
+        return operand.needed and (wanted is None or wanted(operand))
+    return tuple([_needs(o, wanted) for o in operand]) if isinstance(operand, tuple) else False
 
 
 def refresh_view(tensor: "Tensor") -> None:
     """Give a view its place in the graph again after its base was written in place."""
-    assert tensor._view is not None
-    source, op, operands, attributes = tensor._view
-    if source._view is not None and source._view_version != source.version:
-        refresh_view(source)
-    with modes.enable_grad():
-        again = replay_view(source, op, operands, attributes)
-    tensor._node, tensor._output_index, tensor.requires_grad = again._node, again._output_index, again.requires_grad
-    tensor._view_version = tensor.version
+    chain = [tensor]
+    while chain[-1]._view is not None:
+        chain.append(chain[-1]._view[0])
+    version = tensor.version
+    for view in reversed(chain[:-1]):
+        if view._view_version == version:
+            continue
+        assert view._view is not None
+        source, op, operands, attributes = view._view
+        if source._requires_grad or view._requires_grad:
+            with modes.use_mode(None), modes.enable_grad():
+                again = replay_view(source, op, operands, attributes)
+            view._node, view._output_index = again._node, again._output_index
+            view._requires_grad = again._requires_grad
+        view._view_version = version
 
 
 def replay_view(source: "Tensor", op: Op | None, operands: tuple[Any, ...], attributes: dict[str, Any]) -> "Tensor":
@@ -222,19 +256,37 @@ def replay_view(source: "Tensor", op: Op | None, operands: tuple[Any, ...], attr
     return result
 
 
+class set_detect_anomaly:
+    """Turn anomaly detection on or off, at once or as a context manager (see `detect_anomaly`)."""
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        global _anomaly
+        self._previous = _anomaly
+        _anomaly = 0 if not mode else (2 if check_nan else 1)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        global _anomaly
+        _anomaly = self._previous
+
+
 class detect_anomaly:
     """Backward errors and NaN gradients inside also show where the forward operation was called."""
 
     def __init__(self, check_nan: bool = True) -> None:
         self.check_nan = check_nan
+        self._previous: list[int] = []
 
     def __enter__(self) -> None:
         global _anomaly
-        _anomaly += 1
+        self._previous.append(_anomaly)
+        _anomaly = 2 if self.check_nan else 1
 
     def __exit__(self, *exception: object) -> None:
         global _anomaly
-        _anomaly -= 1
+        _anomaly = self._previous.pop()
 
 
 def backward(
@@ -247,10 +299,26 @@ def backward(
     """Add the gradients of the tensors to the `.grad` of the leaves they depend on.
 
     tensors: outputs; those that are not single elements need an entry in `grad_tensors` of their own shape.
+    inputs: where given, gradients are added to the `.grad` of these only.
     """
     outputs, seeds = _seeds(tensors, grad_tensors)
-    only = None if inputs is None else {id(t) for t in (inputs if isinstance(inputs, (list, tuple)) else (inputs,))}
-    _walk(outputs, seeds, create_graph if retain_graph is None else retain_graph, create_graph, only, accumulate=True)
+    wanted = None if inputs is None else (list(inputs) if isinstance(inputs, (list, tuple)) else [inputs])
+    if wanted is not None and not wanted:
+        raise RuntimeError("'inputs' argument to backward cannot be empty.")
+    for t in wanted or ():
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    keep = create_graph if retain_graph is None else retain_graph
+    leaves, captured, exposed = _walk(outputs, seeds, keep, create_graph, wanted)
+    for tensor, gradient in leaves.values():
+        _accumulate(tensor, gradient, create_graph, exposed)
+        if tensor._accumulate_hooks:
+            with modes.no_grad():
+                for hook in tuple(tensor._accumulate_hooks.values()):
+                    hook(tensor)
+    for t in wanted or ():
+        if t._node is not None and not t._retains_grad and (found := captured.get(id(t))) is not None:
+            _accumulate(t, found, create_graph, exposed)
 
 
 def grad(
@@ -270,16 +338,21 @@ def grad(
     >>> ingot.autograd.grad(x * x, x)
     (tensor(6.),)
     """
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
     wanted = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    if not wanted:
+        raise ValueError("grad requires non-empty inputs.")
     for t in wanted:
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     outputs_, seeds = _seeds(outputs, grad_outputs)
     keep = create_graph if retain_graph is None else retain_graph
-    found = _walk(outputs_, seeds, keep, create_graph, {id(t) for t in wanted}, accumulate=False, capture=wanted)
+    leaves, captured, _ = _walk(outputs_, seeds, keep, create_graph, wanted)
     results: list[Any] = []
     for t in wanted:
-        g = found.get(id(t))
+        leaf = leaves.get(id(t))
+        g = captured.get(id(t)) if leaf is None else leaf[1]
         if g is None and materialize_grads:
             from .tensor import wrap
 
@@ -289,8 +362,13 @@ def grad(
                 "One of the differentiated Tensors appears to not have been used in the graph. "
                 "Set allow_unused=True if this is the desired behavior."
             )
-        results.append(g)
+        results.append(g if g is None or create_graph else _plain(g))
     return tuple(results)
+
+
+def _plain(gradient: Any) -> Any:
+    """The gradient without history: a rule may hand on a tensor that has one."""
+    return gradient.detach() if gradient._requires_grad else gradient
 
 
 def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
@@ -299,11 +377,13 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
     outputs = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
     given = list(gradients) if isinstance(gradients, (list, tuple)) else [gradients] * len(outputs)
     if len(given) != len(outputs):
-        raise RuntimeError(f"backward: got {len(outputs)} tensors and {len(given)} gradients")
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
     seeds = []
-    for output, gradient in zip(outputs, given, strict=True):
+    for number, (output, gradient) in enumerate(zip(outputs, given, strict=True)):
+        if not isinstance(output, Tensor):
+            raise TypeError(f"backward: expected Tensors, given {type(output).__name__}")
         if not output.requires_grad:
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(f"element {number} of tensors does not require grad and does not have a grad_fn")
         if gradient is None:
             if output._array.size != 1:
                 raise RuntimeError(
@@ -317,11 +397,17 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
         elif gradient._array.shape != output._array.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output has a shape of {list(gradient._array.shape)} and output has a shape "
-                f"of {list(output._array.shape)}"
+                f"Mismatch in shape: grad_output[{number}] has a shape of {list(gradient._array.shape)} and "
+                f"output[{number}] has a shape of {list(output._array.shape)}."
             )
         seeds.append(gradient)
     return outputs, seeds
+
+
+_Leaves = dict[int, tuple[Any, Any]]
+# Arrays that somebody else may hold (seeds, what hooks saw), by id: they must not become a `.grad`, which is changed in
+# place.
+_Exposed = dict[int, Any]
 
 
 def _walk(
@@ -329,29 +415,33 @@ def _walk(
     seeds: list[Any],
     retain_graph: bool,
     create_graph: bool,
-    only: set[int] | None,
-    *,
-    accumulate: bool,
-    capture: "Sequence[Tensor]" = (),
-) -> dict[int, Any]:
-    """Visit nodes from the latest recorded to the earliest, adding up gradients on the way."""
-    pending: dict[Node, list[Any]] = {}
-    leaves: dict[int, tuple[Any, Any]] = {}
-    captured: dict[int, Any] = {}
-    # Tensors inside the graph whose gradient somebody wants: by (node, output index).
-    watched: dict[tuple[int, int], list[Any]] = {}
-    for t in capture:
-        if t._node is not None:
-            watched.setdefault((id(t._node), t._output_index), []).append(t)
+    inputs: list[Any] | None,
+) -> tuple[_Leaves, dict[int, Any], _Exposed]:
+    """Visit nodes from the latest recorded to the earliest, adding up gradients on the way.
 
-    def send(tensor: Any, gradient: Any) -> None:
-        if tensor._view is not None and tensor._view_version != tensor.version:
-            refresh_view(tensor)
-        node = tensor._node
+    Returns (leaf, gradient) by the leaf's id, and the gradients of those inputs that are not leaves by their ids. With
+    inputs, only what leads to them is visited.
+    """
+    exposed: _Exposed = {id(seed._array): seed._array for seed in seeds}
+    pending: dict[Node, list[Any]] = {}
+    leaves: _Leaves = {}
+    captured: dict[int, Any] = {}
+    # Inputs inside the graph: by (node, output index).
+    watched: dict[tuple[int, int], list[Any]] = {}
+    wanted: _Wanted = None
+    if inputs is not None:
+        for t in inputs:
+            t._refresh()
+            if t._node is not None:
+                watched.setdefault((id(t._node), t._output_index), []).append(t)
+        wanted = _paths(outputs, {id(t) for t in inputs if t._node is None}, watched)
+
+    order: list[tuple[int, int, Node]] = []
+
+    def send(tensor: Any, node: Node | None, index: int, gradient: Any) -> None:
+        if gradient._array.dtype != tensor._array.dtype:
+            gradient = _cast(gradient, tensor.dtype)  # promotion may have changed the dtype on the way
         if node is None:
-            for hook in tuple(tensor._hooks.values()) if tensor._hooks else ():
-                replaced = hook(gradient)
-                gradient = gradient if replaced is None else replaced
             known = leaves.get(id(tensor))
             leaves[id(tensor)] = (tensor, gradient if known is None else _add(known[1], gradient))
             return
@@ -359,69 +449,100 @@ def _walk(
         if slots is None:
             slots = pending[node] = [None] * len(node.output_meta)
             heapq.heappush(order, (-node.sequence, id(node), node))
-        index = tensor._output_index
         slots[index] = gradient if slots[index] is None else _add(slots[index], gradient)
 
-    order: list[tuple[int, int, Node]] = []
     switch = modes.enable_grad() if create_graph else modes.no_grad()
     with switch:
         for output, seed in zip(outputs, seeds, strict=True):
-            send(output, seed)
+            output._refresh()
+            if inputs is None or output._node is not None or any(output is t for t in inputs):
+                send(output, output._node, output._output_index, seed)
         while order:
             _, _, node = heapq.heappop(order)
             gradients = pending.pop(node)
-            for index, gradient in enumerate(gradients):
-                if gradient is None:
-                    continue
-                for hook in list(node.hooks.get(index, {}).values()) if node.hooks else ():
-                    replaced = hook(gradient)
-                    gradients[index] = gradient = gradient if replaced is None else replaced
-                for t in watched.get((id(node), index), ()):
-                    captured[id(t)] = gradient
+            if node.hooks or watched:
+                _run_hooks(node, gradients, watched, captured, exposed)
             try:
-                pairs = node.apply(gradients, create_graph=create_graph)
+                pairs = node.apply(gradients, create_graph=create_graph, wanted=wanted)
             except Exception as error:
                 if node.trace is not None:
                     error.add_note(f"in the backward of {node.name}, recorded here:\n{''.join(node.trace)}")
                 raise
-            if node.trace is not None:
+            if node.trace is not None and _anomaly != 1:
                 _check_nan(node, pairs)
             if not retain_graph:
                 node.release()
-            for tensor, gradient in pairs:
-                send(tensor, _match(tensor, gradient))
-    from .functions import clone
+            for saved, gradient in pairs:
+                if node.shares:
+                    exposed[id(gradient._array)] = gradient._array
+                send(saved.tensor, saved.node, saved.index, gradient)
+        for key, (tensor, gradient) in leaves.items():
+            for hook in tuple(tensor._hooks.values()) if tensor._hooks else ():
+                replaced = hook(gradient)
+                exposed[id(gradient._array)] = gradient._array
+                gradient = gradient if replaced is None else replaced
+                exposed[id(gradient._array)] = gradient._array
+                leaves[key] = (tensor, gradient)
+    return leaves, captured, exposed
 
-    given = {id(seed._array) for seed in seeds}
-    for tensor, gradient in leaves.values():
-        if only is not None and id(tensor) not in only:
+
+def _paths(outputs: list[Any], leaves: set[int], watched: dict[tuple[int, int], list[Any]]) -> Callable[[Saved], bool]:
+    """Whether an operand leads to one of the wanted leaves or (node, output) places."""
+    reached: dict[int, Node] = {}
+    for output in outputs:
+        output._refresh()
+    stack = [output._node for output in outputs if output._node is not None]
+    while stack:
+        node = stack.pop()
+        if id(node) not in reached:
+            reached[id(node)] = node
+            stack += [edge.node for edge in node.edges() if edge.node is not None]
+    leading: set[int] = set()
+
+    def leads(edge: Saved) -> bool:
+        if edge.node is None:
+            return id(edge.tensor) in leaves
+        return id(edge.node) in leading or (id(edge.node), edge.index) in watched
+
+    for node in sorted(reached.values(), key=lambda node: node.sequence):
+        # A freed node leads nowhere that is still known: visiting it raises the error about that.
+        if node.operands is None or any(leads(edge) for edge in node.edges()):
+            leading.add(id(node))
+    return leads
+
+
+def _run_hooks(
+    node: Node,
+    gradients: list[Any],
+    watched: dict[tuple[int, int], list[Any]],
+    captured: dict[int, Any],
+    exposed: _Exposed,
+) -> None:
+    for index, gradient in enumerate(gradients):
+        if gradient is None:
             continue
-        if not accumulate:
-            captured[id(tensor)] = gradient
-            continue
-        # One array must not become the gradient of two leaves, nor the caller's own: they may be changed in place.
-        if not create_graph and (id(gradient._array) in given or gradient._array.base is not None):
-            gradient = clone(gradient)
-        given.add(id(gradient._array))
-        _accumulate(tensor, gradient, create_graph)
-    return captured
+        for hook in tuple(node.hooks.get(index, {}).values()) if node.hooks else ():
+            replaced = hook(gradient)
+            exposed[id(gradient._array)] = gradient._array
+            gradients[index] = gradient = gradient if replaced is None else replaced
+            exposed[id(gradient._array)] = gradient._array
+        for t in watched.get((id(node), index), ()):
+            captured[id(t)] = gradient
+            exposed[id(gradient._array)] = gradient._array
 
 
-def _check_nan(node: Node, pairs: "list[tuple[Tensor, Tensor]]") -> None:
-    for _, gradient in pairs:
+def _check_nan(node: Node, pairs: "list[tuple[Saved, Tensor]]") -> None:
+    for number, (_, gradient) in enumerate(pairs):
         if np.isnan(gradient._array).any():
-            error = RuntimeError(f"Function '{node.name}' returned nan values in its gradient.")
+            error = RuntimeError(f"Function '{node.name}' returned nan values in its {number}th output.")
             error.add_note(f"recorded here:\n{''.join(node.trace or ())}")
             raise error
 
 
-def _match(tensor: Any, gradient: Any) -> Any:
-    """The gradient in the operand's own dtype, as promotion may have changed it on the way."""
-    if gradient._array.dtype != tensor._array.dtype:
-        from .functions import cast
+def _cast(gradient: Any, dtype: Any) -> Any:
+    from .functions import cast
 
-        return cast(gradient, dtype=tensor.dtype)
-    return gradient
+    return cast(gradient, dtype=dtype)
 
 
 def _add(a: Any, b: Any) -> Any:
@@ -430,6 +551,29 @@ def _add(a: Any, b: Any) -> Any:
     return add(a, b)
 
 
-def _accumulate(tensor: Any, gradient: Any, create_graph: bool) -> None:
-    total = gradient if tensor.grad is None else _add(tensor.grad, gradient)
-    tensor.grad = total if create_graph else total.detach()
+def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Exposed) -> None:
+    """Add a gradient to `tensor.grad`, in place where it is there already."""
+    from .functions import clone
+
+    if gradient._array.shape != tensor._array.shape:
+        raise RuntimeError(
+            f"the gradient of shape {list(gradient._array.shape)} does not fit its tensor of shape "
+            f"{list(tensor._array.shape)}: what a hook returns must have the shape of what it was given"
+        )
+    known = tensor._grad
+    if create_graph:
+        tensor._grad = gradient if known is None else _add(known, gradient)
+        return
+    gradient = _plain(gradient)
+    if known is None:
+        array = gradient._array
+        if id(array) in exposed or array.base is not None or not array.flags.writeable:
+            gradient = clone(gradient)
+        exposed[id(gradient._array)] = gradient._array  # one array must not become the gradient of two leaves
+        tensor._grad = gradient.detach()
+    elif known._requires_grad or modes.current_mode() is not None or not known._array.flags.writeable:
+        with modes.no_grad():
+            tensor._grad = _add(known, gradient)
+    else:
+        np.add(known._array, gradient._array, out=known._array, casting="unsafe")
+        known.bump_version()

@@ -52,7 +52,9 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
             array = operand._array
             arrays.append(array)
             key.append((array.dtype, array.shape))
-            needs_grad |= operand.requires_grad
+            if operand._view is not None:
+                operand._refresh()
+            needs_grad |= operand._requires_grad
         elif operand is None and (role in (Role.OPTIONAL_TENSOR, Role.INT) or not parameter.required):
             arrays.append(None)
             key.append(None)
@@ -81,7 +83,7 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
                 array = scalar._array
                 arrays.append(array)
                 key.append((array.dtype, array.shape))
-                needs_grad |= scalar.requires_grad
+                needs_grad |= scalar._requires_grad
             else:
                 arrays.append(scalar)
                 key.append(type(scalar))
@@ -95,10 +97,10 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
     record = needs_grad and op.vjp is not None and modes.state.grad_enabled
     if op.outputs == 1 and not isinstance(results, tuple):
         output = _wrap_result(results)
-        if record and isinstance(output, Tensor):
-            Node.attach(op, operands, attributes, (output,))
         if Trait.VIEW in op.traits and isinstance(output, Tensor):
             _mark_view(output, op, operands, attributes)
+        if record and isinstance(output, Tensor):
+            Node.attach(op, operands, attributes, (output,))
         return output
     outputs = tuple(_wrap_result(r) for r in results)
     if record:

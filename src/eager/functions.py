@@ -88,8 +88,8 @@ def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
                 ):
                     result = quiet(ufunc, a, other)
                     return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
-            except ValueError:
-                pass  # shapes that do not broadcast: the general path says so
+            except (TypeError, ValueError):
+                pass  # shapes that do not broadcast, bools that are subtracted: the general path says so
         return NotImplemented if refuse(other) else dispatch(op, (self, other), {})
 
     return fast_operator

@@ -20,7 +20,7 @@ def check_writable(target: Tensor, name: str) -> None:
         root = target
         while root._view is not None:
             root = root._view[0]
-        if root._node is None and root.requires_grad:
+        if root._node is None and root._requires_grad:
             what = "a leaf Variable" if root is target else "a view of a leaf Variable"
             raise RuntimeError(f"{name}: {what} that requires grad is being used in an in-place operation.")
     if not target._array.flags.writeable:
@@ -32,22 +32,31 @@ def check_writable(target: Tensor, name: str) -> None:
 
 def alias(target: Tensor) -> Tensor:
     """A tensor at the target's present place in the graph, for the operands of an op that overwrites the target."""
-    target._refresh()
+    if target._view is not None:
+        target._refresh()
     former = wrap(target._array)
     former._alias_of = target
-    former.requires_grad, former._node, former._output_index = target.requires_grad, target._node, target._output_index
+    former._requires_grad, former._node, former._output_index = (
+        target._requires_grad,
+        target._node,
+        target._output_index,
+    )
     return former
 
 
-def write(target: Tensor, value: Tensor, name: str) -> Tensor:
+def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> Tensor:
     """Make the target's elements those of `value` (broadcast to its shape), and its history that of `value`.
 
-    Nothing is written where shapes or dtypes do not fit (RuntimeError).
+    Nothing is written where shapes or dtypes do not fit (RuntimeError). `fresh`: nobody else holds the value.
     """
-    from .functions import cast, expand
+    from .functions import cast, clone, expand
 
     check_writable(target, name)
+    if target._view is not None:
+        target._refresh()
     array = target._array
+    if not fresh and modes.state.grad_enabled and value.requires_grad:
+        value = clone(value)  # the target's place in the graph is its own: neither a leaf's nor another tensor's
     if value._array.dtype != array.dtype:
         if from_numpy(value._array.dtype).category > target.dtype.category:
             raise RuntimeError(
@@ -68,12 +77,16 @@ def write(target: Tensor, value: Tensor, name: str) -> Tensor:
     if modes.active_modes and (mode := modes.state.mode) is not None:
         mode.written(target, value)
     np.copyto(array, value._array)
-    record = modes.state.grad_enabled and (value.requires_grad or target.requires_grad)
+    record = modes.state.grad_enabled and (value._requires_grad or target._requires_grad)
     if not record:
         target.bump_version()
     elif target._view is None:
         target.bump_version()
-        target.requires_grad, target._node, target._output_index = value.requires_grad, value._node, value._output_index
+        target._requires_grad, target._node, target._output_index = (
+            value._requires_grad,
+            value._node,
+            value._output_index,
+        )
     else:
         _record_view_write(target, value)
     return target
@@ -107,7 +120,7 @@ def _record_view_write(target: Tensor, value: Tensor) -> None:
     node = PythonNode("CopySlices", [former, value], rule)
     node.output_meta.append((root._array.shape, root._array.dtype))
     root.bump_version()
-    root.requires_grad, root._node, root._output_index = True, node, 0
+    root._requires_grad, root._node, root._output_index = True, node, 0
     refresh_view(target)
 
 
@@ -128,7 +141,7 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
                 return self
         check_writable(self, name)
         operands, attributes = op.schema.bind(alias(self), *args, **kwargs)
-        return write(self, dispatch(op, operands, attributes), name)
+        return write(self, dispatch(op, operands, attributes), name, fresh=True)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"In-place version of `{op.name}`; returns the tensor itself."

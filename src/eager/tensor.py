@@ -1,6 +1,8 @@
 """The tensor: an array of its device, with a place in the autograd graph. Its arithmetic comes from the op records."""
 
+import weakref
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -44,8 +46,8 @@ class Tensor:
     """
 
     # Class attributes are the defaults, so that making a tensor sets only its array: this is the hot path.
-    requires_grad: bool = False
-    grad: "Tensor | None" = None
+    _requires_grad: bool = False
+    _grad: "Tensor | None" = None
     _array: np.ndarray[Any, Any]
     _node: Any = None
     _output_index: int = 0
@@ -56,6 +58,7 @@ class Tensor:
     _view_version: int = 0
     _alias_of: "Tensor | None" = None  # the tensor whose former place in the graph this one keeps (see inplace.py)
     _hooks: dict[int, Callable[[Any], Any]] | None = None
+    _accumulate_hooks: dict[int, Callable[[Any], Any]] | None = None
     _retains_grad: bool = False
     __array_priority__ = 1000
 
@@ -93,6 +96,7 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded operation made this tensor."""
+        self._refresh()
         return self._node is None
 
     @property
@@ -140,25 +144,65 @@ class Tensor:
         self.version_counter()[0] += 1
 
     def _refresh(self) -> None:
+        """Bring a view up to date with the history of its base, which may have been written since."""
         if self._view is not None and self._view_version != self.version:
             from .autograd import refresh_view
 
-            if self._view[0].requires_grad or self.requires_grad:
-                refresh_view(self)
+            refresh_view(self)
 
     # -- gradients ----------------------------------------------------------------------------------------------------
 
-    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
-        """Set whether operations on this leaf are recorded; returns the tensor itself."""
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded for backward."""
+        if self._view is not None:
+            self._refresh()
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
         if requires_grad and self._array.dtype.kind not in "fc":
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients, given one of "
+                f"{self.dtype.name}"
+            )
         if self._node is not None and not requires_grad:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
                 "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
+        self._requires_grad = bool(requires_grad)
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
+        """Set whether operations on this leaf are recorded; returns the tensor itself."""
         self.requires_grad = requires_grad
         return self
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """What backward added up for this tensor; None before."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: "Tensor | None") -> None:
+        if gradient is not None:
+            if not isinstance(gradient, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got {type(gradient).__name__}")
+            if gradient is self:
+                raise RuntimeError("can't assign Tensor as its own grad")
+            if gradient._array.shape != self._array.shape:
+                raise RuntimeError(
+                    f"assigned grad has shape {list(gradient._array.shape)}, its tensor {list(self._array.shape)}"
+                )
+            if gradient._array.dtype != self._array.dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of {gradient.dtype.name}, its tensor of {self.dtype.name}: convert it first"
+                )
+        self._grad = gradient
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
 
     def backward(
         self,
@@ -181,12 +225,30 @@ class Tensor:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self._node is None or self._retains_grad:
             return
+        reference = weakref.ref(self)  # the node, which holds the hook, must not keep its own output
 
         def keep(gradient: "Tensor") -> None:
-            self.grad = gradient if self.grad is None else self.grad + gradient
+            tensor = reference()
+            if tensor is not None:
+                tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
 
         self._retains_grad = True
         self.register_hook(keep)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether this computed tensor keeps its gradient (see `retain_grad`)."""
+        return self._retains_grad
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[["Tensor"], None]) -> "RemovableHandle":
+        """Call `hook(tensor)` after backward added to the `.grad` of this leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        if self._accumulate_hooks is None:
+            self._accumulate_hooks = {}
+        return RemovableHandle(self._accumulate_hooks, hook)
 
     def register_hook(self, hook: Callable[["Tensor"], "Tensor | None"]) -> "RemovableHandle":
         """Call `hook(gradient)` when the gradient of this tensor is ready; what it returns replaces the gradient."""
@@ -295,20 +357,36 @@ class Tensor:
             )
         result = type(self).__new__(type(self))
         memo[id(self)] = result
-        result.__dict__.update({k: v for k, v in self.__dict__.items() if k in ("requires_grad",)})
-        result._array = self._array.copy()
-        if self.grad is not None:
-            result.grad = wrap(self.grad._array.copy())
+        result._array = self._array.copy(order="K")
+        result._requires_grad = self._requires_grad
+        result.__dict__.update({k: deepcopy(v, memo) for k, v in self.__dict__.items() if not k.startswith("_")})
+        if self._grad is not None:
+            result._grad = wrap(self._grad._array.copy(order="K"))
+        return result
+
+    def __copy__(self) -> "Tensor":
+        result = type(self).__new__(type(self))
+        result.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_counter", "_view", "_hooks")})
+        result._alias_of = self
         return result
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _rebuild, (type(self), np.ascontiguousarray(self._array), self.requires_grad)
+        if self._node is not None:
+            raise RuntimeError(
+                "Only tensors without history can be pickled: this one was computed from others that require grad; "
+                "pickle tensor.detach()"
+            )
+        attributes = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        return _rebuild, (type(self), np.ascontiguousarray(self._array), self._requires_grad, attributes)
 
 
-def _rebuild(cls: type, array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
+def _rebuild(
+    cls: type, array: np.ndarray[Any, Any], requires_grad: bool, attributes: dict[str, Any] | None = None
+) -> Tensor:
     tensor: Tensor = cls.__new__(cls)
     tensor._array = array
-    tensor.requires_grad = requires_grad
+    tensor._requires_grad = requires_grad
+    tensor.__dict__.update(attributes or {})
     return tensor
 
 
