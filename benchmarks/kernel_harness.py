@@ -17,8 +17,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from ingot.jit.codegen.compile import CpuTarget, emit
-from ingot.jit.codegen.numba_internals import compile_source
+from ingot.jit.codegen import compile
+from ingot.jit.codegen.module import KernelSource
 from ingot.jit.runtime import pool
 from ingot.jit.runtime.loader import load_object
 from ingot.jit.runtime.static_library import pack_objects
@@ -118,18 +118,12 @@ def compare(candidates: dict[str, Callable[[], float]]) -> dict[str, float]:
 
 
 def compile_kernels(sources: dict[str, str]) -> dict[str, int]:
-    """Compile and link sources, and print the CPU time of each; returns the addresses of their functions."""
-    target = CpuTarget()
-    objects: list[bytes] = []
-    names: list[str] = []
-    for name, source in sources.items():
-        start = time.process_time()
-        compiled = compile_source(name, source, fastmath={"contract"})
-        entries = [entry.name for entry in compiled.entries]
-        objects.append(emit(compiled.bitcode, target, entries))
-        names += entries
-        print(f"    {name} compiled in {(time.process_time() - start) * 1e3:.0f} ms")
-    return load_object(pack_objects(objects), names)
+    """Compile sources, and print what each cost; returns the addresses of their functions."""
+    kernels = [KernelSource(name, source) for name, source in sources.items()]
+    objects, entries, records = compile.compile_kernels(kernels, compile.CpuTarget(), None)
+    for record, blob in zip(records, objects, strict=True):
+        print(f"    {record.name} compiled in {record.milliseconds:.0f} ms, {len(blob)} bytes")
+    return load_object(pack_objects(objects), [entry.name for entry in entries])
 
 
 def plan_function(addresses: dict[str, int], spec: Any) -> Callable[[int, int], int]:
