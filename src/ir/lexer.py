@@ -58,17 +58,18 @@ _TOKENS = re.compile(
 
 def tokenize(source: Source) -> list[Token]:
     """Every token of the text, and one of kind "end"."""
-    text, position, tokens = source.text, 0, []
-    match = _TOKENS.match
-    while position < len(text):
-        found = match(text, position)
-        if found is None:
-            what = "a string without its end" if text[position] == '"' else f"unexpected {text[position]!r}"
-            raise source.error(what, position)
+    text, position = source.text, 0
+    tokens: list[Token] = []
+    for found in _TOKENS.finditer(text):
+        if found.start() != position:
+            break
+        position = found.end()
         kind = found.lastgroup
         if kind != "space":
-            tokens.append(Token(str(kind), found[0], position))
-        position = found.end()
+            tokens.append(Token(kind, found[0], found.start()))  # type: ignore[arg-type]  # every branch has a name
+    if position != len(text):
+        what = "a string without its end" if text[position] == '"' else f"unexpected {text[position]!r}"
+        raise source.error(what, position)
     tokens.append(Token("end", "", len(text)))
     return tokens
 

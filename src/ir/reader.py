@@ -42,6 +42,7 @@ class TokenReader:
         self.tokens = tokenize(source)
         self.texts = [t.text for t in self.tokens]
         self.position = 0
+        self.tensor_types: dict[tuple[str, ...], TensorType] = {}
 
     def error(self, message: str, token: Token | None = None, hint: str | None = None) -> ParseError:
         token = token or self.tokens[self.position]
@@ -132,6 +133,25 @@ class TokenReader:
         raise self.error(f"there is no type {token.text!r}", token, hint)
 
     def tensor_type(self, token: Token) -> TensorType:
+        # The same few types occur again and again, and sizes have no brackets in them.
+        start = self.position - 1
+        ahead = self.texts[start : start + 40]
+        key = tuple(ahead[: ahead.index("]") + 1]) if "]" in ahead else None
+        known = self.tensor_types.get(key) if key is not None else None
+        if known is None:
+            known = self.plain_tensor_type(token)
+            if key is not None:
+                self.tensor_types[key] = known
+        else:
+            self.position = start + len(key or ())
+        if not self.accept("@"):
+            return known
+        device = self.take("name", "a device such as cuda:0").text
+        if self.accept(":"):
+            device += f":{self.integer(0, 1 << 16)}"
+        return TensorType(known.dtype, known.shape, device)
+
+    def plain_tensor_type(self, token: Token) -> TensorType:
         self.expect("[")
         shape = tuple(self.separated(self.dim, "]"))
         elements = 1
@@ -142,12 +162,7 @@ class TokenReader:
                 elements *= max(dim, 1)
         if len(shape) > _MAX_RANK or elements > _MAX_ELEMENTS:
             raise self.error("the tensor is too large: more than 64 dimensions or 2**56 elements", token)
-        device = "cpu"
-        if self.accept("@"):
-            device = self.take("name", "a device such as cuda:0").text
-            if self.accept(":"):
-                device += f":{self.integer(0, 1 << 16)}"
-        return TensorType(DTYPES[token.text], shape, device)
+        return TensorType(DTYPES[token.text], shape)
 
     def container_type(self, token: Token, depth: int) -> Type:
         if token.text == "Tuple":

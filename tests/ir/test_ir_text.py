@@ -316,3 +316,11 @@ def test_thousands_of_instructions() -> None:
 def test_attributes_without_a_text_form_are_refused() -> None:
     with pytest.raises(TypeError, match="no text form"):
         format_attribute(object())
+
+
+def test_types_longer_than_what_is_remembered_are_told_apart() -> None:
+    sizes = " + ".join(f"a{i}" for i in range(30))
+    arguments = ", ".join(f"%a{i}: int<a{i}>" for i in range(30))
+    text = f"graph @f({arguments}, %x: f32[{sizes}, 2], %y: f32[{sizes}, 3]) -> (f32[{sizes}, 3]) {{ return(%y) }}"
+    graph = ir.parse(text)
+    assert [a.type.shape[1] for a in graph.arguments[-2:]] == [2, 3]  # type: ignore[attr-defined]
