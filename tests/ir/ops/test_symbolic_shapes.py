@@ -1,4 +1,4 @@
-"""Sizes that ops infer when their operands' sizes are symbols: readable expressions, and the conditions they rest on."""
+"""Sizes that ops infer where their operands' sizes are symbols: readable, with the conditions they rest on."""
 
 from typing import Any
 
