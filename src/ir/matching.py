@@ -1,6 +1,7 @@
 """Whether a value of one type may stand where another type is declared, and what that says about its symbols."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from .dims import Dim, DimExpr, substitute, symbol
@@ -103,7 +104,8 @@ def _visible(type: Type) -> Iterator[TensorType | IntType]:
                 yield from _visible(element)
 
 
-def binding_symbols(type: Type) -> dict[str, None]:
+@lru_cache(maxsize=4096)
+def binding_symbols(type: Type) -> Mapping[str, None]:
     """The symbols that a value of the type gives a value to: those that stand alone as a size, in order."""
     found: dict[str, None] = {}
     for part in _visible(type):
@@ -114,6 +116,7 @@ def binding_symbols(type: Type) -> dict[str, None]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def required_symbols(type: Type) -> frozenset[str]:
     """The symbols that must have a value where the type is used; sizes of elements of a list are left open."""
     return frozenset().union(*(type_symbols(part) for part in _visible(type)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .dims import Dim, DimExpr, substitute
 from .dtypes import DType
@@ -190,6 +191,7 @@ def type_dims(type: Type) -> Iterator[DimExpr]:
             yield from type_dims(element)
 
 
+@lru_cache(maxsize=4096)
 def type_symbols(type: Type) -> frozenset[str]:
     """Names of the dimension symbols in a type."""
     return frozenset().union(*(d.symbols() for d in type_dims(type)))
