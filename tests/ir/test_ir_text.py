@@ -2,6 +2,7 @@
 
 import random
 import string
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,3 +325,9 @@ def test_types_longer_than_what_is_remembered_are_told_apart() -> None:
     text = f"graph @f({arguments}, %x: f32[{sizes}, 2], %y: f32[{sizes}, 3]) -> (f32[{sizes}, 3]) {{ return(%y) }}"
     graph = ir.parse(text)
     assert [a.type.shape[1] for a in graph.arguments[-2:]] == [2, 3]  # type: ignore[attr-defined]
+
+
+def test_the_example_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ir.md").read_text()
+    text = page.split("```\n")[1]
+    assert str(ir.parse(text)) == text.strip()
