@@ -1,17 +1,18 @@
 """Python's builtins, `math`, and Ingot's own functions that are not single ops, as the compiler knows them."""
 
 import builtins
-import math
-import operator
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from . import iteration, lists
 from .calls import call, is_instance, python_type
 from .context import Context
+from .dicts import dict_key, new_dict
+from .iterations import counted_loop
 from .objects import attribute
-from .operators import binary, compare, is_number, number, scalar_kind, spread, truth, unary
+from .operators import number, scalar_kind, spread, truth
+from .registry import Handler, expect, handles
+from .text import format_value
 from .values import (
     UNBOUND,
     Abstract,
@@ -26,42 +27,7 @@ from .values import (
     Union,
 )
 
-__all__ = ["BUILTINS", "find_handler", "handles"]
-
-Handler = Callable[[Context, list[Abstract], dict[str, Abstract]], Abstract]
-BUILTINS: dict[int, tuple[Any, Handler]] = {}
-
-
-def handles(*targets: Any) -> Callable[[Handler], Handler]:
-    """Register how calls of these objects are compiled."""
-
-    def register(handler: Handler) -> Handler:
-        for target in targets:
-            BUILTINS[id(target)] = (target, handler)
-        return handler
-
-    return register
-
-
-def find_handler(target: Any) -> Handler | None:
-    """How a call of this object is compiled; None where it has no handler."""
-    found = BUILTINS.get(id(target))
-    if found is not None:
-        return found[1]
-    from .functions import find_function
-
-    return find_function(target)
-
-
-def expect(context: Context, name: str, arguments: list[Abstract], low: int, high: int | None = None) -> None:
-    """Refuse a wrong number of arguments."""
-    high = low if high is None else high
-    if not low <= len(arguments) <= high:
-        wanted = str(low) if low == high else f"{low} to {high}"
-        raise context.type_error(f"{name}() expected {wanted} arguments, got {len(arguments)}")
-
-
-# -- types --------------------------------------------------------------------------------------------------------------
+# -- types -------------------------------------------------------------------------------------------------------------
 
 
 @handles(builtins.isinstance)
@@ -142,7 +108,7 @@ def _setattr(context: Context, arguments: list[Abstract], keywords: dict[str, Ab
     return Constant(None)
 
 
-# -- conversions --------------------------------------------------------------------------------------------------------
+# -- conversions -------------------------------------------------------------------------------------------------------
 
 
 def _convert(name: str, python: type) -> Handler:
@@ -196,8 +162,6 @@ def _bool(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
 
 @handles(str)
 def _str(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    from .expressions import format_value
-
     if not arguments:
         return Constant("")
     return spread(context, lambda v: format_value(context, v, Constant("")), arguments[0])
@@ -205,15 +169,11 @@ def _str(context: Context, arguments: list[Abstract], keywords: dict[str, Abstra
 
 @handles(repr)
 def _repr(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    from .expressions import format_value
-
     return spread(context, lambda v: format_value(context, v, Constant(""), ord("r")), arguments[0])
 
 
 @handles(format)
 def _format(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    from .expressions import format_value
-
     spec = arguments[1] if len(arguments) > 1 else Constant("")
     return spread(context, lambda v: format_value(context, v, spec), arguments[0])
 
@@ -233,7 +193,6 @@ def _list(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
     if sequence.items is not None or (isinstance(sequence.length, int) and sequence.length <= 256):
         return lists.new(context, context.known_items(context, sequence))
     result = lists.new(context, ())
-    from .statements import counted_loop
 
     def body(index: Abstract) -> None:
         lists.method(context, result, "append", [sequence.element(index)])  # type: ignore[arg-type]
@@ -244,8 +203,6 @@ def _list(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
 
 @handles(dict)
 def _dict(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    from .expressions import dict_key, new_dict
-
     entries: list[tuple[Any, Abstract]] = []
     if arguments:
         source = arguments[0]
@@ -260,7 +217,7 @@ def _dict(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
     return new_dict(context, entries)
 
 
-# -- sequences ----------------------------------------------------------------------------------------------------------
+# -- sequences ---------------------------------------------------------------------------------------------------------
 
 
 @handles(len)
@@ -330,173 +287,7 @@ def _sorted(context: Context, arguments: list[Abstract], keywords: dict[str, Abs
     return result
 
 
-def fold(
-    context: Context, source: Abstract, start: Abstract, step: Callable[[Abstract, Abstract], Abstract]
-) -> Abstract:
-    """Combine the elements of something iterable from left to right, in a loop where its length is not known."""
-    sequence = iteration.iterate(context, source)
-    if sequence.items is not None:
-        for item in sequence.items:
-            start = step(start, item)
-        return start
-    from .statements import counted_loop
-
-    frame = context.frame
-    name = f"$fold{len(frame.variables)}"
-    frame.variables[name] = start
-
-    def body(index: Abstract) -> None:
-        frame.variables[name] = step(frame.variables[name], sequence.element(index))  # type: ignore[arg-type]
-
-    counted_loop(context, context.node, sequence, body, {name}, set(), (name,), (name,))
-    return frame.variables.pop(name)
-
-
-@handles(sum)
-def _sum(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    expect(context, "sum", arguments, 1, 2)
-    start = arguments[1] if len(arguments) > 1 else keywords.get("start", Constant(0))
-    return fold(context, arguments[0], start, lambda a, b: binary(context, "Add", a, b))
-
-
-@handles(any, all)
-def _any_all(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    raise AssertionError("replaced below")
-
-
-def _quantifier(name: str) -> Handler:
-    def handler(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-        expect(context, name, arguments, 1)
-
-        def step(accumulated: Abstract, item: Abstract) -> Abstract:
-            test = truth(context, item)
-            value = Constant(test) if isinstance(test, bool) else Scalar(test)
-            if isinstance(accumulated, Constant):
-                return value if accumulated.value == (name == "all") else accumulated
-            if isinstance(value, Constant):
-                return accumulated if value.value == (name == "all") else value
-            op = "scalar.or_" if name == "any" else "scalar.and_"
-            return Scalar(context.emit(op, number(context, accumulated), number(context, value)))
-
-        return fold(context, arguments[0], Constant(name == "all"), step)
-
-    return handler
-
-
-handles(any)(_quantifier("any"))
-handles(all)(_quantifier("all"))
-
-
-def _extreme(name: str) -> Handler:
-    python: Callable[..., Any] = getattr(builtins, name)
-
-    def pick(context: Context, a: Abstract, b: Abstract) -> Abstract:
-        """The first of equal ones, as Python does; NaN compares false."""
-        if isinstance(a, Constant) and isinstance(b, Constant):
-            try:
-                return Constant(python(a.value, b.value))
-            except TypeError as error:
-                raise context.type_error(str(error)) from error
-        kinds = scalar_kind(a), scalar_kind(b)
-        if kinds == ("int", "int"):
-            return Scalar(context.emit(f"scalar.{name}", number(context, a), number(context, b)))
-        test = truth(context, compare(context, "Lt" if name == "min" else "Gt", b, a))
-        if isinstance(test, bool):
-            return b if test else a
-        from .regions import branch
-
-        return branch(context, test, lambda: b, lambda: a, live=None)
-
-    def handler(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-        default = keywords.get("default")
-        if "key" in keywords:
-            raise context.error(f"{name}() with a key is not supported", "use a loop")
-        if len(arguments) == 1:
-            sequence = iteration.iterate(context, arguments[0])
-            if sequence.items is None:
-                if sequence.length is None or not isinstance(sequence.length, int) or default is not None:
-                    raise context.error(
-                        f"{name}() of a sequence whose length is known at run time only",
-                        f"use ingot.a{name} on a tensor, or a loop",
-                    )
-            items = list(context.known_items(context, sequence))
-            if not items:
-                if default is not None:
-                    return default
-                context.fails(ValueError(f"{name}() iterable argument is empty"))
-        else:
-            items = list(arguments)
-        result = items[0]
-        for item in items[1:]:
-            result = spread(context, lambda a, b: pick(context, a, b), result, item)
-        return result
-
-    return handler
-
-
-handles(max)(_extreme("max"))
-handles(min)(_extreme("min"))
-
-
-# -- numbers ------------------------------------------------------------------------------------------------------------
-
-
-@handles(abs)
-def _abs(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    expect(context, "abs", arguments, 1)
-
-    def one(value: Abstract) -> Abstract:
-        if isinstance(value, Constant) and is_number(value):
-            return Constant(abs(value.value))
-        if isinstance(value, TensorRef):
-            return call(context, Method(value, "abs"), [], {})
-        if is_number(value):
-            operand = number(context, value)
-            if scalar_kind(value) == "bool":
-                operand = context.emit("scalar.to_int", operand)
-            return Scalar(context.emit("scalar.abs", operand))
-        found = context.user_operator("abs", value)
-        if found is not None:
-            return found
-        raise context.type_error(f"bad operand type for abs(): {context.describe(value)}")
-
-    return spread(context, one, arguments[0])
-
-
-@handles(round)
-def _round(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    expect(context, "round", arguments, 1, 2)
-    digits = arguments[1] if len(arguments) == 2 else keywords.get("ndigits", Constant(None))
-
-    def one(value: Abstract) -> Abstract:
-        if isinstance(value, Constant) and isinstance(digits, Constant):
-            try:
-                return Constant(round(value.value, digits.value) if digits.value is not None else round(value.value))
-            except (ValueError, OverflowError) as error:
-                context.fails(error)
-        if isinstance(value, TensorRef):
-            return call(context, Method(value, "round"), [], {})
-        if isinstance(digits, Constant) and digits.value is None and scalar_kind(value) in ("float", "int"):
-            if scalar_kind(value) == "int":
-                return value
-            return Scalar(context.emit("scalar.round", number(context, value)))
-        raise context.error(
-            "round() to a number of digits is not supported at run time", "scale, round to an integer and scale back"
-        )
-
-    return spread(context, one, arguments[0])
-
-
-@handles(divmod)
-def _divmod(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    expect(context, "divmod", arguments, 2)
-    return Tuple((binary(context, "FloorDiv", *arguments), binary(context, "Mod", *arguments)))
-
-
-@handles(pow)
-def _pow(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    expect(context, "pow", arguments, 2)
-    return binary(context, "Pow", *arguments)
+# -- what has no place in a graph --------------------------------------------------------------------------------------
 
 
 @handles(print)
@@ -512,65 +303,3 @@ def _warn(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
 @handles(id, hash, open, input, eval, exec, iter, next, vars, dir, globals, locals, set, frozenset, bytes, bytearray)
 def _refused(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     raise context.error("this builtin cannot be compiled", "compute it outside the compiled function")
-
-
-# -- math and operator --------------------------------------------------------------------------------------------------
-
-_MATH_TO_INT = {"floor", "ceil", "trunc"}
-
-
-def _math(name: str) -> Handler:
-    python: Callable[..., Any] = getattr(math, name)
-
-    def handler(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-        def one(*values: Abstract) -> Abstract:
-            values = tuple(context.item(v) if isinstance(v, TensorRef) else v for v in values)
-            if all(isinstance(v, Constant) for v in values):
-                try:
-                    return Constant(python(*(v.value for v in values)))  # type: ignore[attr-defined]
-                except TypeError as error:
-                    raise context.type_error(str(error)) from error
-                except (ValueError, OverflowError, ZeroDivisionError) as error:
-                    context.fails(error)
-            if not all(is_number(v) for v in values):
-                shown = ", ".join(context.describe(v) for v in values)
-                raise context.type_error(f"math.{name}: expected numbers, given {shown}")
-            if name in _MATH_TO_INT and all(scalar_kind(v) == "int" for v in values):
-                return values[0]
-            operands = [number(context, v) for v in values]
-            if name not in _MATH_TO_INT and name not in ("gcd", "isqrt"):
-                operands = [
-                    o if scalar_kind(v) == "float" else context.emit("scalar.to_float", o)
-                    for v, o in zip(values, operands, strict=True)
-                ]
-            try:
-                return Scalar(context.emit(f"scalar.{name}", *operands))
-            except KeyError:
-                raise context.error(f"math.{name} of run-time numbers is not supported") from None
-
-        return spread(context, one, *arguments)
-
-    return handler
-
-
-for _name in dir(math):
-    if callable(getattr(math, _name)) and not _name.startswith("_"):
-        handles(getattr(math, _name))(_math(_name))
-
-_OPERATORS = {
-    "add": "Add", "sub": "Sub", "mul": "Mult", "truediv": "Div", "floordiv": "FloorDiv", "mod": "Mod", "pow": "Pow",
-    "matmul": "MatMult", "and_": "BitAnd", "or_": "BitOr", "xor": "BitXor", "lshift": "LShift", "rshift": "RShift",
-}  # fmt: skip
-for _name, _node in _OPERATORS.items():
-    handles(getattr(operator, _name))(lambda c, a, k, _node=_node: binary(c, _node, *a))  # type: ignore[misc]
-for _name, _node in {"eq": "Eq", "ne": "NotEq", "lt": "Lt", "le": "LtE", "gt": "Gt", "ge": "GtE"}.items():
-    handles(getattr(operator, _name))(lambda c, a, k, _node=_node: compare(c, _node, *a))  # type: ignore[misc]
-for _name, _node in {"neg": "USub", "pos": "UAdd", "invert": "Invert", "not_": "Not"}.items():
-    handles(getattr(operator, _name))(lambda c, a, k, _node=_node: unary(c, _node, *a))  # type: ignore[misc]
-
-
-@handles(operator.getitem)
-def _getitem(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    from .expressions import get_item
-
-    return get_item(context, *arguments)

@@ -4,7 +4,6 @@ import ast
 import functools
 import inspect
 import types
-from collections.abc import Callable
 from typing import Any
 
 from ...eager import modes
@@ -17,6 +16,7 @@ from .objects import instantiate, is_plain_class, lift
 from .operators import number, scalar_kind, spread
 from .source import FunctionNode, FunctionSource, function_source
 from .syntax import check_syntax
+from .text import format_value
 from .values import (
     Abstract,
     Cell,
@@ -34,8 +34,6 @@ from .values import (
 )
 
 __all__ = ["call", "exception_of", "inline", "is_instance", "super_of", "with_context"]
-
-Handler = Callable[[Context, list[Abstract], dict[str, Abstract]], Abstract]
 
 
 def call(context: Context, function: Abstract, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
@@ -64,7 +62,7 @@ def _call(context: Context, function: Abstract, arguments: list[Abstract], keywo
 
 def call_object(context: Context, target: Any, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     """A call of something from outside the program."""
-    from .builtins import find_handler
+    from .registry import find_handler
 
     handler = find_handler(target)
     if handler is not None:
@@ -121,7 +119,7 @@ def _name(target: Any) -> str:
     return f"{module}.{name}" if module and module not in ("builtins", "__main__") else str(name)
 
 
-# -- functions ----------------------------------------------------------------------------------------------------------
+# -- functions ---------------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=4096)
@@ -283,7 +281,7 @@ class _Super:
         return None
 
 
-# -- modules and classes ------------------------------------------------------------------------------------------------
+# -- modules and classes -----------------------------------------------------------------------------------------------
 
 
 def call_module(context: Context, module: Module, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
@@ -352,8 +350,6 @@ def exception_of(context: Context, value: Abstract) -> tuple[type[BaseException]
         cls, message = type(value.value), Constant(str(value.value))
     if cls is None or not issubclass(cls, Exception):
         raise context.type_error(f"exceptions must derive from Exception, given {context.describe(value)}")
-    from .expressions import format_value
-
     text = spread(context, lambda m: format_value(context, m, Constant("")), message)
     return cls, number(context, text)
 
@@ -373,7 +369,7 @@ def with_context(context: Context, manager: Abstract) -> str:
     )
 
 
-# -- isinstance ---------------------------------------------------------------------------------------------------------
+# -- isinstance --------------------------------------------------------------------------------------------------------
 
 
 def python_type(value: Abstract) -> type | None:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -14,11 +14,11 @@ from ...ir.dims import Dim, symbol
 from ...ir.location import Location
 from ...ir.ops._common import is_at_most
 from ...ir.ops._op import Op
-from ...ir.types import BoolType, IntType, StrType, TensorType, Type, type_symbols
+from ...ir.types import IntType, TensorType, Type, type_symbols
 from ..errors import ScriptError
 from .liveness import Liveness
 from .source import FunctionSource
-from .values import UNBOUND, Abstract, Cell, Constant, Items, RunTimeItems, Scalar, TensorRef, View, describe
+from .values import UNBOUND, Abstract, Cell, Constant, Items, RunTimeItems, Scalar, TensorRef, describe
 
 __all__ = ["Context", "Exit", "Frame", "NeedsUnroll", "PathEnds"]
 
@@ -300,6 +300,24 @@ class Context:
 
         return lists
 
+    def evaluate(self, node: Any) -> Abstract:
+        """The value of an expression."""
+        from .expressions import evaluate
+
+        return evaluate(self, node)
+
+    def run_block(self, statements: Any) -> None:
+        """Compile statements."""
+        from .statements import block
+
+        block(self, statements)
+
+    def assign(self, target: Any, value: Abstract) -> None:
+        """Assign to a target of any kind."""
+        from .statements import assign
+
+        assign(self, target, value)
+
     def call(self, function: Abstract, arguments: "list[Abstract]", keywords: dict[str, Abstract]) -> Abstract:
         """Call something callable."""
         from .calls import call
@@ -395,7 +413,7 @@ class Context:
 
     def bound_value(self, value: Abstract, what: str) -> Abstract:
         """A value that may be unset, after a check that it is set."""
-        from .expressions import bound_value
+        from .names import bound_value
 
         return bound_value(self, value, what)
 
@@ -411,6 +429,3 @@ def _located_type(base: type[Exception]) -> type[ScriptError]:
     if base not in _located:
         _located[base] = type(f"Script{base.__name__}", (ScriptError, base), {"__module__": ScriptError.__module__})
     return _located[base]
-
-
-__all__ += ["BoolType", "IntType", "StrType", "View"]

@@ -1,36 +1,34 @@
 """Compiles expressions."""
 
 import ast
-import builtins
 from collections.abc import Callable
 from typing import Any
 
-from ...ir.types import StrType
 from . import calls, iteration, lists, regions
-from .context import Context, Frame
+from .context import Context
+from .dicts import dict_key, new_dict, put_entry
 from .indexing import get_item as tensor_item
+from .iterations import counted_loop
+from .names import name_value, narrowed
 from .objects import attribute, lift
-from .operators import binary, compare, narrow, scalar_kind, spread, truth, unary
+from .operators import binary, compare, scalar_kind, spread, truth, unary
+from .text import formatted_value, joined_string, percent_format
 from .values import (
-    UNBOUND,
     Abstract,
     Cell,
     Closure,
     Constant,
-    DictItems,
     DictRef,
     Items,
     ListRef,
     Method,
     ObjectRef,
-    Scalar,
     Slice,
     TensorRef,
     Tuple,
-    Union,
 )
 
-__all__ = ["assign_name", "bound_value", "evaluate", "get_item", "name_value", "narrowings"]
+__all__ = ["elements", "evaluate", "get_item"]
 
 
 def evaluate(context: Context, node: ast.expr) -> Abstract:
@@ -42,159 +40,17 @@ def evaluate(context: Context, node: ast.expr) -> Abstract:
         return handler(context, node)
 
 
-# -- names --------------------------------------------------------------------------------------------------------------
+# -- names -------------------------------------------------------------------------------------------------------------
 
 
 def _name(context: Context, node: ast.Name) -> Abstract:
     return name_value(context, node.id)
 
 
-def name_value(context: Context, name: str) -> Abstract:
-    """What a name stands for in the function being compiled."""
-    frame = context.frame
-    if frame.scope is not None and name in frame.scope:
-        return frame.scope[name]
-    found = frame.variables.get(name)
-    if found is not None and found is not UNBOUND:
-        if isinstance(found, Union) and UNBOUND in found.alternatives:
-            found = bound_value(context, found, f"local variable {name!r}")
-            frame.variables[name] = found
-        return found
-    if name in frame.locals:
-        context.unbound_reads.add((frame, name))
-        message = f"cannot access local variable '{name}' where it is not associated with a value"
-        context.fails(UnboundLocalError(message))
-    outer: Frame | None = frame.outer
-    while outer is not None:
-        if name in outer.locals or name in outer.variables:
-            value = outer.variables.get(name, UNBOUND)
-            if value is UNBOUND or (isinstance(value, Union) and UNBOUND in value.alternatives):
-                context.fails(
-                    NameError(f"cannot access free variable '{name}' where it is not associated with a value")
-                )
-            return value
-        if outer.scope is not None and name in outer.scope:
-            return outer.scope[name]
-        if name in outer.closure:
-            return _lift_named(context, outer.closure[name], name)
-        frame, outer = outer, outer.outer
-    if name in frame.closure:
-        return _lift_named(context, frame.closure[name], name)
-    if name in frame.globals:
-        return _lift_named(context, frame.globals[name], name)
-    if hasattr(builtins, name):
-        return Constant(getattr(builtins, name))
-    names = {*frame.locals, *frame.globals, *frame.closure, *dir(builtins)}
-    raise context.error(f"name {name!r} is not defined", context.near(name, names))
+# -- narrowing ---------------------------------------------------------------------------------------------------------
 
 
-def _lift_named(context: Context, value: Any, name: str) -> Abstract:
-    if isinstance(value, context.tensor_class):
-        from .objects import parameter
-
-        return parameter(context, value, name)
-    return lift(context, value)
-
-
-def bound_value(context: Context, value: Abstract, what: str) -> Abstract:
-    """A value that may be unbound, after a run-time check that it is not."""
-    if not (isinstance(value, Union) and UNBOUND in value.alternatives):
-        return value
-    place = value.alternatives.index(UNBOUND)
-    unbound = context.emit("scalar.eq", value.tag, context.constant(place))
-
-    def fail() -> Abstract:
-        context.fails(
-            UnboundLocalError(f"cannot access {what} where it is not associated with a value")
-            if what.startswith("local")
-            else AttributeError(f"{what} is not set")
-        )
-
-    regions.branch(context, unbound, fail, lambda: Constant(None))
-    return narrow(context, value, lambda a: a is not UNBOUND)
-
-
-def assign_name(context: Context, name: str, value: Abstract) -> None:
-    """`name = value`."""
-    frame = context.frame
-    if frame.scope is not None and name in frame.scope:
-        frame.scope[name] = value
-    else:
-        frame.variables[name] = value
-
-
-# -- narrowing ----------------------------------------------------------------------------------------------------------
-
-Narrowing = tuple[str, Callable[[Abstract], bool]]
-
-
-def narrowings(context: Context, test: ast.expr, positive: bool) -> list[Narrowing]:
-    """What a test that came out `positive` says about which alternatives a variable can still be."""
-    match test:
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return narrowings(context, operand, not positive)
-        case ast.BoolOp(op=ast.And(), values=values) if positive:
-            return [n for v in values for n in narrowings(context, v, True)]
-        case ast.BoolOp(op=ast.Or(), values=values) if not positive:
-            return [n for v in values for n in narrowings(context, v, False)]
-        case ast.Compare(
-            left=ast.Name(id=name), ops=[ast.Is() | ast.IsNot() as operator], comparators=[ast.Constant(value=None)]
-        ):
-            wants_none = isinstance(operator, ast.Is) == positive
-            return [(name, lambda a: (isinstance(a, Constant) and a.value is None) == wants_none)]
-        case ast.Name(id=name):
-            if positive:
-                return [(name, lambda a: not (isinstance(a, Constant) and not a.value) and a is not UNBOUND)]
-            return []
-        case ast.Call(func=ast.Name(id="isinstance"), args=[ast.Name(id=name), classes], keywords=[]):
-            try:
-                cls = evaluate(context, classes)
-            except Exception:
-                return []
-
-            def keep(a: Abstract) -> bool:
-                answer = calls.is_instance(context, a, cls)
-                return answer is None or answer == positive
-
-            return [(name, keep)]
-    return []
-
-
-def apply_narrowings(context: Context, found: list[Narrowing]) -> dict[str, tuple[Abstract, Abstract]]:
-    """Narrow variables; what they were and are, by name."""
-    changed: dict[str, tuple[Abstract, Abstract]] = {}
-    variables = context.frame.variables
-    for name, keep in found:
-        value = variables.get(name)
-        if isinstance(value, Union):
-            new = narrow(context, value, keep)
-            if new is not value:
-                changed[name] = (changed[name][0] if name in changed else value, new)
-                variables[name] = new
-    return changed
-
-
-def undo_narrowings(context: Context, changed: dict[str, tuple[Abstract, Abstract]]) -> None:
-    """Give variables that still are what narrowing made of them their wider value back."""
-    variables = context.frame.variables
-    for name, (old, new) in changed.items():
-        if variables.get(name) is new:
-            variables[name] = old
-
-
-def narrowed(context: Context, test: ast.expr, positive: bool, body: Callable[[], Abstract]) -> Callable[[], Abstract]:
-    """The body, run under what the test says."""
-
-    def run() -> Abstract:
-        changed = apply_narrowings(context, narrowings(context, test, positive))
-        value = body()
-        undo_narrowings(context, changed)
-        return value
-
-    return run
-
-
-# -- operators ----------------------------------------------------------------------------------------------------------
+# -- operators ---------------------------------------------------------------------------------------------------------
 
 
 def _constant(context: Context, node: ast.Constant) -> Abstract:
@@ -205,18 +61,8 @@ def _binary(context: Context, node: ast.BinOp) -> Abstract:
     left = evaluate(context, node.left)
     right = evaluate(context, node.right)
     if isinstance(node.op, ast.Mod) and isinstance(left, Constant) and isinstance(left.value, str):
-        return _percent(context, left.value, right)
+        return percent_format(context, left.value, right)
     return binary(context, type(node.op).__name__, left, right)
-
-
-def _percent(context: Context, template: str, right: Abstract) -> Abstract:
-    values = right.items if isinstance(right, Tuple) else (right,)
-    if all(isinstance(v, Constant) for v in values):
-        try:
-            return Constant(template % tuple(v.value for v in values))  # type: ignore[attr-defined]
-        except (TypeError, ValueError) as error:
-            raise context.type_error(str(error)) from error
-    raise context.error("% formatting of run-time values is not supported", "use an f-string without format specs")
 
 
 def _unary(context: Context, node: ast.UnaryOp) -> Abstract:
@@ -282,7 +128,7 @@ def _walrus(context: Context, node: ast.NamedExpr) -> Abstract:
     return value
 
 
-# -- containers ---------------------------------------------------------------------------------------------------------
+# -- containers --------------------------------------------------------------------------------------------------------
 
 
 def elements(context: Context, nodes: list[ast.expr]) -> tuple[Abstract, ...]:
@@ -313,37 +159,10 @@ def _dict(context: Context, node: ast.Dict) -> Abstract:
             if not isinstance(other, DictRef):
                 raise context.type_error(f"{context.describe(other)} is not a mapping")
             for k, v in context.heap[other.cell].entries:
-                _put(entries, k, v)
+                put_entry(entries, k, v)
             continue
-        _put(entries, dict_key(context, evaluate(context, key)), evaluate(context, value))
+        put_entry(entries, dict_key(context, evaluate(context, key)), evaluate(context, value))
     return new_dict(context, entries)
-
-
-def new_dict(context: Context, entries: list[tuple[Any, Abstract]]) -> DictRef:
-    """A new dict with known keys."""
-    cell = Cell("dict")
-    context.heap[cell] = DictItems(tuple(entries))
-    return DictRef(cell)
-
-
-def _put(entries: list[tuple[Any, Abstract]], key: Any, value: Abstract) -> None:
-    for position, (k, _) in enumerate(entries):
-        if k == key:
-            entries[position] = (k, value)
-            return
-    entries.append((key, value))
-
-
-def dict_key(context: Context, key: Abstract) -> Any:
-    """A key as a Python object; ScriptError where it is known at run time only."""
-    if isinstance(key, Constant):
-        return key.value
-    if isinstance(key, Tuple):
-        return tuple(dict_key(context, k) for k in key.items)
-    raise context.error(
-        f"the key of a dict must be known when the program is compiled, given {context.describe(key)}",
-        "use a list, or a tensor indexed by the key",
-    )
 
 
 def _comprehension(context: Context, node: ast.ListComp | ast.GeneratorExp) -> Abstract:
@@ -364,7 +183,7 @@ def _dict_comprehension(context: Context, node: ast.DictComp) -> Abstract:
 
     def put() -> None:
         key = dict_key(context, evaluate(context, node.key))
-        _put(entries, key, evaluate(context, node.value))
+        put_entry(entries, key, evaluate(context, node.value))
 
     depth = context.depth
     _generate(context, node, node.generators, put)
@@ -375,8 +194,6 @@ def _dict_comprehension(context: Context, node: ast.DictComp) -> Abstract:
 
 def _generate(context: Context, node: ast.expr, generators: list[ast.comprehension], body: Callable[[], None]) -> None:
     """Run a comprehension's body for every item; its variables are its own."""
-    from .statements import assign
-
     frame = context.frame
     if not generators:
         body()
@@ -404,7 +221,7 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
         regions.branch(context, test, narrowed(context, tests[0], True, inside), lambda: Constant(None))
 
     def step(item: Abstract) -> None:
-        assign(context, generator.target, item)
+        context.assign(generator.target, item)
         conditions(generator.ifs)
 
     saved = {n: frame.variables.get(n) for n in targets}
@@ -417,8 +234,6 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
         else:
             if isinstance(node, ast.DictComp):
                 raise context.error("a dict's keys must be known when the program is compiled", "use a list")
-            from .statements import counted_loop
-
             counted_loop(context, node, sequence, lambda i: step(sequence.element(i)), set(), set(), (), ())  # type: ignore[arg-type]
     finally:
         frame.locals = saved_locals
@@ -429,7 +244,7 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
                 frame.variables[name] = value
 
 
-# -- attributes, subscripts ---------------------------------------------------------------------------------------------
+# -- attributes, subscripts --------------------------------------------------------------------------------------------
 
 
 def _attribute(context: Context, node: ast.Attribute) -> Abstract:
@@ -496,7 +311,7 @@ def _slice(context: Context, node: ast.Slice) -> Abstract:
     return Slice(*parts)
 
 
-# -- calls, functions, strings ------------------------------------------------------------------------------------------
+# -- calls, functions, strings -----------------------------------------------------------------------------------------
 
 
 def _call(context: Context, node: ast.Call) -> Abstract:
@@ -535,81 +350,6 @@ def _lambda(context: Context, node: ast.Lambda) -> Abstract:
     return closure(context, node)
 
 
-def _joined(context: Context, node: ast.JoinedStr) -> Abstract:
-    result: Abstract = Constant("")
-    for part in node.values:
-        piece = _formatted(context, part) if isinstance(part, ast.FormattedValue) else evaluate(context, part)
-        empty = isinstance(result, Constant) and result.value == ""
-        result = piece if empty else binary(context, "Add", result, piece)
-    return result
-
-
-def _formatted(context: Context, node: ast.FormattedValue) -> Abstract:
-    value = evaluate(context, node.value)
-    spec = Constant("") if node.format_spec is None else evaluate(context, node.format_spec)
-    with context.at(node):
-        return spread(context, lambda v: format_value(context, v, spec, node.conversion), value)
-
-
-def format_value(context: Context, value: Abstract, spec: Abstract, conversion: int = -1) -> Abstract:
-    """A value as text, as in an f-string."""
-    if not isinstance(spec, Constant):
-        raise context.error("a format spec must be known when the program is compiled")
-    known = constant_of(context, value)
-    if known is not None:
-        python = known[0]
-        if conversion != -1:
-            python = {ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion](python)
-        try:
-            return Constant(format(python, spec.value))
-        except (TypeError, ValueError) as error:
-            context.fails(error)
-    if isinstance(value, Scalar) and not spec.value and conversion in (-1, ord("s"), ord("r")):
-        if isinstance(context.type_of(value.value), StrType):
-            return value
-        return Scalar(context.emit("scalar.to_str", value.value))
-    if isinstance(value, (Tuple, ListRef)) and not spec.value:
-        items = iteration.known_items(context, value)
-        parts: list[Abstract] = [Constant("(" if isinstance(value, Tuple) else "[")]
-        if isinstance(value, Tuple) and value.type.__name__ == "Size":
-            parts = [Constant("ingot.Size([")]
-        for position, item in enumerate(items):
-            if position:
-                parts.append(Constant(", "))
-            parts.append(format_value(context, item, spec, ord("r")))
-        closing = ")" if isinstance(value, Tuple) else "]"
-        if parts[0].value == "ingot.Size([":  # type: ignore[attr-defined]
-            closing = "])"
-        elif isinstance(value, Tuple) and len(items) == 1:
-            closing = ",)"
-        parts.append(Constant(closing))
-        result = parts[0]
-        for part in parts[1:]:
-            result = binary(context, "Add", result, part)
-        return result
-    raise context.error(
-        f"{context.describe(value)} cannot be formatted in a compiled program",
-        "format numbers and strings, without a format spec; or move the message out of the function",
-    )
-
-
-def constant_of(context: Context, value: Abstract) -> tuple[Any] | None:
-    """The Python object that a value is, in a tuple, where it is known when compiling."""
-    match value:
-        case Constant(value=constant):
-            return (constant,)
-        case Tuple(items=items, type=cls):
-            parts = [constant_of(context, i) for i in items]
-            if all(p is not None for p in parts):
-                known = [p[0] for p in parts if p is not None]
-                return (cls(*known) if hasattr(cls, "_fields") else cls(known),)
-        case ListRef(cell=cell) if isinstance(content := context.heap[cell], Items):
-            parts = [constant_of(context, i) for i in content.items]
-            if all(p is not None for p in parts):
-                return ([p[0] for p in parts if p is not None],)
-    return None
-
-
 def _starred(context: Context, node: ast.Starred) -> Abstract:
     raise context.error("`*` is only allowed in calls, assignments and list or tuple displays", node=node)
 
@@ -634,7 +374,7 @@ _HANDLERS: dict[type[ast.expr], Callable[[Context, Any], Abstract]] = {
     ast.Slice: _slice,
     ast.Call: _call,
     ast.Lambda: _lambda,
-    ast.JoinedStr: _joined,
-    ast.FormattedValue: _formatted,
+    ast.JoinedStr: joined_string,
+    ast.FormattedValue: formatted_value,
     ast.Starred: _starred,
 }

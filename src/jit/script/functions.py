@@ -12,11 +12,12 @@ from ...ir.ops._op import Op, get_op
 from ...ir.types import FloatType
 from ...nn import functional
 from . import iteration
-from .builtins import Handler
 from .calls import call
 from .context import Context
 from .operators import binary, is_number, number, scalar_kind
+from .registry import Handler
 from .tensors import call_op, cast, shape, write
+from .text import constant_of
 from .values import Abstract, Constant, DictRef, ListRef, Method, Scalar, TensorRef, Tuple
 
 __all__ = ["find_function"]
@@ -42,8 +43,6 @@ def _python(context: Context, value: Abstract | None, what: str) -> Any:
         return None
     if isinstance(value, Constant):
         return value.value
-    from .expressions import constant_of
-
     known = constant_of(context, value)
     if known is None:
         raise context.error(
@@ -53,7 +52,7 @@ def _python(context: Context, value: Abstract | None, what: str) -> Any:
     return known[0]
 
 
-# -- making tensors -----------------------------------------------------------------------------------------------------
+# -- making tensors ----------------------------------------------------------------------------------------------------
 
 
 def _fill_from(context: Context, sizes: list[Abstract], value: Abstract, dtype: Any) -> Abstract:
@@ -112,8 +111,6 @@ def _tensor(context: Context, arguments: list[Abstract], keywords: Keywords) -> 
     if isinstance(data, TensorRef):
         value = context.emit("clone", context.read(data))
         return context.new_tensor(value if element is None else cast(context, value, element))
-    from .expressions import constant_of
-
     known = constant_of(context, data)
     if known is not None:
         try:
@@ -217,7 +214,7 @@ def _random(name: str) -> Handler:
     return handler
 
 
-# -- parts of tensors ---------------------------------------------------------------------------------------------------
+# -- parts of tensors --------------------------------------------------------------------------------------------------
 
 
 def _tensor_argument(context: Context, value: Abstract, name: str) -> TensorRef:
@@ -389,7 +386,7 @@ def _equal(context: Context, arguments: list[Abstract], keywords: Keywords) -> A
     return context.item(call(context, Method(same, "all"), [], {}), "bool")  # type: ignore[arg-type]
 
 
-# -- what Ingot's own Python functions are written in -------------------------------------------------------------------
+# -- what Ingot's own Python functions are written in ------------------------------------------------------------------
 
 
 def _call_named(context: Context, arguments: list[Abstract], keywords: Keywords) -> Abstract:

@@ -167,7 +167,9 @@ def _checked_position(context: Context, index: Value, size: Value, axis: int) ->
         outside = context.emit("scalar.or_", outside, below)
 
     def fail() -> Abstract:
-        context.fails(IndexError(f"index is out of bounds for dimension {axis} of size {getattr(size.type, 'value', '?')}"))
+        context.fails(
+            IndexError(f"index is out of bounds for dimension {axis} of size {getattr(size.type, 'value', '?')}")
+        )
 
     branch(context, outside, fail, lambda: Constant(None))
     if signed:

@@ -186,7 +186,7 @@ def item_of(context: Context, items: tuple[Abstract, ...], index: Abstract, kind
     return choose(context, position, [*bodies, out_of_range])
 
 
-# -- sequences of Python ------------------------------------------------------------------------------------------------
+# -- sequences of Python -----------------------------------------------------------------------------------------------
 
 
 def range_of(context: Context, arguments: list[Abstract]) -> Sequence:

@@ -3,10 +3,11 @@
 from typing import Any
 
 from ...ir.core import Value
-from ...ir.types import IntType, ListType, TensorType, TupleType, Type
+from ...ir.types import ListType, TensorType, TupleType, Type
 from .context import Context
-from .join import ListSpec, list_element, materialise_list, spec_of, to_element
 from .operators import number, scalar_kind
+from .slots import materialise_list, to_element
+from .specs import ListSpec, list_element, spec_of
 from .values import (
     Abstract,
     Cell,
@@ -19,7 +20,9 @@ from .values import (
     Tuple,
 )
 
-__all__ = ["from_element", "get", "length", "method", "new", "set_item"]
+__all__ = [
+    "concatenate", "contains", "copy", "extend", "from_element", "get", "length", "method", "new", "repeat", "set_item",
+]  # fmt: skip
 
 _ELEMENT_METHODS = {"contains", "count", "index"}
 
@@ -308,6 +311,3 @@ def extend(context: Context, target: ListRef, other: Abstract) -> Abstract:
         for item in items:
             context.emit_all("list.append", [content.value, to_element(context, item, content.element)])
     return Constant(None)
-
-
-__all__ += ["IntType", "concatenate", "contains", "copy", "extend", "repeat"]

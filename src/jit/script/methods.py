@@ -12,13 +12,14 @@ from ...ir.ops._op import Op, get_op
 from . import lists
 from .calls import call, call_object, inline_function
 from .context import Context
+from .dicts import dict_method, new_dict
 from .objects import lift
 from .operators import binary, number, scalar_kind, spread
 from .tensors import call_op, cast, inplace_op, item, shape, write_item
+from .text import constant_of, format_value
 from .values import (
     Abstract,
     Constant,
-    DictItems,
     DictRef,
     ListRef,
     ObjectRef,
@@ -44,7 +45,7 @@ def call_method(
                 raise context.type_error(f"list.{name}() takes no keyword arguments")
             return lists.method(context, instance, name, arguments)
         case DictRef():
-            return _dict_method(context, instance, name, arguments)
+            return dict_method(context, instance, name, arguments)
         case Tuple():
             return _tuple_method(context, instance, name, arguments)
         case Scalar():
@@ -56,7 +57,7 @@ def call_method(
     raise context.type_error(f"{context.describe(instance)} has no method {name!r}")
 
 
-# -- tensors ------------------------------------------------------------------------------------------------------------
+# -- tensors -----------------------------------------------------------------------------------------------------------
 
 _REFUSED = {
     "backward": "call backward() outside: gradients flow through compiled functions",
@@ -110,7 +111,7 @@ def call_public_op(context: Context, function: Any, op: Op, arguments: list[Abst
     """A call of a public function that is an op, or PyTorch's wider call form of one."""
     names = {p.name for p in op.schema.parameters}
     generated = function.__code__.co_name == "function" if hasattr(function, "__code__") else True
-    if generated or set(keywords) <= names and len(arguments) <= len(op.schema.parameters):
+    if generated or (set(keywords) <= names and len(arguments) <= len(op.schema.parameters)):
         if generated or getattr(function, "__name__", "") not in ("squeeze", "div"):
             return call_op(context, op, arguments, keywords)
         if len(arguments) + len(keywords) <= len(op.schema.parameters):
@@ -283,55 +284,7 @@ _TENSOR_METHODS: dict[str, Callable[[Context, TensorRef, list[Abstract], Keyword
 }
 
 
-# -- Python's own types -------------------------------------------------------------------------------------------------
-
-
-def _dict_method(context: Context, target: DictRef, name: str, arguments: list[Abstract]) -> Abstract:
-    from .expressions import dict_key, new_dict
-
-    content: DictItems = context.heap[target.cell]
-    count = len(arguments)
-    match name, count:
-        case "keys", 0:
-            return Tuple(tuple(Constant(k) for k, _ in content.entries))
-        case "values", 0:
-            return Tuple(tuple(v for _, v in content.entries))
-        case "items", 0:
-            return Tuple(tuple(Tuple((Constant(k), v)) for k, v in content.entries))
-        case "get", 1 | 2:
-            found = content.find(dict_key(context, arguments[0]))
-            return found if found is not None else arguments[1] if count == 2 else Constant(None)
-        case "copy", 0:
-            return new_dict(context, list(content.entries))
-    context.check_write(context, target.cell)
-    if target.cell.kind.startswith("outside"):
-        raise context.error("a dict from outside the function changes in it", "make a copy: `dict(d)`")
-    match name, count:
-        case "pop" | "setdefault", 1 | 2:
-            key = dict_key(context, arguments[0])
-            found = content.find(key)
-            if name == "setdefault":
-                if found is None:
-                    found = arguments[1] if count == 2 else Constant(None)
-                    context.heap[target.cell] = DictItems((*content.entries, (key, found)))
-                return found
-            if found is None:
-                if count == 1:
-                    context.fails(KeyError(key))
-                return arguments[1]
-            context.heap[target.cell] = DictItems(tuple((k, v) for k, v in content.entries if k != key))
-            return found
-        case "update", 1:
-            if not isinstance(arguments[0], DictRef):
-                raise context.type_error(f"dict.update() of {context.describe(arguments[0])} is not supported")
-            entries = dict(content.entries)
-            entries.update(context.heap[arguments[0].cell].entries)
-            context.heap[target.cell] = DictItems(tuple(entries.items()))
-            return Constant(None)
-        case "clear", 0:
-            context.heap[target.cell] = DictItems(())
-            return Constant(None)
-    raise context.error(f"dict.{name} with {count} arguments is not supported in a compiled program")
+# -- Python's own types ------------------------------------------------------------------------------------------------
 
 
 def _tuple_method(context: Context, target: Tuple, name: str, arguments: list[Abstract]) -> Abstract:
@@ -349,8 +302,6 @@ def _tuple_method(context: Context, target: Tuple, name: str, arguments: list[Ab
                 except ValueError as error:
                     context.fails(error)
         case "_asdict", 0:
-            from .expressions import new_dict
-
             return new_dict(context, list(zip(target.type._fields, target.items, strict=True)))  # type: ignore[attr-defined]
     if name == "_replace" or name not in ("index", "count"):
         found = getattr(target.type, name, None)
@@ -364,7 +315,7 @@ def _scalar_method(context: Context, target: Scalar, name: str, arguments: list[
     if kind == "float" and name == "is_integer" and not arguments:
         whole = context.emit("scalar.floor", number(context, target))
         return Scalar(context.emit("scalar.eq", context.emit("scalar.to_float", whole), target.value))
-    if kind in ("int", "bool") and name in ("conjugate", "__index__") or kind == "float" and name == "conjugate":
+    if (kind in ("int", "bool") and name in ("conjugate", "__index__")) or (kind == "float" and name == "conjugate"):
         return target
     raise context.error(f"{kind}.{name}() of a run-time value is not supported in a compiled program")
 
@@ -373,8 +324,6 @@ def _constant_method(
     context: Context, constant: Any, name: str, arguments: list[Abstract], keywords: Keywords
 ) -> Abstract:
     """A method of an object known when compiling: run at once where all arguments are known."""
-    from .expressions import constant_of
-
     if isinstance(constant, (str, bytes, int, float, complex)):
         if isinstance(constant, str) and name == "format":
             return _format(context, constant, arguments, keywords)
@@ -399,8 +348,6 @@ def _constant_method(
 
 def _format(context: Context, template: str, arguments: list[Abstract], keywords: Keywords) -> Abstract:
     import string
-
-    from .expressions import format_value
 
     result: Abstract = Constant("")
     position = 0

@@ -77,7 +77,7 @@ def parameter(context: Context, tensor: Tensor, name: str) -> TensorRef:
     return reference
 
 
-# -- reading attributes -------------------------------------------------------------------------------------------------
+# -- reading attributes ------------------------------------------------------------------------------------------------
 
 
 def attribute(context: Context, value: Abstract, name: str) -> Abstract:
@@ -215,7 +215,7 @@ def _module_attribute(context: Context, module: Module, name: str) -> Abstract:
     return _missing(context, cls.__name__, name, names)
 
 
-# -- writing attributes -------------------------------------------------------------------------------------------------
+# -- writing attributes ------------------------------------------------------------------------------------------------
 
 
 def set_attribute(context: Context, target: Abstract, name: str, value: Abstract) -> None:
@@ -275,7 +275,7 @@ def _set_module_attribute(context: Context, module: Module, name: str, value: Ab
     context.heap[cell] = Items((value,))
 
 
-# -- instances of user classes ------------------------------------------------------------------------------------------
+# -- instances of user classes -----------------------------------------------------------------------------------------
 
 
 def is_plain_class(cls: type) -> bool:

@@ -99,7 +99,7 @@ def narrow(context: Context, value: Union, keep: Callable[[Abstract], bool]) -> 
     return Union(tag, tuple(value.alternatives[i] for i in kept))
 
 
-# -- numbers ------------------------------------------------------------------------------------------------------------
+# -- numbers -----------------------------------------------------------------------------------------------------------
 
 
 def scalar_kind(value: Abstract) -> str | None:
@@ -150,7 +150,7 @@ def _wrap(context: Context, value: Value) -> Abstract:
     return Scalar(value)
 
 
-# -- arithmetic ---------------------------------------------------------------------------------------------------------
+# -- arithmetic --------------------------------------------------------------------------------------------------------
 
 
 def binary(context: Context, node_type: str, left: Abstract, right: Abstract) -> Abstract:
@@ -258,7 +258,7 @@ def _unary(context: Context, node_type: str, operand: Abstract) -> Abstract:
     raise context.type_error(f"unsupported operand type for unary {symbol}: {context.describe(operand)}")
 
 
-# -- truth --------------------------------------------------------------------------------------------------------------
+# -- truth -------------------------------------------------------------------------------------------------------------
 
 
 def truth(context: Context, value: Abstract) -> bool | Value:
@@ -293,7 +293,7 @@ def _truth(context: Context, value: Abstract) -> Abstract:
     return Constant(True)
 
 
-# -- comparison ---------------------------------------------------------------------------------------------------------
+# -- comparison --------------------------------------------------------------------------------------------------------
 
 
 def compare(context: Context, node_type: str, left: Abstract, right: Abstract) -> Abstract:

@@ -5,26 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.core import Block, Value
-from ...ir.types import BoolType, IntType, Type
+from ...ir.types import Type
 from .context import Context, Exit, PathEnds
-from .join import (
-    ConstantSpec,
-    EntriesSpec,
-    ListSpec,
-    Spec,
-    TupleSpec,
-    agree,
-    convert,
-    fill,
-    join,
-    list_element,
-    localise,
-    materialise_list,
-    rebuild,
-    slot_types,
-    spec_of,
-    widened,
-)
+from .slots import convert, fill, materialise_list, rebuild, slot_types
+from .specs import ListSpec, Spec, join, list_element, localise, spec_of
 from .values import (
     UNBOUND,
     Abstract,
@@ -40,12 +24,21 @@ from .values import (
     Union,
 )
 
-__all__ = ["RESULT", "Snapshot", "branch", "choose", "loop", "stops"]
+__all__ = [
+    "RESULT",
+    "Snapshot",
+    "aligned",
+    "branch",
+    "choose",
+    "content_value",
+    "list_type",
+    "shared_cells",
+    "with_content",
+]
+
 
 RESULT = "$result"
 """The name under which a frame keeps what it returns."""
-
-_MAX_TRIALS = 24
 
 
 class Snapshot:
@@ -145,11 +138,11 @@ def _lists_to_materialise(
         contents = [a.heap[cell] for a in live]
         lengths = {len(c.items) if isinstance(c, Items) else None for c in contents}
         if len(lengths) > 1 or None in lengths:
-            found.append((cell, _list_type(context, before, [content, *contents])))
+            found.append((cell, list_type(context, before, [content, *contents])))
     return found or None
 
 
-def _list_type(context: Context, before: Snapshot, contents: list[Any]) -> Type | None:
+def list_type(context: Context, before: Snapshot, contents: list[Any]) -> Type | None:
     specs = []
     for content in contents:
         if isinstance(content, RunTimeItems):
@@ -162,7 +155,7 @@ def _list_type(context: Context, before: Snapshot, contents: list[Any]) -> Type 
     return list_element(context, *specs)
 
 
-# -- joining ------------------------------------------------------------------------------------------------------------
+# -- joining -----------------------------------------------------------------------------------------------------------
 
 
 def _cells(context: Context, value: Any, heap: dict[Cell, Any], found: set[Cell]) -> None:
@@ -185,7 +178,7 @@ def _cells(context: Context, value: Any, heap: dict[Cell, Any], found: set[Cell]
                 _cells(context, heap[cell], heap, found)
 
 
-def _shared(context: Context, values: list[Abstract], heap: dict[Cell, Any], token: Cell) -> dict[Cell, Cell]:
+def shared_cells(context: Context, values: list[Abstract], heap: dict[Cell, Any], token: Cell) -> dict[Cell, Cell]:
     """Cells that more than one of the values refers to, each mapped to the token that will stand for them."""
     seen: set[Cell] = set()
     shared: dict[Cell, Cell] = {}
@@ -198,7 +191,7 @@ def _shared(context: Context, values: list[Abstract], heap: dict[Cell, Any], tok
     return shared
 
 
-def _content_value(content: Any) -> Abstract | None:
+def content_value(content: Any) -> Abstract | None:
     """What a cell holds, as a value to join; None where it is nothing that joins."""
     match content:
         case Value():
@@ -212,7 +205,7 @@ def _content_value(content: Any) -> Abstract | None:
     return None
 
 
-def _with_content(content: Any, value: Abstract) -> Any:
+def with_content(content: Any, value: Abstract) -> Any:
     match content:
         case Value():
             assert isinstance(value, Scalar)
@@ -229,7 +222,7 @@ def _with_content(content: Any, value: Abstract) -> Any:
     return content
 
 
-def _aligned(context: Context, contents: list[Any]) -> list[Any]:
+def aligned(context: Context, contents: list[Any]) -> list[Any]:
     """Contents of one dict or object on different ways, with the same keys in the same order."""
     if isinstance(contents[0], DictItems):
         keys = [tuple(k for k, _ in c.entries) for c in contents]
@@ -279,7 +272,7 @@ def _join_arms(
     for arm in arms:
         leaving = [v for n in names if (v := arm.variables.get(n)) is not None and before.variables.get(n) is not v]
         leaving = [] if arm.dead else [*leaving, arm.value]
-        shared.append(_shared(context, leaving, arm.heap, token))
+        shared.append(shared_cells(context, leaving, arm.heap, token))
     for name in names:
         concerned = alive if name == RESULT else caring
         values = {i: a.variables.get(name, UNBOUND) for i, a in enumerate(arms) if a in concerned}
@@ -302,15 +295,15 @@ def _join_arms(
         if all(c is contents[0] for c in contents) and (len(contents) == 2 or contents[0] is before.heap[cell]):
             heap[cell] = contents[0]
             continue
-        contents = _aligned(context, contents)
-        parts = [_content_value(c) for c in contents]
+        contents = aligned(context, contents)
+        parts = [content_value(c) for c in contents]
         if parts[0] is None:
             heap[cell] = contents[0]
             continue
         indices = [i for i, a in enumerate(arms) if not a.dead]
 
         def put(v: Abstract, cell: Cell = cell, content: Any = contents[0]) -> None:
-            heap[cell] = _with_content(content, v)
+            heap[cell] = with_content(content, v)
 
         carry({i: p for i, p in zip(indices, parts, strict=True) if p is not None}, put)
     value: Abstract = UNBOUND
@@ -374,341 +367,4 @@ def choose(context: Context, tag: Value, bodies: list[Callable[[], Abstract]]) -
     return branch(context, condition, bodies[0], lambda: rest(1))
 
 
-# -- loops --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Trial:
-    """One compilation of a loop's body under assumptions about what is carried."""
-
-    block: Block
-    ends: dict[str, Abstract]
-    heap: dict[Cell, Any]
-    condition: Value | None
-    exit: Exit
-    dead: bool
-    result: Abstract
-
-
-def loop(
-    context: Context,
-    trip_count: Value | None,
-    condition: Value | None,
-    body: Callable[[Value], None],
-    test: Callable[[], Value | None] | None,
-    *,
-    assigned: set[str],
-    augmented: set[str],
-    live: Iterable[str],
-    live_after: Iterable[str],
-    wants_break: bool,
-) -> Value | None:
-    """Compile a loop; `body(iteration)` compiles one iteration and `test()` the condition of the next (None: true).
-
-    Returns whether the loop ended by `break`, where `wants_break` asks for it and it may have.
-    """
-    frame = context.frame
-    keep = {*live, *frame.liveness.captured}
-    names = sorted(n for n in assigned if n in keep)
-    before = Snapshot(context)
-    specs: dict[str, Spec] = {}
-
-    def enter(entering: list[str]) -> None:
-        for name in entering:
-            entry = spec_of(context, frame.variables.get(name, UNBOUND), before.heap)
-            local = localise(context, entry, before.heap, before.symbols, {})
-            specs[name] = widened(local, identity=name in augmented)
-
-    cells: dict[Cell, tuple[Spec, Any]] = {}  # memory written in the loop: its description, and a model of its form
-    token = Cell("shared")
-    # Names that get their first value in the loop matter to its body only where an iteration reads them before.
-    late = [n for n in names if frame.variables.get(n, UNBOUND) is UNBOUND]
-    enter([n for n in names if n not in late])
-    for _ in range(_MAX_TRIALS):
-        trial = _try_body(context, before, body, test, specs, cells, names)
-        lists = _loop_lists(context, before, trial)
-        if lists:
-            before.restore()
-            for cell, element in lists:
-                materialise_list(context, cell, element)
-            before = Snapshot(context)
-            enter(list(specs))
-            cells = {}
-            continue
-        early = [n for n in late if (frame, n) in context.unbound_reads or _maybe_unbound(trial.ends[n])]
-        late = [n for n in late if n not in early]
-        specs.update(dict.fromkeys(early, spec_of(context, UNBOUND)))
-        settled = _settle(context, before, trial, specs, cells, token)
-        if settled and not early:
-            after = [n for n in late if trial.ends[n] is not UNBOUND and not trial.dead]
-            for name in after:
-                context.heap = trial.heap
-                end = spec_of(context, trial.ends[name], before.heap)
-                specs[name] = join(
-                    context, spec_of(context, UNBOUND), localise(context, end, before.heap, before.symbols, {})
-                )
-            return _finish_loop(
-                context, before, trip_count, condition, trial, specs, after, cells, live_after, wants_break
-            )
-        before.restore()
-    raise context.error(
-        "the types of this loop's variables do not settle",
-        "keep the type of a variable the same in all iterations",
-    )
-
-
-def _try_body(
-    context: Context,
-    before: Snapshot,
-    body: Callable[[Value], None],
-    test: Callable[[], Value | None] | None,
-    specs: dict[str, Spec],
-    cells: dict[Cell, tuple[Spec, Any]],
-    names: list[str],
-) -> _Trial:
-    frame = before.frame
-    context.unbound_reads.clear()
-    block = Block()
-    iteration = block.add_argument(IntType(), "i")
-    before.start()
-    for name, spec in specs.items():
-        agree(context, frame.variables.get(name, UNBOUND), spec)
-    dead = False
-    next_condition: Value | None = None
-    with context.inside(block):
-        for name, spec in specs.items():
-            arguments = [block.add_argument(t, name) for t in slot_types(context, spec)]
-            frame.variables[name] = rebuild(context, spec, iter(arguments))
-        for cell, (spec, model) in cells.items():
-            arguments = [block.add_argument(t, cell.name or None) for t in slot_types(context, spec)]
-            context.heap[cell] = _with_content(model, rebuild(context, spec, iter(arguments)))
-        for name in specs:
-            if frame.variables[name] is UNBOUND:
-                del frame.variables[name]
-        frame.exit = Exit()
-        try:
-            body(iteration)
-            exit = frame.exit
-            dead = exit.only == Exit.RAISE
-            if not dead:
-                next_condition = _next_condition(context, test)
-        except PathEnds:
-            dead = True
-        exit = Exit(frozenset({Exit.RAISE})) if dead else exit
-    ends = {n: frame.variables.get(n, UNBOUND) for n in names}
-    return _Trial(block, ends, context.heap, next_condition, exit, dead, frame.variables.get(RESULT, UNBOUND))
-
-
-def stops(context: Context, exit: Exit, ways: tuple[int, ...]) -> Value | None:
-    """Whether control left in one of these ways; None where it surely did not."""
-    possible = [w for w in ways if w in exit.ways]
-    if not possible:
-        return None
-    if exit.value is None:
-        return context.true()
-    result = context.emit("scalar.eq", exit.value, context.constant(possible[0]))
-    for way in possible[1:]:
-        other = context.emit("scalar.eq", exit.value, context.constant(way))
-        result = context.emit("scalar.or_", result, other)
-    return result
-
-
-def _maybe_unbound(value: Abstract) -> bool:
-    return isinstance(value, Union) and UNBOUND in value.alternatives
-
-
-def _next_condition(context: Context, test: Callable[[], Value | None] | None) -> Value | None:
-    frame = context.frame
-    exit = frame.exit
-    frame.exit = Exit()
-    if exit.only in (Exit.BREAK, Exit.RETURN):
-        return context.constant(False)
-    stopped = stops(context, exit, (Exit.BREAK, Exit.RETURN))
-    if stopped is None:
-        return None if test is None else test()
-    if test is None:
-        return context.emit("scalar.not_", stopped)
-
-    def go_on() -> Abstract:
-        value = test()
-        return Constant(True) if value is None else Scalar(value)
-
-    result = branch(context, stopped, lambda: Constant(False), go_on)
-    return result.value if isinstance(result, Scalar) else context.constant(result.value)  # type: ignore[attr-defined]
-
-
-def _loop_lists(context: Context, before: Snapshot, trial: _Trial) -> list[tuple[Cell, Type | None]]:
-    if trial.dead:
-        return []
-    found: list[tuple[Cell, Type | None]] = []
-    for cell, content in before.heap.items():
-        if isinstance(content, Items):
-            end = trial.heap[cell]
-            if not isinstance(end, Items) or len(end.items) != len(content.items):
-                found.append((cell, _list_type(context, before, [content, end])))
-    return found
-
-
-def _settle(
-    context: Context,
-    before: Snapshot,
-    trial: _Trial,
-    specs: dict[str, Spec],
-    cells: dict[Cell, tuple[Spec, Any]],
-    token: Cell,
-) -> bool:
-    """Widen what is carried by what the iteration left; whether nothing changed."""
-    if trial.dead:
-        return True
-    settled = True
-    shared = _shared(context, list(trial.ends.values()), trial.heap, token)
-
-    def local(spec: Spec) -> Spec:
-        return localise(context, spec, before.heap, before.symbols, shared)
-
-    for name in specs:
-        end = trial.ends[name]
-        joined = join(context, local(specs[name]), local(spec_of(context, end, before.heap)))
-        if joined != specs[name]:
-            settled = settled and joined == local(specs[name])
-            specs[name] = joined
-    for cell in list(trial.heap):
-        if cell.kind == "escape" or not context.existed(cell, before.heap):
-            continue
-        start, end = before.heap[cell], trial.heap[cell]
-        if start is end and cell not in cells:
-            continue
-        start, end = _aligned(context, [start, end])
-        if isinstance(end, RunTimeItems):
-            continue
-        if context.has_escaped(cell):
-            raise context.error(
-                "a tensor is written in place while a list that grows in this loop holds it",
-                "append a copy: `items.append(x.clone())`",
-            )
-        values = [_content_value(start), _content_value(end)]
-        assert values[0] is not None and values[1] is not None
-        one, two = (local(spec_of(context, v, before.heap)) for v in values)
-        if isinstance(start, Entries):
-            model: Any = start
-        else:
-            model = end
-        old = cells[cell][0] if cell in cells else None
-        one = widened(one, identity=True) if not isinstance(start, Value) else one
-        joined = join(context, one if old is None else local(old), two)
-        if joined != old:
-            settled = settled and old is not None and joined == local(old)
-            cells[cell] = (joined, model)
-    return settled
-
-
-def _finish_loop(
-    context: Context,
-    before: Snapshot,
-    trip_count: Value | None,
-    condition: Value | None,
-    trial: _Trial,
-    specs: dict[str, Spec],
-    late: list[str],
-    cells: dict[Cell, tuple[Spec, Any]],
-    live_after: Iterable[str],
-    wants_break: bool,
-) -> Value | None:
-    frame = before.frame
-    block = trial.block
-    returns = Exit.RETURN in trial.exit.ways
-    breaks = wants_break and Exit.BREAK in trial.exit.ways
-    result_spec: Spec | None = None
-    if returns and trial.result is not UNBOUND:
-        context.heap = trial.heap
-        result_spec = localise(context, spec_of(context, trial.result, before.heap), before.heap, before.symbols, {})
-    # -- the end of an iteration
-    context.heap = trial.heap
-    late_specs = {n: specs.pop(n) for n in late}
-    for name, spec in late_specs.items():
-        for type in slot_types(context, spec):
-            block.add_argument(type, name)
-    flags = [w for w, wanted in ((Exit.RETURN, returns), (Exit.BREAK, breaks)) if wanted]
-    for _ in flags:
-        block.add_argument(BoolType())
-    if result_spec is not None:
-        for type in slot_types(context, result_spec):
-            block.add_argument(type)
-    with context.inside(block):
-        if trial.dead:
-            outs = fill(context, [BoolType(), *(a.type for a in block.arguments[1:])])
-            outs[0] = context.constant(False)
-        else:
-            outs = [trial.condition if trial.condition is not None else context.true()]
-            for name, spec in specs.items():
-                outs += convert(context, trial.ends[name], spec)
-            for cell, (spec, model) in cells.items():
-                value = _content_value(_with_keys(trial.heap[cell], model))
-                assert value is not None
-                outs += convert(context, value, spec)
-            for name, spec in late_specs.items():
-                outs += convert(context, trial.ends[name], spec)
-            for way in flags:
-                stopped = stops(context, trial.exit, (way,))
-                outs.append(stopped if stopped is not None else context.constant(False))
-            if result_spec is not None:
-                outs += convert(context, trial.result, result_spec)
-        context.builder.yield_(outs)
-    # -- the loop itself
-    before.start()
-    entry: list[Value] = []
-    types: list[Type] = []
-    for name, spec in specs.items():
-        entry += convert(context, frame.variables.get(name, UNBOUND), spec)
-        types += slot_types(context, spec)
-    for cell, (spec, model) in cells.items():
-        value = _content_value(_with_keys(before.heap[cell], model))
-        assert value is not None
-        entry += convert(context, value, spec)
-        types += slot_types(context, spec)
-    for spec in late_specs.values():
-        entry += convert(context, UNBOUND, spec)
-        types += slot_types(context, spec)
-    for _ in flags:
-        entry.append(context.constant(False))
-        types.append(BoolType())
-    if result_spec is not None:
-        entry += fill(context, slot_types(context, result_spec))
-        types += slot_types(context, result_spec)
-    first = condition if condition is not None else context.true()
-    results = context.builder.emit_all("loop", [trip_count, first, *entry], {}, [block], tuple(types))
-    stream = iter(results)
-    after = {*live_after, *frame.liveness.captured, RESULT}
-    for name, spec in specs.items():
-        value = rebuild(context, spec, stream)
-        if value is not UNBOUND and name in after:
-            frame.variables[name] = value
-        else:
-            frame.variables.pop(name, None)
-    for cell, (spec, model) in cells.items():
-        context.heap[cell] = _with_content(model, rebuild(context, spec, stream))
-    for name, spec in late_specs.items():
-        value = rebuild(context, spec, stream)
-        if name in after:
-            frame.variables[name] = value
-    for cell in trial.heap:
-        if cell.kind == "escape":
-            context.heap[cell] = True
-    flagged = {way: next(stream) for way in flags}
-    if result_spec is not None:
-        frame.variables[RESULT] = rebuild(context, result_spec, stream)
-    frame.exit = Exit()
-    if returns:
-        code = context.emit("scalar.mul", context.emit("scalar.to_int", flagged[Exit.RETURN]), context.constant(3))
-        frame.exit = Exit(frozenset({Exit.NONE, Exit.RETURN}), code)
-    return flagged.get(Exit.BREAK)
-
-
-def _with_keys(content: Any, model: Any) -> Any:
-    """An object's attributes in the order of the model, unset ones as unbound."""
-    if isinstance(model, Entries) and isinstance(content, Entries):
-        return Entries({n: content.attributes.get(n, UNBOUND) for n in model.attributes})
-    return content
-
-
-__all__ += ["ConstantSpec", "EntriesSpec", "TupleSpec"]
+# -- loops -------------------------------------------------------------------------------------------------------------

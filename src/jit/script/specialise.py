@@ -325,7 +325,5 @@ def _made_sure(context: Context, tag: Value, number: int, value: Value) -> Value
         context.builder.yield_([empty])
     shape = tuple(context.builder.sizes.fresh(prefix="d") for _ in type.shape)
     condition = context.emit("scalar.eq", tag, context.constant(number))
-    (result,) = context.builder.emit_all(
-        "if", [condition], {}, regions, (TensorType(type.dtype, shape, type.device),)
-    )
+    (result,) = context.builder.emit_all("if", [condition], {}, regions, (TensorType(type.dtype, shape, type.device),))
     return result

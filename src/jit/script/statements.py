@@ -4,29 +4,21 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ...ir.core import Value
 from . import iteration, lists, regions
 from .calls import exception_of, with_context
-from .context import Context, Exit, NeedsUnroll
-from .expressions import (
-    apply_narrowings,
-    assign_name,
-    closure,
-    dict_key,
-    evaluate,
-    format_value,
-    get_item,
-    name_value,
-    narrowed,
-    narrowings,
-)
+from .context import Context, Exit
+from .dicts import dict_key
+from .expressions import closure, evaluate, get_item
 from .indexing import set_item as set_tensor_item
-from .liveness import assigned_names
+from .iterations import for_statement, while_statement
+from .names import apply_narrowings, assign_name, name_value, narrowed, narrowings
 from .objects import attribute, set_attribute
 from .operators import binary, spread, tensor_operator, truth
-from .regions import RESULT, Snapshot
+from .regions import RESULT
 from .tensors import inplace_op
+from .text import format_value
 from .values import (
+    NOTHING,
     Abstract,
     Constant,
     DictItems,
@@ -35,16 +27,12 @@ from .values import (
     Method,
     ObjectRef,
     Scalar,
-    Sequence,
     Slice,
     TensorRef,
     Union,
 )
 
-__all__ = ["assign", "block", "counted_loop", "run_body"]
-
-_UNROLL_LIMIT = 256
-_NOTHING = Constant(None)
+__all__ = ["assign", "block", "run_body"]
 
 
 def block(context: Context, statements: list[ast.stmt]) -> None:
@@ -87,16 +75,16 @@ def _guarded(context: Context, statements: list[ast.stmt]) -> None:
     def go_on() -> Abstract:
         frame.exit = Exit()
         block(context, statements)
-        return _NOTHING
+        return NOTHING
 
     def leave() -> Abstract:
         frame.exit = left
-        return _NOTHING
+        return NOTHING
 
     regions.branch(context, condition, go_on, leave, live)
 
 
-# -- branches -----------------------------------------------------------------------------------------------------------
+# -- branches ----------------------------------------------------------------------------------------------------------
 
 
 def _always_leaves(statements: list[ast.stmt]) -> bool:
@@ -133,7 +121,7 @@ def _if(context: Context, node: ast.If, rest: list[ast.stmt]) -> bool:
             alive.append(False)
             block(context, statements)
             alive[-1] = context.frame.exit.only != Exit.RAISE
-            return _NOTHING
+            return NOTHING
 
         return run
 
@@ -150,7 +138,7 @@ def _if(context: Context, node: ast.If, rest: list[ast.stmt]) -> bool:
     return consumed
 
 
-# -- assignments --------------------------------------------------------------------------------------------------------
+# -- assignments -------------------------------------------------------------------------------------------------------
 
 
 def assign(context: Context, target: ast.expr, value: Abstract) -> None:
@@ -321,7 +309,7 @@ def _delete(context: Context, node: ast.Delete) -> None:
                 raise context.error("del of attributes is not supported")
 
 
-# -- leaving ------------------------------------------------------------------------------------------------------------
+# -- leaving -----------------------------------------------------------------------------------------------------------
 
 
 def _return(context: Context, node: ast.Return) -> None:
@@ -361,218 +349,14 @@ def _assert(context: Context, node: ast.Assert) -> None:
     if test is False:
         fail()
         return
-    regions.branch(context, test, lambda: _NOTHING, narrowed(context, node.test, False, fail))
+    regions.branch(context, test, lambda: NOTHING, narrowed(context, node.test, False, fail))
     apply_narrowings(context, narrowings(context, node.test, True))
 
 
-# -- loops --------------------------------------------------------------------------------------------------------------
+# -- loops -------------------------------------------------------------------------------------------------------------
 
 
-def _as_test(value: bool | Value, context: Context) -> Value | None:
-    if isinstance(value, bool):
-        return None if value else context.constant(False)
-    return value
-
-
-def _while(context: Context, node: ast.While) -> None:
-    frame = context.frame
-    first = truth(context, evaluate(context, node.test))
-    if first is False:
-        block(context, node.orelse)
-        return
-
-    def body(iteration_value: Value) -> None:
-        changed = apply_narrowings(context, narrowings(context, node.test, True))
-        del changed
-        block(context, node.body)
-
-    def test() -> Value | None:
-        with context.at(node):
-            return _as_test(truth(context, evaluate(context, node.test)), context)
-
-    assigned, augmented = assigned_names([node])
-    broke = regions.loop(
-        context,
-        None,
-        None if first is True else first,
-        body,
-        test,
-        assigned=assigned,
-        augmented=augmented,
-        live=frame.liveness.head.get(node, frozenset()),
-        live_after={*frame.liveness.after.get(node, ()), *_reads_of(node.orelse, frame, node)},
-        wants_break=bool(node.orelse),
-    )
-    _orelse(context, node, node.orelse, broke)
-
-
-def _reads_of(orelse: list[ast.stmt], frame: Any, node: ast.stmt) -> Iterable[str]:
-    return frame.liveness.head.get(node, ()) if orelse else ()
-
-
-def _orelse(context: Context, node: ast.stmt, orelse: list[ast.stmt], broke: Value | None) -> None:
-    """The `else` of a loop, run where it did not end by `break`."""
-    if not orelse:
-        return
-    if broke is None:
-        block(context, orelse)
-        return
-
-    def run() -> Abstract:
-        block(context, orelse)
-        return _NOTHING
-
-    regions.branch(context, broke, lambda: _NOTHING, run, context.frame.liveness.after.get(node, frozenset()))
-
-
-def counted_loop(
-    context: Context,
-    node: Any,
-    sequence: Sequence,
-    body: Callable[[Abstract], None],
-    assigned: set[str],
-    augmented: set[str],
-    live: Iterable[str],
-    live_after: Iterable[str],
-    wants_break: bool = False,
-) -> Value | None:
-    """A loop over a sequence of run-time length; `body` takes the index. Unrolled where only that compiles."""
-    length = sequence.length
-
-    def run(count: Value) -> Value | None:
-        def one(iteration_value: Value) -> None:
-            context.nonnegative.add(iteration_value)
-            watched = [p for p in sequence.parts if sequence.kind != "range" and getattr(p, "kind", "") == "list"]
-            context.iterating += watched
-            body(Scalar(iteration_value))
-
-        return regions.loop(
-            context, count, None, one, None, assigned=assigned, augmented=augmented, live=live,
-            live_after=live_after, wants_break=wants_break,
-        )  # fmt: skip
-
-    if isinstance(length, int) and length <= _UNROLL_LIMIT:
-        before = Snapshot(context)
-        context.unrollable += 1
-        try:
-            return run(context.constant(length))
-        except NeedsUnroll:
-            before.restore()
-        finally:
-            context.unrollable -= 1
-        return unrolled(context, [lambda i=i: body(Constant(i)) for i in range(length)], live)  # type: ignore[misc]
-    assert length is not None
-    return run(context.int_value(length))
-
-
-def unrolled(context: Context, steps: list[Callable[[], None]], live: Iterable[str]) -> Value | None:
-    """Iterations one after another; whether they ended by `break`, where that is possible."""
-    _steps(context, steps, live)
-    frame = context.frame
-    exit = frame.exit
-    breaks = Exit.BREAK in exit.ways
-    if exit.only is not None:
-        if exit.only in (Exit.BREAK, Exit.CONTINUE):
-            frame.exit = Exit()
-        return context.true() if exit.only == Exit.BREAK else None
-    assert exit.value is not None
-    broke = context.emit("scalar.eq", exit.value, context.constant(Exit.BREAK)) if breaks else None
-    if Exit.RETURN in exit.ways:
-        returned = context.emit("scalar.eq", exit.value, context.constant(Exit.RETURN))
-        code = context.emit("scalar.mul", context.emit("scalar.to_int", returned), context.constant(Exit.RETURN))
-        frame.exit = Exit(frozenset({Exit.NONE, Exit.RETURN}), code)
-    else:
-        frame.exit = Exit()
-    return broke
-
-
-def _steps(context: Context, steps: list[Callable[[], None]], live: Iterable[str]) -> None:
-    frame = context.frame
-    for position, step in enumerate(steps):
-        frame.exit = Exit()
-        step()
-        exit = frame.exit
-        if exit.ways <= {Exit.NONE, Exit.CONTINUE}:
-            frame.exit = Exit()
-            continue
-        if exit.only is not None:
-            return
-        stops = regions.stops(context, exit, (Exit.BREAK, Exit.RETURN))
-        assert stops is not None
-        if position == len(steps) - 1:
-            return
-
-        def leave(exit: Exit = exit) -> Abstract:
-            kept = exit.ways & {Exit.BREAK, Exit.RETURN}
-            frame.exit = Exit(kept, exit.value if len(kept) > 1 else None)
-            return _NOTHING
-
-        def go_on(rest: list[Callable[[], None]] = steps[position + 1 :]) -> Abstract:
-            frame.exit = Exit()
-            _steps(context, rest, live)
-            if frame.exit.ways == {Exit.CONTINUE}:
-                frame.exit = Exit()
-            return _NOTHING
-
-        regions.branch(context, stops, leave, go_on, live)
-        return
-
-
-def _for(context: Context, node: ast.For) -> None:
-    frame = context.frame
-    sequence = iteration.iterate(context, evaluate(context, node.iter))
-    live = frame.liveness.head.get(node, frozenset())
-
-    def body(item: Abstract) -> None:
-        with context.at(node.target):
-            assign(context, node.target, item)
-        block(context, node.body)
-
-    if sequence.items is not None:
-        steps = [lambda item=item: body(item) for item in sequence.items]  # type: ignore[misc]
-        broke = unrolled(context, steps, live)
-    elif sequence.length == 0:
-        broke = None
-    else:
-        assigned, augmented = assigned_names([node])
-        bind = sequence.kind in ("range", "enumerate", "reversed") and _indexes(node)
-
-        def step(index: Abstract) -> None:
-            if bind and isinstance(index, Scalar):
-                index = Scalar(context.as_size(index.value))
-            body(sequence.element(index))  # type: ignore[arg-type]
-
-        broke = counted_loop(
-            context,
-            node,
-            sequence,
-            step,
-            assigned,
-            augmented,
-            live,
-            {*frame.liveness.after.get(node, ()), *_reads_of(node.orelse, frame, node)},
-            wants_break=bool(node.orelse),
-        )
-    _orelse(context, node, node.orelse, broke)
-
-
-def _indexes(node: ast.For) -> bool:
-    """Whether the loop's variable takes part in slices or sizes, so that it is best a size itself."""
-    names = {n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)}
-    for statement in node.body:
-        for child in ast.walk(statement):
-            parts: list[ast.AST] = []
-            if isinstance(child, ast.Slice):
-                parts = [child]
-            elif isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
-                parts = [*child.args]
-            for part in parts:
-                if any(isinstance(n, ast.Name) and n.id in names for n in ast.walk(part)):
-                    return True
-    return False
-
-
-# -- the rest -----------------------------------------------------------------------------------------------------------
+# -- the rest ----------------------------------------------------------------------------------------------------------
 
 
 def _expression(context: Context, node: ast.Expr) -> None:
@@ -615,8 +399,8 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {
     ast.Continue: _continue,
     ast.Raise: _raise,
     ast.Assert: _assert,
-    ast.While: _while,
-    ast.For: _for,
+    ast.While: while_statement,
+    ast.For: for_statement,
     ast.Expr: _expression,
     ast.Pass: _pass,
     ast.FunctionDef: _define,

@@ -1,6 +1,5 @@
 """Tensors in compiled programs: op calls, attributes, in-place writes and the aliases that see them."""
 
-from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from typing import Any
 
@@ -40,7 +39,7 @@ _COPIES = frozenset({"reshape", "flatten", "contiguous"})  # views or copies, by
 _LIST_OPS = {"cat": "list.cat", "stack": "list.stack"}
 
 
-# -- calling ops --------------------------------------------------------------------------------------------------------
+# -- calling ops -------------------------------------------------------------------------------------------------------
 
 
 def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords: dict[str, Abstract]) -> Abstract:
@@ -208,7 +207,7 @@ def item(context: Context, tensor: TensorRef, want: str | None = None) -> Abstra
     return Scalar(value)
 
 
-# -- attributes ---------------------------------------------------------------------------------------------------------
+# -- attributes --------------------------------------------------------------------------------------------------------
 
 
 def shape(context: Context, tensor: TensorRef) -> Tuple:
@@ -257,7 +256,7 @@ def attribute(context: Context, tensor: TensorRef, name: str) -> Abstract:
     raise context.error(str(error), context.near(name, [n for n in dir(Tensor) if not n.startswith("_")]))
 
 
-# -- writing in place ---------------------------------------------------------------------------------------------------
+# -- writing in place --------------------------------------------------------------------------------------------------
 
 
 def _reachable(context: Context) -> "set[Cell]":
@@ -394,6 +393,3 @@ def inplace_op(
     result = call_op(context, op, [target, *arguments], keywords)
     assert isinstance(result, TensorRef)
     return write(context, target, context.read(result), f"{op.schema.name}_")
-
-
-Handler = Callable[..., Abstract]

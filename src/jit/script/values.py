@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .source import FunctionSource
 
 __all__ = [
-    "UNBOUND", "Abstract", "Cell", "Closure", "Constant", "DictItems", "DictRef", "Entries", "Items", "ListRef",
+    "NOTHING", "UNBOUND", "Abstract", "Cell", "Closure", "Constant", "DictItems", "DictRef", "Entries", "Items",
+    "ListRef",
     "Method", "ObjectRef", "RunTimeItems", "Scalar", "Sequence", "Slice", "TensorRef", "Tuple", "Union", "View",
     "constant_key", "describe",
 ]  # fmt: skip
@@ -60,6 +61,10 @@ class Constant(Abstract):
 
 UNBOUND = Constant(_Unbound())
 """What a variable that has no value holds."""
+
+
+NOTHING = Constant(None)
+"""What compiling a statement gives."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,272 @@
+"""Values to the slots of a spec and back, where branches end and loops go round."""
+
+from collections.abc import Iterator
+
+from ...ir.core import Block, Value
+from ...ir.types import (
+    IntType,
+    ListType,
+    TensorType,
+    TupleType,
+    Type,
+)
+from .context import Context
+from .specs import (
+    _SCALARS,
+    ConstantSpec,
+    EntriesSpec,
+    ListSpec,
+    SameSpec,
+    ScalarSpec,
+    Spec,
+    TensorSpec,
+    TupleSpec,
+    UnionSpec,
+    list_element,
+    spec_of,
+)
+from .values import (
+    Abstract,
+    Cell,
+    Constant,
+    DictItems,
+    DictRef,
+    Entries,
+    Items,
+    ListRef,
+    ObjectRef,
+    RunTimeItems,
+    Scalar,
+    TensorRef,
+    Tuple,
+    Union,
+)
+
+__all__ = [
+    "agree",
+    "convert",
+    "fill",
+    "materialise_list",
+    "rebuild",
+    "slot_types",
+    "to_element",
+]
+
+
+# -- types of list elements --------------------------------------------------------------------------------------------
+
+
+# -- values to slots and back ------------------------------------------------------------------------------------------
+
+
+def slot_types(context: Context, spec: Spec) -> list[Type]:
+    """The types of a spec's slots, with new symbols for sizes that differ."""
+    match spec:
+        case ScalarSpec(type=type):
+            return [type]
+        case TensorSpec(type=type, shape=shape):
+            dims = tuple(context.builder.sizes.fresh(prefix="d") if d is None else d for d in shape)
+            return [TensorType(type.dtype, dims, type.device)]
+        case TupleSpec(items=items) | EntriesSpec(items=items):
+            return [t for i in items for t in slot_types(context, i)]
+        case ListSpec(items=items, element=element):
+            if items is not None:
+                return [t for i in items for t in slot_types(context, i)]
+            if element is None:
+                raise context.error(
+                    "the type of the elements of an empty list is not known here",
+                    "put an element in before the branch or loop",
+                )
+            return [ListType(element)]
+        case UnionSpec(alternatives=alternatives):
+            return [IntType(), *(t for a in alternatives for t in slot_types(context, a))]
+    return []
+
+
+def agree(context: Context, value: Abstract, spec: Spec) -> None:
+    """Make the sizes of a value those of a spec that was found under the same conditions before they were undone."""
+    match spec, value:
+        case TensorSpec(shape=shape), TensorRef():
+            for known, size in zip(shape, context.tensor_type(value).shape, strict=True):
+                if known is not None:
+                    context.builder.sizes.equal(size, known, f"a loop expects size {known}, given {size}")
+        case TupleSpec(items=items), Tuple(items=values):
+            for item, part in zip(items, values, strict=True):
+                agree(context, part, item)
+        case (ListSpec(items=tuple() as items), ListRef(cell=cell)) if isinstance(context.heap[cell], Items):
+            for item, part in zip(items, context.heap[cell].items, strict=True):
+                agree(context, part, item)
+        case UnionSpec(alternatives=alternatives), _:
+            for part in value.alternatives if isinstance(value, Union) else (value,):
+                agree(context, part, alternatives[_find(spec_of(context, part), alternatives)])
+
+
+def fill(context: Context, types: list[Type]) -> list[Value]:
+    """Values for slots that are not read on this path."""
+    return [context.emit("undefined", type=t) for t in types]
+
+
+def materialise_list(context: Context, cell: Cell, element: Type | None) -> Value:
+    """The graph list of a list's cell, made from its known elements where it had none."""
+    content = context.list_items(cell)
+    if isinstance(content, RunTimeItems):
+        return content.value
+    if element is None:
+        element = list_element(context, ListSpec(tuple(spec_of(context, i) for i in content.items), None, frozenset()))
+    if element is None:
+        raise context.error(
+            "the type of the elements of an empty list is not known here", "put an element in before the loop"
+        )
+    values = [to_element(context, item, element) for item in content.items]
+    value: Value = context.emit("list.make", *values, element=element)
+    context.heap[cell] = RunTimeItems(value, element)
+    return value
+
+
+def to_element(context: Context, value: Abstract, element: Type) -> Value:
+    """A value as an element of a run-time list; what the list holds from now on shares the value's memory."""
+    match value:
+        case TensorRef(cell=cell):
+            context.escape(cell)
+            found = context.read(value)
+        case Tuple(items=items) if isinstance(element, TupleType) and len(items) == len(element.elements):
+            parts = [to_element(context, i, e) for i, e in zip(items, element.elements, strict=True)]
+            return context.emit("tuple.make", *parts)
+        case ListRef(cell=inner) if isinstance(element, ListType):
+            return materialise_list(context, inner, element.element)
+        case Scalar(value=graph_value):
+            found = graph_value
+        case Constant(value=constant) if constant.__class__ in (*_SCALARS, str):
+            found = context.constant(constant)
+        case _:
+            raise context.error(
+                f"a list of {element} cannot hold {context.describe(value)}",
+                "all elements of a list that grows in a loop have one type",
+            )
+    type = context.type_of(found)
+    if isinstance(type, IntType):
+        type = IntType()
+    if type != element and not _unify(context, type, element):
+        raise context.error(
+            f"a list of {element} cannot hold {context.describe(value)}",
+            "all elements of a list that grows in a loop have one type",
+        )
+    return found
+
+
+def _unify(context: Context, a: Type, b: Type) -> bool:
+    if not (isinstance(a, TensorType) and isinstance(b, TensorType)):
+        return False
+    if (a.dtype, a.rank, a.device) != (b.dtype, b.rank, b.device):
+        return False
+    try:
+        for x, y in zip(a.shape, b.shape, strict=True):
+            context.builder.sizes.equal(x, y, f"list: elements of one size expected, given {a} and {b}")
+    except RuntimeError:
+        return False
+    return not context.builder.sizes.requirements
+
+
+def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:
+    """The slots of a spec for a value that it describes; instructions go to the present block."""
+    match spec, value:
+        case UnionSpec(alternatives=alternatives), _:
+            return _convert_union(context, value, alternatives)
+        case ScalarSpec(), Scalar(value=graph_value):
+            return [graph_value]
+        case ScalarSpec(), Constant(value=constant):
+            return [context.constant(constant)]
+        case TensorSpec(), TensorRef():
+            return [context.read(value)]
+        case TupleSpec(items=items), Tuple(items=values):
+            return [v for s, x in zip(items, values, strict=True) for v in convert(context, x, s)]
+        case ListSpec(items=items, element=element), ListRef(cell=cell):
+            content = context.list_items(cell)
+            if items is not None:
+                assert isinstance(content, Items)
+                return [v for s, x in zip(items, content.items, strict=True) for v in convert(context, x, s)]
+            return [materialise_list(context, cell, element)]
+        case EntriesSpec(items=items), DictRef(cell=cell):
+            return [
+                v for s, (_, x) in zip(items, context.heap[cell].entries, strict=True) for v in convert(context, x, s)
+            ]
+        case EntriesSpec(items=items, keys=keys), ObjectRef(cell=cell):
+            attributes = context.heap[cell].attributes
+            return [v for s, k in zip(items, keys, strict=True) for v in convert(context, attributes[k], s)]
+    return []
+
+
+def _convert_union(context: Context, value: Abstract, alternatives: tuple[Spec, ...]) -> list[Value]:
+    slots: list[list[Value]] = []
+    if isinstance(value, Union):
+        places = [_find(spec_of(context, a), alternatives) for a in value.alternatives]
+        tag = value.tag if places == list(range(len(places))) else _map_tag(context, value.tag, places)
+        inside = dict(zip(places, value.alternatives, strict=True))
+    else:
+        place = _find(spec_of(context, value), alternatives)
+        tag = context.constant(place)
+        inside = {place: value}
+    for place, alternative in enumerate(alternatives):
+        if place in inside:
+            slots.append(convert(context, inside[place], alternative))
+        else:
+            slots.append(fill(context, slot_types(context, alternative)))
+    return [tag, *(v for s in slots for v in s)]
+
+
+def _find(spec: Spec, alternatives: tuple[Spec, ...]) -> int:
+    return next(i for i, a in enumerate(alternatives) if a.kind == spec.kind)
+
+
+def _map_tag(context: Context, tag: Value, places: list[int]) -> Value:
+    """The tag in another order of alternatives."""
+    result = context.constant(places[-1])
+    for index in range(len(places) - 2, -1, -1):
+        condition = context.emit("scalar.eq", tag, context.constant(index))
+        regions = [Block(), Block()]
+        with context.inside(regions[0]):
+            context.builder.yield_([context.constant(places[index])])
+        with context.inside(regions[1]):
+            context.builder.yield_([result])
+        (result,) = context.builder.emit_all("if", [condition], {}, regions, (IntType(),))
+    return result
+
+
+def rebuild(context: Context, spec: Spec, values: Iterator[Value]) -> Abstract:
+    """The thing that a spec's slots carry; mutable things get new cells."""
+    match spec:
+        case ConstantSpec(value=value):
+            return value
+        case SameSpec(value=TensorRef(cell=cell, value=graph_value, views=views)) if not context.is_in_scope(
+            graph_value
+        ):
+            # A view made inside the region: outside it is taken again from the memory as it is there.
+            return TensorRef(cell, graph_value, Value(graph_value.type), views)
+        case SameSpec(value=value):
+            return value
+        case ScalarSpec():
+            return Scalar(next(values))
+        case TensorSpec(origins=origins):
+            return context.new_tensor(next(values), origins)
+        case TupleSpec(items=items, type=cls):
+            return Tuple(tuple(rebuild(context, i, values) for i in items), cls)
+        case ListSpec(items=items, element=element, origins=origins):
+            cell = Cell("list", origins)
+            if items is not None:
+                context.heap[cell] = Items(tuple(rebuild(context, i, values) for i in items))
+            else:
+                assert element is not None
+                context.heap[cell] = RunTimeItems(next(values), element)
+            return ListRef(cell)
+        case EntriesSpec(keys=keys, items=items, type=cls, origins=origins):
+            cell = Cell("dict" if cls is dict else "object", origins)
+            built = [rebuild(context, i, values) for i in items]
+            if cls is dict:
+                context.heap[cell] = DictItems(tuple(zip(keys, built, strict=True)))
+                return DictRef(cell)
+            context.heap[cell] = Entries(dict(zip(keys, built, strict=True)))
+            return ObjectRef(cell, cls)
+        case UnionSpec(alternatives=alternatives):
+            tag = next(values)
+            return Union(tag, tuple(rebuild(context, a, values) for a in alternatives))
+    raise AssertionError(spec)
