@@ -23,7 +23,14 @@ from .module import KernelSource
 from .scalar_code import Code
 from .target import Target
 
-__all__ = ["accepts_epilogue", "constant_array", "contraction_reads", "epilogue_of", "run_contraction_kernel", "run_matmul"]
+__all__ = [
+    "accepts_epilogue",
+    "constant_array",
+    "contraction_reads",
+    "epilogue_of",
+    "run_contraction_kernel",
+    "run_matmul",
+]
 
 _MATMULS = ("matmul", "linear")
 
@@ -134,7 +141,12 @@ def _merge(axes: Sequence[Axis]) -> list[Axis]:
             outer = merged[-1]
             if (outer.a, outer.b, outer.c) == tuple(s * axis.extent for s in (axis.a, axis.b, axis.c)):
                 merged[-1] = Axis(
-                    outer.extent * axis.extent, axis.a, axis.b, axis.c, outer.loops + axis.loops, outer.sizes + axis.sizes
+                    outer.extent * axis.extent,
+                    axis.a,
+                    axis.b,
+                    axis.c,
+                    outer.loops + axis.loops,
+                    outer.sizes + axis.sizes,
                 )
                 continue
         merged.append(axis)
@@ -176,7 +188,7 @@ def accepts_epilogue(instruction: Instruction, group: Group) -> bool:
     return product.columns.c == 1 and len(product.batches) <= 2
 
 
-# -- epilogues ------------------------------------------------------------------------------------------------------------
+# -- epilogues -------------------------------------------------------------------------------------------------------
 
 
 def epilogue_of(
@@ -219,7 +231,7 @@ def epilogue_of(
     return Epilogue(parameters, "\n".join(lines), functions), text
 
 
-# -- products ---------------------------------------------------------------------------------------------------------------
+# -- products --------------------------------------------------------------------------------------------------------
 
 
 def constant_array(view: StridedView) -> np.ndarray[Any, Any] | None:
@@ -404,4 +416,3 @@ def _packed_weight(driver: Driver, product: Product, spec: GemmSpec) -> str | No
     if key in driver.constant_keys:
         return driver.constant_keys[key]
     return driver.constant(pack_b_numpy(matrix, spec.tile), key)
-

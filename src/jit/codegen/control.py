@@ -97,7 +97,7 @@ def _set_undefined(driver: Driver, value: Value) -> None:
             raise Unsupported(f"a value of type {value.type}")
 
 
-# -- passing values on ------------------------------------------------------------------------------------------------
+# -- passing values on -----------------------------------------------------------------------------------------------
 
 
 class _Passed:
@@ -197,7 +197,7 @@ def _run_regions(driver: Driver, instruction: Instruction, condition: str, passe
             _assign(driver, pairs)
 
 
-# -- loops --------------------------------------------------------------------------------------------------------------
+# -- loops -----------------------------------------------------------------------------------------------------------
 
 
 class _CarriedTensor:
@@ -241,7 +241,9 @@ class _CarriedTensor:
             and list(region.terminator.operands).count(value) == 1
             and value.type == self.argument.type
         ):
-            self.driver.preferred[value] = Storage(self.next, self.driver.clock, self.driver.clock, members=self.buffers)
+            self.driver.preferred[value] = Storage(
+                self.next, self.driver.clock, self.driver.clock, members=self.buffers
+            )
 
     def finish(self, value: Value) -> list[tuple[str, str]]:
         """The end of an iteration: move the next value, and say how the locals change."""
@@ -362,7 +364,7 @@ def _pass_result(driver: Driver, result: Value, argument: Value) -> None:
             driver.locals[result] = driver.locals[argument]
 
 
-# -- tuples and lists -----------------------------------------------------------------------------------------------------
+# -- tuples and lists ------------------------------------------------------------------------------------------------
 
 
 def _tuple_make(driver: Driver, instruction: Instruction) -> None:
@@ -471,9 +473,7 @@ def _element_place(driver: Driver, instruction: Instruction, what: str) -> str:
     with driver.block(f"if {position} < 0:"):
         driver.line(f"{position} += slot_i64({name}, 0)")
     message = f"list {what}index out of range"
-    driver.fail_if(
-        f"{position} < 0 or {position} >= slot_i64({name}, 0)", "IndexError", message, instruction.location
-    )
+    driver.fail_if(f"{position} < 0 or {position} >= slot_i64({name}, 0)", "IndexError", message, instruction.location)
     place = driver.fresh("e")
     driver.line(f"{place} = slot_i64({name}, 2) + {position} * {width * 8}")
     return place
@@ -525,4 +525,3 @@ CONTROL: dict[str, Handler] = {
     "list.length": _list_length,
     "item": run_item,
 }
-

@@ -1,4 +1,4 @@
-"""Convolutions in the driver: images to padded NHWC, packed weights, and the kernel that stores NCHW with its epilogue."""
+"""Convolutions in the driver: images to padded NHWC, packed weights, and a kernel that stores NCHW."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +85,8 @@ def _shape_of(instruction: Instruction) -> tuple[_Shape, DType]:
     kernel = (w.shape[2], w.shape[3])
     return (
         _Shape(
-            images, channels, height, width, out_channels, out_height, out_width, kernel, stride, pads, dilation, a["groups"]
+            images, channels, height, width, out_channels, out_height, out_width, kernel,
+            stride, pads, dilation, a["groups"],
         ),
         x.dtype,
     )  # fmt: skip
@@ -190,14 +191,13 @@ def _packed_weights(
     data = constant_array(w)
     weight = instruction.inputs[1]
     assert isinstance(weight.type, TensorType)
-    if data is not None and w.base.type == weight.type and w.offset == 0:
-        if w.strides == tuple(row_major_strides(weight.type.shape)) or 1 in weight.type.shape:
-            key = (id(w.base.instruction), spec.tile, "conv", shape.groups)
-            if key in driver.constant_keys:
-                return driver.constant_keys[key]
-            if spec.depthwise:
-                return driver.constant(pack_depthwise_numpy(data, spec.tile), key)
-            return driver.constant(pack_conv_numpy(data, shape.groups, spec.tile), key)
+    if data is not None and w.base is weight:
+        key = (id(w.base.instruction), spec.tile, "conv", shape.groups)
+        if key in driver.constant_keys:
+            return driver.constant_keys[key]
+        if spec.depthwise:
+            return driver.constant(pack_depthwise_numpy(data, spec.tile), key)
+        return driver.constant(pack_conv_numpy(data, shape.groups, spec.tile), key)
     return _pack_at_run_time(driver, w, shape, spec, dtype)
 
 

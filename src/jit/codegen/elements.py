@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...ir import dtypes
-from ...ir.core import Array, Instruction, Value
+from ...ir.core import Instruction, Value
 from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.ops._common import promoted

@@ -90,7 +90,7 @@ def _along(value: Value, axis: int) -> dict[str, Dim]:
     return {"outer": element_count(shape[:axis]), "n": shape[axis], "inner": element_count(shape[axis + 1 :])}
 
 
-# -- positions of extremes ----------------------------------------------------------------------------------------------
+# -- positions of extremes -------------------------------------------------------------------------------------------
 
 _EXTREME = """
 for item in range(lo, hi):
@@ -146,7 +146,7 @@ def _extreme_and_place(symbol: str) -> Callable[[Driver, Instruction], None]:
     return emit
 
 
-# -- scans ----------------------------------------------------------------------------------------------------------------
+# -- scans -----------------------------------------------------------------------------------------------------------
 
 
 def _scan(symbol: str, start: int) -> Callable[[Driver, Instruction], None]:
@@ -179,7 +179,7 @@ for item in range(lo, hi):
     return emit
 
 
-# -- scatters -------------------------------------------------------------------------------------------------------------
+# -- scatters --------------------------------------------------------------------------------------------------------
 
 
 def _copied(driver: Driver, source: Value, result: Value) -> None:
@@ -238,7 +238,9 @@ def _scatter(driver: Driver, instruction: Instruction) -> None:
         bounds = "lo, hi" if parallel and a == 0 else f"e{a}"
         lines.append("    " * depth + f"for k{a} in range({bounds}):")
         depth += 1
-    place = " + ".join(["position * " + (f"ys{axis}" if shape else "1"), *(f"k{a} * ys{a}" for a in range(len(shape)) if a != axis)])
+    place = " + ".join(
+        ["position * " + (f"ys{axis}" if shape else "1"), *(f"k{a} * ys{a}" for a in range(len(shape)) if a != axis)]
+    )
     indent = "    " * depth
     lines += [
         f"{indent}position = index[{_offset('i', len(shape))}]",
@@ -329,8 +331,13 @@ def _index_put(driver: Driver, instruction: Instruction) -> None:
         depth += 1
     indent = "    " * depth
     part = [f"k{a}" for a in range(layout.place, layout.place + q)]
-    rest = iter([f"k{a}" for a, new in zip(
-        [*range(layout.place), *range(layout.place + q, len(full))], layout.new, strict=True) if not new])
+    rest = iter(
+        [
+            f"k{a}"
+            for a, new in zip([*range(layout.place), *range(layout.place + q, len(full))], layout.new, strict=True)
+            if not new
+        ]
+    )
     terms: list[str] = []
     lines.append(f"{indent}valid = True")
     for a, entry in enumerate(layout.entries):
@@ -412,7 +419,7 @@ def _nonzero(driver: Driver, instruction: Instruction) -> None:
     loops.run("\n".join(lines), 1, total)
 
 
-# -- pooling --------------------------------------------------------------------------------------------------------------
+# -- pooling ---------------------------------------------------------------------------------------------------------
 
 
 def _pool_sizes(loops: _Loops, image: Value, pooled: Value) -> tuple[Dim, Dim]:
@@ -438,7 +445,7 @@ def _window_loop(instruction: Instruction, indent: int) -> list[str]:
 
 
 def _winner(instruction: Instruction, indent: int, dtype: DType) -> list[str]:
-    """Statements that find a window's maximum, `best`, and its place in the plane; NaN wins, and the first of equals."""
+    """Statements that find a window's maximum, `best`, and its place in the plane; NaN wins, then the first."""
     space = "    " * indent
     return [
         f"{space}best = {extreme(dtype, lowest=True)}",

@@ -34,16 +34,18 @@ from .indexing import (
 from .reads import PARTS, READS, is_anywhere
 
 __all__ = [
-    "Group", "Loop", "Plan", "forward_view", "StridedView", "Unsupported", "operand_indices", "plan_block", "reduced_axes", "strided_view",
+    "Group", "Loop", "Plan", "StridedView", "Unsupported", "forward_view", "operand_indices", "plan_block",
+    "reduced_axes", "strided_view",
 ]  # fmt: skip
 
 # Inner rows up to this many elements may be handled one by one even where there is a single row.
 _SMALL_ROW = 4096
 _CHEAP = 4
 _COSTS = {
-    "exp": 10, "exp2": 10, "expm1": 14, "log": 12, "log2": 12, "log10": 12, "log1p": 14, "sin": 16, "cos": 16, "tan": 24,
-    "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24, "erfc": 24, "pow": 40,
-    "sigmoid": 16, "sqrt": 3, "rsqrt": 4, "floor_divide": 6, "remainder": 8, "fmod": 20, "gelu": 24, "softplus": 24,
+    "exp": 10, "exp2": 10, "expm1": 14, "log": 12, "log2": 12, "log10": 12, "log1p": 14, "sin": 16, "cos": 16,
+    "tan": 24, "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24,
+    "erfc": 24, "pow": 40, "sigmoid": 16, "sqrt": 3, "rsqrt": 4, "floor_divide": 6, "remainder": 8, "fmod": 20,
+    "gelu": 24, "softplus": 24,
 }  # fmt: skip
 
 
@@ -64,9 +66,9 @@ class Loop:
 class Group:
     """What becomes one kernel. `outputs` maps stored values to the indices that the loops visit them at.
 
-    `position` is the place in the block where it runs; `placements` says which outputs are stored as parts of another
-    value (the operands of a concatenation) and where, for which `origin` is the reason; `contraction` is the matrix product or convolution whose
-    epilogue this group is.
+    `position` is the place in the block where it runs. `placements` says which outputs are stored as parts of another
+    value (the operands of a concatenation) and where, for which `origin` is the reason. `contraction` is the matrix
+    product or convolution whose epilogue this group is.
     """
 
     position: int

@@ -223,9 +223,7 @@ def _window(elements: Elements, instruction: Instruction, indices: Indices) -> t
     if step:
         text.requirements.helpers.add(step)
     checked = any(padding) or instruction.attributes["ceil_mode"]
-    tops, lefts = (
-        indices[-2 + axis] * stride[axis] - padding[axis] for axis in (0, 1)
-    )
+    tops, lefts = (indices[-2 + axis] * stride[axis] - padding[axis] for axis in (0, 1))
     if kernel[0] * kernel[1] <= 16:
         for a in range(kernel[0]):
             for b in range(kernel[1]):

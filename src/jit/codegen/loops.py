@@ -1,7 +1,7 @@
 """Loop nests: a fused group as the source of one or two range kernels.
 
-Four shapes of nest cover all groups. *Map*: no reduction; the range is over elements. *Rows*: the innermost dimension is
-reduced; the range is over rows, and each row may be swept several times while it is in cache (softmax: maximum, sum,
+Four shapes of nest cover all groups. *Map*: no reduction; the range is over elements. *Rows*: the innermost dimension
+is reduced; the range is over rows, and each row may be swept several times while it is in cache (softmax: maximum, sum,
 quotient). *Columns*: the innermost dimension is kept; the range is over blocks of columns, with one accumulator per
 column on the stack. *Split*: few results of a long reduction; a first kernel reduces chunks of fixed size in parallel,
 a second one combines them. The order of every sum is fixed by the sizes alone.
@@ -192,9 +192,7 @@ class _Nest:
         *outer, inner = self.loops
         size = text.size(inner.extent)
         row = "row" if len(outer) > 1 else text.variable(outer[0].name)
-        with text.block(
-            f"for {row} in range(lo // {size}, (hi - 1) // {size} + 1):", {loop.name for loop in outer}
-        ):
+        with text.block(f"for {row} in range(lo // {size}, (hi - 1) // {size} + 1):", {loop.name for loop in outer}):
             if len(outer) > 1:
                 self.recover(text, outer, row)
             bounds = f"max(lo - {row} * {size}, 0), min(hi - {row} * {size}, {size})"
@@ -359,8 +357,8 @@ class _Nest:
         """Whether a sum is long enough to be made from runs."""
         _, lowering, dtype = self.reduction_parts(value)
         extent = self.reduced[-1].extent
-        return lowering.combine == "{acc} + {x}" and dtype.kind == "f" and not (
-            isinstance(extent, int) and extent <= _RUN
+        return (
+            lowering.combine == "{acc} + {x}" and dtype.kind == "f" and not (isinstance(extent, int) and extent <= _RUN)
         )
 
     def lower_rows(self) -> Launch:
@@ -616,9 +614,7 @@ class _Nest:
             length = _CHUNK
         chunks = (first.extent + (length - 1)) // length
         per_chunk = element_count([loop.extent for loop in self.kept])
-        temporaries = [
-            Temporary(chunks * per_chunk, self.reduction_parts(v)[2]) for v in self.group.reductions
-        ]
+        temporaries = [Temporary(chunks * per_chunk, self.reduction_parts(v)[2]) for v in self.group.reductions]
         lower = self.split_columns if columns else self.split_rows
         launches = lower(first, length, chunks)
         for launch in launches:
@@ -704,7 +700,9 @@ class _Nest:
                     place = f"chunk * {text.size(per_chunk)} + {text.index(position)}"
                     text.store(text.temporary(number, dtype), place, code)
         per_item = element_count([length, *(loop.extent for loop in self.reduced[1:])]) * _COLUMNS
-        launches = [self.finish(text, chunks * rows * blocks, per_item, f"{self.stem}_chunks", f"{self.title}, in chunks")]
+        launches = [
+            self.finish(text, chunks * rows * blocks, per_item, f"{self.stem}_chunks", f"{self.title}, in chunks")
+        ]
         text, elements = self.start()
         kept = {loop.name for loop in self.kept}
         with text.block("for row in range(lo, hi):", kept):
@@ -832,4 +830,3 @@ def extreme(dtype: DType, *, lowest: bool) -> str:
     value = -(1 << (bits - 1)) if lowest else (1 << (bits - 1)) - 1
     # The most negative int64 has no literal of its own: -x is the negation of x, which does not fit.
     return f"(-{(1 << 63) - 1} - 1)" if value == -(1 << 63) else literal(value, dtype)
-

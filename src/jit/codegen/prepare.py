@@ -147,7 +147,7 @@ def _conv_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] 
     return rewriter.call(expand, instruction)
 
 
-# -- masks become positions ---------------------------------------------------------------------------------------------
+# -- masks become positions ------------------------------------------------------------------------------------------
 
 
 def _is_mask(tensor: Any) -> bool:

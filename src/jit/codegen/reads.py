@@ -243,7 +243,7 @@ READS: dict[str, Callable[[Instruction, Indices], list[Read]]] = {
 }
 
 
-# -- values made of parts -----------------------------------------------------------------------------------------------
+# -- values made of parts --------------------------------------------------------------------------------------------
 
 Part = tuple[Value, Callable[[list[Dim]], list[Dim]]]
 """A value, and where its element at given indices is stored in the whole."""

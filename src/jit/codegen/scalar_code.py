@@ -264,7 +264,10 @@ class _Translator:
         values = [self.number(a) for a in arguments]
         if name == "softplus" and len(values) == 1:
             # The vector function takes beta and the threshold above which x is its own softplus.
-            values += [Code(literal(1, self.compute), self.compute), Code(literal(math.inf, self.compute), self.compute)]
+            values += [
+                Code(literal(1, self.compute), self.compute),
+                Code(literal(math.inf, self.compute), self.compute),
+            ]
         if name == "pow" and self.compute.kind in "iu":
             # PyTorch refuses negative integer powers; the kernel reports them.
             if self.compute.kind == "i":

@@ -1,4 +1,4 @@
-"""Python scalars in the driver: each op as an expression over locals, with the checks that make it raise as Python does."""
+"""Python scalars in the driver: expressions over locals, with the checks that make them raise as Python does."""
 
 import math
 import operator
@@ -394,4 +394,3 @@ def run_item(driver: Driver, instruction: Instruction) -> None:
         case _:
             driver.imports.add("as_i64")
             driver.set_scalar(result, f"as_i64({text})")
-

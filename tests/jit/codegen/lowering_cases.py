@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from ingot.ir import run
 from ingot.ir.builder import Builder
 from ingot.ir.core import Graph, Value
@@ -64,12 +63,12 @@ def case_of(op: Op, sample: Sample, *, symbolic: bool) -> Case:
 def native(graph: Graph, *, use_cache: bool = True) -> tuple[GeneratedModule, NativeProgram]:
     """The graph compiled."""
     module = generate(graph)
-    return module, NativeProgram(graph, Layout.of(module), compile_module(module, use_cache=use_cache).object)
+    return module, NativeProgram(Layout.of(module), compile_module(module, use_cache=use_cache).object)
 
 
 def unjitted(graph: Graph) -> PythonProgram:
     """The graph's generated sources as plain Python."""
-    return PythonProgram(graph, generate(graph))
+    return PythonProgram(generate(graph))
 
 
 def reference(case: Case) -> list[Any]:

@@ -4,14 +4,13 @@ import random
 from typing import Any
 
 import numpy as np
-from lowering_cases import Case
-
 from ingot.ir.builder import Builder
 from ingot.ir.core import Value
 from ingot.ir.dtypes import float32
 from ingot.ir.ops._op import F
 from ingot.ir.symbolic import SymbolicTensor, building
 from ingot.ir.types import TensorType
+from lowering_cases import Case
 
 SIZES = (0, 1, 2, 3, 5, 7, 17)
 _UNARY = ("neg", "abs", "tanh", "sigmoid", "exp", "relu", "square", "sin", "sign", "floor")
