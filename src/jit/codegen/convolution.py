@@ -22,7 +22,7 @@ from .conv import CONV_SLOTS, ConvSpec, conv_source, pack_conv_numpy, pack_depth
 from .driver import Driver, Storage
 from .epilogue import Epilogue
 from .fusion import Group, StridedView, forward_view, strided_view
-from .indexing import element_count, flat_index, row_major_strides
+from .indexing import element_count, flat_index
 from .kernel_text import Text
 from .layout import LAYOUT_SLOTS, to_nhwc_source
 from .module import KernelSource

@@ -33,7 +33,8 @@ OPS = [
 COMPILED = (
     "add", "floor_divide", "pow", "where", "cast", "gelu", "sum", "mean", "amax", "any", "softmax", "layer_norm",
     "transpose", "slice", "cat", "pad", "gather", "embedding", "index_put", "scatter_add", "argmax", "max_dim",
-    "cumsum",     "matmul", "linear", "conv2d", "conv2d_input_grad", "max_pool2d", "avg_pool2d_grad", "nonzero", "slice_scatter",
+    "cumsum", "matmul", "linear", "conv2d", "conv2d_input_grad", "max_pool2d", "avg_pool2d_grad", "nonzero",
+    "slice_scatter",
 )  # fmt: skip
 
 
