@@ -5,7 +5,6 @@ from emitting machine code, so that every function is optimised once, by `compil
 Functions become C functions of 64-bit integers; there is no reference counting (NRT) and no Python object in them.
 """
 
-import copy
 import functools
 import hashlib
 import threading
@@ -18,13 +17,15 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import codegen, compiler, cpu, errors, typed_passes, typing, untyped_passes
+from numba.core import codegen, compiler, cpu, errors, fastmathpass, typed_passes, typing, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
 from numba.core.datamodel import models, register_default
 from numba.core.imputils import lower_constant
 from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
+from numba.core.typing import mathdecl, npydecl, templates
+from numba.cpython import builtins, iterators, mathimpl, numbers, rangeobj, tupleobj
 from numba.extending import typeof_impl
 
 from ..errors import CompileError
@@ -40,6 +41,8 @@ __all__ = [
 TESTED_NUMBA = ("0.68",)
 
 _I64 = ir.IntType(64)
+# Importing these registers the lowerings that generated code uses.
+_LOWERINGS = (builtins, iterators, numbers, rangeobj, tupleobj)
 
 
 def check_version(version: str = numba.__version__) -> None:
@@ -61,8 +64,8 @@ class _Library(codegen.AOTCodeLibrary):  # type: ignore[misc]
         pass
 
     def add_linking_library(self, library: Any) -> None:
-        # Generated code never calls Numba's runtime (reference counting).
-        if library is not rtsys.library:
+        # Generated code never calls Numba's runtime (reference counting), which libraries of built-in functions link.
+        if library is not getattr(rtsys, "_library", None):
             super().add_linking_library(library)
 
 
@@ -96,11 +99,35 @@ _PASSES = (
 )
 
 
-class _TypingContext(type(cpu_target.typing_context)):  # type: ignore[misc]
-    """Numba's typing context, remembering what operators and primitives give for numbers.
+class _TypingContext(typing.Context):  # type: ignore[misc]
+    """A typing context with what generated code uses, which remembers what operators and primitives give for numbers.
 
-    Resolving one operator tries dozens of templates; a kernel has hundreds of operators, of few kinds.
+    Resolving one operator tries dozens of templates; a kernel has hundreds of operators, of few kinds. Attributes
+    that are defined by overloads (of arrays, strings, containers) are left out: installing them takes 0.25 s.
     """
+
+    def __init__(self) -> None:
+        self.resolved: dict[tuple[int, tuple[Any, ...]], tuple[Any, Any]] = {}
+        super().__init__()
+
+    def load_additional_registries(self) -> None:
+        self.install_registry(mathdecl.registry)
+        self.install_registry(npydecl.registry)
+
+    def install_registry(self, registry: Any) -> None:
+        loader = self._registries.setdefault(registry, templates.RegistryLoader(registry))
+        for template in loader.new_registrations("functions"):
+            if (getattr(template, "metadata", None) or {}).get("target") in (None, "generic", "cpu"):
+                self.insert_function(template(self))
+        for template in loader.new_registrations("attributes"):
+            if not issubclass(template, templates._OverloadAttributeTemplate):
+                self.insert_attributes(template(self))
+        for value, kind in loader.new_registrations("globals"):
+            known = self._lookup_global(value)
+            if known is not None:
+                kind = known.augment(kind)
+                self._remove_global(value)
+            self._insert_global(value, kind)
 
     def resolve_function_type(self, function: Any, arguments: Any, keywords: Any) -> Any:
         if keywords or not all(isinstance(a, (types.Number, types.Boolean)) for a in arguments):
@@ -259,11 +286,33 @@ def _call_extremum(extremum: _Extremum, is_float: bool, builder: Any, arguments:
 
 
 class _Context(cpu.CPUContext):  # type: ignore[misc]
-    """Numba's CPU context with our code library; a view of the global one, so that its registries are shared."""
+    """Numba's CPU context with our code library, and with lowerings of what generated code uses."""
+
+    def init(self) -> None:
+        super().init()
+        self._internal_codegen = _Codegen("ingot")
+        self.aot_mode = True
+
+    def load_additional_registries(self) -> None:
+        self.install_registry(mathimpl.registry)
+
+    def post_lowering(self, module: Any, library: Any) -> None:
+        if self.fastmath:
+            fastmathpass.rewrite_module(module, self.fastmath)
 
     def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:
         if not isinstance(function, (_KernelType, _ExtremumType)):
-            return super().get_function(function, signature, _firstcall)
+            try:
+                return super().get_function(function, signature, _firstcall)
+            except NotImplementedError:
+                # What Numba itself compiles of Python source (`round`, say) is known to its own context only. Asking
+                # for that context costs 0.3 s in a process, so it is not there from the start.
+                key = function.get_impl_key(signature) if isinstance(function, types.Callable) else function
+                known = cpu_target.target_context._defns
+                if key not in known:
+                    raise
+                self._defns[key] = known[key]
+                return super().get_function(function, signature, _firstcall=False)
 
         def implementation(builder: Any, arguments: Any, loc: Any = None) -> Any:
             # Numba has cast the arguments to the signature's types.
@@ -279,20 +328,6 @@ class _Context(cpu.CPUContext):  # type: ignore[misc]
 _state = threading.local()
 
 
-def _make_context() -> Any:
-    base = cpu_target.target_context
-    context = base.subtarget(_internal_codegen=_Codegen("ingot"), aot_mode=True)
-    context.__class__ = _Context
-    return context
-
-
-def _make_typing_context() -> Any:
-    context = copy.copy(cpu_target.typing_context)
-    context.__class__ = _TypingContext
-    context.resolved = {}
-    return context
-
-
 _context: Any = None
 _typing_context: Any = None
 
@@ -301,10 +336,9 @@ def _prepare_contexts() -> None:
     global _context, _typing_context
     if _context is None:
         check_version()
-        _typing_context = _make_typing_context()
-        _context = _make_context()
+        _typing_context = _TypingContext()
+        _context = _Context(_typing_context, "cpu")
     # Primitives that were defined since the last compilation become known.
-    cpu_target.typing_context.refresh()
     _context.refresh()
 
 
