@@ -1,10 +1,12 @@
 """The package as users get it: what a wheel contains, and which way imports go."""
 
 import ast
+import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,8 +37,13 @@ def test_pyproject_lists_every_package() -> None:
 
 
 def test_a_wheel_contains_every_module(tmp_path: Path) -> None:
+    # From a copy: building in the tree would leave files there, and take along what an earlier build left.
+    tree = tmp_path / "tree"
+    shutil.copytree(SOURCE, tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, tree],
         check=True,
         capture_output=True,
     )
@@ -51,11 +58,17 @@ def test_a_wheel_contains_every_module(tmp_path: Path) -> None:
     assert contained == expected
 
 
+@cache
+def parsed(path: Path) -> list[ast.AST]:
+    """Every node of a module's syntax tree."""
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imports_of(path: Path) -> set[tuple[str, ...]]:
     """What a module imports: relative imports as paths below the package, others as ("", top-level name)."""
     found: set[tuple[str, ...]] = set()
     inside = path.relative_to(SOURCE).parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in parsed(path):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = inside[: len(inside) - node.level]
             if node.module:
@@ -97,9 +110,5 @@ def test_no_module_unpickles_or_evaluates() -> None:
     for path in SOURCE.rglob("*.py"):
         names = {target[1] for target in imports_of(path) if target[0] == ""}
         assert names.isdisjoint({"pickle", "marshal", "dill", "shelve"}), path
-        calls = [
-            n.func.id
-            for n in ast.walk(ast.parse(path.read_text()))
-            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
-        ]
+        calls = [n.func.id for n in parsed(path) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
         assert "eval" not in calls, path
