@@ -7,6 +7,7 @@ from ...ir.core import Block, Instruction, Value
 from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, StrType, TensorType, TupleType, Type
 from .driver import Driver, Storage, _LoopFrame, check_type
 from .fusion import Unsupported
+from .lists import LISTS
 from .reads import PARTS
 from .scalars import SCALARS, run_item, run_scalar
 
@@ -364,7 +365,7 @@ def _pass_result(driver: Driver, result: Value, argument: Value) -> None:
             driver.locals[result] = driver.locals[argument]
 
 
-# -- tuples and lists ------------------------------------------------------------------------------------------------
+# -- tuples -----------------------------------------------------------------------------------------------------------
 
 
 def _tuple_make(driver: Driver, instruction: Instruction) -> None:
@@ -385,127 +386,6 @@ def _tuple_get(driver: Driver, instruction: Instruction) -> None:
         driver.locals[result] = driver.scalar(element)
 
 
-_LIST_FUNCTIONS = '''
-def list_reserve(arena, items, width):
-    """Make room for one more element of `width` slots; 0 when out of memory."""
-    length, capacity = slot_i64(items, 0), slot_i64(items, 1)
-    if length < capacity:
-        return 1
-    larger = max(2 * capacity, 8)
-    memory = arena_allocate(arena, larger * width * 8)
-    if memory == 0:
-        return 0
-    copy_bytes(memory, slot_i64(items, 2), length * width * 8)
-    arena_release(arena, slot_i64(items, 2))
-    set_slot_i64(items, 1, larger)
-    set_slot_i64(items, 2, memory)
-    return 1
-'''
-
-
-def _element_type(value: Value) -> Type:
-    assert isinstance(value.type, ListType)
-    check_type(value.type)
-    return value.type.element
-
-
-def _width(element: Type) -> int:
-    return 1 + element.rank if isinstance(element, TensorType) else 1
-
-
-def _write_element(driver: Driver, element: Type, place: str, value: Value) -> None:
-    """Write a value into the slots of a list element; a tensor is copied into the arena."""
-    driver.uses_arena = True
-    if isinstance(element, TensorType):
-        assert isinstance(value.type, TensorType)
-        memory = driver.fresh("m")
-        nbytes = driver.size(driver.nbytes(value.type))
-        driver.allocate(memory, nbytes)
-        driver.line(f"copy_bytes({memory}, {driver.address(value)}, {nbytes})")
-        driver.line(f"set_slot_i64({place}, 0, {memory})")
-        for axis, size in enumerate(value.type.shape):
-            driver.line(f"set_slot_i64({place}, {axis + 1}, {driver.size(size)})")
-    elif isinstance(element, FloatType):
-        driver.line(f"set_slot_f64({place}, 0, {driver.scalar(value)})")
-    else:
-        driver.line(f"set_slot_i64({place}, 0, {driver.slot_value(value)})")
-
-
-def _list_make(driver: Driver, instruction: Instruction) -> None:
-    result = instruction.results[0]
-    element = _element_type(result)
-    name = driver.fresh("l")
-    count, width = len(instruction.inputs), _width(element)
-    driver.allocate(name, "24")
-    driver.line(f"set_slot_i64({name}, 0, {count})")
-    driver.line(f"set_slot_i64({name}, 1, {count})")
-    if count:
-        memory = driver.fresh("m")
-        driver.allocate(memory, str(count * width * 8))
-        driver.line(f"set_slot_i64({name}, 2, {memory})")
-        for index, value in enumerate(instruction.inputs):
-            _write_element(driver, element, f"{memory} + {index * width * 8}" if index else memory, value)
-    else:
-        driver.line(f"set_slot_i64({name}, 2, 0)")
-    driver.locals[result] = name
-
-
-def _list_append(driver: Driver, instruction: Instruction) -> None:
-    items, value = instruction.inputs
-    element = _element_type(items)
-    name, width = driver.scalar(items), _width(element)
-    driver.functions["list_reserve"] = _LIST_FUNCTIONS.strip()
-    driver.uses_arena = True
-    with driver.block(f"if list_reserve(arena, {name}, {width}) == 0:"):
-        driver.line("return -1")
-    place = driver.fresh("e")
-    driver.line(f"{place} = slot_i64({name}, 2) + slot_i64({name}, 0) * {width * 8}")
-    _write_element(driver, element, place, value)
-    driver.line(f"set_slot_i64({name}, 0, slot_i64({name}, 0) + 1)")
-
-
-def _element_place(driver: Driver, instruction: Instruction, what: str) -> str:
-    """The address of an element's slots, its index checked."""
-    items, index = instruction.inputs[:2]
-    name, width = driver.scalar(items), _width(_element_type(items))
-    position = driver.fresh("e")
-    driver.line(f"{position} = {driver.scalar(index)}")
-    with driver.block(f"if {position} < 0:"):
-        driver.line(f"{position} += slot_i64({name}, 0)")
-    message = f"list {what}index out of range"
-    driver.fail_if(f"{position} < 0 or {position} >= slot_i64({name}, 0)", "IndexError", message, instruction.location)
-    place = driver.fresh("e")
-    driver.line(f"{place} = slot_i64({name}, 2) + {position} * {width * 8}")
-    return place
-
-
-def _list_get(driver: Driver, instruction: Instruction) -> None:
-    result = instruction.results[0]
-    place = _element_place(driver, instruction, "")
-    match result.type:
-        case TensorType():
-            name = driver.fresh("m")
-            driver.line(f"{name} = slot_i64({place}, 0)")
-            driver.storages[result] = Storage(name, arena=True)
-            driver.bind_symbols(result.type, [f"slot_i64({place}, {axis + 1})" for axis in range(result.type.rank)])
-        case FloatType():
-            driver.set_scalar(result, f"slot_f64({place}, 0)")
-        case BoolType():
-            driver.set_scalar(result, f"slot_i64({place}, 0) != 0")
-        case _:
-            driver.set_scalar(result, f"slot_i64({place}, 0)")
-
-
-def _list_set(driver: Driver, instruction: Instruction) -> None:
-    items, _, value = instruction.inputs
-    place = _element_place(driver, instruction, "assignment ")
-    _write_element(driver, _element_type(items), place, value)
-
-
-def _list_length(driver: Driver, instruction: Instruction) -> None:
-    driver.set_scalar(instruction.results[0], f"slot_i64({driver.scalar(instruction.inputs[0])}, 0)")
-
-
 CONTROL: dict[str, Handler] = {
     "constant": _nothing,
     **dict.fromkeys(PARTS, _nothing),  # each part is stored by a group
@@ -518,10 +398,6 @@ CONTROL: dict[str, Handler] = {
     "loop": _loop,
     "tuple.make": _tuple_make,
     "tuple.get": _tuple_get,
-    "list.make": _list_make,
-    "list.append": _list_append,
-    "list.get": _list_get,
-    "list.set": _list_set,
-    "list.length": _list_length,
+    **LISTS,
     "item": run_item,
 }

@@ -221,6 +221,32 @@ LIST = """graph @history(%a: f32[n], %t: int, %k: int) -> (f32[n], int) {
   %len: int = list.length(%l)
   return(%z, %len)
 }"""
+LISTS = """graph @lists(%a: f32[n, m], %t: int, %i: int) 
+  -> (f32[d0, n, m], f32[n, d1], f32[n, d2, m], List[int], int, bool, int, List[int], f32[n, m]) {
+  %true: bool = constant() {value=True}
+  %m1: int = constant() {value=-1} %two: int = constant() {value=2} %zero: int = constant() {value=0}
+  %l: List[f32[n, m]] = list.make() {element=type<f32[n, m]>}
+  %k: List[int] = list.make(%two, %zero) {element=type<int>}
+  %f: f32[n, m] = loop(%t, %true, %a) (%j: int, %x: f32[n, m]) {
+  %y: f32[n, m] = mul(%x, %a)
+  list.append(%l, %y)
+  list.insert(%k, %zero, %j)
+  yield(%true, %y) }
+  %s: f32[d0, n, m] = list.stack(%l) {dim=0, symbol="d0"}
+  %c: f32[n, d1] = list.cat(%l) {dim=1, symbol="d1"}
+  %s1: f32[n, d2, m] = list.stack(%l) {dim=1, symbol="d2"}
+  %kk: List[int] = list.slice(%k, _, %m1, _)
+  list.extend(%kk, %k)
+  %p: int = list.pop(%kk, %i)
+  list.reverse(%kk)
+  %has: bool = list.contains(%kk, %two)
+  %cnt: int = list.count(%kk, %zero)
+  %r: List[int] = list.repeat(%k, %two)
+  %r2: List[int] = list.concatenate(%r, %kk)
+  %rv: List[int] = list.slice(%r2, _, _, %m1)
+  %pp: f32[n, m] = list.pop(%l, %m1)
+  return(%s, %c, %s1, %kk, %p, %has, %cnt, %rv, %pp)
+}"""
 COLLATZ = """graph @collatz(%limit: int) -> (int) {
   %true: bool = constant() {value=True}
   %zero: int<0> = constant() {value=0}
@@ -262,6 +288,7 @@ PROGRAMS: dict[str, tuple[str, list[list[Any]]]] = {
     "swap": (SWAP, [[_VECTOR, -_VECTOR, t] for t in (0, 1, 2, 5)]),
     "branch": (BRANCH, [[_VECTOR, _VECTOR + 1, c] for c in (True, False)]),
     "list": (LIST, [[_VECTOR, 3, -1], [_VECTOR, 20, 4]]),
+    "lists": (LISTS, [[np.arange(6, dtype=np.float32).reshape(2, 3) / 3, t, i] for t, i in ((3, 1), (1, -1), (12, 0))]),
     "collatz": (COLLATZ, [[0], [1], [30]]),
 }
 
