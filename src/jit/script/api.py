@@ -6,7 +6,7 @@ import types
 from typing import Any
 
 from ...eager.tensor import Tensor
-from ...nn.module import Module
+from ...eager.module import Module
 from ..errors import ScriptError
 from ..function import Call, CompiledFunction, Specialised
 from .source import function_source

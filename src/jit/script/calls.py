@@ -8,8 +8,8 @@ from typing import Any
 
 from ...eager import modes
 from ...ir.core import Value
-from ...nn.module import Module
-from ...nn.parameter import Parameter
+from ...eager.module import Module
+from ...eager.parameter import Parameter
 from .context import MAX_CALL_DEPTH, Context, Frame
 from .liveness import Liveness, assigned_names, liveness
 from .objects import instantiate, is_plain_class, lift

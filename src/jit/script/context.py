@@ -107,6 +107,7 @@ class Context:
         self.node: Any = None
         self.exceptions: dict[str, type[BaseException]] = {}
         self.escaped_cell = Cell("escaped")
+        self.escaped_cell.escaped = True
         self.unbound_reads: set[tuple[Frame, str]] = set()  # variables found unbound; loops look at this
         self.parameters: dict[int, tuple[str, TensorRef, Tensor]] = {}  # tensors from outside, by id
         self.parameter_names: dict[int, str] = {}
@@ -223,15 +224,17 @@ class Context:
         block = value.block if value.instruction is None else value.instruction.block
         return block is self.builder.graph.block or block is self.builder.block or any(b is block for b in self.blocks)
 
-    def escape(self, cell: Cell) -> None:
-        """Note that a tensor's memory is now also an element of a run-time list, which does not share it."""
-        if cell.escaped is None:
-            cell.escaped = Cell("escape")
-        self.heap[cell.escaped] = True
+    def escape(self, cells: Iterable[Cell]) -> None:
+        """Note that memory is now also that of an element of a run-time list, which does not share it.
+
+        Once noted this stays, also where the path that put it into the list is not the one taken.
+        """
+        for cell in cells:
+            cell.escaped = True
 
     def has_escaped(self, cell: Cell) -> bool:
-        """Whether the memory is also that of an element of a run-time list."""
-        return cell is self.escaped_cell or (cell.escaped is not None and cell.escaped in self.heap)
+        """Whether the memory may also be that of an element of a run-time list."""
+        return cell.escaped
 
     def read(self, tensor: TensorRef) -> Value:
         """The tensor's present value: what it was made with, unless its memory was written since."""

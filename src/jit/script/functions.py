@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ...eager import api, creation, dispatch, inplace, modes
+from ...eager import api, creation, dispatch, functions, inplace, modes, random, reductions, shapes
+from ...eager.return_types import RESULTS
 from ...ir.dtypes import as_dtype, bool_, default_dtype, int64
 from ...ir.ops._op import Op, get_op
 from ...ir.types import FloatType
-from ...nn import functional
-from . import iteration
+from . import iteration, marks
 from .calls import call
 from .context import Context
 from .operators import binary, is_number, number, scalar_kind
@@ -352,7 +352,9 @@ def _extreme(name: str, full: str, pairwise: str) -> Handler:
                 )
             return call_op(context, get_op(full), [tensor], {})
         keepdim = given.get("keepdim", Constant(False))
-        return call_op(context, get_op(f"{name}_dim"), [tensor], {"dim": dim, "keepdim": keepdim})
+        pair = call_op(context, get_op(f"{name}_dim"), [tensor], {"dim": dim, "keepdim": keepdim})
+        assert isinstance(pair, Tuple)
+        return Tuple(pair.items, RESULTS[f"{name}_dim"])
 
     return handler
 
@@ -429,6 +431,21 @@ def _annotate(context: Context, arguments: list[Abstract], keywords: Keywords) -
     return arguments[1]
 
 
+# By name in the modules of `eager` that hold PyTorch's call forms.
+_CALL_FORMS: dict[str, Handler] = {
+    "split": _split,
+    "chunk": _chunk,
+    "unbind": _unbind,
+    "max": _extreme("max", "amax", "maximum"),
+    "min": _extreme("min", "amin", "minimum"),
+    "where": _where,
+    "is_tensor": _is_tensor,
+    "numel": _numel,
+    "allclose": _allclose,
+    "equal": _equal,
+}
+
+
 @cache
 def _table() -> dict[Any, Handler]:
     table: dict[Any, Handler] = {
@@ -446,18 +463,9 @@ def _table() -> dict[Any, Handler]:
         creation.arange: _arange,
         creation.linspace: _plain("linspace", ("start", "end", "steps")),
         creation.eye: _plain("eye", ("n", "m")),
-        api.split: _split,
-        api.chunk: _chunk,
-        api.unbind: _unbind,
-        api.max: _extreme("max", "amax", "maximum"),
-        api.min: _extreme("min", "amin", "minimum"),
-        api.where: _where,
-        api.is_tensor: _is_tensor,
-        api.numel: _numel,
-        api.allclose: _allclose,
-        api.equal: _equal,
-        api._call: _call_named,
-        functional._call: _call_named,
+        random.rand: _random("rand"),
+        random.randn: _random("randn"),
+        functions.call: _call_named,
         dispatch.dispatch: _dispatch,
         get_op: _get_op,
         inplace.write: _write,
@@ -468,23 +476,12 @@ def _table() -> dict[Any, Handler]:
         modes.is_grad_enabled: _constant(True),
         as_dtype: lambda c, a, k: Constant(as_dtype(_python(c, a[0], "a dtype"))),
         default_dtype: lambda c, a, k: Constant(default_dtype()),
+        marks.is_scripting: _constant(True),
+        marks.annotate: _annotate,
     }
-    from ... import eager
-
-    random = getattr(eager, "random", None)
-    if random is None:
-        from importlib import import_module
-
-        try:
-            random = import_module("ingot.eager.random")
-        except ImportError:
-            random = None
-    for name in ("rand", "randn"):
-        function = getattr(random, name, None)
-        if function is not None:
-            table[function] = _random(name)
-    from . import marks
-
-    table[marks.is_scripting] = _constant(True)
-    table[marks.annotate] = _annotate
+    for name, handler in _CALL_FORMS.items():
+        for module in (api, reductions, shapes):
+            function = vars(module).get(name)
+            if function is not None:
+                table[function] = handler
     return table

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ...ir.core import Value
 from ...ir.ops._op import get_op
-from ...nn.containers import ModuleDict, ModuleList, Sequential
+from ...eager.containers import ModuleDict, ModuleList, Sequential
 from .context import Context
 from .operators import binary, number, scalar_kind
 from .regions import choose

@@ -45,7 +45,7 @@ def from_element(context: Context, value: Value) -> Abstract:
     match context.type_of(value):
         case TensorType():
             found = context.new_tensor(value)
-            context.escape(found.cell)
+            context.escape([found.cell])
             return found
         case TupleType(elements=elements):
             parts = [context.emit("tuple.get", value, index=i) for i in range(len(elements))]

@@ -226,7 +226,7 @@ def _settle(
             settled = settled and joined == local(specs[name])
             specs[name] = joined
     for cell in list(trial.heap):
-        if cell.kind == "escape" or not context.existed(cell, before.heap):
+        if not context.existed(cell, before.heap):
             continue
         start, end = before.heap[cell], trial.heap[cell]
         if start is end and cell not in cells:
@@ -344,9 +344,6 @@ def _finish_loop(
         value = rebuild(context, spec, stream)
         if name in after:
             frame.variables[name] = value
-    for cell in trial.heap:
-        if cell.kind == "escape":
-            context.heap[cell] = True
     flagged = {way: next(stream) for way in flags}
     if result_spec is not None:
         frame.variables[RESULT] = rebuild(context, result_spec, stream)

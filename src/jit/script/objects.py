@@ -11,7 +11,7 @@ import numpy as np
 from ...eager.tensor import Size, Tensor
 from ...ir.dtypes import from_numpy
 from ...ir.types import TensorType
-from ...nn.module import Module
+from ...eager.module import Module
 from .context import Context
 from .operators import scalar_kind, spread
 from .tensors import attribute as tensor_attribute

@@ -286,9 +286,6 @@ def _join_arms(
         carry(values, lambda v, n=name: variables.__setitem__(n, v))  # type: ignore[misc]
     heap = before.heap.copy()
     for cell in {c: None for a in alive for c in a.heap}:
-        if cell.kind == "escape":
-            heap[cell] = True
-            continue
         if not context.existed(cell, before.heap):
             continue
         contents = [a.heap[cell] for a in alive]
@@ -332,8 +329,6 @@ def _join_arms(
                 outs += convert(context, found, spec) if found is not None else fill(context, slot_types(context, spec))
             context.builder.yield_(outs)
     produced = context.builder.emit_all("if", [condition], {}, [a.block for a in arms], tuple(types))
-    for arm in alive:  # what became an element of a run-time list just now
-        heap.update((c, True) for c in arm.heap if c.kind == "escape")
     context.heap = heap
     stream = iter(produced)
     for (spec, _), done in zip(slots, finish, strict=True):

@@ -127,7 +127,7 @@ def to_element(context: Context, value: Abstract, element: Type) -> Value:
     """A value as an element of a run-time list; what the list holds from now on shares the value's memory."""
     match value:
         case TensorRef(cell=cell):
-            context.escape(cell)
+            context.escape(cell.origins)
             found = context.read(value)
         case Tuple(items=items) if isinstance(element, TupleType) and len(items) == len(element.elements):
             parts = [to_element(context, i, e) for i, e in zip(items, element.elements, strict=True)]

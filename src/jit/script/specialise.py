@@ -9,7 +9,7 @@ from ...eager.tensor import Tensor
 from ...ir.core import Block, Graph, Value
 from ...ir.sizes import Sizes
 from ...ir.types import TensorType, Type
-from ...nn.module import Module
+from ...eager.module import Module
 from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
 from .calls import call_object, inline_function
 from .context import Context, Frame, PathEnds

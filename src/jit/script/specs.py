@@ -373,6 +373,8 @@ def _join_same(context: Context, a: Spec, b: Spec) -> Spec | None:
             if a.items is not None and b.items is not None and len(a.items) == len(b.items):
                 items = tuple(join(context, x, y) for x, y in zip(a.items, b.items, strict=True))
                 return ListSpec(items, None, origins)
+            for spec in (a, b):
+                context.escape(c for item in spec.items or () for c in _origins(item))
             return ListSpec(None, list_element(context, a, b), origins)
         case EntriesSpec(), EntriesSpec():
             items = tuple(join(context, x, y) for x, y in zip(a.items, b.items, strict=True))
@@ -380,6 +382,18 @@ def _join_same(context: Context, a: Spec, b: Spec) -> Spec | None:
         case ((ConstantSpec() | ScalarSpec()), (ConstantSpec() | ScalarSpec())):
             return ScalarSpec(_join_scalar(a, b))
     return None
+
+
+def _origins(spec: Spec) -> frozenset[Cell]:
+    """The memory that something described may share."""
+    match spec:
+        case TensorSpec(origins=origins):
+            return origins
+        case SameSpec(degraded=degraded):
+            return _origins(degraded)
+        case TupleSpec(items=items) | ListSpec(items=tuple() as items) | UnionSpec(alternatives=items):
+            return frozenset().union(*map(_origins, items))
+    return frozenset()
 
 
 def _join_scalar(a: Spec, b: Spec) -> Type:

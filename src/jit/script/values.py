@@ -38,7 +38,7 @@ class Cell:
     def __init__(self, kind: str, origins: "frozenset[Cell]" = frozenset(), name: str = "") -> None:
         self.kind = kind
         self.name = name
-        self.escaped: Cell | None = None  # the heap key that says whether a run-time list holds this too
+        self.escaped = False  # whether a run-time list may hold this too
         self.origins: frozenset[Cell] = origins | {self}
 
     @property

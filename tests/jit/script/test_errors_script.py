@@ -1,0 +1,333 @@
+"""Rejected programs: what is said, where, and what to write instead."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ingot
+from ingot import jit, nn
+from ingot.jit.script import script
+
+FILE = Path(__file__).name
+v = ingot.tensor([1.0, 2.0, 3.0])
+
+
+def message(error: jit.ScriptError) -> str:
+    """The error's text with only the base name of this file and without line numbers."""
+    lines = []
+    for line in str(error).replace(str(Path(__file__)), FILE).splitlines():
+        head, _, rest = line.partition(f"{FILE}:")
+        if rest:
+            _, column, text = rest.split(":", 2) if rest.count(":") > 1 else (*rest.split(":", 1), "")
+            line = f"{head}{FILE}:{column}:{text}" if text else f"{head}{FILE}:{column}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def unsupported(x: Any) -> Any:
+    try:
+        y = x
+    except ValueError:
+        y = None
+    yield y
+    return {1, 2}
+
+
+def misspelt_name(x: Any) -> Any:
+    scale = 2
+    return x * scael  # noqa: F821
+
+
+def misspelt_method(x: Any) -> Any:
+    return x.sume()
+
+
+def wrong_shapes(x: Any) -> Any:
+    return x @ x[:2]
+
+
+def inner(x: Any) -> Any:
+    return x.reshape(7, 7)
+
+
+def wrong_in_a_call(x: Any) -> Any:
+    return inner(x) + 1
+
+
+def run_time_dim(x: Any, n: int) -> Any:
+    return x.sum(dim=n)
+
+
+def grows_aliased(x: Any, n: int) -> Any:
+    items = [x]
+    for _ in range(n):
+        x.add_(1)
+        items.append(x)
+    return items
+
+
+def ambiguous(x: Any, n: int) -> Any:
+    h = x
+    for _ in range(n):
+        h += 1
+        h = h * 2
+    return h
+
+
+def different_sizes(x: Any, n: int) -> Any:
+    items = []
+    for i in range(n):
+        items.append(x[:i])
+    return items
+
+
+def endless(n: int) -> Any:
+    return endless(n - 1) if n else 0
+
+
+def run_time_key(x: Any) -> Any:
+    d = {}
+    d[x.sum()] = 1
+    return d
+
+
+def attribute_of_none(x: Any) -> Any:
+    y = None
+    return y.shape
+
+
+def strings_and_numbers(x: Any) -> Any:
+    return "a" + 1
+
+
+def printing(x: Any) -> Any:
+    print(x)
+    return x
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Any) -> Any:
+        self.calls += 1
+        return x
+
+
+@jit.ignore
+def ignored(x: Any) -> Any:
+    return x
+
+
+def calls_ignored(x: Any) -> Any:
+    return ignored(x)
+
+
+GOLDEN: list[Any] = [
+    (
+        unsupported,
+        (v,),
+        f"""\
+{FILE}:5: `try` cannot be compiled (and 2 more below)
+    try:
+    ^
+  hint: test the condition with `if` before, or catch the exception in the caller
+{FILE}:5: generators cannot be compiled
+    yield y
+    ^^^^^^^
+  hint: append to a list and return it
+{FILE}:12: sets cannot be compiled
+    return {{1, 2}}
+           ^^^^^^
+  hint: use a tuple or a list""",
+    ),
+    (
+        misspelt_name,
+        (v,),
+        f"""\
+{FILE}:16: name 'scael' is not defined
+    return x * scael  # noqa: F821
+               ^^^^^
+  hint: did you mean scale?""",
+    ),
+    (
+        misspelt_method,
+        (v,),
+        f"""\
+{FILE}:12: 'Tensor' object has no attribute 'sume'
+    return x.sume()
+           ^^^^^^
+  hint: did you mean sum""",
+    ),
+    (
+        wrong_shapes,
+        (v,),
+        f"""\
+{FILE}:12: matmul: inner dimensions differ: f32[3] @ f32[2] (3 != 2)
+    return x @ x[:2]
+           ^^^^^^^^^""",
+    ),
+    (
+        wrong_in_a_call,
+        (v,),
+        f"""\
+{FILE}:12: reshape: shape '[7, 7]' is invalid for input of size 3, given [3]
+    return x.reshape(7, 7)
+           ^^^^^^^^^^^^^^^
+  called from {FILE}:12 in wrong_in_a_call
+    return inner(x) + 1""",
+    ),
+    (
+        run_time_dim,
+        (v, 0),
+        f"""\
+{FILE}:12: sum(): argument 'dim' must be ints | None known when the program is compiled, but here it is computed at \
+run time
+    return x.sum(dim=n)
+           ^^^^^^^^^^^^
+  hint: take it from a constant, a default argument or an attribute of the module""",
+    ),
+    (
+        grows_aliased,
+        (v, 2),
+        f"""\
+{FILE}:9: a tensor is written in place after it was put into a list that grows at run time
+    x.add_(1)
+    ^^^^^^^^^
+  hint: append a copy: `items.append(x.clone())`""",
+    ),
+    (
+        ambiguous,
+        (v, 2),
+        f"""\
+{FILE}:9: this in-place write may or may not change an argument of the function: it depends on the path taken
+    h += 1
+    ^^^^^^
+  hint: make a copy first with `.clone()`, or write `x = x + y` instead of `x += y`""",
+    ),
+    (
+        different_sizes,
+        (v, 2),
+        f"""\
+{FILE}:5: a list whose length is known at run time only holds tensors of different sizes
+    for i in range(n):
+    ^
+  hint: make the sizes the same (for example by padding), or concatenate the tensors as you go""",
+    ),
+    (
+        run_time_key,
+        (v,),
+        f"""\
+{FILE}:5: the key of a dict must be known when the program is compiled, given Tensor f32[]
+    d[x.sum()] = 1
+    ^^^^^^^^^^
+  hint: use a list, or a tensor indexed by the key""",
+    ),
+    (
+        attribute_of_none,
+        (v,),
+        f"""\
+{FILE}:12: 'NoneType' object has no attribute 'shape'
+    return y.shape
+           ^^^^^^^""",
+    ),
+    (
+        strings_and_numbers,
+        (v,),
+        f"""\
+{FILE}:12: can only concatenate str (not "int") to str
+    return "a" + 1
+           ^^^^^^^""",
+    ),
+    (
+        printing,
+        (v,),
+        f"""\
+{FILE}:5: print() cannot be compiled
+    print(x)
+    ^^^^^^^^
+  hint: return the value and print it outside""",
+    ),
+    (
+        Counting(),
+        (v,),
+        f"""\
+{FILE}:9: attribute 'calls' of Counting is a constant of the compiled program and cannot be assigned
+    self.calls += 1
+    ^^^^^^^^^^^^^^^
+  hint: make it a buffer: `self.register_buffer("calls", ingot.tensor(...))` in __init__""",
+    ),
+    (
+        calls_ignored,
+        (v,),
+        f"""\
+{FILE}:12: test_errors_script.ignored is marked @jit.ignore, so that it cannot be compiled
+    return ignored(x)
+           ^^^^^^^^^^
+  hint: call it outside the compiled function and pass its result in""",
+    ),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments", "expected"), GOLDEN, ids=lambda g: getattr(g, "__name__", ""))
+def test_messages(refuse: Any, function: Any, arguments: Any, expected: str) -> None:
+    got = message(refuse(function, *arguments))
+    assert got == expected or (expected.endswith("did you mean sum") and got.startswith(expected))
+
+
+def test_recursion_that_does_not_end_is_refused(refuse: Any) -> None:
+    error = refuse(endless, 3)
+    assert "recursion of endless does not end when it is compiled" in str(error)
+    assert str(error).count("called from") < 10
+
+
+def test_unsupported_syntax_is_refused_when_decorated() -> None:
+    with pytest.raises(jit.ScriptError, match="`try` cannot be compiled"):
+        script(unsupported)
+
+
+def test_what_an_operation_refuses_is_also_its_own_exception() -> None:
+    with pytest.raises(RuntimeError, match="inner dimensions"), jit.executor("interpreter"):
+        script(wrong_shapes)(v)
+
+
+def test_a_failing_operation_on_a_path_not_taken_fails_only_there(compare: Any) -> None:
+    def f(x: Any, y: Any) -> Any:
+        return x + y if x.shape[0] == y.shape[0] else x.sum()
+
+    def g(x: Any, y: Any, flag: bool) -> Any:
+        if flag:
+            return x + y
+        return x
+
+    compare(f, (v, v), (v, v[:2]), (v[:2], v), (v[:2], v[:2]))
+    scripted = compare(g, (v, v[:2], False), (v, v[:2], True), (v, v, True), (v[:2], v[:2], True))
+    assert scripted.specialisations
+
+
+def test_source_that_cannot_be_read_is_refused() -> None:
+    namespace: dict[str, Any] = {}
+    exec("def f(x):\n    return x", namespace)
+    with pytest.raises(jit.ScriptError, match="cannot be read from '<string>'"):
+        script(namespace["f"])
+    with pytest.raises(TypeError, match="expected a function, Module or class, given int"):
+        script(3)
+    with pytest.raises((jit.ScriptError, TypeError)):
+        script(len)
+
+
+def test_hooks_are_refused(refuse: Any) -> None:
+    layer = nn.Linear(3, 3)
+    layer.register_forward_hook(lambda *a: None)
+
+    class Hooked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x)
+
+    assert "forward hooks" in str(refuse(Hooked(), v))
