@@ -80,8 +80,9 @@ _DIFFERENCES = {
     ("pad", 3): "PyTorch crops before it pads, and fails where that leaves nothing",
     ("pad", 5): "PyTorch pads fewer dimensions of small tensors",
 }
-_NUMBERS_TOO = ("maximum", "minimum", "atan2", "logical_and", "logical_or", "logical_xor")
+_NUMBERS_TOO = ("maximum", "minimum", "atan2", "logical_and", "logical_or", "logical_xor", "logaddexp", "hypot")
 _DIFFERENCES |= {(name, 2): "PyTorch takes tensors only" for name in _NUMBERS_TOO}
+_DIFFERENCES |= {(name, 3): "PyTorch takes floats only" for name in ("logaddexp", "hypot")}
 # Parameters that PyTorch does not differentiate by, or ops that it does not differentiate at these samples.
 _CONSTANTS = {
     "binary_cross_entropy": (2,), "binary_cross_entropy_with_logits": (2,), "nll_loss": (2,), "cross_entropy": (2,),

@@ -165,6 +165,8 @@ def _normaliser(parameter: Parameter, op: str) -> Callable[[Any], Any]:
 
 
 def _as_group(values: Any) -> tuple[Any, ...]:
+    if hasattr(values, "dtype"):  # iterating over a tensor would take it apart
+        raise TypeError(f"expected a tuple or list, not {type(values).__name__}")
     return tuple(values)
 
 
