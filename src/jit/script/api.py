@@ -5,8 +5,8 @@ import inspect
 import types
 from typing import Any
 
-from ...eager.tensor import Tensor
 from ...eager.module import Module
+from ...eager.tensor import Tensor
 from ..errors import ScriptError
 from ..function import Call, CompiledFunction, Specialised
 from .source import function_source

@@ -7,9 +7,9 @@ import types
 from typing import Any
 
 from ...eager import modes
-from ...ir.core import Value
 from ...eager.module import Module
 from ...eager.parameter import Parameter
+from ...ir.core import Value
 from .context import MAX_CALL_DEPTH, Context, Frame
 from .liveness import Liveness, assigned_names, liveness
 from .objects import instantiate, is_plain_class, lift

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from ...eager.containers import ModuleDict, ModuleList, Sequential
 from ...ir.core import Value
 from ...ir.ops._op import get_op
-from ...eager.containers import ModuleDict, ModuleList, Sequential
 from .context import Context
 from .operators import binary, number, scalar_kind
 from .regions import choose

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ...eager.module import Module
 from ...eager.tensor import Size, Tensor
 from ...ir.dtypes import from_numpy
 from ...ir.types import TensorType
-from ...eager.module import Module
 from .context import Context
 from .operators import scalar_kind, spread
 from .tensors import attribute as tensor_attribute

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...eager.module import Module
 from ...eager.tensor import Tensor
 from ...ir.core import Block, Graph, Value
 from ...ir.sizes import Sizes
 from ...ir.types import TensorType, Type
-from ...eager.module import Module
 from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
 from .calls import call_object, inline_function
 from .context import Context, Frame, PathEnds
