@@ -249,9 +249,10 @@ def _strided_constant(view: StridedView, shape: tuple[Dim, ...], strides: tuple[
     data = constant_array(view)
     if data is None or not all(isinstance(d, int) for d in (*shape, *strides, view.offset)):
         return None
-    size = data.itemsize
-    flat = data.reshape(-1)[view.offset :]
-    return np.lib.stride_tricks.as_strided(flat, shape, [s * size for s in strides], writeable=False)  # type: ignore[arg-type,operator]
+    flat: Any = data.reshape(-1)[view.offset :]  # type: ignore[misc]  # all sizes are ints, as was checked
+    nbytes: Any = [s * data.itemsize for s in strides]
+    known: Any = shape
+    return np.lib.stride_tricks.as_strided(flat, known, nbytes, writeable=False)
 
 
 def add_shared(driver: Driver, sources: dict[str, str]) -> None:
@@ -305,8 +306,8 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
         recover = [(name, axis.loops, axis.sizes) for name, axis in axes]
         if batched:
             loops = tuple(loop for axis in product.batches for loop in axis.loops)
-            sizes = tuple(size for axis in product.batches for size in axis.sizes)
-            recover.append(("batch", loops, sizes))
+            extents = tuple(size for axis in product.batches for size in axis.sizes)
+            recover.append(("batch", loops, extents))
         epilogue, text = epilogue_of(driver, group, value, recover)
     title, stem = title_of(instruction, group)
     name, source = named_source(stem, lambda n: gemm_source(n, spec, epilogue))

@@ -187,7 +187,8 @@ class Driver:
 
     def nbytes(self, type: Type) -> Dim:
         assert isinstance(type, TensorType)
-        return element_count(type.shape) * type.dtype.itemsize
+        nbytes: Dim = element_count(type.shape) * type.dtype.itemsize
+        return nbytes
 
     # -- storage --
 

@@ -33,7 +33,7 @@ def _native(function: Callable[..., Any], arity: int, typing: Callable[..., Any]
         3: lambda a, b, c: typing(a, b, c),
     }
 
-    @type_callable(function)  # type: ignore[untyped-decorator]
+    @type_callable(function)
     def register_typing(context: Any) -> Any:
         return typers[arity]
 
@@ -71,7 +71,7 @@ def _make_cast(name: str, numpy_name: str, numba_type: Any) -> Callable[[Any], A
 
     def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
         (given,) = signature.args
-        if isinstance(given, types.Float) and isinstance(numba_type, types.Integer):
+        if isinstance(given, types.Float) and dtype.kind in "iu":
             wide = builder.fptosi(arguments[0], ir.IntType(64))
             return wide if numba_type.bitwidth == 64 else builder.trunc(wide, ir.IntType(numba_type.bitwidth))
         return context.cast(builder, arguments[0], given, numba_type)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...ir import dtypes
 from ...ir.core import Array, Instruction, Value
-from ...ir.dims import Dim
+from ...ir.dims import Dim, DimExpr
 from ...ir.types import BoolType, IntType, TensorType
 from .elements import Elements, Inline, describe
 from .fusion import Unsupported
@@ -168,9 +168,11 @@ def _index(elements: Elements, instruction: Instruction, indices: Indices) -> Co
                 read = broadcast_indices(part, _shape(tensor), layout.shape)
                 places.append(elements.dynamic_index(elements.element(tensor, read), size, read, wraps=True))
             case ("along", start, step):
-                places.append(start + next(along) * step)  # type: ignore[operator]
+                assert isinstance(start, (int, DimExpr)) and isinstance(step, int)
+                places.append(start + next(along) * step)
             case (_, place):
-                places.append(place)  # type: ignore[arg-type]
+                assert isinstance(place, (int, DimExpr))
+                places.append(place)
     return elements.element(source, tuple(places))
 
 

@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...ir.core import Instruction, Value
-from ...ir.dims import Dim, dim_max, dim_min
+from ...ir.dims import Dim, DimExpr, dim_max, dim_min
 from ...ir.ops.slicing import _start_index as slice_start
 from ...ir.types import IntType, TensorType
 from ..errors import Unsupported
 from .indexing import LOOP_PREFIX, Indices, broadcast_indices, depends_on, loop_variable
 
-__all__ = ["PARTS", "READS", "Read", "anywhere", "border_index", "is_anywhere", "pad_pairs", "pool_geometry"]
+__all__ = [
+    "PARTS", "READS", "Read", "anywhere", "axis_of", "border_index", "index_layout", "index_select_indices",
+    "is_anywhere", "pad_pairs", "pool_geometry", "slice_start", "tensor_operands",
+]  # fmt: skip
 
 Read = tuple[Value, Sequence[Indices]]
 _ANY = "any_"
@@ -208,6 +211,11 @@ def _broadcast(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> tuple[Dim, ...]:
     return (*longer[:offset], *(y if x == 1 else x for x, y in zip(longer[offset:], shorter, strict=True)))
 
 
+def _dim(value: object) -> Dim:
+    assert isinstance(value, (int, DimExpr))
+    return value
+
+
 def _index(instruction: Instruction, indices: Indices) -> list[Read]:
     source = tensor_operands(instruction)[0]
     layout = index_layout(instruction, _shape(source))
@@ -221,9 +229,9 @@ def _index(instruction: Instruction, indices: Indices) -> list[Read]:
                 reads.append((tensor, [broadcast_indices(part, _shape(tensor), layout.shape)]))
                 places.append(anywhere())
             case ("along", start, step):
-                places.append(start + next(along) * step)  # type: ignore[operator]
+                places.append(_dim(start) + next(along) * _dim(step))
             case (_, place):
-                places.append(place)  # type: ignore[arg-type]
+                places.append(_dim(place))
     return [(source, [tuple(places)]), *reads]
 
 

@@ -221,7 +221,7 @@ LIST = """graph @history(%a: f32[n], %t: int, %k: int) -> (f32[n], int) {
   %len: int = list.length(%l)
   return(%z, %len)
 }"""
-LISTS = """graph @lists(%a: f32[n, m], %t: int, %i: int) 
+LISTS = """graph @lists(%a: f32[n, m], %t: int, %i: int)
   -> (f32[d0, n, m], f32[n, d1], f32[n, d2, m], List[int], int, bool, int, List[int], f32[n, m]) {
   %true: bool = constant() {value=True}
   %m1: int = constant() {value=-1} %two: int = constant() {value=2} %zero: int = constant() {value=0}
