@@ -5,165 +5,35 @@
 """
 
 import ctypes
-import functools
-import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from ..ir.core import Graph, Guard
-from ..ir.dims import Dim, DimExpr, substitute
+from ..ir.core import Graph
 from ..ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
 from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
 from .errors import JitError, Unsupported
 from .layout import Layout
+from .plan import Plan, SizeBinding
 from .raising import raise_at
 from .runtime import pool
 from .runtime.arena import allocate, write_slots
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
 from .runtime.loader import load_object
-from .runtime.memory import ALIGNMENT, address_of, recycler, workspace
+from .runtime.memory import address_of, recycler, workspace
 
-__all__ = ["InterpreterProgram", "Layout", "NativeProgram", "Program", "PythonProgram", "SizeBinding", "pack_buffers"]
+__all__ = ["InterpreterProgram", "Layout", "NativeProgram", "Program", "PythonProgram"]
 
 # Plans kept per program: one for each set of argument sizes.
 MAX_PLANS = 256
-_INT64 = np.iinfo(np.int64)
 
 
 class Program(Protocol):
     """Runs a graph on arrays and numbers, one per graph argument, and returns one value per graph result."""
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]: ...
-
-
-class SizeBinding:
-    """Reads the symbols in argument types off actual arguments and checks the conditions between them."""
-
-    def __init__(self, names: Sequence[str], types: Sequence[Type], guards: Sequence[Guard]) -> None:
-        self.names = [name or f"argument {i}" for i, name in enumerate(names)]
-        self.types = list(types)
-        self.guards = list(guards)
-
-    @classmethod
-    def of(cls, graph: Graph) -> "SizeBinding":
-        """The sizes of a graph's arguments, under its guards."""
-        return cls([v.name or "" for v in graph.arguments], [v.type for v in graph.arguments], graph.guards)
-
-    def bind(self, arguments: Sequence[Any]) -> tuple[dict[str, int] | None, str]:
-        """The symbols' values, or None and the reason why the arguments do not fit the graph."""
-        values: dict[str, int] = {}
-        pending: list[tuple[str, Dim, int]] = []
-        for name, type, argument in zip(self.names, self.types, arguments, strict=True):
-            if isinstance(type, TensorType):
-                shape = argument.shape
-                if len(shape) != len(type.shape):
-                    return None, f"{name} has {len(shape)} dimensions, expected {len(type.shape)} as in {type}"
-                sizes = enumerate(zip(type.shape, shape, strict=True))
-                where = [(f"size {axis} of {name}", d, n) for axis, (d, n) in sizes]
-            elif isinstance(type, IntType) and type.value is not None:
-                where = [(name, type.value, argument)]
-            else:
-                continue
-            for what, dim, size in where:
-                if isinstance(dim, DimExpr) and dim.is_symbol() and str(dim) not in values:
-                    values[str(dim)] = size
-                else:
-                    pending.append((what, dim, size))
-        for what, dim, size in pending:
-            try:
-                expected = substitute(dim, values)
-            except (ValueError, ZeroDivisionError) as error:
-                return None, f"{what} is {size}, expected {dim}: {error}"
-            if expected != size:
-                shown = f"{dim} = {expected}" if isinstance(dim, DimExpr) else str(dim)
-                return None, f"{what} is {size}, expected {shown}"
-        for guard in self.guards:
-            try:
-                left, right = substitute(guard.left, values), substitute(guard.right, values)
-            except (ValueError, ZeroDivisionError) as error:
-                return None, f"{guard} does not hold: {error}"
-            if left != right:
-                return None, f"{guard} does not hold: {left} != {right}" + (
-                    f" ({guard.reason})" if guard.reason else ""
-                )
-        return values, ""
-
-
-def pack_buffers(sizes: Sequence[int], intervals: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
-    """Offsets of buffers in one workspace and its size, such that buffers that live at the same time do not overlap.
-
-    Greedy by decreasing size, each in the tightest gap that holds it (Y. Pisarchyk and J. Lee, "Efficient Memory
-    Management for Deep Neural Net Inference", 2020); offsets are multiples of 64.
-
-    >>> pack_buffers([100, 300, 50], [(0, 1), (1, 2), (2, 3)])
-    ([320, 0, 320], 448)
-    """
-    offsets = [0] * len(sizes)
-    placed: list[int] = []
-    rounded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
-    total = 0
-    for index in sorted(range(len(sizes)), key=lambda i: (-rounded[i], i)):
-        first, last = intervals[index]
-        size = rounded[index]
-        best, best_gap = -1, 0
-        position = 0
-        for other in placed:
-            if intervals[other][0] > last or intervals[other][1] < first:
-                continue
-            gap = offsets[other] - position
-            if gap >= size and (best < 0 or gap < best_gap):
-                best, best_gap = position, gap
-            position = max(position, offsets[other] + rounded[other])
-        offsets[index] = best if best >= 0 else position
-        total = max(total, offsets[index] + size)
-        # Kept in order of offset, so that one pass sees the gaps.
-        placed.append(index)
-        placed.sort(key=lambda i: offsets[i])
-    return offsets, total
-
-
-class _Plan:
-    """What is the same for all calls with the same argument sizes."""
-
-    __slots__ = ("_table", "address", "allocators", "call", "outputs", "workspace")
-
-    def __init__(self, layout: Layout, values: Mapping[str, int]) -> None:
-        sizes = [_size(dim, values) for dim in layout.sizes]
-        nbytes = [_size(buffer.nbytes, values) for buffer in layout.buffers]
-        offsets, self.workspace = pack_buffers(nbytes, [(b.first, b.last) for b in layout.buffers])
-        addresses = [address_of(constant) for constant in layout.constants]
-        table = [*sizes, *offsets, *addresses]
-        self._table = (ctypes.c_int64 * max(len(table), 1))(*table)
-        self.address = ctypes.addressof(self._table)
-        # Shape and dtype of every result that the caller allocates, None for other results.
-        self.outputs = [_output(result.type, values) if result.kind == "output" else None for result in layout.results]
-        # Functions that allocate the results, where the caller allocates all of them.
-        self.allocators: list[Callable[[], Any]] | None = None
-        if None not in self.outputs:
-            self.allocators = [_allocator(*output) for output in self.outputs if output is not None]
-        self.call: Callable[[Sequence[Any]], list[Any]] | None = None
-
-
-def _allocator(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], Any]:
-    small = math.prod(shape) * dtype.itemsize < recycler.smallest
-    return functools.partial(np.empty if small else recycler.empty, shape, dtype)
-
-
-def _size(dim: Dim, values: Mapping[str, int]) -> int:
-    value = substitute(dim, values)
-    if not isinstance(value, int):
-        raise JitError(f"the size {dim} is not known from the arguments, which give {sorted(values)}")
-    if not _INT64.min <= value <= _INT64.max:
-        raise MemoryError(f"the size {dim} is {value}, which does not fit into 64 bits")
-    return value
-
-
-def _output(type: Type, values: Mapping[str, int]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    assert isinstance(type, TensorType)
-    return tuple(_size(dim, values) for dim in type.shape), type.dtype.numpy
 
 
 class _PlannedProgram:
@@ -175,7 +45,7 @@ class _PlannedProgram:
             [spec.name for spec in layout.arguments], [spec.type for spec in layout.arguments], layout.guards
         )
         self.exceptions = dict(exceptions or {})
-        self._plans: dict[Any, _Plan] = {}
+        self._plans: dict[Any, Plan] = {}
         self._states: list[CallState] = []
         self._n_result_slots = sum(_slots(result) for result in layout.results)
         self._first_result = HEADER + len(layout.arguments)
@@ -189,7 +59,7 @@ class _PlannedProgram:
             if isinstance(spec.type, TensorType) or (isinstance(spec.type, IntType) and spec.type.value is not None)
         ]
 
-    def plan_for(self, arguments: Sequence[Any]) -> _Plan:
+    def plan_for(self, arguments: Sequence[Any]) -> Plan:
         """The plan for arguments of these sizes, made once; RuntimeError where they do not fit the graph."""
         key = tuple([a.shape if hasattr(a := arguments[i], "shape") else a for i in self._size_arguments])
         plan = self._plans.get(key)
@@ -197,7 +67,7 @@ class _PlannedProgram:
             values, reason = self.binding.bind(arguments)
             if values is None:
                 raise RuntimeError(f"{self.layout.name}: {reason}")
-            plan = _Plan(self.layout, values)
+            plan = Plan(self.layout, values)
             while len(self._plans) >= MAX_PLANS:
                 self._plans.pop(next(iter(self._plans)), None)
             self._plans[key] = plan
@@ -206,7 +76,7 @@ class _PlannedProgram:
     def _new_state(self, descriptor: int) -> CallState:
         return CallState(descriptor, self._n_result_slots, self.layout.scratch_slots)
 
-    def _collect(self, plan: _Plan, arguments: Sequence[Any], outputs: Sequence[Any], state: CallState) -> list[Any]:
+    def _collect(self, plan: Plan, arguments: Sequence[Any], outputs: Sequence[Any], state: CallState) -> list[Any]:
         """The results in order, from allocated outputs and what the driver wrote."""
         slots = state.results()
         results: list[Any] = []
@@ -275,7 +145,7 @@ class _PlannedProgram:
                 )
         return prepared, back, kept
 
-    def _allocate(self, plan: _Plan) -> list[Any]:
+    def _allocate(self, plan: Plan) -> list[Any]:
         return [None if output is None else recycler.empty(*output) for output in plan.outputs]
 
 
@@ -361,17 +231,17 @@ class NativeProgram(_PlannedProgram):
         """Run on arrays and numbers, one per graph argument."""
         return self.run(self.plan_for(arguments), arguments)
 
-    def run(self, plan: _Plan, arguments: Sequence[Any]) -> list[Any]:
+    def run(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
         """Run with a plan that is known to fit the arguments."""
         return (plan.call or self.call_for(plan))(arguments)
 
-    def call_for(self, plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
+    def call_for(self, plan: Plan) -> Callable[[Sequence[Any]], list[Any]]:
         """The function from arguments that fit a plan to results."""
         if plan.call is None:
             plan.call = self._make_call(plan)
         return plan.call
 
-    def _make_call(self, plan: _Plan) -> Callable[[Sequence[Any]], list[Any]]:
+    def _make_call(self, plan: Plan) -> Callable[[Sequence[Any]], list[Any]]:
         """The function that runs one plan. Everything that it needs is a local of a closure: this is the hot path."""
         enter, states, first_new = self._enter, self._states, self._descriptor.address
         allocators = plan.allocators
@@ -408,14 +278,14 @@ class NativeProgram(_PlannedProgram):
         except IndexError:
             return self._new_state(self._descriptor.address)
 
-    def _not_done(self, plan: _Plan, arguments: Sequence[Any], state: CallState, status: int) -> list[Any]:
+    def _not_done(self, plan: Plan, arguments: Sequence[Any], state: CallState, status: int) -> list[Any]:
         if status == STATUS_COPY_NEEDED:
             return self._run_general(plan, arguments, state)
         details = state.details()
         self._states.append(state)
         self._fail(status, details)
 
-    def _run_general(self, plan: _Plan, arguments: Sequence[Any], state: CallState) -> list[Any]:
+    def _run_general(self, plan: Plan, arguments: Sequence[Any], state: CallState) -> list[Any]:
         block = workspace.acquire(plan.workspace)
         header = (plan.address, block.address, pool.pool_address(), state.arena, 0, 0, state.scratch, state.call)
         try:

@@ -11,7 +11,8 @@ from ..eager.tensor import Tensor, wrap
 from ..ir.core import Graph
 from ..ir.types import IntType, TensorType
 from .errors import CompileForbidden, FallbackWarning, JitError, Unsupported
-from .program import InterpreterProgram, NativeProgram, Program, PythonProgram, SizeBinding
+from .plan import SizeBinding
+from .program import InterpreterProgram, NativeProgram, Program, PythonProgram
 from .tree import LEAF, Structure
 
 if TYPE_CHECKING:

@@ -13,14 +13,8 @@ from ingot import ir
 from ingot.jit.codegen.compile import compile_module
 from ingot.jit.codegen.module import GeneratedModule
 from ingot.jit.errors import JitError
-from ingot.jit.program import (
-    InterpreterProgram,
-    Layout,
-    NativeProgram,
-    PythonProgram,
-    SizeBinding,
-    pack_buffers,
-)
+from ingot.jit.plan import SizeBinding, pack_buffers
+from ingot.jit.program import InterpreterProgram, Layout, NativeProgram, PythonProgram
 from ingot.jit.raising import raise_at
 
 
