@@ -249,7 +249,7 @@ def _strided_constant(view: StridedView, shape: tuple[Dim, ...], strides: tuple[
     data = constant_array(view)
     if data is None or not all(isinstance(d, int) for d in (*shape, *strides, view.offset)):
         return None
-    flat: Any = data.reshape(-1)[view.offset :]  # type: ignore[misc]  # all sizes are ints, as was checked
+    flat: Any = data.reshape(-1)[view.offset :]  # all sizes are ints, as was checked
     nbytes: Any = [s * data.itemsize for s in strides]
     known: Any = shape
     return np.lib.stride_tricks.as_strided(flat, known, nbytes, writeable=False)
