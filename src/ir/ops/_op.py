@@ -264,7 +264,8 @@ _local = _Recording()
 def recording() -> Iterator[list[tuple[Op, tuple[Any, ...], dict[str, Any], Any]]]:
     """Note every call of `F` by this thread: the op, its operands and attributes, and its result."""
     previous = _local.calls
-    _local.calls = calls = []
+    calls: list[tuple[Op, tuple[Any, ...], dict[str, Any], Any]] = []
+    _local.calls = calls
     try:
         yield calls
     finally:

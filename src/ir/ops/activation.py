@@ -53,7 +53,7 @@ def _activation(
     `compute(xp, x, **attributes)` gives an array; `vjp(context, g, x, **attributes)` gives the gradient.
     """
 
-    def infer(sizes: Sizes, input: Any, **attributes: Any) -> TensorType:
+    def infer(sizes: Sizes, input: TensorType, **attributes: Any) -> TensorType:
         input = require_tensor(name, "input", input)
         if not input.dtype.is_floating_point and not (integers and input.dtype.category == 1):
             raise RuntimeError(f"{name}: expected a floating-point tensor, given {input}")
@@ -341,7 +341,7 @@ THRESHOLD = _activation(
 # -- with a parameter, or two halves -----------------------------------------------------------------------------------
 
 
-def _infer_prelu(sizes: Sizes, input: Any, weight: Any) -> TensorType:
+def _infer_prelu(sizes: Sizes, input: TensorType, weight: Any) -> TensorType:
     input, weight = require_tensor("prelu", "input", input), require_tensor("prelu", "weight", weight)
     if not input.dtype.is_floating_point or weight.dtype is not input.dtype:
         raise RuntimeError(f"prelu: expected floating-point tensors of one dtype, given {input} and {weight}")

@@ -20,7 +20,7 @@ def _require_floats(name: str, type: TensorType) -> TensorType:
     return type
 
 
-def _infer_normalize(sizes: Sizes, input: Any, *, p: float, dim: int, eps: float) -> TensorType:
+def _infer_normalize(sizes: Sizes, input: TensorType, *, p: float, dim: int, eps: float) -> TensorType:
     input = _require_floats("normalize", require_tensor("normalize", "input", input))
     normalise_dim("normalize", dim, input.rank)
     return input

@@ -13,7 +13,7 @@ from ._op import Custom, ErrorSample, F, Sample, VjpContext, define
 _PUBLIC = ("", "method")
 
 
-def require_index(name: str, index: Any, argument: str = "index") -> TensorType:
+def require_index(name: str, index: TensorType, argument: str = "index") -> TensorType:
     """The type, if it is that of a tensor of positions."""
     index = require_tensor(name, argument, index)
     if index.dtype not in (int32, int64):
@@ -109,7 +109,7 @@ GATHER = define(
 
 
 def _infer_scatter(
-    sizes: Sizes, input: Any, index: Any, src: Any, *, dim: int, name: str = "scatter", reduce: str | None = None
+    sizes: Sizes, input: TensorType, index: Any, src: Any, *, dim: int, name: str = "scatter", reduce: str | None = None
 ) -> TensorType:
     input, index = require_tensor(name, "input", input), require_index(name, index)
     axis = normalise_dim(name, dim, input.rank)
@@ -222,7 +222,7 @@ SCATTER_ADD = define(
 # -- whole slices at positions from a vector ---------------------------------------------------------------------------
 
 
-def _infer_index_select(sizes: Sizes, input: Any, index: Any, *, dim: int) -> TensorType:
+def _infer_index_select(sizes: Sizes, input: TensorType, index: Any, *, dim: int) -> TensorType:
     input, index = require_tensor("index_select", "input", input), require_index("index_select", index)
     axis = normalise_dim("index_select", dim, input.rank)
     if index.rank > 1:
@@ -272,7 +272,7 @@ INDEX_SELECT = define(
 )
 
 
-def _infer_index_add(sizes: Sizes, input: Any, index: Any, source: Any, *, dim: int, alpha: Any) -> TensorType:
+def _infer_index_add(sizes: Sizes, input: TensorType, index: Any, source: Any, *, dim: int, alpha: Any) -> TensorType:
     input, source = require_tensor("index_add", "input", input), require_tensor("index_add", "source", source)
     index = require_index("index_add", index)
     axis = normalise_dim("index_add", dim, input.rank)

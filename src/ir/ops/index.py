@@ -212,7 +212,7 @@ INDEX = define(
 
 
 def _infer_index_put(
-    sizes: Sizes, input: Any, indices: tuple[Any, ...], values: Any, *, spec: Spec, accumulate: bool
+    sizes: Sizes, input: TensorType, indices: tuple[Any, ...], values: Any, *, spec: Spec, accumulate: bool
 ) -> TensorType:
     input, layout = _layout(sizes, "index_put", input, indices, spec)
     values = require_tensor("index_put", "values", values)

@@ -29,7 +29,7 @@ _PUBLIC = ("", "method")
 
 def _joined_types(name: str, tensors: tuple[Any, ...]) -> tuple[list[TensorType], DType, str]:
     if not tensors:
-        raise RuntimeError(f"{name}(): expected a non-empty list of Tensors")
+        raise (ValueError if name == "cat" else RuntimeError)(f"{name}(): expected a non-empty list of Tensors")
     types = [require_tensor(name, f"tensors[{i}]", t) for i, t in enumerate(tensors)]
     dtype = result_dtype([t.dtype for t in types if t.shape], [t.dtype for t in types if not t.shape])
     return types, dtype, same_device(name, tensors)
@@ -110,7 +110,7 @@ CAT = define(
         Sample(((randoms(0, 3), randoms(2, 3)),)),
     ],
     errors=lambda: [
-        ErrorSample(((),), RuntimeError, "non-empty"),
+        ErrorSample(((),), ValueError, "non-empty"),
         ErrorSample(((randoms(2, 3), randoms(2, 4)),), RuntimeError, r"\[2, 3\] and \[2, 4\]"),
         ErrorSample(((randoms(2, 3), randoms(2)),), RuntimeError, "same shape"),
         ErrorSample(((randoms(), randoms()),), RuntimeError, "rank 0"),
@@ -307,7 +307,7 @@ PAD = define(
 
 
 def _triangle(name: str, doc: str, keep: str) -> Op:
-    def infer(sizes: Sizes, input: Any, *, diagonal: int) -> TensorType:
+    def infer(sizes: Sizes, input: TensorType, *, diagonal: int) -> TensorType:
         input = require_tensor(name, "input", input)
         if input.rank < 2:
             raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, given {input}")

@@ -234,7 +234,7 @@ def _cross_entropy_vjp(
 ) -> tuple[Any, Any, Any]:
     plain = weight is None and not attributes["label_smoothing"] and not target.dtype.is_floating_point
     if not plain or input.ndim != 2:
-        return _derived_cross_entropy(c, g, input, target, weight, **attributes)  # type: ignore[return-value]
+        return _derived_cross_entropy(c, g, input, target, weight, **attributes)
     # softmax(x) - 1 at the class: the common case in few steps.
     ignored = F.eq(target, attributes["ignore_index"])
     index = F.unsqueeze(F.where(ignored, 0, target), 1)

@@ -105,7 +105,7 @@ LOG_SOFTMAX = _softmax(
 
 
 def _infer_last_dims(
-    sizes: Sizes, name: str, input: Any, normalized_shape: tuple[int, ...], parameters: tuple[Any, ...]
+    sizes: Sizes, name: str, input: TensorType, normalized_shape: tuple[int, ...], parameters: tuple[Any, ...]
 ) -> TensorType:
     input = require_tensor(name, "input", input)
     if not input.dtype.is_floating_point:
@@ -270,7 +270,7 @@ def _per_channel(value: Any, rank: int) -> Any:
     return value
 
 
-def _infer_channels(sizes: Sizes, name: str, input: Any, vectors: dict[str, Any], low: int) -> TensorType:
+def _infer_channels(sizes: Sizes, name: str, input: TensorType, vectors: dict[str, Any], low: int) -> TensorType:
     input = require_tensor(name, "input", input)
     if not input.dtype.is_floating_point or input.rank < low:
         raise RuntimeError(f"{name}: expected a floating-point input of rank {low} or more, given {input}")
@@ -285,7 +285,9 @@ def _infer_channels(sizes: Sizes, name: str, input: Any, vectors: dict[str, Any]
     return input
 
 
-def _infer_group_norm(sizes: Sizes, input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> TensorType:
+def _infer_group_norm(
+    sizes: Sizes, input: TensorType, weight: Any, bias: Any, *, num_groups: int, eps: float
+) -> TensorType:
     input = _infer_channels(sizes, "group_norm", input, {"weight": weight, "bias": bias}, 2)
     channels = sizes.hint(input.shape[1])
     if num_groups < 1 or (channels is not None and channels % num_groups):
@@ -415,7 +417,7 @@ def _evaluate_batch_norm_training(xp: Any, input: Any, weight: Any, bias: Any, *
         centred *= (scale if weight is None else scale * weight).reshape(shape)
         if bias is not None:
             centred += bias.reshape(shape)
-    return tuple(xp.asarray(v, input.dtype) for v in (centred, mean, variance))  # type: ignore[return-value]
+    return tuple(xp.asarray(v, input.dtype) for v in (centred, mean, variance))
 
 
 def _decompose_batch_norm_training(input: Any, weight: Any, bias: Any, *, eps: float) -> tuple[Any, Any, Any]:

@@ -94,7 +94,7 @@ RANDPERM = define(
 )
 
 
-def _infer_bernoulli(sizes: Sizes, input: Any) -> TensorType:
+def _infer_bernoulli(sizes: Sizes, input: TensorType) -> TensorType:
     input = require_tensor("bernoulli", "input", input)
     if not input.dtype.is_floating_point:
         raise RuntimeError(f"bernoulli: expected a floating-point tensor of probabilities, given {input}")

@@ -21,7 +21,7 @@ def _infer_expand(sizes: Sizes, input: Any, size: tuple[Any, ...]) -> TensorType
     shape: list[Dim] = []
     for axis, target in enumerate(wanted):
         if isinstance(target, int) and target < (0 if axis < extra else -1):
-            raise RuntimeError(f"expand: the size {target} at dimension {axis} isn't allowed in {shape_text(wanted)}")
+            raise RuntimeError(f"expand: the size {target} at dimension {axis} isn't allowed in {wanted}")
         if axis < extra:
             shape.append(target)
             continue

@@ -203,7 +203,8 @@ def _infer_item(sizes: Sizes, input: Any) -> Type:
     input = require_tensor("item", "input", input)
     count = product(input.shape)
     sizes.equal(count, 1, f"a Tensor with {count} elements cannot be converted to Scalar")
-    return {"b": BoolType, "i": IntType, "u": IntType, "f": FloatType, "c": ComplexType}[input.dtype.kind]()
+    kinds: dict[str, type[Type]] = {"b": BoolType, "i": IntType, "u": IntType, "f": FloatType, "c": ComplexType}
+    return kinds[input.dtype.kind]()
 
 
 ITEM = define(

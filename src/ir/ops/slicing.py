@@ -153,7 +153,7 @@ SLICE = define(
 
 
 def _infer_slice_scatter(
-    sizes: Sizes, input: Any, src: Any, start: Any, stop: Any, *, dim: int, step: int
+    sizes: Sizes, input: TensorType, src: Any, start: Any, stop: Any, *, dim: int, step: int
 ) -> TensorType:
     input, _, part = _slice_parts(sizes, "slice_scatter", input, start, stop, dim, step)
     _require_part(sizes, "slice_scatter", require_tensor("slice_scatter", "src", src), part)
@@ -274,7 +274,7 @@ SELECT = define(
 )
 
 
-def _infer_select_scatter(sizes: Sizes, input: Any, src: Any, index: Any, *, dim: int) -> TensorType:
+def _infer_select_scatter(sizes: Sizes, input: TensorType, src: Any, index: Any, *, dim: int) -> TensorType:
     input, part = _select_parts(sizes, "select_scatter", input, index, dim)
     _require_part(sizes, "select_scatter", require_tensor("select_scatter", "src", src), part)
     return input
@@ -356,7 +356,9 @@ def _evaluate_diagonal_scatter(xp: Any, input: Any, src: Any, *, offset: int, di
     return result
 
 
-def _infer_diagonal_scatter(sizes: Sizes, input: Any, src: Any, *, offset: int, dim1: int, dim2: int) -> TensorType:
+def _infer_diagonal_scatter(
+    sizes: Sizes, input: TensorType, src: Any, *, offset: int, dim1: int, dim2: int
+) -> TensorType:
     input, part = _diagonal_parts(sizes, "diagonal_scatter", input, offset, dim1, dim2)
     _require_part(sizes, "diagonal_scatter", require_tensor("diagonal_scatter", "src", src), part)
     return input
@@ -406,7 +408,7 @@ DIAGONAL_SCATTER = define(
 # -- reversal and rotation ---------------------------------------------------------------------------------------------
 
 
-def _infer_flip(sizes: Sizes, input: Any, *, dims: tuple[int, ...]) -> TensorType:
+def _infer_flip(sizes: Sizes, input: TensorType, *, dims: tuple[int, ...]) -> TensorType:
     input = require_tensor("flip", "input", input)
     if dims:
         normalise_dims("flip", dims, input.rank)
@@ -444,7 +446,9 @@ FLIP = define(
 )
 
 
-def _infer_roll(sizes: Sizes, input: Any, *, shifts: tuple[int, ...], dims: tuple[int, ...] | None) -> TensorType:
+def _infer_roll(
+    sizes: Sizes, input: TensorType, *, shifts: tuple[int, ...], dims: tuple[int, ...] | None
+) -> TensorType:
     input = require_tensor("roll", "input", input)
     if not shifts:
         raise RuntimeError("roll: `shifts` required")
@@ -464,7 +468,7 @@ def _roll_map(
     dims: tuple[int, ...] | None,
 ) -> Any:
     if not dims:
-        return unravel_index((linear_index(indices, input_shape) - shifts[0]) % product(input_shape), input_shape)
+        return unravel_index((linear_index(indices, input_shape) - shifts[0]) % product(list(input_shape)), input_shape)
     result = list(indices)
     for shift, dim in zip(shifts, dims, strict=True):
         if result:

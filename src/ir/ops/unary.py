@@ -403,7 +403,7 @@ FRAC = unary(
 )
 
 
-def _infer_bitwise_not(sizes: Sizes, input: Any) -> TensorType:
+def _infer_bitwise_not(sizes: Sizes, input: TensorType) -> TensorType:
     input = require_tensor("bitwise_not", "input", input)
     if input.dtype.category > 1:
         raise RuntimeError(f"bitwise_not: expected an integer or bool tensor, given {input}")
