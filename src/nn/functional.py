@@ -1,21 +1,18 @@
 """Functions of layers: every op whose record says "functional", and PyTorch's call forms around some of them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..eager import namespaces
-from ..eager.dispatch import dispatch
+from ..eager.functions import call as _call
 from ..eager.inplace import write
 from ..eager.modes import current_mode
 from ..eager.tensor import Tensor
-from ..ir.ops._op import get_op
 
 globals().update(namespaces["functional"])
+if TYPE_CHECKING:  # the functions just put in
 
+    def __getattr__(name: str) -> Any: ...
 
-def _call(name: str, *args: Any, **kwargs: Any) -> Any:
-    op = get_op(name)
-    operands, attributes = op.schema.bind(*args, **kwargs)
-    return dispatch(op, operands, attributes)
 
 
 def _maybe_inplace(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
