@@ -160,7 +160,7 @@ class Node:
         return f"<{self.name} object at {id(self):#x}>"
 
 
-_names: dict[str, str] = {}
+_names = {"reshape": "ViewBackward0", "cast": "ToCopyBackward0"}  # the rest follow from the op's name
 
 
 def backward_name(name: str) -> str:

@@ -33,7 +33,9 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
         if array.dtype == object or array.dtype.kind in "USOV":
             raise TypeError(f"tensor(): expected numbers or nested sequences of numbers, given {type(data).__name__}")
         if dtype is None:
-            if array.dtype.kind == "f" or (array.size == 0 and array.dtype.kind == "f"):
+            if _first_leaf_is_numpy(data):
+                dtype = from_numpy(array.dtype)
+            elif array.dtype.kind == "f":
                 dtype = default_dtype()
             elif array.dtype.kind == "c":
                 dtype = as_dtype(complex)
@@ -43,10 +45,18 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     return np.array(array, dtype=target.numpy, order="C")
 
 
-def _holds_tensors(data: Any) -> bool:
+def _first_leaf(data: Any) -> Any:
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
-    return isinstance(data, Tensor)
+    return data
+
+
+def _holds_tensors(data: Any) -> bool:
+    return isinstance(_first_leaf(data), Tensor)
+
+
+def _first_leaf_is_numpy(data: Any) -> bool:
+    return isinstance(_first_leaf(data), (np.generic, np.ndarray, Tensor))
 
 
 def _unwrap(data: Any) -> Any:
@@ -126,7 +136,7 @@ def _size(size: tuple[Any, ...], name: str) -> tuple[int, ...]:
     return size
 
 
-def _filled(name: str, size: tuple[Any, ...], value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+def _filled(name: str, size: Any, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     size = _size(size, name)
     if dtype is not None:
         element = as_dtype(dtype)
@@ -155,23 +165,35 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     return _filled("full", size, fill_value, dtype, device, requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def _sizes(name: str, positional: tuple[Any, ...], named: Any) -> tuple[Any, ...]:
+    """The sizes of a call `zeros(2, 3)`, `zeros((2, 3))` or `zeros(size=(2, 3))`."""
+    if named is None:
+        if not positional:
+            raise TypeError(f"{name}() missing 1 required argument: 'size'")
+        return positional
+    if positional:
+        raise TypeError(f"{name}() got multiple values for argument 'size'")
+    return (tuple(named),)
+
+
+def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of that size filled with 0.
 
     >>> ingot.zeros(2, 3)
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
-    return _filled("zeros", size, 0.0, dtype or default_dtype(), device, requires_grad)
+    return _filled("zeros", _sizes("zeros", sizes, size), 0.0, dtype or default_dtype(), device, requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of that size filled with 1."""
-    return _filled("ones", size, 1.0, dtype or default_dtype(), device, requires_grad)
+    return _filled("ones", _sizes("ones", sizes, size), 1.0, dtype or default_dtype(), device, requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of that size whose elements are whatever was in memory."""
+    size = _sizes("empty", sizes, size)
     element = default_dtype() if dtype is None else as_dtype(dtype)
     if modes.active_modes and modes.state.mode is not None:
         return _filled("empty", size, 0, element, device, requires_grad)
@@ -205,7 +227,7 @@ def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
 
 
 def arange(
-    start: Any,
+    start: Any = None,
     end: Any = None,
     step: Any = 1,
     *,
@@ -220,6 +242,10 @@ def arange(
     """
     if end is None:
         start, end = 0, start
+    if end is None:
+        raise TypeError("arange() missing 1 required positional argument: 'end'")
+    if start is None:
+        start = 0
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
     if step == 0:
         raise RuntimeError("step must be nonzero")

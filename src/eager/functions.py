@@ -20,10 +20,12 @@ def make_function(op: Op) -> Callable[..., Any]:
     schema = op.schema
 
     def function(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and "out" in kwargs:
+            return _into_out(function, args, kwargs)
         try:
             operands, attributes = schema.bind(*args, **kwargs)
         except TypeError:
-            renamed = {_ALIASES.get(k, k): v for k, v in kwargs.items()}
+            args, renamed = _respell(op, args, kwargs)
             if renamed.keys() == kwargs.keys():
                 raise
             operands, attributes = schema.bind(*args, **renamed)
@@ -35,6 +37,31 @@ def make_function(op: Op) -> Callable[..., Any]:
     function.__wrapped__ = _Signed(op)  # type: ignore[attr-defined]
     function.__ingot_op__ = op  # type: ignore[attr-defined]
     return function
+
+
+def _respell(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call with PyTorch's names for NumPy's, and with `*sizes` that was given by name in its place."""
+    renamed = {_ALIASES.get(k, k): v for k, v in kwargs.items()}
+    variadic = next((p.name for p in op.schema.parameters if p.variadic), None)
+    if variadic in renamed:
+        args = (*args, renamed.pop(variadic))
+    return args, renamed
+
+
+def _into_out(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call with `out=`: the result is written into those tensors."""
+    from .methods import write_out
+
+    out = kwargs.pop("out")
+    result = function(*args, **kwargs)
+    return result if out is None else write_out(out, result, function.__name__)
+
+
+def call(name: str, *args: Any, **kwargs: Any) -> Any:
+    """Run the op of that name on the arguments of a call."""
+    op = get_op(name)
+    operands, attributes = op.schema.bind(*args, **kwargs)
+    return dispatch(op, operands, attributes)
 
 
 class _Signed:
@@ -96,7 +123,15 @@ def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _make_unary_operator(op: Op) -> Callable[[Tensor], Any]:
-    return lambda self: dispatch(op, (self,), {})
+    if op.name != "bitwise_not":
+        return lambda self: dispatch(op, (self,), {})
+
+    def invert(self: Tensor) -> Any:
+        if self.dtype.category > 1:
+            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        return dispatch(op, (self,), {})
+
+    return invert
 
 
 def _make_reflected(op: Op) -> Callable[[Tensor, Any], Any]:

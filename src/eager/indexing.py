@@ -10,9 +10,10 @@ from .dispatch import dispatch
 from .inplace import alias, check_writable, write
 from .tensor import Tensor, wrap
 
-__all__ = ["getitem", "setitem"]
+__all__ = ["advanced_spec", "getitem", "setitem"]
 
-_BASIC = (int, slice, type(None), type(Ellipsis))
+_MARKS = (type(None), type(Ellipsis))
+_BASIC = (int, slice, *_MARKS)
 
 
 def _is_basic(index: tuple[Any, ...]) -> bool:
@@ -44,7 +45,8 @@ def _check_basic(index: tuple[Any, ...], shape: tuple[int, ...]) -> None:
 def _as_tuple(index: Any) -> tuple[Any, ...]:
     if type(index) is tuple:
         return index
-    if isinstance(index, list) and any(isinstance(i, (slice, Tensor, type(None), type(Ellipsis))) for i in index):
+    # A list with anything but numbers in it means a tuple, as it did in NumPy once and still does in PyTorch.
+    if isinstance(index, list) and any(isinstance(i, (slice, Tensor, list, tuple, range, *_MARKS)) for i in index):
         return tuple(index)
     return (index,)
 
@@ -82,7 +84,7 @@ def _convert(i: Any) -> Any:
         return i
     if hasattr(i, "__index__"):
         return i.__index__()
-    raise TypeError(
+    raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or bool tensors are valid indices "
         f"(got {type(i).__name__})"
     )
@@ -158,14 +160,34 @@ def _advanced(index: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Tensor, ..
     return tuple(spec), tuple(tensors)
 
 
+def advanced_spec(tensor: Tensor, index: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Tensor, ...]]:
+    """The description and tensors of an index with at least one tensor (see the op `index`)."""
+    return _advanced(_expand(tensor, index))
+
+
 def _bound(value: Any) -> int | None:
     return None if value is None else int(value)
+
+
+def _value(tensor: Tensor, value: Any) -> Tensor:
+    """A number as a tensor of the dtype it is written into; TypeError for anything else."""
+    if not isinstance(value, (bool, int, float, complex, np.generic)):
+        raise TypeError(
+            f"can't assign a {type(value).__name__} to a {tensor.dtype.name} tensor: expected a number or a Tensor; "
+            "make one with ingot.tensor(...)"
+        )
+    try:
+        if isinstance(value, (complex, np.complexfloating)) and not tensor.dtype.is_complex:
+            raise OverflowError
+        return wrap(np.asarray(value, dtype=tensor._array.dtype))
+    except (OverflowError, ValueError):
+        raise RuntimeError(f"value {value} cannot be converted to type {tensor.dtype.name} without overflow") from None
 
 
 def setitem(tensor: Tensor, index: Any, value: Any) -> None:
     """`tensor[index] = value`: the value, a number or a tensor that broadcasts, is written in place."""
     check_writable(tensor, "index_put_")
-    source = value if isinstance(value, Tensor) else wrap(np.asarray(value, dtype=tensor._array.dtype))
+    source = value if isinstance(value, Tensor) else _value(tensor, value)
     if source is not value and (mode := modes.current_mode()) is not None:
         mode.created(source)
     index = _expand(tensor, _as_tuple(index))

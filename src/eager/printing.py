@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import default_dtype
+from ..ir.dtypes import as_dtype, default_dtype
 
 __all__ = ["set_printoptions", "tensor_repr"]
 
@@ -55,46 +55,50 @@ def set_printoptions(
 
 
 class _Formatter:
-    """Formats every element of a tensor to one width."""
+    """Formats every element of a tensor to one width, which the finite elements that are not 0 decide."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.kind = array.dtype.kind
-        self.integral = self.scientific = False
+        self.integral = True
+        self.scientific = False
         self.width = 1
-        if self.kind == "f":
-            finite = np.abs(array[np.isfinite(array) & (array != 0)].astype(np.float64))
-            if finite.size:
-                low, high = float(finite.min()), float(finite.max())
-                self.integral = bool(np.all(np.ceil(finite) == finite))
-                if self.integral:
-                    self.scientific = high / low > 1000.0 and high > 1.0e8
-                else:
-                    self.scientific = high / low > 1000.0 or high > 1.0e8 or low < 1.0e-4
-            if _options.sci_mode is not None:
-                self.scientific = _options.sci_mode
-        self.width = max((len(self._text(v)) for v in array.ravel().tolist()), default=0)
+        if self.kind == "c":
+            self.parts = _Formatter(array.real), _Formatter(array.imag)
+            return
+        if self.kind != "f":
+            self.width = max((len(self._text(v)) for v in array.ravel().tolist()), default=0)
+            return
+        values = array[np.isfinite(array) & (array != 0)].astype(np.float64)
+        if not values.size:
+            return
+        sizes = np.abs(values)
+        low, high = float(sizes.min()), float(sizes.max())
+        self.integral = bool(np.all(np.ceil(values) == values))
+        self.scientific = high / low > 1000.0 or high > 1.0e8 or (not self.integral and low < 1.0e-4)
+        if _options.sci_mode is not None:
+            self.scientific = _options.sci_mode
+        self.width = max(len(self._text(v)) for v in values.tolist())
 
     def _text(self, value: Any) -> str:
-        if self.kind == "c":
-            real = _format_float(value.real)
-            imaginary = _format_float(abs(value.imag) if not math.isnan(value.imag) else value.imag)
-            return f"{real}{'-' if math.copysign(1, value.imag) < 0 else '+'}{imaginary}j"
         if self.kind != "f":
-            return str(value)
-        if not math.isfinite(value):
             return str(value)
         if self.scientific:
             return f"{value:.{_options.precision}e}"
         if self.integral:
-            return f"{value:.0f}."
+            return f"{value:.0f}." if math.isfinite(value) else str(value)
         return f"{value:.{_options.precision}f}"
 
     def format(self, value: Any) -> str:
-        return self._text(value).rjust(self.width)
+        if self.kind != "c":
+            return self._text(value).rjust(self.width)
+        real, imaginary = (part.format(v) for part, v in zip(self.parts, (value.real, value.imag), strict=True))
+        sign = "" if value.imag < 0 else "+"
+        return f"{real}{sign}{imaginary.lstrip()}j"
 
-
-def _format_float(value: float) -> str:
-    return f"{value:.{_options.precision}f}" if math.isfinite(value) else str(value)
+    @property
+    def columns(self) -> int:
+        """The characters of one element."""
+        return self.width if self.kind != "c" else sum(part.width for part in self.parts) + 1
 
 
 def _cut(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -120,7 +124,7 @@ def _lines(array: np.ndarray[Any, Any], formatter: _Formatter, indent: int, summ
             items += [formatter.format(v) for v in values[-edge:]]
         else:
             items = [formatter.format(v) for v in values]
-        per_line = max(1, (_options.linewidth - indent) // (formatter.width + 2))
+        per_line = max(1, (_options.linewidth - indent) // (formatter.columns + 2))
         rows = [items[i : i + per_line] for i in range(0, len(items), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(", ".join(row) for row in rows) + "]"
     slices = [
@@ -146,7 +150,7 @@ def tensor_repr(tensor: Any) -> str:
     else:
         body = _lines(array, _Formatter(_cut(array) if summarize else array), len("tensor("), summarize)
     dtype = tensor.dtype
-    usual = dtype is default_dtype() or (dtype.name in ("int64", "bool") and array.size)
+    usual = dtype in (default_dtype(), as_dtype(complex)) or (dtype.name in ("int64", "bool") and array.size)
     if not usual:
         suffixes.append(f"dtype={dtype!r}")
     if tensor.grad_fn is not None:

@@ -7,6 +7,7 @@ import numpy as np
 from ..ir.dtypes import as_dtype, default_dtype
 from ..ir.ops._op import get_op
 from ..ir.random_state import Generator, default_generator
+from .creation import _sizes
 from .dispatch import dispatch
 from .tensor import Tensor, wrap
 
@@ -68,23 +69,33 @@ def _draw(name: str, operands: tuple[Any, ...], dtype: Any, generator: Generator
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Numbers uniform in [0, 1)."""
     element = default_dtype() if dtype is None else as_dtype(dtype)
-    return _draw("rand", (_size(size),), element, generator, requires_grad)
+    return _draw("rand", (_size(_sizes("rand", sizes, size)),), element, generator, requires_grad)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Numbers from the standard normal distribution."""
     element = default_dtype() if dtype is None else as_dtype(dtype)
-    return _draw("randn", (_size(size),), element, generator, requires_grad)
+    return _draw("randn", (_size(_sizes("randn", sizes, size)),), element, generator, requires_grad)
 
 
 def randint(
-    low: int,
+    low: int = 0,
     high: Any = None,
     size: Any = None,
     *,

@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,6 +61,10 @@ class Tensor:
     _accumulate_hooks: dict[int, Callable[[Any], Any]] | None = None
     _retains_grad: bool = False
     __array_priority__ = 1000
+
+    if TYPE_CHECKING:  # methods and operators made from the op records
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, data: Any = None) -> None:
         array = np.asarray(data)
@@ -196,7 +200,7 @@ class Tensor:
                 )
             if gradient._array.dtype != self._array.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of {gradient.dtype.name}, its tensor of {self.dtype.name}: convert it first"
+                    f"assigned grad has dtype {gradient.dtype.name}, its tensor {self.dtype.name}: convert it first"
                 )
         self._grad = gradient
 
@@ -316,7 +320,10 @@ class Tensor:
 
     def _scalar(self, what: str) -> Any:
         if self._array.size != 1:
-            raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
+            raise ValueError(
+                "only one element tensors can be converted to Python scalars, given one with "
+                f"{self._array.size} elements"
+            )
         self._bake(what)
         return self._array.item()
 
@@ -337,6 +344,10 @@ class Tensor:
         return iter([self[i] for i in range(self._array.shape[0])])
 
     def __contains__(self, element: Any) -> bool:
+        if not isinstance(element, (Tensor, bool, int, float, complex, np.generic)):
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+            )
         return bool((self == element).any())
 
     def __hash__(self) -> int:
@@ -348,7 +359,7 @@ class Tensor:
         return tensor_repr(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if not self._array.ndim and spec else repr(self)
+        return format(self.item(), spec) if not self._array.ndim else object.__format__(self, spec)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         if not self.is_leaf:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # the functions just put in
     def __getattr__(name: str) -> Any: ...
 
 
-
 def _maybe_inplace(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
     return write(input, result, name) if inplace else result
 

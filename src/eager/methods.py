@@ -1,0 +1,496 @@
+"""Methods of tensors that are not ops: conversion, memory, writing whole tensors, and properties."""
+
+import builtins
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import DType, as_dtype
+from . import modes
+from .device import as_device, device
+from .functions import call as _call
+from .inplace import alias, check_writable, write
+from .tensor import Tensor, wrap
+
+__all__ = ["METHODS", "PROPERTIES", "inplace_of", "write_out"]
+
+
+# -- conversion ----------------------------------------------------------------------------------------------------
+
+
+def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor with another dtype or device: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`."""
+    dtype: Any = kwargs.pop("dtype", None)
+    copy = kwargs.pop("copy", False)
+    target: Any = kwargs.pop("device", None)
+    kwargs.pop("non_blocking", None)
+    kwargs.pop("memory_format", None)
+    other = kwargs.pop("other", None)
+    if kwargs:
+        raise TypeError(f"to() got unexpected keyword arguments {', '.join(kwargs)}")
+    flags = 0
+    for a in args if other is None else (other, *args):
+        if isinstance(a, Tensor):
+            dtype = a.dtype
+        elif isinstance(a, DType) or a in (float, int, bool, complex) or isinstance(a, np.dtype):
+            dtype = as_dtype(a)
+        elif isinstance(a, (str, device)):
+            target = a
+        elif isinstance(a, bool):  # non_blocking, then copy
+            copy = a if flags else copy
+            flags += 1
+        elif a is not None:
+            raise TypeError(f"to() received an invalid argument: expected a dtype, device or Tensor, given {a!r}")
+    if target is not None:
+        as_device(target)
+    if dtype is None or as_dtype(dtype) is self.dtype:
+        return _call("clone", self) if copy else self  # type: ignore[no-any-return]
+    return _call("cast", self, dtype=as_dtype(dtype))  # type: ignore[no-any-return]
+
+
+def _converter(name: str) -> Any:
+    dtype = as_dtype(name)
+
+    def method(self: Tensor, memory_format: Any = None) -> Tensor:
+        return _to(self, dtype)
+
+    method.__doc__ = f"The tensor as {dtype.name}; itself where it is that already."
+    return method
+
+
+def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The tensor as another dtype; without one, the name of its type."""
+    if dtype is None:
+        names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
+                 "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
+        return f"ingot.{names.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
+    return _to(self, as_dtype(dtype))
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor with the dtype of another."""
+    return _to(self, other.dtype)
+
+
+def _new(name: str) -> Any:
+    def method(self: Tensor, *args: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
+        from . import creation
+
+        return getattr(creation, name)(*args, dtype=dtype or self.dtype, **kwargs)  # type: ignore[no-any-return]
+
+    method.__doc__ = f"`ingot.{name}` with this tensor's dtype unless another is given."
+    return method
+
+
+# -- shape and memory ----------------------------------------------------------------------------------------------
+
+
+def _view(self: Tensor, *shape: Any, dtype: DType | None = None, size: Any = None) -> Tensor:
+    """A view of the same memory in another shape, or as another dtype; RuntimeError where strides do not allow it."""
+    if size is not None:
+        shape = tuple(size)
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
+        return _view_as_dtype(self, dtype if dtype is not None else shape[0])
+    result: Tensor = _call("reshape", self, *shape)
+    if self._array.size and not np.may_share_memory(result._array, self._array):
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            f"contiguous subspaces): {list(self._array.shape)} with strides {list(_stride(self))} as "
+            f"{list(result._array.shape)}. Use .reshape(...) instead."
+        )
+    return result
+
+
+def _view_as_dtype(self: Tensor, dtype: DType) -> Tensor:
+    """The same bytes read as another element type; a change of width changes the last size."""
+    if self.requires_grad:
+        raise RuntimeError("view(dtype) has no gradient: call it on tensor.detach()")
+    array = self._array
+    if dtype.itemsize != array.itemsize:
+        if not array.ndim:
+            raise RuntimeError(f"self.dim() cannot be 0 to view {self.dtype!r} as {dtype!r} (different element sizes)")
+        bytes_ = array.shape[-1] * array.itemsize
+        if array.strides[-1] != array.itemsize or bytes_ % dtype.itemsize:
+            raise RuntimeError(
+                f"view: the last dimension ({array.shape[-1]} elements of {array.itemsize} bytes) must be contiguous, and "
+                f"divisible into {dtype!r}s of {dtype.itemsize} bytes"
+            )
+    result = wrap(array.view(dtype.numpy))
+    result._alias_of = self
+    return result
+
+
+def _size(self: Tensor, dim: int | None = None) -> Any:
+    """The shape, or the size of one dimension."""
+    if dim is None:
+        return self.shape
+    rank = builtins.max(self.ndim, 1)
+    if not -rank <= dim < rank or not self.ndim:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})")
+    return self.shape[dim]
+
+
+def _numel(self: Tensor) -> int:
+    """The number of elements."""
+    return self.shape.numel()
+
+
+def _rank(self: Tensor) -> int:
+    """The number of dimensions."""
+    return self.ndim
+
+
+def _stride(self: Tensor, dim: int | None = None) -> Any:
+    """Elements to step over per index of each dimension, or of one."""
+    strides = tuple(s // self._array.itemsize for s in self._array.strides)
+    return strides if dim is None else strides[dim]
+
+
+def _storage_offset(self: Tensor) -> int:
+    """The position of the first element in the memory that the tensor and its views share."""
+    base = self._array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    return int(_data_ptr(self) - base.__array_interface__["data"][0]) // self._array.itemsize
+
+
+def _data_ptr(self: Tensor) -> int:
+    """The address of the first element."""
+    return self._array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+
+
+def _is_contiguous(self: Tensor, *, memory_format: Any = None) -> bool:
+    """Whether the elements lie in memory in row-major order without gaps."""
+    return self._array.flags.c_contiguous
+
+
+def _contiguous(self: Tensor, *, memory_format: Any = None) -> Tensor:
+    """The tensor laid out in row-major order: itself where it is, else a copy."""
+    if self._array.flags.c_contiguous and modes.current_mode() is None:
+        return self
+    return _call("contiguous", self)  # type: ignore[no-any-return]
+
+
+def _expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor expanded to the shape of another, as a view."""
+    return _call("expand", self, tuple(other.shape))  # type: ignore[no-any-return]
+
+
+def _view_as(self: Tensor, other: Tensor) -> Tensor:
+    """A view in the shape of another tensor."""
+    return _view(self, tuple(other.shape))
+
+
+def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """The same elements in the shape of another tensor."""
+    return _call("reshape", self, tuple(other.shape))  # type: ignore[no-any-return]
+
+
+def _is_same_size(self: Tensor, other: Tensor) -> bool:
+    """Whether both have the same shape."""
+    return self._array.shape == other._array.shape
+
+
+def _itself(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor itself: it is on the CPU already."""
+    return self
+
+
+def _positive(self: Tensor) -> Tensor:
+    """The tensor itself."""
+    if self._array.dtype.kind == "b":
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return self
+
+
+# -- history -------------------------------------------------------------------------------------------------------
+
+
+def _detach(self: Tensor) -> Tensor:
+    """The same memory without history: nothing done to the result is recorded for backward."""
+    if modes.active_modes and modes.state.mode is not None:
+        return _call("detach", self)  # type: ignore[no-any-return]
+    result = wrap(self._array)
+    result._alias_of = self
+    return result
+
+
+def _detach_(self: Tensor) -> Tensor:
+    """Take the tensor out of the graph: it becomes a leaf that does not require grad."""
+    if self._view is not None:
+        raise RuntimeError("Can't detach views in-place. Use detach() instead")
+    self._node, self._output_index, self._requires_grad = None, 0, False
+    return self
+
+
+# -- writing -------------------------------------------------------------------------------------------------------
+
+
+def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Write the elements of `src`, broadcast and converted, into this tensor; returns it."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    return write(self, src if src.dtype is self.dtype else _call("cast", src, dtype=self.dtype), "copy_")
+
+
+def _fill_(self: Tensor, value: Any) -> Tensor:
+    """Write one value into every element; returns the tensor."""
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+        return _copy_(self, value)
+    check_writable(self, "fill_")
+    if modes.current_mode() is None and not self.requires_grad:
+        filled = _call("full", (), value, dtype=self.dtype)  # raises for what does not fit the dtype
+        self._array[...] = filled._array
+        self.bump_version()
+        return self
+    return write(self, _call("full", tuple(self.shape), value, dtype=self.dtype), "fill_", fresh=True)
+
+
+def _zero_(self: Tensor) -> Tensor:
+    """Write 0 into every element; returns the tensor."""
+    return _fill_(self, 0)
+
+
+def _uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kwargs: Any) -> Tensor:
+    """Fill with numbers uniform in [from, to); returns the tensor."""
+    from .random import rand
+
+    from_ = kwargs.pop("from", from_)
+    if from_ > to:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
+    draws = rand(tuple(self.shape), dtype=_floating(self, "uniform_"), generator=generator)
+    return write(self, draws * (to - from_) + from_, "uniform_", fresh=True)
+
+
+def _normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fill with numbers from the normal distribution; returns the tensor."""
+    from .random import randn
+
+    if std < 0:
+        raise RuntimeError(f"normal_ expects std >= 0.0, but found std {std}")
+    draws = randn(tuple(self.shape), dtype=_floating(self, "normal_"), generator=generator)
+    return write(self, draws * std + mean, "normal_", fresh=True)
+
+
+def _bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fill with 1 with probability `p` (a number or a tensor), else 0; returns the tensor."""
+    from .random import rand
+
+    if not isinstance(p, Tensor) and not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    draws = rand(tuple(self.shape), generator=generator)
+    return write(self, _call("cast", draws < p, dtype=self.dtype), "bernoulli_", fresh=True)
+
+
+def _random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Any = None) -> Tensor:
+    """Fill with integers uniform in [from, to): `random_(to)` or `random_(from, to)`; returns the tensor."""
+    from .random import randint
+
+    if to is None and from_:
+        from_, to = 0, from_
+    if to is None:
+        bits = {"float16": 11, "float32": 24, "float64": 53, "bool": 1, "uint8": 8}.get(self.dtype.name)
+        to = 2 ** (bits if bits is not None else 8 * self.dtype.itemsize - 1)
+        to = builtins.min(to, 2**63 - 1)
+    draws = randint(from_, to, tuple(self.shape), generator=generator)
+    return write(self, _call("cast", draws, dtype=self.dtype), "random_", fresh=True)
+
+
+def _floating(self: Tensor, name: str) -> DType:
+    if not self.dtype.is_floating_point:
+        raise NotImplementedError(f"{name}: expected a floating-point tensor, given {self.dtype.name}")
+    return self.dtype
+
+
+def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a value to the main diagonal; returns the tensor."""
+    if self.ndim < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if self.ndim > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    if wrap:
+        raise RuntimeError("fill_diagonal_: wrap=True is not supported; write to slices of tensor.view(-1)")
+    part = self
+    for _ in range(self.ndim - 1):
+        part = _call("diagonal", part) if part is self else _call("diagonal", part, 0, 0, -1)
+    _fill_(part, fill_value)
+    return self
+
+
+def _masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """The tensor with the elements under the mask replaced by those of `source` in order."""
+    mask, target = np.broadcast_arrays(mask._array, self._array)
+    count = int(mask.sum())
+    if source.numel() < count:  # type: ignore[attr-defined]
+        raise RuntimeError(
+            f"masked_scatter_: expected at least {count} elements in source, given {source.numel()}"  # type: ignore[attr-defined]
+        )
+    spec = ("tensor",)
+    flat = _call("reshape", source, -1)
+    values = _call("slice", flat, 0, count, dim=0)
+    base = _call("expand", self, target.shape)
+    return _call("index_put", base, (wrap(np.ascontiguousarray(mask)),), values, spec=spec)  # type: ignore[no-any-return]
+
+
+def _index_put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """The tensor with `values` written (or, with `accumulate`, added) at `tensor[indices]`."""
+    from .indexing import advanced_spec
+
+    spec, tensors = advanced_spec(self, tuple(indices))
+    return _call("index_put", self, tensors, values, spec=spec, accumulate=accumulate)  # type: ignore[no-any-return]
+
+
+def inplace_of(name: str, function: Any) -> Any:
+    """The method `name_` of a function of a tensor that is not one op."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_writable(self, name)
+        return write(self, function(alias(self), *args, **kwargs), name)
+
+    method.__doc__ = f"In-place version of `{name[:-1]}`; returns the tensor itself."
+    return method
+
+
+def _geometry_(name: str) -> Any:
+    """The method `name_` that turns the tensor into the view `name` of it."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if modes.state.grad_enabled and self.requires_grad and self._node is None and self._view is None:
+            raise RuntimeError(f"{name}_: a leaf Variable that requires grad is being used in an in-place operation.")
+        former = alias(self)
+        former._view, former._view_version = self._view, self._view_version
+        view = getattr(former, name)(*args, **kwargs)
+        self._array = view._array
+        self._requires_grad, self._node, self._output_index = view._requires_grad, view._node, view._output_index
+        if self._view is not None:
+            self._view, self._view_version = view._view, view._view_version
+        return self
+
+    method.__doc__ = f"Turn the tensor into its `{name}`, in the same memory; returns the tensor itself."
+    return method
+
+
+def _set_data(self: Tensor, source: Any = None) -> Tensor:
+    """Let the tensor be the memory of another; returns the tensor."""
+    self._array = wrap(np.empty(0, self._array.dtype))._array if source is None else source._array
+    return self
+
+
+def write_out(out: Any, result: Any, name: str) -> Any:
+    """Write a result into the tensors of `out=`, resized where they are empty; returns `out`."""
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise TypeError(f"{name}(): argument 'out' must be a tuple of {len(result)} Tensors")
+        for target, value in zip(out, result, strict=True):
+            write_out(target, value, name)
+        return out
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if modes.state.grad_enabled and (result.requires_grad or out.requires_grad):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad."
+        )
+    if out._array.shape != result._array.shape and modes.current_mode() is None:
+        if out._array.size:
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out._array.shape)}, which "
+                f"does not match the required output shape {list(result._array.shape)}.",
+                stacklevel=3,
+            )
+        out._array = np.empty(result._array.shape, out._array.dtype)
+    return write(out, result, name, fresh=True)
+
+
+def _property(op_call: Any, doc: str) -> Any:
+    return property(op_call, doc=doc)
+
+
+def _transposed(self: Tensor) -> Tensor:
+    return _call("permute", self, *builtins.reversed(range(self.ndim)))  # type: ignore[no-any-return]
+
+
+def _matrix_transposed(self: Tensor) -> Tensor:
+    if self.ndim < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor.")
+    return _call("transpose", self, -2, -1)  # type: ignore[no-any-return]
+
+
+def _adjoint_matrix(self: Tensor) -> Tensor:
+    if self.ndim not in (0, 2):
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor.")
+    if self.dtype.is_complex:
+        raise RuntimeError("tensor.H of a complex tensor is not supported: conjugate it and use .mT")
+    return _transposed(self)
+
+
+PROPERTIES: dict[str, Any] = {
+    "T": _property(_transposed, "The tensor with its dimensions reversed, as a view."),
+    "mT": _property(_matrix_transposed, "The tensor with its last two dimensions swapped, as a view."),
+    "H": _property(_adjoint_matrix, "The transpose of a matrix."),
+    "itemsize": _property(lambda self: self._array.itemsize, "Bytes per element."),
+    "nbytes": _property(lambda self: self._array.nbytes, "Bytes of all elements."),
+    "is_cuda": _property(lambda self: False, "Whether the data lives on a CUDA device."),
+    "is_sparse": _property(lambda self: False, "Whether the tensor is sparse; it never is."),
+    "is_quantized": _property(lambda self: False, "Whether the tensor is quantised; it never is."),
+}
+
+METHODS: dict[str, Any] = {
+    "to": _to,
+    "type": _type,
+    "type_as": _type_as,
+    "view": _view,
+    "view_as": _view_as,
+    "reshape_as": _reshape_as,
+    "expand_as": _expand_as,
+    "size": _size,
+    "numel": _numel,
+    "nelement": _numel,
+    "dim": _rank,
+    "ndimension": _rank,
+    "stride": _stride,
+    "storage_offset": _storage_offset,
+    "data_ptr": _data_ptr,
+    "is_contiguous": _is_contiguous,
+    "contiguous": _contiguous,
+    "is_same_size": _is_same_size,
+    "element_size": lambda self: self._array.itemsize,
+    "is_floating_point": lambda self: self.dtype.is_floating_point,
+    "is_complex": lambda self: self.dtype.is_complex,
+    "is_signed": lambda self: self.dtype.is_signed,
+    "get_device": lambda self: -1,
+    "cpu": _itself,
+    "detach": _detach,
+    "detach_": _detach_,
+    "copy_": _copy_,
+    "fill_": _fill_,
+    "zero_": _zero_,
+    "uniform_": _uniform_,
+    "normal_": _normal_,
+    "bernoulli_": _bernoulli_,
+    "random_": _random_,
+    "fill_diagonal_": _fill_diagonal_,
+    "masked_scatter": _masked_scatter,
+    "masked_scatter_": inplace_of("masked_scatter_", _masked_scatter),
+    "index_put": _index_put,
+    "index_put_": inplace_of("index_put_", _index_put),
+    "set_": _set_data,
+    "positive": _positive,
+    "__pos__": _positive,
+}
+for _name in ("float", "double", "half", "long", "int", "short", "bool"):
+    METHODS[_name] = _converter(_name)
+METHODS["byte"] = _converter("uint8")
+METHODS["char"] = _converter("int8")
+for _name in ("zeros", "ones", "empty", "full", "tensor"):
+    METHODS[f"new_{_name}"] = _new(_name)
+for _name in ("t", "transpose", "swapaxes", "unsqueeze", "squeeze"):
+    METHODS[f"{_name}_"] = _geometry_(_name)
+for _name, _method in METHODS.items():
+    if _method.__name__ in ("method", "<lambda>"):
+        _method.__name__ = _method.__qualname__ = _name
