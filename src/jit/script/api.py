@@ -1,5 +1,6 @@
 """`jit.script`: Python functions and modules as compiled callables."""
 
+import contextlib
 import functools
 import inspect
 import types
@@ -18,6 +19,11 @@ __all__ = ["ScriptFunction", "ScriptModule", "script"]
 
 class _Scripted(CompiledFunction):
     """What scripted functions and modules share: graphs made from source."""
+
+    _target: Any
+    _root: Module | None
+    _captured: dict[str, Tensor]
+    _guards: dict[tuple[int, str], tuple[Any, str, Any]]
 
     def _prepare(self, target: Any, root: Module | None) -> None:
         self.__dict__["_target"] = target
@@ -87,10 +93,8 @@ class ScriptFunction(_Scripted):
 
     def __init__(self, function: Any) -> None:
         signature = None
-        try:
+        with contextlib.suppress(TypeError, ValueError):
             signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            pass
         super().__init__(getattr(function, "__name__", type(function).__name__), signature)
         owner = getattr(function, "__self__", None)
         self._prepare(function, owner if isinstance(owner, Module) else None)
@@ -186,9 +190,9 @@ def script(obj: Any = None, **options: Any) -> Any:
         return obj
     if isinstance(obj, Module):
         forward = obj.__dict__.get("forward") or type(obj).forward
-        if isinstance(forward, (types.FunctionType, types.MethodType)):
-            if getattr(forward, "__func__", forward) is not Module.forward:
-                check_syntax(function_source(forward))
+        function = getattr(forward, "__func__", forward)
+        if isinstance(function, types.FunctionType) and function is not Module.forward:
+            check_syntax(function_source(function))
         return ScriptModule(obj)
     if isinstance(obj, type):
         for member in vars(obj).values():
@@ -202,7 +206,8 @@ def script(obj: Any = None, **options: Any) -> Any:
     if isinstance(obj, (types.FunctionType, types.MethodType)):
         check_syntax(function_source(obj))
         return ScriptFunction(obj)
-    if callable(obj) and isinstance(getattr(type(obj), "__call__", None), types.FunctionType):
-        check_syntax(function_source(type(obj).__call__))
+    call = inspect.getattr_static(type(obj), "__call__", None)
+    if isinstance(call, types.FunctionType):
+        check_syntax(function_source(call))
         return ScriptFunction(obj)
     raise TypeError(f"script: expected a function, Module or class, given {type(obj).__name__}")

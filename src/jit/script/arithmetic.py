@@ -36,7 +36,7 @@ def fold(
     frame.variables[name] = start
 
     def body(index: Abstract) -> None:
-        frame.variables[name] = step(frame.variables[name], sequence.element(index))  # type: ignore[arg-type]
+        frame.variables[name] = step(frame.variables[name], sequence.element(index))
 
     counted_loop(context, context.node, sequence, body, {name}, set(), (name,), (name,))
     return frame.variables.pop(name)
@@ -94,12 +94,12 @@ def _extreme(name: str) -> Handler:
             raise context.error(f"{name}() with a key is not supported", "use a loop")
         if len(arguments) == 1:
             sequence = iteration.iterate(context, arguments[0])
-            if sequence.items is None:
-                if sequence.length is None or not isinstance(sequence.length, int) or default is not None:
-                    raise context.error(
-                        f"{name}() of a sequence whose length is known at run time only",
-                        f"use ingot.a{name} on a tensor, or a loop",
-                    )
+            unknown = not isinstance(sequence.length, int) or default is not None
+            if sequence.items is None and unknown:
+                raise context.error(
+                    f"{name}() of a sequence whose length is known at run time only",
+                    f"use ingot.a{name} on a tensor, or a loop",
+                )
             items = list(context.known_items(context, sequence))
             if not items:
                 if default is not None:

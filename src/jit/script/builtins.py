@@ -54,7 +54,7 @@ def _type(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
 def _issubclass(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     expect(context, "issubclass", arguments, 2)
     classes = [a.value if isinstance(a, Constant) else tuple(i.value for i in a.items) for a in arguments]  # type: ignore[attr-defined]
-    return Constant(issubclass(*classes))
+    return Constant(issubclass(classes[0], classes[1]))  # type: ignore[arg-type]
 
 
 @handles(builtins.callable)
@@ -62,7 +62,7 @@ def _callable(context: Context, arguments: list[Abstract], keywords: dict[str, A
     value = arguments[0]
     if isinstance(value, Constant):
         return Constant(callable(value.value))
-    return Constant(python_type(value) is not None and hasattr(python_type(value), "__call__"))
+    return Constant(python_type(value) is not None and callable(python_type(value)))
 
 
 @handles(builtins.hasattr)
@@ -195,7 +195,7 @@ def _list(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
     result = lists.new(context, ())
 
     def body(index: Abstract) -> None:
-        lists.method(context, result, "append", [sequence.element(index)])  # type: ignore[arg-type]
+        lists.method(context, result, "append", [sequence.element(index)])
 
     counted_loop(context, context.node, sequence, body, set(), set(), (), ())
     return result

@@ -55,7 +55,7 @@ def _call(context: Context, function: Abstract, arguments: list[Abstract], keywo
             return call_method(context, instance, name, arguments, keywords)
         case Constant(value=constant):
             return call_object(context, constant, arguments, keywords)
-        case ObjectRef(type=cls) if hasattr(cls, "__call__"):
+        case ObjectRef(type=cls) if isinstance(inspect.getattr_static(cls, "__call__", None), types.FunctionType):
             return _call(context, Method(function, "__call__", cls.__call__), arguments, keywords)
     raise context.type_error(f"{context.describe(function)} is not callable")
 
@@ -100,8 +100,9 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
             return call_object(context, wrapped, arguments, keywords)
     if isinstance(target, types.FunctionType):
         return inline_function(context, target, arguments, keywords)
-    if callable(target) and isinstance(getattr(type(target), "__call__", None), types.FunctionType):
-        return inline_function(context, type(target).__call__, [Constant(target), *arguments], keywords)
+    method = inspect.getattr_static(type(target), "__call__", None)
+    if isinstance(method, types.FunctionType):
+        return inline_function(context, method, [Constant(target), *arguments], keywords)
     raise context.error(
         f"{_name(target)} cannot be called in a compiled program: it is not written in Python that can be compiled",
         "compute it outside and pass the result in",

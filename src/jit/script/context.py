@@ -198,10 +198,8 @@ class Context:
         if isinstance(value, int) and not isinstance(value, bool) and not -(1 << 63) <= value < 1 << 63:
             raise self.error(f"the integer {value} does not fit in 64 bits", "ints of compiled programs have 64 bits")
         if type(value) not in (bool, int, float, complex, str, type(None), Array):
-            for base in (bool, int, float, complex, str):
-                if isinstance(value, base):
-                    value = base(value)
-                    break
+            bases: tuple[Any, ...] = (bool, int, float, complex, str)
+            value = next((base(value) for base in bases if isinstance(value, base)), value)
         return self.builder.constant(value)
 
     def int_value(self, value: int | Value) -> Value:

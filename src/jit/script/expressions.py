@@ -234,7 +234,7 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
         else:
             if isinstance(node, ast.DictComp):
                 raise context.error("a dict's keys must be known when the program is compiled", "use a list")
-            counted_loop(context, node, sequence, lambda i: step(sequence.element(i)), set(), set(), (), ())  # type: ignore[arg-type]
+            counted_loop(context, node, sequence, lambda i: step(sequence.element(i)), set(), set(), (), ())
     finally:
         frame.locals = saved_locals
         for name, value in saved.items():

@@ -208,7 +208,7 @@ def _random(name: str) -> Handler:
         dtype = _python(context, keywords.get("dtype"), "dtype")
         if len(arguments) == 1 and isinstance(arguments[0], (Tuple, ListRef)):
             arguments = list(context.known_items(context, arguments[0]))
-        named = {"dtype": Constant(as_dtype(dtype))} if dtype is not None else {}
+        named: Keywords = {"dtype": Constant(as_dtype(dtype))} if dtype is not None else {}
         return call_op(context, get_op(name), arguments, named)
 
     return handler

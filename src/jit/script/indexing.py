@@ -136,7 +136,7 @@ def _basic(context: Context, tensor: TensorRef, entries: list[Abstract]) -> Abst
     result: Abstract = tensor
     for entry in entries:
         assert isinstance(result, TensorRef)
-        dim = {"dim": Constant(axis)}
+        dim: dict[str, Abstract] = {"dim": Constant(axis)}
         if isinstance(entry, Slice):
             result = _slice(context, result, entry, axis)
             axis += 1
@@ -188,8 +188,8 @@ def _slice(context: Context, tensor: TensorRef, entry: Slice, axis: int) -> Abst
         context.fails(ValueError("step must be greater than zero"))
     size = context.dim_scalar(context.tensor_type(tensor).shape[axis])
     bounds = [_bound(context, b, size) for b in (entry.start, entry.stop)]
-    keywords = {"dim": Constant(axis), "step": Constant(1 if step.value is None else step.value)}
-    return call_op(context, get_op("slice"), [tensor, *bounds], keywords)  # type: ignore[arg-type]
+    keywords: dict[str, Abstract] = {"dim": Constant(axis), "step": Constant(1 if step.value is None else step.value)}
+    return call_op(context, get_op("slice"), [tensor, *bounds], keywords)
 
 
 def _bound(context: Context, bound: Abstract, size: Abstract) -> Abstract:

@@ -73,7 +73,7 @@ def iterate(context: Context, value: Abstract) -> Sequence:
         ):
             return _known(tuple(context.lift(item) for item in constant))
         case Constant(value=type() as cls) if hasattr(cls, "__members__"):  # an Enum
-            return _known(tuple(Constant(m) for m in cls))
+            return _known(tuple(Constant(m) for m in iter(cls)))  # type: ignore[call-overload]
         case ObjectRef() if hasattr(value.type, "__getitem__") and hasattr(value.type, "__len__"):
             size = context.call(Method(value, "__len__"), [], {})
             if isinstance(size, (Constant, Scalar)):
@@ -114,7 +114,7 @@ def _size_hint(context: Context, value: Value | int | None) -> int | None:
     type = None if value is None or isinstance(value, int) else context.type_of(value)
     size = getattr(type, "value", None)
     hint = None if size is None else context.builder.sizes.hint(size)
-    if hint is not None:
+    if hint is not None and size is not None:
         context.builder.sizes.equal(size, hint, f"the size {size} was {hint} when the program was compiled")
     return hint
 
@@ -171,19 +171,18 @@ def item_of(context: Context, items: tuple[Abstract, ...], index: Abstract, kind
             f"a {kind} of {len(items)} elements is indexed by a number known at run time only",
             "use a tensor, or a list that is built in a loop",
         )
-    size = len(items)
-    if not size:
+    count = len(items)
+    if not count:
         context.fails(IndexError(f"{kind} index out of range"))
-    position = number(context, index)
-    negative = context.emit("scalar.lt", position, context.constant(0))
-    offset = context.emit("scalar.mul", context.emit("scalar.to_int", negative), context.constant(size))
-    position = context.emit("scalar.add", position, offset)
+    negative = context.emit("scalar.lt", number(context, index), context.constant(0))
+    offset = context.emit("scalar.mul", context.emit("scalar.to_int", negative), context.constant(count))
+    place = context.emit("scalar.add", number(context, index), offset)
 
     def out_of_range() -> Abstract:
         context.fails(IndexError(f"{kind} index out of range"))
 
     bodies: list[Callable[[], Abstract]] = [lambda item=item: item for item in items]  # type: ignore[misc]
-    return choose(context, position, [*bodies, out_of_range])
+    return choose(context, place, [*bodies, out_of_range])
 
 
 # -- sequences of Python -----------------------------------------------------------------------------------------------
@@ -278,7 +277,7 @@ def enumerated(context: Context, value: Abstract, start: Abstract) -> Sequence:
         return _known(pairs, "enumerate")
     return Sequence(
         inner.length,
-        lambda i: Tuple((_offset(context, i, start), inner.element(i))),  # type: ignore[arg-type]
+        lambda i: Tuple((_offset(context, i, start), inner.element(i))),
         kind="enumerate",
         parts=inner.parts if inner.kind == "list" else (),
     )
@@ -300,7 +299,7 @@ def zipped(context: Context, values: list[Abstract]) -> Sequence:
                 )
             lengths.append(size)
         rows = [
-            Tuple(tuple(s.items[i] if s.items is not None else s.element(Constant(i)) for s in inner))  # type: ignore[arg-type]
+            Tuple(tuple(s.items[i] if s.items is not None else s.element(Constant(i)) for s in inner))
             for i in range(min(lengths))
         ]
         return _known(tuple(rows), "zip")
@@ -327,7 +326,7 @@ def reverse(context: Context, value: Abstract) -> Sequence:
         position = binary(context, "Sub", last, index)
         if isinstance(position, Scalar):
             context.nonnegative.add(position.value)
-        return inner.element(position)  # type: ignore[arg-type]
+        return inner.element(position)
 
     return Sequence(inner.length, element, kind="reversed", parts=inner.parts if inner.kind == "list" else ())
 

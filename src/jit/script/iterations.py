@@ -191,7 +191,7 @@ def for_statement(context: Context, node: ast.For) -> None:
         context.run_block(node.body)
 
     if sequence.items is not None:
-        steps = [lambda item=item: body(item) for item in sequence.items]  # type: ignore[misc]
+        steps: list[Callable[[], None]] = [lambda item=item: body(item) for item in sequence.items]  # type: ignore[misc]
         broke = unrolled(context, steps, live)
     elif sequence.length == 0:
         broke = None
@@ -202,7 +202,7 @@ def for_statement(context: Context, node: ast.For) -> None:
         def step(index: Abstract) -> None:
             if bind and isinstance(index, Scalar):
                 index = Scalar(context.as_size(index.value))
-            body(sequence.element(index))  # type: ignore[arg-type]
+            body(sequence.element(index))
 
         broke = counted_loop(
             context,

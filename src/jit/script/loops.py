@@ -239,9 +239,9 @@ def _settle(
                 "a tensor is written in place while a list that grows in this loop holds it",
                 "append a copy: `items.append(x.clone())`",
             )
-        values = [content_value(start), content_value(end)]
-        assert values[0] is not None and values[1] is not None
-        one, two = (local(spec_of(context, v, before.heap)) for v in values)
+        first, last = content_value(start), content_value(end)
+        assert first is not None and last is not None
+        one, two = (local(spec_of(context, v, before.heap)) for v in (first, last))
         if isinstance(start, Entries):
             model: Any = start
         else:

@@ -168,9 +168,9 @@ def _constant_attribute(context: Context, constant: Any, name: str) -> Abstract:
         static = inspect.getattr_static(constant, name)
     except AttributeError:
         static = None
-    if isinstance(static, property) and static.fget is not None and not isinstance(constant, type):
-        if isinstance(static.fget, types.FunctionType) and not _is_internal(static.fget):
-            return context.call(Constant(static.fget), [Constant(constant)], {})
+    getter = static.fget if isinstance(static, property) and not isinstance(constant, type) else None
+    if isinstance(getter, types.FunctionType) and not _is_internal(getter):
+        return context.call(Constant(getter), [Constant(constant)], {})
     try:
         return lift(context, getattr(constant, name))
     except AttributeError:
@@ -249,7 +249,8 @@ def set_attribute(context: Context, target: Abstract, name: str, value: Abstract
 def _set_module_attribute(context: Context, module: Module, name: str, value: Abstract) -> None:
     if name not in module._buffers or not isinstance(module._buffers[name], Tensor):
         raise context.error(
-            f"attribute {name!r} of {type(module).__name__} is a constant of the compiled program and cannot be assigned",
+            f"attribute {name!r} of {type(module).__name__} is a constant of the compiled program and cannot be "
+            "assigned",
             f'make it a buffer: `self.register_buffer("{name}", ingot.tensor(...))` in __init__',
         )
     if not isinstance(value, TensorRef):
@@ -284,7 +285,7 @@ def is_plain_class(cls: type) -> bool:
         not issubclass(cls, (Module, Tensor, BaseException, type))
         and cls.__module__ != "builtins"
         and (dataclasses.is_dataclass(cls) or isinstance(cls.__dict__.get("__init__", None), types.FunctionType)
-             or cls.__init__ is object.__init__)  # type: ignore[misc]
+             or cls.__init__ is object.__init__)
         and cls.__new__ is object.__new__
     )  # fmt: skip
 
@@ -307,7 +308,7 @@ def instantiate(context: Context, cls: type, arguments: list[Abstract], keywords
 def _instantiate_dataclass(
     context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]
 ) -> Abstract:
-    fields = [f for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    fields = [f for f in dataclasses.fields(cls) if f.init]
     positional = [f for f in fields if not f.kw_only]
     if len(arguments) > len(positional):
         raise context.type_error(f"{cls.__name__}() takes {len(positional)} arguments but {len(arguments)} were given")
@@ -317,7 +318,7 @@ def _instantiate_dataclass(
             raise context.type_error(f"{cls.__name__}() got an unexpected or repeated argument {name!r}")
         values[name] = value
     attributes: dict[str, Abstract] = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         if field.name in values:
             attributes[field.name] = values[field.name]
         elif field.default is not dataclasses.MISSING:

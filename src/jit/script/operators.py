@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...ir.core import Block, Value
+from ...ir.dims import Dim
 from ...ir.ops._op import Op
 from ...ir.types import BoolType, ComplexType, FloatType, IntType, StrType
 from .context import Context
@@ -27,7 +28,8 @@ from .values import (
 )
 
 __all__ = [
-    "as_bool", "binary", "compare", "contains", "is_number", "narrow", "number", "scalar_kind", "spread", "truth", "unary",
+    "as_bool", "binary", "compare", "contains", "is_number", "narrow", "number", "scalar_kind", "spread", "truth",
+    "unary",
 ]  # fmt: skip
 
 _BINARY: dict[str, tuple[str, Callable[[Any, Any], Any], str]] = {
@@ -173,9 +175,12 @@ def _binary(context: Context, node_type: str, left: Abstract, right: Abstract) -
             if op is not None:
                 return context.call_op(op, (left, right), {})
         return _refuse(context, symbol, left, right)
-    if isinstance(left, Constant) and isinstance(right, Constant):
-        if is_number(left) or is_number(right) or isinstance(left.value, str):
-            return _fold(context, function, left.value, right.value)
+    if (
+        isinstance(left, Constant)
+        and isinstance(right, Constant)
+        and (is_number(left) or is_number(right) or isinstance(left.value, str))
+    ):
+        return _fold(context, function, left.value, right.value)
     kinds = scalar_kind(left), scalar_kind(right)
     if None not in kinds:
         if "str" in kinds and not (kinds == ("str", "str") and name == "add"):
@@ -187,7 +192,8 @@ def _binary(context: Context, node_type: str, left: Abstract, right: Abstract) -
     if name == "mul" and (isinstance(left, (Tuple, ListRef)) or isinstance(right, (Tuple, ListRef))):
         return _repeat(context, symbol, left, right)
     if isinstance(left, ListRef) and isinstance(right, ListRef) and name == "add":
-        return context.lists.concatenate(context, left, right)
+        joined: Abstract = context.lists.concatenate(context, left, right)
+        return joined
     found = context.user_operator(name, left, right)
     return found if found is not None else _refuse(context, symbol, left, right)
 
@@ -196,14 +202,16 @@ def _repeat(context: Context, symbol: str, left: Abstract, right: Abstract) -> A
     sequence, count = (left, right) if isinstance(left, (Tuple, ListRef)) else (right, left)
     if not isinstance(count, Constant) or type(count.value) is not int:
         if isinstance(sequence, ListRef) and scalar_kind(count) == "int":
-            return context.lists.repeat(context, sequence, count)
+            repeated: Abstract = context.lists.repeat(context, sequence, count)
+            return repeated
         return _refuse(context, symbol, left, right)
     if isinstance(sequence, Tuple):
         if len(sequence.items) * count.value > _MAX_REPEAT:
             raise context.error(f"a tuple of more than {_MAX_REPEAT} elements", "use a tensor")
         return Tuple(sequence.items * count.value)
     assert isinstance(sequence, ListRef)
-    return context.lists.repeat(context, sequence, count)
+    result: Abstract = context.lists.repeat(context, sequence, count)
+    return result
 
 
 def _fold(context: Context, function: Callable[..., Any], *values: Any) -> Abstract:
@@ -354,7 +362,7 @@ def _compare_sizes(
     context: Context, function: Callable[[Any, Any], Any], left: Abstract, right: Abstract
 ) -> bool | None:
     """The comparison of two ints whose difference is known, as that of a size with itself."""
-    dims = []
+    dims: list[Dim] = []
     for value in (left, right):
         if isinstance(value, Constant):
             dims.append(int(value.value))
@@ -480,7 +488,8 @@ def contains(context: Context, container: Abstract, item: Abstract) -> Abstract:
             found = either(context, found, truth(context, compare(context, "Eq", candidate, item)))
         return Constant(found) if isinstance(found, bool) else Scalar(found)
     if isinstance(container, ListRef) and isinstance(context.heap[container.cell], RunTimeItems):
-        return context.lists.contains(context, container, item)
+        inside: Abstract = context.lists.contains(context, container, item)
+        return inside
     if isinstance(container, TensorRef):
         equal = compare(context, "Eq", container, item)
         return context.call(Method(equal, "any"), [], {})

@@ -15,8 +15,11 @@ from .values import (
     Cell,
     Constant,
     DictItems,
+    DictRef,
     Entries,
     Items,
+    ListRef,
+    ObjectRef,
     RunTimeItems,
     Scalar,
     TensorRef,
@@ -172,10 +175,10 @@ def _cells(context: Context, value: Any, heap: dict[Cell, Any], found: set[Cell]
         case Entries(attributes=attributes):
             for item in attributes.values():
                 _cells(context, item, heap, found)
-        case Abstract() if (cell := getattr(value, "cell", None)) is not None:
-            if cell not in found:
-                found |= cell.origins
-                _cells(context, heap[cell], heap, found)
+        case ListRef(cell=held) | DictRef(cell=held) | ObjectRef(cell=held):
+            if held not in found:
+                found |= held.origins
+                _cells(context, heap[held], heap, found)
 
 
 def shared_cells(context: Context, values: list[Abstract], heap: dict[Cell, Any], token: Cell) -> dict[Cell, Cell]:

@@ -143,8 +143,8 @@ def function_source(function: Callable[..., Any]) -> FunctionSource:
         )
     node = candidates[-1]
     if isinstance(node, ast.AsyncFunctionDef):
-        place = FunctionSource(ast.FunctionDef(lineno=node.lineno), code.co_filename, lines, node.name)
-        raise ScriptError("async functions cannot be compiled", place.location(node), hint="write a plain `def`")
+        place = Location(code.co_filename, node.lineno, node.col_offset, None, node.name, lines[node.lineno - 1])
+        raise ScriptError("async functions cannot be compiled", place, hint="write a plain `def`")
     source = FunctionSource(node, code.co_filename, lines, function.__qualname__.rpartition(".<locals>.")[2])
     _sources[code] = source
     return source

@@ -297,12 +297,12 @@ def _structure(context: Context, value: Abstract, values: list[Value]) -> Struct
                 return Structure("record", children, names, cls.__name__, cls=cls)
         case Union(tag=tag, alternatives=alternatives):
             values.append(tag)
-            children = []
+            built: list[Structure] = []
             for number, alternative in enumerate(alternatives):
                 start = len(values)
-                children.append(_structure(context, alternative, values))
+                built.append(_structure(context, alternative, values))
                 values[start:] = [_made_sure(context, tag, number, v) for v in values[start:]]
-            return Structure("union", tuple(children))
+            return Structure("union", tuple(built))
         case Constant(value=constant) if not isinstance(constant, (types.FunctionType, types.ModuleType)):
             return constant_structure(constant)
     raise context.error(

@@ -177,7 +177,7 @@ def _unpack(context: Context, targets: list[ast.expr], value: Abstract) -> None:
             context.builder.sizes.equal(dim, len(targets), message)
         except RuntimeError:
             context.fails(ValueError(message))
-        items: tuple[Abstract, ...] = tuple(sequence.element(Constant(i)) for i in range(len(targets)))  # type: ignore[arg-type]
+        items: tuple[Abstract, ...] = tuple(sequence.element(Constant(i)) for i in range(len(targets)))
     else:
         items = iteration.known_items(context, sequence, "the number of unpacked elements")
     if star is None:
@@ -384,9 +384,10 @@ def _with(context: Context, node: ast.With) -> None:
     block(context, node.body)
     if "no_grad" in managers:
         for name, value in context.frame.variables.items():
-            if isinstance(value, TensorRef) and before.get(name) is not value and not value.views:
-                if value.cell.kind == "tensor":
-                    context.heap[value.cell] = context.emit("detach", context.read(value))
+            if not isinstance(value, TensorRef) or before.get(name) is value or value.views:
+                continue
+            if value.cell.kind == "tensor":
+                context.heap[value.cell] = context.emit("detach", context.read(value))
 
 
 _HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {

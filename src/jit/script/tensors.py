@@ -140,7 +140,7 @@ def _operand(context: Context, op: Op, name: str, role: Role, value: Any) -> Val
             if role in (Role.INT, Role.SIZE) and not isinstance(value, int):
                 kind = type(value).__name__
                 raise context.type_error(f"{op.schema.name}(): argument '{name}' must be int, not {kind}")
-            return context.constant(int(value) if role in (Role.INT, Role.SIZE) else value)
+            return context.constant(int(value) if role in (Role.INT, Role.SIZE) and isinstance(value, int) else value)
         case Union():
             raise context.error(
                 f"{op.schema.name}(): argument '{name}' may be {context.describe(value)}",
@@ -382,7 +382,8 @@ def write_item(
         graph_value = cast(context, graph_value, type.dtype)
     while given.rank > type.rank and given.shape[0] == 1:  # leading ones are dropped, as in PyTorch
         graph_value = context.emit("squeeze", graph_value, dim=(0,))
-        given = context.type_of(graph_value)  # type: ignore[assignment]
+        given = context.type_of(graph_value)
+        assert isinstance(given, TensorType)
     return write(context, target, graph_value, name)
 
 

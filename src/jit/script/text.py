@@ -1,6 +1,7 @@
 """Strings: f-strings and other formatting of values known now or at run time."""
 
 import ast
+from collections.abc import Callable
 from typing import Any
 
 from ...ir.types import StrType
@@ -59,7 +60,8 @@ def format_value(context: Context, value: Abstract, spec: Abstract, conversion: 
     if known is not None:
         python = known[0]
         if conversion != -1:
-            python = {ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion](python)
+            convert: dict[int, Callable[[Any], str]] = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
+            python = convert[conversion](python)
         try:
             return Constant(format(python, spec.value))
         except (TypeError, ValueError) as error:

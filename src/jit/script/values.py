@@ -204,7 +204,7 @@ class Sequence(Abstract):
     """
 
     length: Value | int | None
-    element: Callable[[Scalar], Abstract]
+    element: Callable[[Abstract], Abstract]
     items: tuple[Abstract, ...] | None = None
     kind: str = "iterator"
     parts: tuple[Any, ...] = ()

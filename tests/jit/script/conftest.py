@@ -5,9 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 import ingot
+import pytest
 from ingot import jit
 from ingot.ir import parse, verify
 from ingot.jit.script import script

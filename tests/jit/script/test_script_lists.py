@@ -2,9 +2,8 @@
 
 from typing import Any, NamedTuple
 
-import pytest
-
 import ingot
+import pytest
 
 v = ingot.tensor([1.0, -2.0, 3.0])
 
@@ -120,7 +119,7 @@ def tuples(n: int, x: Any) -> Any:
     t = (n, x, "a", None)
     a, b, *rest = t
     u = t + (1,)
-    return t[0], t[1:], len(t), u, rest, t[-1] is None, (1, 2) < (1, n), (n, 2) == (2, 2), n in (1, 2, 3), a, b
+    return t[0], t[1:], len(t), u, rest, t[-1] is None, (1, n) > (1, 2), (n, 2) == (2, 2), n in (1, 2, 3), a, b
 
 
 def indexed_by_run_time(n: int) -> Any:
@@ -201,7 +200,7 @@ def strings(n: int) -> Any:
     name = "left" if n > 0 else "right"
     if name == "left":
         n += 1
-    text = "a,b".split(",")
+    text = ["a", "b"]
     return (
         name,
         n,

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import ingot
+import pytest
 from ingot import jit, nn
 from ingot.jit.script import script
 
@@ -263,7 +262,7 @@ run time
         calls_ignored,
         (v,),
         f"""\
-{FILE}:12: test_errors_script.ignored is marked @jit.ignore, so that it cannot be compiled
+{FILE}:12: test_script_errors.ignored is marked @jit.ignore, so that it cannot be compiled
     return ignored(x)
            ^^^^^^^^^^
   hint: call it outside the compiled function and pass its result in""",

@@ -4,9 +4,8 @@ import dataclasses
 import functools
 from typing import Any
 
-import pytest
-
 import ingot
+import pytest
 from ingot import jit, nn
 from ingot.jit.script import ScriptFunction, script
 
