@@ -79,6 +79,7 @@ class Driver:
         self.graph = graph
         self.plan_block = plan_block
         self.lines: list[str] = []
+        self.pending: list[tuple[int, str]] = []  # integer slots of the next kernel's table
         self.depth = 1
         self.clock = 0
         self.loops: list[_LoopFrame] = []
@@ -106,7 +107,26 @@ class Driver:
     # -- text --
 
     def line(self, text: str) -> None:
+        self.flush_slots()
         self.lines.append("    " * self.depth + text)
+
+    def flush_slots(self) -> None:
+        """Write the slots that are waiting: runs of neighbours by one call, which is much faster to compile."""
+        pending, self.pending = self.pending, []
+        at = 0
+        while at < len(pending):
+            end = at + 1
+            while end < len(pending) and pending[end][0] == pending[end - 1][0] + 1:
+                end += 1
+            values = ", ".join(text for _, text in pending[at:end])
+            first = pending[at][0]
+            if end - at == 1:
+                text = f"set_slot_i64(p, {first}, {values})"
+            else:
+                self.imports.add("set_slots")
+                text = f"set_slots(p, {first}, ({values}))"
+            self.lines.append("    " * self.depth + text)
+            at = end
 
     def fresh(self, prefix: str) -> str:
         number = self.counters.get(prefix, 0)
@@ -283,7 +303,10 @@ class Driver:
 
     def set_slot(self, slot: int, kind: str, text: str) -> None:
         self.scratch_slots = max(self.scratch_slots, slot + 1)
-        self.line(f"set_slot_{kind}(p, {slot}, {text})")
+        if kind == "i64":
+            self.pending.append((slot, text))
+        else:
+            self.line(f"set_slot_{kind}(p, {slot}, {text})")
 
     def run_group(self, group: Group) -> None:
         """Run the kernels of a group."""

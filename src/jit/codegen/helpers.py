@@ -13,13 +13,15 @@ from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from .bits import wrap_i64
+from .primitives import set_slot_i64
 
 __all__ = [
     "compare_int_float", "difference_overflows", "power_overflows", "product_overflows", "sum_overflows",
     "absolute", "as_bool", "as_f32", "as_f64", "as_i16", "as_i32", "as_i64", "as_i8", "as_u8", "ceil", "floor",
     "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "maximum_step",
     "minimum", "minimum_step",
-    "product_step", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "trunc",
+    "product_step",
+    "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "trunc",
 ]  # fmt: skip
 
 Lowering = Callable[[Any, Any, Any, list[Any]], Any]
@@ -455,6 +457,35 @@ def integer_power(base: Any, exponent: Any) -> Any:
         base = wrap_i64(base * base)
         exponent = exponent >> 1
     return result
+
+
+# Tables of parameters.
+
+
+def set_slots(table: int, first: int, values: tuple[int, ...]) -> None:
+    """Write integers into consecutive slots of the table at address `table`."""
+    for index, value in enumerate(values, first):
+        set_slot_i64(table, index, int(value))
+
+
+def _lower_set_slots(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    table, first = (
+        context.cast(builder, value, given, types.int64)
+        for value, given in zip(arguments[:2], signature.args[:2], strict=True)
+    )
+    pointer = builder.gep(builder.inttoptr(table, ir.IntType(64).as_pointer()), [first])
+    for index, given in enumerate(signature.args[2].types):
+        value = context.cast(builder, builder.extract_value(arguments[2], index), given, types.int64)
+        builder.store(value, builder.gep(pointer, [ir.IntType(64)(index)]))
+    return context.get_dummy_value()
+
+
+_native(
+    set_slots,
+    3,
+    lambda table, first, values: types.void if isinstance(values, types.BaseTuple) else None,
+    _lower_set_slots,
+)
 
 
 # 64-bit integers of scripted programs: whether an operation leaves their range.
