@@ -1,4 +1,4 @@
-"""Runs a program as plain Python and as a compiled graph in the interpreter, and compares results, writes and errors."""
+"""Runs a program in Python and as a compiled graph in the interpreter, and compares results, writes and errors."""
 
 import copy
 import math
@@ -8,7 +8,8 @@ from typing import Any
 import ingot
 import pytest
 from ingot import jit
-from ingot.ir import parse, verify
+from ingot.ir.text import parse
+from ingot.ir.verify import verify
 from ingot.jit.script import script
 
 
