@@ -85,7 +85,9 @@ def _activation(
 
 SILU = _activation(
     "silu",
-    "Elementwise x * sigmoid(x) (Hendrycks and Gimpel, 2016).",
+    "Elementwise x * sigmoid(x) (Hendrycks and Gimpel, 2016).\n\n"
+    ">>> ingot.nn.functional.silu(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.2384,  0.1405,  1.7616])",
     lambda xp, x: x * compute_sigmoid(xp, x),
     Elementwise("{input} * sigmoid({input})"),
     lambda c, g, x: F.mul(g, F.mul(F.sigmoid(x), F.add(F.mul(x, F.sub(1.0, F.sigmoid(x))), 1.0))),
@@ -130,7 +132,9 @@ def _gelu_vjp(c: VjpContext, g: Any, x: Any, *, approximate: str) -> Any:
 
 GELU = _activation(
     "gelu",
-    "Elementwise x * P(X <= x) for a standard normal X (Hendrycks and Gimpel, 2016), exact or by tanh.",
+    "Elementwise x * P(X <= x) for a standard normal X (Hendrycks and Gimpel, 2016), exact or by tanh.\n\n"
+    ">>> ingot.nn.functional.gelu(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.0455,  0.1497,  1.9545])",
     _compute_gelu,
     Decompose(_decompose_gelu),
     _gelu_vjp,
@@ -145,7 +149,9 @@ GELU = _activation(
 
 LEAKY_RELU = _activation(
     "leaky_relu",
-    "Elementwise x where x > 0, else negative_slope * x.",
+    "Elementwise x where x > 0, else negative_slope * x.\n\n"
+    ">>> ingot.nn.functional.leaky_relu(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.0200,  0.2500,  2.0000])",
     lambda xp, x, *, negative_slope: xp.where(x > 0, x, x * x.dtype.type(negative_slope)),
     Elementwise("select({input} > 0, {input}, {input} * {negative_slope})"),
     lambda c, g, x, *, negative_slope: F.where(F.gt(x, 0), g, F.mul(g, negative_slope)),
@@ -154,7 +160,9 @@ LEAKY_RELU = _activation(
 )
 ELU = _activation(
     "elu",
-    "Elementwise x where x > 0, else alpha * (e**x - 1) (Clevert, Unterthiner and Hochreiter, 2015).",
+    "Elementwise x where x > 0, else alpha * (e**x - 1) (Clevert, Unterthiner and Hochreiter, 2015).\n\n"
+    ">>> ingot.nn.functional.elu(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.8647,  0.2500,  2.0000])",
     lambda xp, x, *, alpha: xp.where(x > 0, x, x.dtype.type(alpha) * xp.expm1(x)),
     Elementwise("select({input} > 0, {input}, {alpha} * expm1({input}))"),
     lambda c, g, x, *, alpha: F.where(F.gt(x, 0), g, F.mul(g, F.mul(F.exp(F.minimum(x, 0)), alpha))),
@@ -165,7 +173,9 @@ _SELU_ALPHA = 1.6732632423543772848170429916717  # Klambauer et al., 2017, "Self
 _SELU_SCALE = 1.0507009873554804934193349852946
 SELU = _activation(
     "selu",
-    "Elementwise scale * elu(x, alpha), with the constants that keep mean 0 and variance 1 (Klambauer et al., 2017).",
+    "Elementwise scale * elu(x, alpha), with the constants that keep mean 0 and variance 1 (Klambauer et al., 2017)."
+    "\n\n>>> ingot.nn.functional.selu(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-1.5202,  0.2627,  2.1014])",
     lambda xp, x: x.dtype.type(_SELU_SCALE) * xp.where(x > 0, x, x.dtype.type(_SELU_ALPHA) * xp.expm1(x)),
     Elementwise(f"{_SELU_SCALE} * select({{input}} > 0, {{input}}, {_SELU_ALPHA} * expm1({{input}}))"),
     lambda c, g, x: F.mul(g, F.mul(F.where(F.gt(x, 0), 1.0, F.mul(F.exp(F.minimum(x, 0)), _SELU_ALPHA)), _SELU_SCALE)),
@@ -182,7 +192,9 @@ def _require_nonzero(name: str, what: str) -> Callable[..., None]:
 
 CELU = _activation(
     "celu",
-    "Elementwise x where x > 0, else alpha * (e**(x / alpha) - 1) (Barron, 2017).",
+    "Elementwise x where x > 0, else alpha * (e**(x / alpha) - 1) (Barron, 2017).\n\n"
+    ">>> ingot.nn.functional.celu(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.8647,  0.2500,  2.0000])",
     lambda xp, x, *, alpha: xp.where(x > 0, x, x.dtype.type(alpha) * xp.expm1(x / x.dtype.type(alpha))),
     Elementwise("select({input} > 0, {input}, {alpha} * expm1({input} / {alpha}))"),
     lambda c, g, x, *, alpha: F.where(F.gt(x, 0), g, F.mul(g, F.exp(F.div(F.minimum(x, 0), alpha)))),
@@ -201,7 +213,9 @@ def _compute_softplus(xp: Any, x: Any, *, beta: float, threshold: float) -> Any:
 
 SOFTPLUS = _activation(
     "softplus",
-    "Elementwise log(1 + e**(beta * x)) / beta; x itself where beta * x is above the threshold.",
+    "Elementwise log(1 + e**(beta * x)) / beta; x itself where beta * x is above the threshold.\n\n"
+    ">>> ingot.nn.functional.softplus(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([0.1269, 0.8259, 2.1269])",
     _compute_softplus,
     Elementwise("select({input} * {beta} > {threshold}, {input}, softplus({input} * {beta}) / {beta})"),
     lambda c, g, x, *, beta, threshold: F.where(
@@ -214,7 +228,9 @@ SOFTPLUS = _activation(
 )
 LOG_SIGMOID = _activation(
     "logsigmoid",
-    "Elementwise log(sigmoid(x)), without overflow.",
+    "Elementwise log(sigmoid(x)), without overflow.\n\n"
+    ">>> ingot.nn.functional.logsigmoid(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-2.1269, -0.5759, -0.1269])",
     lambda xp, x: xp.minimum(x, 0) - xp.log1p(xp.exp(-xp.abs(x))),
     Elementwise("log_sigmoid({input})"),
     lambda c, g, x: F.mul(g, F.sigmoid(F.neg(x))),
@@ -232,14 +248,18 @@ def _mish_vjp(c: VjpContext, g: Any, x: Any) -> Any:
 
 MISH = _activation(
     "mish",
-    "Elementwise x * tanh(softplus(x)) (Misra, 2019).",
+    "Elementwise x * tanh(softplus(x)) (Misra, 2019).\n\n"
+    ">>> ingot.nn.functional.mish(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.2525,  0.1696,  1.9440])",
     _compute_mish,
     Elementwise("mish({input})"),
     _mish_vjp,
 )
 SOFTSIGN = _activation(
     "softsign",
-    "Elementwise x / (1 + |x|).",
+    "Elementwise x / (1 + |x|).\n\n"
+    ">>> ingot.nn.functional.softsign(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.6667,  0.2000,  0.6667])",
     lambda xp, x: x / (1 + xp.abs(x)),
     Elementwise("{input} / (1 + absolute({input}))"),
     lambda c, g, x: F.div(g, F.square(F.add(F.abs(x), 1.0))),
@@ -260,7 +280,9 @@ def _inside(x: Any, low: float, high: float) -> Any:
 
 HARDTANH = _activation(
     "hardtanh",
-    "Elementwise x cut off at min_val and max_val.",
+    "Elementwise x cut off at min_val and max_val.\n\n"
+    ">>> ingot.nn.functional.hardtanh(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-1.0000,  0.2500,  1.0000])",
     lambda xp, x, *, min_val, max_val: xp.minimum(xp.maximum(x, x.dtype.type(min_val)), x.dtype.type(max_val)),
     Elementwise("minimum(maximum({input}, {min_val}), {max_val})"),
     lambda c, g, x, *, min_val, max_val: F.where(_inside(x, min_val, max_val), g, 0.0),
@@ -272,7 +294,9 @@ HARDTANH = _activation(
 )
 RELU6 = _activation(
     "relu6",
-    "Elementwise min(max(x, 0), 6).",
+    "Elementwise min(max(x, 0), 6).\n\n"
+    ">>> ingot.nn.functional.relu6(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([0.0000, 0.2500, 2.0000])",
     lambda xp, x: xp.minimum(xp.maximum(x, x.dtype.type(0)), x.dtype.type(6)),
     Elementwise("minimum(maximum({input}, 0), 6)"),
     lambda c, g, x: F.where(_inside(x, 0, 6), g, 0.0),
@@ -287,7 +311,9 @@ def _compute_hardsigmoid(xp: Any, x: Any) -> Any:
 
 HARDSIGMOID = _activation(
     "hardsigmoid",
-    "Elementwise x / 6 + 1/2, cut off at 0 and 1.",
+    "Elementwise x / 6 + 1/2, cut off at 0 and 1.\n\n"
+    ">>> ingot.nn.functional.hardsigmoid(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([0.1667, 0.5417, 0.8333])",
     _compute_hardsigmoid,
     Elementwise("minimum(maximum({input} + 3, 0), 6) / 6"),
     lambda c, g, x: F.where(_inside(x, -3, 3), F.div(g, 6.0), 0.0),
@@ -301,14 +327,18 @@ def _hardswish_vjp(c: VjpContext, g: Any, x: Any) -> Any:
 
 HARDSWISH = _activation(
     "hardswish",
-    "Elementwise x * hardsigmoid(x) (Howard et al., 2019).",
+    "Elementwise x * hardsigmoid(x) (Howard et al., 2019).\n\n"
+    ">>> ingot.nn.functional.hardswish(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-0.3333,  0.1354,  1.6667])",
     lambda xp, x: x * _compute_hardsigmoid(xp, x),
     Elementwise("{input} * (minimum(maximum({input} + 3, 0), 6) / 6)"),
     _hardswish_vjp,
 )
 HARDSHRINK = _activation(
     "hardshrink",
-    "Elementwise x, and 0 where |x| <= lambd.",
+    "Elementwise x, and 0 where |x| <= lambd.\n\n"
+    ">>> ingot.nn.functional.hardshrink(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-2.,  0.,  2.])",
     lambda xp, x, *, lambd: xp.where((x >= -lambd) & (x <= lambd), x.dtype.type(0), x),
     Elementwise("select(({input} >= -{lambd}) and ({input} <= {lambd}), 0, {input})"),
     lambda c, g, x, *, lambd: F.where(F.le(F.abs(x), lambd), 0.0, g),
@@ -316,7 +346,9 @@ HARDSHRINK = _activation(
 )
 SOFTSHRINK = _activation(
     "softshrink",
-    "Elementwise x moved toward 0 by lambd, and 0 where |x| <= lambd.",
+    "Elementwise x moved toward 0 by lambd, and 0 where |x| <= lambd.\n\n"
+    ">>> ingot.nn.functional.softshrink(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([-1.5000,  0.0000,  1.5000])",
     lambda xp, x, *, lambd: xp.where(
         x > lambd, x - x.dtype.type(lambd), xp.where(x < -lambd, x + x.dtype.type(lambd), x * x.dtype.type(0))
     ),
@@ -328,7 +360,9 @@ SOFTSHRINK = _activation(
 )
 THRESHOLD = _activation(
     "threshold",
-    "Elementwise x where x > threshold, else value.",
+    "Elementwise x where x > threshold, else value.\n\n"
+    ">>> ingot.nn.functional.threshold(ingot.tensor([-2., 0.25, 2.]))\n"
+    "tensor([0.0000, 0.2500, 2.0000])",
     lambda xp, x, *, threshold, value: xp.where(x <= threshold, x.dtype.type(value), x),
     Elementwise("select({input} <= {threshold}, {value}, {input})"),
     lambda c, g, x, *, threshold, value: F.where(F.le(x, threshold), 0.0, g),
@@ -373,7 +407,9 @@ def _evaluate_prelu(xp: Any, input: Any, weight: Any) -> Any:
 PRELU = define(
     "prelu(input: Tensor, weight: Tensor)",
     "Elementwise x where x > 0, else weight * x, with one weight or one for each channel (dimension 1) (He et al., "
-    "2015).",
+    "2015).\n\n"
+    ">>> ingot.nn.functional.prelu(ingot.tensor([-2., 2.]), ingot.tensor([0.5]))\n"
+    "tensor([-1.,  2.])",
     infer=_infer_prelu,
     evaluate=_evaluate_prelu,
     vjp=derived_vjp(_decompose_prelu),
@@ -416,7 +452,9 @@ def _evaluate_glu(xp: Any, input: Any, *, dim: int) -> Any:
 
 GLU = define(
     "glu(input: Tensor, dim: int = -1)",
-    "The first half of a dimension times the sigmoid of the second (Dauphin et al., 2016).",
+    "The first half of a dimension times the sigmoid of the second (Dauphin et al., 2016).\n\n"
+    ">>> ingot.nn.functional.glu(ingot.tensor([2., 4., 0., 0.]))\n"
+    "tensor([1., 2.])",
     infer=_infer_glu,
     evaluate=_evaluate_glu,
     vjp=derived_vjp(_decompose_glu),

@@ -187,7 +187,10 @@ CONV2D = define(
     "conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: ints = 1, padding: any = 0, "
     "dilation: ints = 1, groups: int = 1)",
     "Cross-correlation of [N, C, H, W] (or [C, H, W]) with a weight [O, C / groups, kh, kw].\n\n"
-    "`padding` is one int, two, 'same' or 'valid'; as an extension also four: top, bottom, left, right.",
+    "`padding` is one int, two, 'same' or 'valid'; as an extension also four: top, bottom, left, right.\n\n"
+    ">>> ingot.nn.functional.conv2d(ingot.ones(1, 1, 3, 3), ingot.ones(1, 1, 2, 2))\n"
+    "tensor([[[[4., 4.],\n"
+    "          [4., 4.]]]])",
     infer=_infer_conv2d,
     evaluate=evaluate_conv2d,
     vjp=_conv2d_vjp,

@@ -121,7 +121,9 @@ CONV_TRANSPOSE2D = define(
     "conv_transpose2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: ints = 1, padding: ints = 0, "
     "output_padding: ints = 0, groups: int = 1, dilation: ints = 1)",
     "The transposed convolution of [N, C, H, W] (or [C, H, W]) with a weight [C, O / groups, kh, kw]: the gradient of "
-    "conv2d with respect to its input, as a function of its own.",
+    "conv2d with respect to its input, as a function of its own.\n\n"
+    ">>> ingot.nn.functional.conv_transpose2d(ingot.ones(1, 1, 2, 2), ingot.ones(1, 1, 2, 2)).shape\n"
+    "ingot.Size([1, 1, 3, 3])",
     infer=lambda sizes, input, weight, bias, *, stride, padding, output_padding, groups, dilation: _infer_transposed(
         "conv_transpose2d", sizes, input, weight, bias, stride, padding, output_padding, groups, dilation, 2
     ),
@@ -179,7 +181,9 @@ def _evaluate_conv1d(xp: Any, input: Any, weight: Any, bias: Any, *, stride: Any
 CONV1D = define(
     "conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: ints = 1, padding: any = 0, "
     "dilation: ints = 1, groups: int = 1)",
-    "Cross-correlation of [N, C, L] (or [C, L]) with a weight [O, C / groups, k].",
+    "Cross-correlation of [N, C, L] (or [C, L]) with a weight [O, C / groups, k].\n\n"
+    ">>> ingot.nn.functional.conv1d(ingot.tensor([[[1., 2., 3.]]]), ingot.tensor([[[1., 1.]]]))\n"
+    "tensor([[[3., 5.]]])",
     infer=lambda sizes, input, weight, bias, *, stride, padding, dilation, groups: infer_conv(
         "conv1d", sizes, input, weight, bias, stride, padding, dilation, groups, 1
     ),
@@ -245,7 +249,9 @@ _STRIDED = {"stride": 2, "padding": 1, "groups": 2, "output_padding": 1}
 CONV_TRANSPOSE1D = define(
     "conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: ints = 1, padding: ints = 0, "
     "output_padding: ints = 0, groups: int = 1, dilation: ints = 1)",
-    "The transposed convolution of [N, C, L] (or [C, L]) with a weight [C, O / groups, k].",
+    "The transposed convolution of [N, C, L] (or [C, L]) with a weight [C, O / groups, k].\n\n"
+    ">>> ingot.nn.functional.conv_transpose1d(ingot.tensor([[[1., 2.]]]), ingot.tensor([[[1., 1.]]]))\n"
+    "tensor([[[1., 3., 2.]]])",
     infer=lambda sizes, input, weight, bias, *, stride, padding, output_padding, groups, dilation: _infer_transposed(
         "conv_transpose1d", sizes, input, weight, bias, stride, padding, output_padding, groups, dilation, 1
     ),

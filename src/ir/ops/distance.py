@@ -45,7 +45,9 @@ def _decompose_normalize(input: Any, *, p: float, dim: int, eps: float) -> Any:
 
 NORMALIZE = define(
     "normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12)",
-    "The input over its norm of order p along a dimension (or over eps, where the norm is less).",
+    "The input over its norm of order p along a dimension (or over eps, where the norm is less).\n\n"
+    ">>> ingot.nn.functional.normalize(ingot.tensor([[3., 4.]]))\n"
+    "tensor([[0.6000, 0.8000]])",
     infer=_infer_normalize,
     evaluate=_evaluate_normalize,
     vjp=derived_vjp(_decompose_normalize),
@@ -84,7 +86,9 @@ def _decompose_cosine(x1: Any, x2: Any, *, dim: int, eps: float) -> Any:
 
 COSINE_SIMILARITY = define(
     "cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08)",
-    "The cosine of the angle between vectors along a dimension; lengths count as at least eps.",
+    "The cosine of the angle between vectors along a dimension; lengths count as at least eps.\n\n"
+    ">>> ingot.nn.functional.cosine_similarity(ingot.tensor([[1., 0.]]), ingot.tensor([[1., 1.]]))\n"
+    "tensor([0.7071])",
     infer=lambda sizes, x1, x2, *, dim, eps: _reduced(sizes, "cosine_similarity", x1, x2, dim),
     evaluate=_evaluate_cosine,
     vjp=derived_vjp(_decompose_cosine),
@@ -115,7 +119,9 @@ def _decompose_pairwise(x1: Any, x2: Any, *, p: float, eps: float, keepdim: bool
 
 PAIRWISE_DISTANCE = define(
     "pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06, keepdim: bool = False)",
-    "The norm of order p of x1 - x2 + eps along the last dimension.",
+    "The norm of order p of x1 - x2 + eps along the last dimension.\n\n"
+    ">>> ingot.nn.functional.pairwise_distance(ingot.tensor([[0., 0.]]), ingot.tensor([[3., 4.]]))\n"
+    "tensor([5.0000])",
     infer=lambda sizes, x1, x2, *, p, eps, keepdim: _reduced(sizes, "pairwise_distance", x1, x2, -1, keepdim),
     evaluate=_evaluate_pairwise,
     vjp=derived_vjp(_decompose_pairwise),
@@ -153,7 +159,9 @@ def _decompose_cdist(x1: Any, x2: Any, *, p: float) -> Any:
 
 CDIST = define(
     "cdist(x1: Tensor, x2: Tensor, p: float = 2.0)",
-    "The distance of order p of each row of x1 from each row of x2.",
+    "The distance of order p of each row of x1 from each row of x2.\n\n"
+    ">>> ingot.cdist(ingot.tensor([[0., 0.]]), ingot.tensor([[3., 4.], [0., 1.]]))\n"
+    "tensor([[5., 1.]])",
     infer=_infer_cdist,
     evaluate=_evaluate_cdist,
     vjp=derived_vjp(_decompose_cdist),

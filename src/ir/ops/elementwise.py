@@ -128,7 +128,7 @@ ADD = binary(
 )
 SUB = binary(
     "sub",
-    "Elementwise difference.",
+    "Elementwise difference.\n\n>>> ingot.sub(ingot.tensor([7., -7.]), 2)\ntensor([ 5., -9.])",
     _quiet("subtract"),
     "{input} - {other}",
     lambda c, g, a, b: (g, F.neg(g) if c.needs[1] else None),
@@ -140,7 +140,7 @@ SUB = binary(
 )
 MUL = binary(
     "mul",
-    "Elementwise product.",
+    "Elementwise product.\n\n>>> ingot.mul(ingot.tensor([7., -7.]), 2)\ntensor([ 14., -14.])",
     _quiet("multiply"),
     "{input} * {other}",
     lambda c, g, a, b: (
@@ -155,7 +155,9 @@ MUL = binary(
 )
 DIV = binary(
     "div",
-    "Elementwise true quotient; integers give the default float dtype.",
+    "Elementwise true quotient; integers give the default float dtype.\n\n"
+    ">>> ingot.div(ingot.tensor([7., -7.]), 2)\n"
+    "tensor([ 3.5000, -3.5000])",
     _compute_divide,
     "{input} / {other}",
     lambda c, g, a, b: (
@@ -170,7 +172,9 @@ DIV = binary(
 )
 FLOOR_DIVIDE = binary(
     "floor_divide",
-    "Elementwise quotient rounded down. Division of integers by zero raises ZeroDivisionError.",
+    "Elementwise quotient rounded down. Division of integers by zero raises ZeroDivisionError.\n\n"
+    ">>> ingot.floor_divide(ingot.tensor([7., -7.]), 2)\n"
+    "tensor([ 3., -4.])",
     lambda xp, a, b: _integer_division(xp.floor_divide, a, b),
     "floor_divide({input}, {other})",
     lambda c, g, a, b: (None, None),
@@ -180,7 +184,9 @@ FLOOR_DIVIDE = binary(
 )
 REMAINDER = binary(
     "remainder",
-    "Elementwise remainder with the sign of the divisor, as Python's %.",
+    "Elementwise remainder with the sign of the divisor, as Python's %.\n\n"
+    ">>> ingot.remainder(ingot.tensor([7., -7.]), 2)\n"
+    "tensor([1., 1.])",
     lambda xp, a, b: _integer_division(xp.remainder, a, b),
     "remainder({input}, {other})",
     lambda c, g, a, b: (g, F.neg(F.mul(g, F.floor_divide(a, b))) if c.needs[1] else None),
@@ -190,7 +196,9 @@ REMAINDER = binary(
 )
 FMOD = binary(
     "fmod",
-    "Elementwise remainder with the sign of the dividend, as C's fmod.",
+    "Elementwise remainder with the sign of the dividend, as C's fmod.\n\n"
+    ">>> ingot.fmod(ingot.tensor([7., -7.]), 2)\n"
+    "tensor([ 1., -1.])",
     lambda xp, a, b: _integer_division(xp.fmod, a, b),
     "fmod({input}, {other})",
     lambda c, g, a, b: (g, F.neg(F.mul(g, F.trunc(F.div(a, b)))) if c.needs[1] else None),
@@ -237,7 +245,7 @@ def _power_vjp(c: VjpContext, g: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 POW = binary(
     "pow",
-    "Elementwise power.",
+    "Elementwise power.\n\n>>> ingot.pow(ingot.tensor([1., 3.]), ingot.tensor([2., 2.]))\ntensor([1., 9.])",
     _compute_power,
     "pow({input}, {other})",
     _power_vjp,
@@ -264,7 +272,9 @@ def _tie_vjp(first: str, second: str) -> Callable[[VjpContext, Any, Any, Any], t
 
 MAXIMUM = binary(
     "maximum",
-    "Elementwise maximum; NaN where either operand is NaN.",
+    "Elementwise maximum; NaN where either operand is NaN.\n\n"
+    ">>> ingot.maximum(ingot.tensor([1., 3.]), ingot.tensor([2., 2.]))\n"
+    "tensor([2., 3.])",
     _quiet("maximum"),
     "maximum({input}, {other})",
     _tie_vjp("gt", "lt"),
@@ -273,7 +283,9 @@ MAXIMUM = binary(
 )
 MINIMUM = binary(
     "minimum",
-    "Elementwise minimum; NaN where either operand is NaN.",
+    "Elementwise minimum; NaN where either operand is NaN.\n\n"
+    ">>> ingot.minimum(ingot.tensor([1., 3.]), ingot.tensor([2., 2.]))\n"
+    "tensor([1., 2.])",
     _quiet("minimum"),
     "minimum({input}, {other})",
     _tie_vjp("lt", "gt"),
@@ -290,7 +302,9 @@ def _atan2_vjp(c: VjpContext, g: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 ATAN2 = binary(
     "atan2",
-    "The angle of the point (other, input), in radians in [-pi, pi].",
+    "The angle of the point (other, input), in radians in [-pi, pi].\n\n"
+    ">>> ingot.atan2(ingot.tensor([1., -1.]), ingot.tensor([1., 0.]))\n"
+    "tensor([ 0.7854, -1.5708])",
     _quiet("arctan2"),
     "atan2({input}, {other})",
     _atan2_vjp,
@@ -314,12 +328,56 @@ def _comparison(name: str, symbol: str, doc: str, dunder: str, numpy_name: str) 
     )
 
 
-EQ = _comparison("eq", "==", "Whether elements are equal.", "__eq__", "equal")
-NE = _comparison("ne", "!=", "Whether elements differ.", "__ne__", "not_equal")
-LT = _comparison("lt", "<", "Whether elements of the first are less.", "__lt__", "less")
-LE = _comparison("le", "<=", "Whether elements of the first are less or equal.", "__le__", "less_equal")
-GT = _comparison("gt", ">", "Whether elements of the first are greater.", "__gt__", "greater")
-GE = _comparison("ge", ">=", "Whether elements of the first are greater or equal.", "__ge__", "greater_equal")
+EQ = _comparison(
+    "eq",
+    "==",
+    "Whether elements are equal.\n\n>>> ingot.eq(ingot.tensor([1, 2, 3]), 2)\ntensor([False,  True, False])",
+    "__eq__",
+    "equal",
+)
+NE = _comparison(
+    "ne",
+    "!=",
+    "Whether elements differ.\n\n>>> ingot.ne(ingot.tensor([1, 2, 3]), 2)\ntensor([ True, False,  True])",
+    "__ne__",
+    "not_equal",
+)
+LT = _comparison(
+    "lt",
+    "<",
+    "Whether elements of the first are less.\n\n"
+    ">>> ingot.lt(ingot.tensor([1, 2, 3]), 2)\n"
+    "tensor([ True, False, False])",
+    "__lt__",
+    "less",
+)
+LE = _comparison(
+    "le",
+    "<=",
+    "Whether elements of the first are less or equal.\n\n"
+    ">>> ingot.le(ingot.tensor([1, 2, 3]), 2)\n"
+    "tensor([ True,  True, False])",
+    "__le__",
+    "less_equal",
+)
+GT = _comparison(
+    "gt",
+    ">",
+    "Whether elements of the first are greater.\n\n"
+    ">>> ingot.gt(ingot.tensor([1, 2, 3]), 2)\n"
+    "tensor([False, False,  True])",
+    "__gt__",
+    "greater",
+)
+GE = _comparison(
+    "ge",
+    ">=",
+    "Whether elements of the first are greater or equal.\n\n"
+    ">>> ingot.ge(ingot.tensor([1, 2, 3]), 2)\n"
+    "tensor([False,  True,  True])",
+    "__ge__",
+    "greater_equal",
+)
 
 
 def _logical(name: str, expression: str, doc: str) -> Op:
@@ -335,9 +393,27 @@ def _logical(name: str, expression: str, doc: str) -> Op:
     )
 
 
-LOGICAL_AND = _logical("logical_and", "({input} != 0) & ({other} != 0)", "Elementwise logical and; nonzero is true.")
-LOGICAL_OR = _logical("logical_or", "({input} != 0) | ({other} != 0)", "Elementwise logical or; nonzero is true.")
-LOGICAL_XOR = _logical("logical_xor", "({input} != 0) != ({other} != 0)", "Elementwise exclusive or; nonzero is true.")
+LOGICAL_AND = _logical(
+    "logical_and",
+    "({input} != 0) & ({other} != 0)",
+    "Elementwise logical and; nonzero is true.\n\n"
+    ">>> ingot.logical_and(ingot.tensor([0, 1, 2]), ingot.tensor([1, 1, 0]))\n"
+    "tensor([False,  True, False])",
+)
+LOGICAL_OR = _logical(
+    "logical_or",
+    "({input} != 0) | ({other} != 0)",
+    "Elementwise logical or; nonzero is true.\n\n"
+    ">>> ingot.logical_or(ingot.tensor([0, 1, 2]), ingot.tensor([1, 1, 0]))\n"
+    "tensor([True, True, True])",
+)
+LOGICAL_XOR = _logical(
+    "logical_xor",
+    "({input} != 0) != ({other} != 0)",
+    "Elementwise exclusive or; nonzero is true.\n\n"
+    ">>> ingot.logical_xor(ingot.tensor([0, 1, 2]), ingot.tensor([1, 1, 0]))\n"
+    "tensor([ True, False,  True])",
+)
 
 
 def _bitwise(name: str, symbol: str, doc: str, dunders: tuple[str, ...]) -> Op:
@@ -370,6 +446,21 @@ def _bitwise(name: str, symbol: str, doc: str, dunders: tuple[str, ...]) -> Op:
     )
 
 
-BITWISE_AND = _bitwise("bitwise_and", "&", "Elementwise bitwise and.", ("__and__", "__rand__", "__iand__"))
-BITWISE_OR = _bitwise("bitwise_or", "|", "Elementwise bitwise or.", ("__or__", "__ror__", "__ior__"))
-BITWISE_XOR = _bitwise("bitwise_xor", "^", "Elementwise bitwise exclusive or.", ("__xor__", "__rxor__", "__ixor__"))
+BITWISE_AND = _bitwise(
+    "bitwise_and",
+    "&",
+    "Elementwise bitwise and.\n\n>>> ingot.bitwise_and(ingot.tensor([5, 6]), 3)\ntensor([1, 2])",
+    ("__and__", "__rand__", "__iand__"),
+)
+BITWISE_OR = _bitwise(
+    "bitwise_or",
+    "|",
+    "Elementwise bitwise or.\n\n>>> ingot.bitwise_or(ingot.tensor([5, 6]), 3)\ntensor([7, 7])",
+    ("__or__", "__ror__", "__ior__"),
+)
+BITWISE_XOR = _bitwise(
+    "bitwise_xor",
+    "^",
+    "Elementwise bitwise exclusive or.\n\n>>> ingot.bitwise_xor(ingot.tensor([5, 6]), 3)\ntensor([6, 5])",
+    ("__xor__", "__rxor__", "__ixor__"),
+)

@@ -168,7 +168,9 @@ def _scatter_vjp(
 SCATTER = define(
     "scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Scalar, *, reduce: str | None = None)",
     "A copy of the input with elements of `src` (or a number) written at positions along `dim`; reduce='add' or "
-    "'multiply' combines them with what is there. Where a position occurs twice, the last write stays.",
+    "'multiply' combines them with what is there. Where a position occurs twice, the last write stays.\n\n"
+    ">>> ingot.scatter(ingot.zeros(4), 0, ingot.tensor([1, 3]), ingot.tensor([5., 7.]))\n"
+    "tensor([0., 5., 0., 7.])",
     infer=_infer_scatter,
     evaluate=_evaluate_scatter,
     vjp=_scatter_vjp,
@@ -193,7 +195,9 @@ SCATTER = define(
 
 SCATTER_ADD = define(
     "scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor)",
-    "A copy of the input with elements of `src` added at positions along `dim`.",
+    "A copy of the input with elements of `src` added at positions along `dim`.\n\n"
+    ">>> ingot.scatter_add(ingot.zeros(3), 0, ingot.tensor([1, 1]), ingot.tensor([5., 7.]))\n"
+    "tensor([ 0., 12.,  0.])",
     infer=lambda sizes, input, index, src, *, dim: _infer_scatter(
         sizes, input, index, require_tensor("scatter_add", "src", src), dim=dim, name="scatter_add"
     ),
@@ -252,7 +256,10 @@ def _index_select_vjp(c: VjpContext, g: Any, input: Any, index: Any, *, dim: int
 
 INDEX_SELECT = define(
     "index_select(input: Tensor, dim: int, index: Tensor)",
-    "The slices of the input along `dim` at the positions in a vector.",
+    "The slices of the input along `dim` at the positions in a vector.\n\n"
+    ">>> ingot.index_select(ingot.tensor([[1, 2], [3, 4]]), 1, ingot.tensor([1]))\n"
+    "tensor([[2],\n"
+    "        [4]])",
     infer=_infer_index_select,
     evaluate=_evaluate_index_select,
     vjp=_index_select_vjp,
@@ -308,7 +315,9 @@ def _evaluate_index_add(xp: Any, input: Any, index: Any, source: Any, *, dim: in
 
 INDEX_ADD = define(
     "index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: number = 1)",
-    "A copy of the input with alpha * source added to its slices along `dim` at the positions in a vector.",
+    "A copy of the input with alpha * source added to its slices along `dim` at the positions in a vector.\n\n"
+    ">>> ingot.index_add(ingot.zeros(3), 0, ingot.tensor([2, 2]), ingot.tensor([1., 2.]))\n"
+    "tensor([0., 0., 3.])",
     infer=_infer_index_add,
     evaluate=_evaluate_index_add,
     vjp=lambda c, g, input, index, source, *, dim, alpha: (

@@ -302,7 +302,10 @@ def _evaluate_nonzero(xp: Any, input: Any) -> Any:
 
 NONZERO = define(
     "nonzero(input: Tensor)",
-    "The indices of the nonzero elements, one row for each.",
+    "The indices of the nonzero elements, one row for each.\n\n"
+    ">>> ingot.nonzero(ingot.tensor([0, 5, 0, 7]))\n"
+    "tensor([[1],\n"
+    "        [3]])",
     infer=_infer_nonzero,
     evaluate=_evaluate_nonzero,
     lower=Custom("nonzero"),
@@ -343,7 +346,9 @@ def _masked_select_vjp(c: VjpContext, g: Any, input: Any, mask: Any) -> tuple[An
 
 MASKED_SELECT = define(
     "masked_select(input: Tensor, mask: Tensor)",
-    "The elements of the input where the mask (broadcast with it) is true, in row-major order, as a vector.",
+    "The elements of the input where the mask (broadcast with it) is true, in row-major order, as a vector.\n\n"
+    ">>> ingot.masked_select(ingot.tensor([1, 2, 3]), ingot.tensor([True, False, True]))\n"
+    "tensor([1, 3])",
     infer=_infer_masked_select,
     evaluate=_evaluate_masked_select,
     vjp=_masked_select_vjp,

@@ -149,7 +149,10 @@ def _stack_vjp(c: VjpContext, g: Any, tensors: tuple[Any, ...], *, dim: int) -> 
 
 STACK = define(
     "stack(tensors: Tensors, dim: int = 0)",
-    "The tensors, all of one shape, along a new dimension.",
+    "The tensors, all of one shape, along a new dimension.\n\n"
+    ">>> ingot.stack((ingot.tensor([1, 2]), ingot.tensor([3, 4])))\n"
+    "tensor([[1, 2],\n"
+    "        [3, 4]])",
     infer=_infer_stack,
     evaluate=_evaluate_stack,
     vjp=_stack_vjp,
@@ -338,5 +341,19 @@ def _triangle(name: str, doc: str, keep: str) -> Op:
     )
 
 
-TRIL = _triangle("tril", "The lower triangle of matrices, up to `diagonal` above the main one; zeros elsewhere.", "le")
-TRIU = _triangle("triu", "The upper triangle of matrices, from `diagonal` above the main one; zeros elsewhere.", "ge")
+TRIL = _triangle(
+    "tril",
+    "The lower triangle of matrices, up to `diagonal` above the main one; zeros elsewhere.\n\n"
+    ">>> ingot.tril(ingot.ones(2, 3))\n"
+    "tensor([[1., 0., 0.],\n"
+    "        [1., 1., 0.]])",
+    "le",
+)
+TRIU = _triangle(
+    "triu",
+    "The upper triangle of matrices, from `diagonal` above the main one; zeros elsewhere.\n\n"
+    ">>> ingot.triu(ingot.ones(2, 3), 1)\n"
+    "tensor([[0., 1., 1.],\n"
+    "        [0., 0., 1.]])",
+    "ge",
+)

@@ -126,14 +126,18 @@ def _mse_vjp(c: VjpContext, g: Any, input: Any, target: Any, *, reduction: str) 
 
 MSE_LOSS = _pairwise(
     "mse_loss",
-    "The squared difference of two tensors, as its mean, its sum, or each element ('none').",
+    "The squared difference of two tensors, as its mean, its sum, or each element ('none').\n\n"
+    ">>> ingot.nn.functional.mse_loss(ingot.tensor([1., 3.]), ingot.tensor([1.5, 0.]))\n"
+    "tensor(4.6250)",
     lambda xp, a, b: xp.square(a - b),
     lambda a, b: F.square(F.sub(a, b)),
     vjp=_mse_vjp,
 )
 L1_LOSS = _pairwise(
     "l1_loss",
-    "The absolute difference of two tensors, as its mean, its sum, or each element ('none').",
+    "The absolute difference of two tensors, as its mean, its sum, or each element ('none').\n\n"
+    ">>> ingot.nn.functional.l1_loss(ingot.tensor([1., 3.]), ingot.tensor([1.5, 0.]))\n"
+    "tensor(1.7500)",
     lambda xp, a, b: xp.abs(a - b),
     lambda a, b: F.abs(F.sub(a, b)),
 )
@@ -162,7 +166,9 @@ def _smooth_l1_elements(xp: Any, a: Any, b: Any, *, beta: float) -> Any:
 
 SMOOTH_L1_LOSS = _pairwise(
     "smooth_l1_loss",
-    "The squared difference over 2 * beta where it is below beta, else the absolute difference less beta / 2.",
+    "The squared difference over 2 * beta where it is below beta, else the absolute difference less beta / 2.\n\n"
+    ">>> ingot.nn.functional.smooth_l1_loss(ingot.tensor([1., 3.]), ingot.tensor([1.5, 0.]))\n"
+    "tensor(1.3125)",
     _smooth_l1_elements,
     _smooth_l1,
     schema="beta: float = 1.0, ",
@@ -174,7 +180,9 @@ SMOOTH_L1_LOSS = _pairwise(
 )
 HUBER_LOSS = _pairwise(
     "huber_loss",
-    "Half the squared difference where it is below delta, else delta times (the absolute difference less delta / 2).",
+    "Half the squared difference where it is below delta, else delta times (the absolute difference less delta / 2)."
+    "\n\n>>> ingot.nn.functional.huber_loss(ingot.tensor([1., 3.]), ingot.tensor([1.5, 0.]))\n"
+    "tensor(1.3125)",
     lambda xp, a, b, *, delta: xp.where(
         xp.abs(a - b) < delta, xp.square(a - b) / 2, delta * (xp.abs(a - b) - delta / 2)
     ),
@@ -201,7 +209,9 @@ def _decompose_kl_div(a: Any, b: Any, *, log_target: bool) -> Any:
 KL_DIV = _pairwise(
     "kl_div",
     "The Kullback-Leibler divergence, target * (log(target) - input), of log-probabilities from probabilities (or from "
-    "log-probabilities: log_target); 'batchmean' divides the sum by the first size.",
+    "log-probabilities: log_target); 'batchmean' divides the sum by the first size.\n\n"
+    ">>> ingot.nn.functional.kl_div(ingot.tensor([-0.5, -1.]), ingot.tensor([0.5, 0.5]), reduction='sum')\n"
+    "tensor(0.0569)",
     _kl_div,
     _decompose_kl_div,
     schema="log_target: bool = False, ",
@@ -260,7 +270,9 @@ def _evaluate_bce(xp: Any, input: Any, target: Any, weight: Any, *, reduction: s
 
 BINARY_CROSS_ENTROPY = define(
     "binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = 'mean')",
-    "-(target * log(input) + (1 - target) * log(1 - input)) of probabilities.",
+    "-(target * log(input) + (1 - target) * log(1 - input)) of probabilities.\n\n"
+    ">>> ingot.nn.functional.binary_cross_entropy(ingot.tensor([0.5, 0.9]), ingot.tensor([0., 1.]))\n"
+    "tensor(0.3993)",
     infer=lambda sizes, input, target, weight, *, reduction: _infer_binary(
         "binary_cross_entropy", sizes, input, target, {"weight": weight}, reduction
     ),
@@ -317,7 +329,9 @@ _derived_bce_logits = derived_vjp(_decompose_bce_logits)
 BINARY_CROSS_ENTROPY_WITH_LOGITS = define(
     "binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, "
     "*, reduction: str = 'mean', pos_weight: Tensor | None = None)",
-    "binary_cross_entropy of sigmoid(input), without overflow; `pos_weight` scales the loss of positive targets.",
+    "binary_cross_entropy of sigmoid(input), without overflow; `pos_weight` scales the loss of positive targets.\n\n"
+    ">>> ingot.nn.functional.binary_cross_entropy_with_logits(ingot.tensor([0., 2.]), ingot.tensor([0., 1.]))\n"
+    "tensor(0.4100)",
     infer=lambda sizes, input, target, weight, pos_weight, *, reduction: _infer_binary(
         "binary_cross_entropy_with_logits",
         sizes,

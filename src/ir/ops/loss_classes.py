@@ -104,7 +104,9 @@ def _class_errors() -> list[ErrorSample]:
 NLL_LOSS = define(
     "nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100, "
     "reduction: str = 'mean')",
-    "-weight[target] * input[target] of log-probabilities [N, C, ...] at class indices [N, ...], averaged by weight.",
+    "-weight[target] * input[target] of log-probabilities [N, C, ...] at class indices [N, ...], averaged by weight."
+    "\n\n>>> ingot.nn.functional.nll_loss(ingot.tensor([[-0.5, -2.]]), ingot.tensor([1]))\n"
+    "tensor(2.)",
     infer=lambda sizes, input, target, weight, *, ignore_index, reduction: _infer_classes(
         sizes,
         "nll_loss",

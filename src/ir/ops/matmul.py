@@ -173,7 +173,9 @@ def _linear_vjp(c: VjpContext, g: Any, input: Any, weight: Any, bias: Any) -> tu
 
 LINEAR = define(
     "linear(input: Tensor, weight: Tensor, bias: Tensor | None = None)",
-    "input @ weight.T + bias; weight is [out_features, in_features].",
+    "input @ weight.T + bias; weight is [out_features, in_features].\n\n"
+    ">>> ingot.nn.functional.linear(ingot.tensor([1., 2.]), ingot.tensor([[1., 1.], [0., 3.]]))\n"
+    "tensor([3., 6.])",
     infer=_infer_linear,
     evaluate=_evaluate_linear,
     vjp=_linear_vjp,
@@ -234,7 +236,9 @@ def _decompose_addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any, alpha: Any)
 
 ADDMM = define(
     "addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: number = 1, alpha: number = 1)",
-    "beta * input + alpha * (mat1 @ mat2), the input broadcast to the product.",
+    "beta * input + alpha * (mat1 @ mat2), the input broadcast to the product.\n\n"
+    ">>> ingot.addmm(ingot.tensor([10., 20.]), ingot.tensor([[1., 2.]]), ingot.tensor([[1., 0.], [0., 1.]]))\n"
+    "tensor([[11., 22.]])",
     infer=_infer_addmm,
     evaluate=_evaluate_addmm,
     vjp=derived_vjp(_decompose_addmm),
@@ -291,9 +295,25 @@ def _strict(name: str, doc: str, rank: int) -> None:
     )
 
 
-_strict("dot", "The dot product of two vectors.", 1)
-_strict("mm", "The product of two matrices.", 2)
-_strict("bmm", "The products of two batches of matrices.", 3)
+_strict(
+    "dot",
+    "The dot product of two vectors.\n\n>>> ingot.dot(ingot.tensor([1., 2.]), ingot.tensor([3., 4.]))\ntensor(11.)",
+    1,
+)
+_strict(
+    "mm",
+    "The product of two matrices.\n\n"
+    ">>> ingot.mm(ingot.tensor([[1., 2.]]), ingot.tensor([[3.], [4.]]))\n"
+    "tensor([[11.]])",
+    2,
+)
+_strict(
+    "bmm",
+    "The products of two batches of matrices.\n\n"
+    ">>> ingot.bmm(ingot.ones(2, 1, 3), ingot.ones(2, 3, 1)).shape\n"
+    "ingot.Size([2, 1, 1])",
+    3,
+)
 
 
 def _infer_outer(sizes: Sizes, input: Any, vec2: Any) -> TensorType:
@@ -316,7 +336,10 @@ def _decompose_outer(input: Any, vec2: Any) -> Any:
 
 OUTER = define(
     "outer(input: Tensor, vec2: Tensor)",
-    "The matrix of the products of each element of one vector with each of the other.",
+    "The matrix of the products of each element of one vector with each of the other.\n\n"
+    ">>> ingot.outer(ingot.tensor([1, 2]), ingot.tensor([10, 20]))\n"
+    "tensor([[10, 20],\n"
+    "        [20, 40]])",
     infer=_infer_outer,
     evaluate=_evaluate_outer,
     vjp=derived_vjp(_decompose_outer),

@@ -94,7 +94,9 @@ SOFTMAX = _softmax(
 )
 LOG_SOFTMAX = _softmax(
     "log_softmax",
-    "The logarithm of softmax along one dimension, without overflow or loss of small probabilities.",
+    "The logarithm of softmax along one dimension, without overflow or loss of small probabilities.\n\n"
+    ">>> ingot.log_softmax(ingot.tensor([1., 1.]), 0)\n"
+    "tensor([-0.6931, -0.6931])",
     lambda xp, shifted, axis: shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)),
     lambda shifted, dims: F.sub(shifted, F.log(F.sum(F.exp(shifted), dims, True))),
     lambda c, g, dims: F.sub(g, F.mul(F.exp(c.output), F.sum(g, dims, True))),
@@ -190,7 +192,9 @@ LAYER_NORM = define(
     "layer_norm(input: Tensor, normalized_shape: ints, weight: Tensor | None = None, bias: Tensor | None = None, "
     "eps: float = 1e-05)",
     "The input with mean 0 and variance 1 over its last dimensions, which are `normalized_shape`, times weight plus "
-    "bias (Ba, Kiros and Hinton, 2016).",
+    "bias (Ba, Kiros and Hinton, 2016).\n\n"
+    ">>> ingot.nn.functional.layer_norm(ingot.tensor([1., 2., 3.]), (3,))\n"
+    "tensor([-1.2247,  0.0000,  1.2247])",
     infer=lambda sizes, input, weight, bias, *, normalized_shape, eps: _infer_last_dims(
         sizes, "layer_norm", input, normalized_shape, (weight, bias)
     ),
@@ -240,7 +244,9 @@ def _decompose_rms_norm(input: Any, weight: Any, *, normalized_shape: tuple[int,
 RMS_NORM = define(
     "rms_norm(input: Tensor, normalized_shape: ints, weight: Tensor | None = None, eps: float | None = None)",
     "The input over its root mean square in the last dimensions, times weight (Zhang and Sennrich, 2019); `eps` is "
-    "the dtype's machine epsilon unless given.",
+    "the dtype's machine epsilon unless given.\n\n"
+    ">>> ingot.nn.functional.rms_norm(ingot.tensor([3., 4.]), (2,))\n"
+    "tensor([0.8485, 1.1314])",
     infer=lambda sizes, input, weight, *, normalized_shape, eps: _infer_last_dims(
         sizes, "rms_norm", input, normalized_shape, (weight,)
     ),
@@ -323,7 +329,9 @@ GROUP_NORM = define(
     "group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, "
     "eps: float = 1e-05)",
     "The input with mean 0 and variance 1 in each group of channels (dimension 1), times weight plus bias (Wu and He, "
-    "2018).",
+    "2018).\n\n"
+    ">>> ingot.nn.functional.group_norm(ingot.tensor([[1., 3., 10., 30.]]), 2)\n"
+    "tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])",
     infer=_infer_group_norm,
     evaluate=_evaluate_group_norm,
     vjp=derived_vjp(_decompose_group_norm),

@@ -60,7 +60,9 @@ SORT = define(
 )
 ARGSORT = define(
     "argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False)",
-    "Where the elements in order along a dimension come from; equal elements keep their order.",
+    "Where the elements in order along a dimension come from; equal elements keep their order.\n\n"
+    ">>> ingot.argsort(ingot.tensor([3., 1., 2.]))\n"
+    "tensor([1, 2, 0])",
     infer=lambda sizes, input, **attributes: _infer_sort(sizes, input, **attributes)[1],
     evaluate=lambda xp, input, **attributes: _evaluate_sort(xp, input, **attributes)[1],
     lower=Decompose(lambda input, **attributes: F.sort(input, **attributes)[1]),

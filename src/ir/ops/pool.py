@@ -183,7 +183,9 @@ def _max_errors() -> list[ErrorSample]:
 
 MAX_POOL2D = define(
     f"max_pool2d(input: Tensor, {_MAX_SCHEMA})",
-    "The maximum of each window of the last two dimensions; the stride is the kernel's size unless given.",
+    "The maximum of each window of the last two dimensions; the stride is the kernel's size unless given.\n\n"
+    ">>> ingot.nn.functional.max_pool2d(ingot.tensor([[[1., 2.], [3., 4.]]]), 2)\n"
+    "tensor([[[4.]]])",
     infer=_max_types,
     evaluate=_evaluate_max,
     vjp=lambda c, g, input, **window: (F.max_pool2d_grad(g, input, **window),),
@@ -319,7 +321,9 @@ _AVG_SCHEMA = f"{_WINDOW}, ceil_mode: bool = False, count_include_pad: bool = Tr
 
 AVG_POOL2D = define(
     f"avg_pool2d(input: Tensor, {_AVG_SCHEMA})",
-    "The mean of each window of the last two dimensions; zeros of the border count unless `count_include_pad` is off.",
+    "The mean of each window of the last two dimensions; zeros of the border count unless `count_include_pad` is off."
+    "\n\n>>> ingot.nn.functional.avg_pool2d(ingot.tensor([[[1., 2.], [3., 4.]]]), 2)\n"
+    "tensor([[[2.5000]]])",
     infer=_avg_types,
     evaluate=_evaluate_avg,
     vjp=lambda c, g, input, **window: (F.avg_pool2d_grad(g, tuple(input.shape[-2:]), **window),),
@@ -459,7 +463,9 @@ def _averaging(size: Dim, count: Dim, dtype: Any) -> Any:
 
 ADAPTIVE_AVG_POOL2D = define(
     "adaptive_avg_pool2d(input: Tensor, output_size: any)",
-    "Means over windows that divide the last two dimensions into `output_size` parts (None keeps a size).",
+    "Means over windows that divide the last two dimensions into `output_size` parts (None keeps a size).\n\n"
+    ">>> ingot.nn.functional.adaptive_avg_pool2d(ingot.ones(1, 4, 6), (2, 3)).shape\n"
+    "ingot.Size([1, 2, 3])",
     infer=_infer_adaptive,
     evaluate=_evaluate_adaptive,
     vjp=derived_vjp(_decompose_adaptive),

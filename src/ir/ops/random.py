@@ -109,7 +109,9 @@ def _evaluate_bernoulli(xp: Any, input: Any) -> Any:
 
 BERNOULLI = define(
     "bernoulli(input: Tensor)",
-    "1 with the probability that the input says, else 0, for each element; no gradient flows.",
+    "1 with the probability that the input says, else 0, for each element; no gradient flows.\n\n"
+    ">>> ingot.bernoulli(ingot.tensor([0., 1.]))\n"
+    "tensor([0., 1.])",
     infer=_infer_bernoulli,
     evaluate=_evaluate_bernoulli,
     vjp=lambda c, g, input: (None,),

@@ -171,7 +171,9 @@ def _mean_vjp(c: VjpContext, g: Any, input: Any, *, dim: _Dims, keepdim: bool, d
 
 MEAN = define(
     "mean(input: Tensor, dim: ints | None = None, keepdim: bool = False, *, dtype: dtype | None = None)",
-    "The mean over `dim` (None: all elements) of a floating-point tensor; NaN where there are no elements.",
+    "The mean over `dim` (None: all elements) of a floating-point tensor; NaN where there are no elements.\n\n"
+    ">>> ingot.mean(ingot.tensor([[1., 5.], [4., 2.]]), 1)\n"
+    "tensor([3., 3.])",
     infer=_infer_mean,
     evaluate=_evaluate_mean,
     vjp=_mean_vjp,
@@ -235,7 +237,9 @@ def _size_of(value: Any) -> Dim:
 
 SUM_TO_SIZE = define(
     "sum_to_size(input: Tensor, *size: Size)",
-    "The sum over the dimensions along which `size` was broadcast to the input's shape.",
+    "The sum over the dimensions along which `size` was broadcast to the input's shape.\n\n"
+    ">>> ingot.ones(2, 3).sum_to_size(1, 3)\n"
+    "tensor([[2., 2., 2.]])",
     infer=_infer_sum_to_size,
     evaluate=_evaluate_sum_to_size,
     vjp=lambda c, g, input, size: (F.expand(g, tuple(input.shape)), None),
@@ -293,7 +297,9 @@ def exclusive_cumprod(x: Any, dim: int) -> Any:
 
 PROD = define(
     "prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None)",
-    "The product over `dim` (None: all elements); integers and bools are multiplied in int64.",
+    "The product over `dim` (None: all elements); integers and bools are multiplied in int64.\n\n"
+    ">>> ingot.prod(ingot.tensor([[1., 5.], [4., 2.]]), 1)\n"
+    "tensor([5., 8.])",
     infer=_infer_prod,
     evaluate=_evaluate_prod,
     vjp=_prod_vjp,
@@ -340,8 +346,22 @@ def _truth(name: str, doc: str, init: str, combine: str) -> Op:
     )
 
 
-ANY = _truth("any", "Whether some element over `dim` (None: all) is nonzero.", "False", "{acc} | {x}")
-ALL = _truth("all", "Whether every element over `dim` (None: all) is nonzero.", "True", "{acc} & {x}")
+ANY = _truth(
+    "any",
+    "Whether some element over `dim` (None: all) is nonzero.\n\n"
+    ">>> ingot.any(ingot.tensor([[0, 1], [0, 0]]), 1)\n"
+    "tensor([ True, False])",
+    "False",
+    "{acc} | {x}",
+)
+ALL = _truth(
+    "all",
+    "Whether every element over `dim` (None: all) is nonzero.\n\n"
+    ">>> ingot.all(ingot.tensor([[1, 1], [0, 1]]), 1)\n"
+    "tensor([ True, False])",
+    "True",
+    "{acc} & {x}",
+)
 
 
 # -- extremes ----------------------------------------------------------------------------------------------------------
@@ -382,8 +402,22 @@ def _extreme(name: str, doc: str, function: str, init: str) -> Op:
     )
 
 
-AMAX = _extreme("amax", "The maximum over `dim` (none: all elements); NaN where an element is NaN.", "maximum", "-inf")
-AMIN = _extreme("amin", "The minimum over `dim` (none: all elements); NaN where an element is NaN.", "minimum", "inf")
+AMAX = _extreme(
+    "amax",
+    "The maximum over `dim` (none: all elements); NaN where an element is NaN.\n\n"
+    ">>> ingot.amax(ingot.tensor([[1., 5.], [4., 2.]]), 1)\n"
+    "tensor([5., 4.])",
+    "maximum",
+    "-inf",
+)
+AMIN = _extreme(
+    "amin",
+    "The minimum over `dim` (none: all elements); NaN where an element is NaN.\n\n"
+    ">>> ingot.amin(ingot.tensor([[1., 5.], [4., 2.]]), 1)\n"
+    "tensor([1., 2.])",
+    "minimum",
+    "inf",
+)
 
 
 def _position(xp: Any, function: str, input: Any, axis: int | None, keepdim: bool) -> Any:
@@ -417,8 +451,18 @@ def _argument(name: str, doc: str) -> Op:
     )
 
 
-ARGMAX = _argument("argmax", "The index of the maximum (the first of equal ones; NaN counts as largest) along `dim`.")
-ARGMIN = _argument("argmin", "The index of the minimum (the first of equal ones; NaN counts as smallest) along `dim`.")
+ARGMAX = _argument(
+    "argmax",
+    "The index of the maximum (the first of equal ones; NaN counts as largest) along `dim`.\n\n"
+    ">>> ingot.argmax(ingot.tensor([[1., 5.], [4., 2.]]), 1)\n"
+    "tensor([1, 0])",
+)
+ARGMIN = _argument(
+    "argmin",
+    "The index of the minimum (the first of equal ones; NaN counts as smallest) along `dim`.\n\n"
+    ">>> ingot.argmin(ingot.tensor([[1., 5.], [4., 2.]]), 1)\n"
+    "tensor([0, 1])",
+)
 
 
 def _extreme_with_index(name: str, doc: str, function: str) -> Op:

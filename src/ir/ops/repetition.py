@@ -125,7 +125,10 @@ def _repeat_vjp(c: VjpContext, g: Any, input: Any, repeats: Any) -> tuple[Any, A
 
 REPEAT = define(
     "repeat(input: Tensor, *repeats: Size)",
-    "The tensor repeated that many times along each dimension; extra repeats add leading dimensions.",
+    "The tensor repeated that many times along each dimension; extra repeats add leading dimensions.\n\n"
+    ">>> ingot.tensor([1, 2]).repeat(2, 1)\n"
+    "tensor([[1, 2],\n"
+    "        [1, 2]])",
     infer=_infer_repeat,
     evaluate=lambda xp, input, repeats: xp.tile(input, repeats),
     vjp=_repeat_vjp,

@@ -132,7 +132,9 @@ INTERPOLATE = define(
     "interpolate(input: Tensor, size: any = None, scale_factor: any = None, mode: str = 'nearest', "
     "align_corners: bool = False)",
     "The input [N, C, ...] at another size of its last one to three dimensions: the nearest element, or linear "
-    "interpolation ('linear', 'bilinear', 'trilinear').",
+    "interpolation ('linear', 'bilinear', 'trilinear').\n\n"
+    ">>> ingot.nn.functional.interpolate(ingot.tensor([[[1., 2.]]]), scale_factor=2)\n"
+    "tensor([[[1., 1., 2., 2.]]])",
     infer=_infer_interpolate,
     evaluate=_evaluate_interpolate,
     vjp=derived_vjp(_decompose_interpolate),
@@ -223,12 +225,16 @@ def _define_shuffle(name: str, parameter: str, doc: str, up: bool) -> None:
 _define_shuffle(
     "pixel_shuffle",
     "upscale_factor",
-    "Channels [C * r * r, H, W] laid out as an image [C, H * r, W * r] (Shi et al., 2016).",
+    "Channels [C * r * r, H, W] laid out as an image [C, H * r, W * r] (Shi et al., 2016).\n\n"
+    ">>> ingot.nn.functional.pixel_shuffle(ingot.ones(1, 8, 2, 3), 2).shape\n"
+    "ingot.Size([1, 2, 4, 6])",
     True,
 )
 _define_shuffle(
     "pixel_unshuffle",
     "downscale_factor",
-    "An image [C, H * r, W * r] laid out as channels [C * r * r, H, W]: the inverse of pixel_shuffle.",
+    "An image [C, H * r, W * r] laid out as channels [C * r * r, H, W]: the inverse of pixel_shuffle.\n\n"
+    ">>> ingot.nn.functional.pixel_unshuffle(ingot.ones(1, 2, 4, 6), 2).shape\n"
+    "ingot.Size([1, 8, 2, 3])",
     False,
 )

@@ -78,7 +78,15 @@ def _cumprod_vjp(c: VjpContext, g: Any, x: Any, dim: int) -> Any:
 
 CUMSUM = _scan(
     "cumsum",
-    "The sum of each element and those before it along a dimension.",
+    "The sum of each element and those before it along a dimension.\n\n"
+    ">>> ingot.cumsum(ingot.tensor([1, 2, 3]), 0)\n"
+    "tensor([1, 3, 6])",
     lambda c, g, x, dim: _reverse_cumsum(g, dim),
 )
-CUMPROD = _scan("cumprod", "The product of each element and those before it along a dimension.", _cumprod_vjp)
+CUMPROD = _scan(
+    "cumprod",
+    "The product of each element and those before it along a dimension.\n\n"
+    ">>> ingot.cumprod(ingot.tensor([1, 2, 3]), 0)\n"
+    "tensor([1, 2, 6])",
+    _cumprod_vjp,
+)

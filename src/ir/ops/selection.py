@@ -126,7 +126,9 @@ def _masked_fill_vjp(c: VjpContext, g: Any, input: Any, mask: Any, value: Any) -
 
 MASKED_FILL = define(
     "masked_fill(input: Tensor, mask: Tensor, value: Tensor | Scalar)",
-    "The input with elements replaced by one value where the mask is true; the dtype stays.",
+    "The input with elements replaced by one value where the mask is true; the dtype stays.\n\n"
+    ">>> ingot.tensor([1., 2.]).masked_fill(ingot.tensor([True, False]), 0.)\n"
+    "tensor([0., 2.])",
     infer=_infer_masked_fill,
     evaluate=_evaluate_masked_fill,
     vjp=_masked_fill_vjp,
@@ -245,7 +247,9 @@ def _decompose_lerp(input: Any, end: Any, weight: Any) -> Any:
 
 LERP = define(
     "lerp(input: Tensor, end: Tensor, weight: Tensor | Scalar)",
-    "input + weight * (end - input).",
+    "input + weight * (end - input).\n\n"
+    ">>> ingot.lerp(ingot.tensor([0., 0.]), ingot.tensor([1., 2.]), 0.5)\n"
+    "tensor([0.5000, 1.0000])",
     infer=_infer_lerp,
     evaluate=_evaluate_lerp,
     vjp=derived_vjp(_decompose_lerp),
@@ -302,8 +306,22 @@ def _fused(name: str, doc: str, combine: str, expression: str) -> None:
     )
 
 
-_fused("addcmul", "input + value * tensor1 * tensor2.", "mul", "{input} + {value} * ({tensor1} * {tensor2})")
-_fused("addcdiv", "input + value * tensor1 / tensor2.", "div", "{input} + {value} * ({tensor1} / {tensor2})")
+_fused(
+    "addcmul",
+    "input + value * tensor1 * tensor2.\n\n"
+    ">>> ingot.addcmul(ingot.tensor([1., 1.]), ingot.tensor([2., 3.]), ingot.tensor([4., 5.]), value=0.5)\n"
+    "tensor([5.0000, 8.5000])",
+    "mul",
+    "{input} + {value} * ({tensor1} * {tensor2})",
+)
+_fused(
+    "addcdiv",
+    "input + value * tensor1 / tensor2.\n\n"
+    ">>> ingot.addcdiv(ingot.tensor([1., 1.]), ingot.tensor([2., 3.]), ingot.tensor([4., 2.]))\n"
+    "tensor([1.5000, 2.5000])",
+    "div",
+    "{input} + {value} * ({tensor1} / {tensor2})",
+)
 
 
 # -- special numbers ---------------------------------------------------------------------------------------------------
@@ -336,7 +354,9 @@ def _decompose_nan_to_num(input: Any, **attributes: Any) -> Any:
 
 NAN_TO_NUM = define(
     "nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None)",
-    "The input with NaN replaced by `nan` (default 0) and infinities by the largest and smallest finite numbers.",
+    "The input with NaN replaced by `nan` (default 0) and infinities by the largest and smallest finite numbers.\n\n"
+    '>>> ingot.nan_to_num(ingot.tensor([1., float("nan")]))\n'
+    "tensor([1., 0.])",
     infer=lambda sizes, input, *, nan, posinf, neginf: require_tensor("nan_to_num", "input", input),
     evaluate=_evaluate_nan_to_num,
     vjp=lambda c, g, input, **_: (F.where(F.isfinite(input), g, 0.0),),
@@ -380,7 +400,9 @@ def _decompose_isclose(input: Any, other: Any, *, rtol: float, atol: float, equa
 
 ISCLOSE = define(
     "isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False)",
-    "Whether |input - other| <= atol + rtol * |other| for each pair of elements.",
+    "Whether |input - other| <= atol + rtol * |other| for each pair of elements.\n\n"
+    ">>> ingot.isclose(ingot.tensor([1., 2.]), ingot.tensor([1., 2.1]))\n"
+    "tensor([ True, False])",
     infer=_infer_isclose,
     evaluate=_evaluate_isclose,
     lower=Decompose(_decompose_isclose),

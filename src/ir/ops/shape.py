@@ -166,7 +166,9 @@ def _evaluate_unflatten(xp: Any, input: Any, shape: tuple[int, ...], *, dim: int
 
 UNFLATTEN = define(
     "unflatten(input: Tensor, dim: int, sizes: Size)",
-    "The tensor with dimension `dim` split into `sizes`, one of which may be -1.",
+    "The tensor with dimension `dim` split into `sizes`, one of which may be -1.\n\n"
+    ">>> ingot.ones(2, 6).unflatten(1, (2, 3)).shape\n"
+    "ingot.Size([2, 2, 3])",
     infer=_infer_unflatten,
     evaluate=_evaluate_unflatten,
     vjp=_like_input,
@@ -193,7 +195,10 @@ def _infer_unsqueeze(sizes: Sizes, input: Any, *, dim: int) -> TensorType:
 
 UNSQUEEZE = define(
     "unsqueeze(input: Tensor, dim: int)",
-    "The tensor with a new dimension of size 1 at `dim`.",
+    "The tensor with a new dimension of size 1 at `dim`.\n\n"
+    ">>> ingot.unsqueeze(ingot.tensor([1, 2]), 1)\n"
+    "tensor([[1],\n"
+    "        [2]])",
     infer=_infer_unsqueeze,
     evaluate=lambda xp, input, *, dim: xp.expand_dims(input, dim),
     vjp=lambda c, g, input, *, dim: (F.squeeze(g, dim),),
@@ -248,7 +253,9 @@ def _evaluate_squeeze(xp: Any, input: Any, *, dim: tuple[int, ...] | None) -> An
 
 SQUEEZE = define(
     "squeeze(input: Tensor, dim: ints | None = None)",
-    "The tensor without the dimensions of size 1: all of them, or those of `dim` that have size 1.",
+    "The tensor without the dimensions of size 1: all of them, or those of `dim` that have size 1.\n\n"
+    ">>> ingot.squeeze(ingot.ones(1, 2, 1)).shape\n"
+    "ingot.Size([2])",
     infer=_infer_squeeze,
     evaluate=_evaluate_squeeze,
     vjp=_like_input,
@@ -341,7 +348,9 @@ def _transpose_map(
 
 TRANSPOSE = define(
     "transpose(input: Tensor, dim0: int, dim1: int)",
-    "The tensor with two dimensions swapped, as a view.",
+    "The tensor with two dimensions swapped, as a view.\n\n"
+    ">>> ingot.transpose(ingot.ones(2, 3, 5), 0, 2).shape\n"
+    "ingot.Size([5, 3, 2])",
     infer=_infer_transpose,
     evaluate=lambda xp, input, *, dim0, dim1: xp.swapaxes(input, dim0, dim1) if input.ndim else input[...],
     vjp=lambda c, g, input, *, dim0, dim1: (F.transpose(g, dim0, dim1),),
@@ -368,7 +377,7 @@ def _same_type(name: str) -> Any:
 
 CLONE = define(
     "clone(input: Tensor)",
-    "A copy of the tensor with its own memory.",
+    "A copy of the tensor with its own memory.\n\n>>> ingot.clone(ingot.tensor([1, 2]))\ntensor([1, 2])",
     infer=_same_type("clone"),
     evaluate=lambda xp, input: xp.array(input, copy=True),
     vjp=lambda c, g, input: (g,),
@@ -378,7 +387,9 @@ CLONE = define(
 )
 CONTIGUOUS = define(
     "contiguous(input: Tensor)",
-    "The tensor laid out in row-major order: itself where it is, else a copy.",
+    "The tensor laid out in row-major order: itself where it is, else a copy.\n\n"
+    ">>> ingot.ones(2, 3).T.contiguous().is_contiguous()\n"
+    "True",
     infer=_same_type("contiguous"),
     evaluate=lambda xp, input: xp.asarray(input, order="C"),
     vjp=lambda c, g, input: (g,),
@@ -389,7 +400,9 @@ CONTIGUOUS = define(
 )
 DETACH = define(
     "detach(input: Tensor)",
-    "The same tensor, through which no gradient flows.",
+    "The same tensor, through which no gradient flows.\n\n"
+    ">>> ingot.ones(2, requires_grad=True).detach().requires_grad\n"
+    "False",
     infer=_same_type("detach"),
     evaluate=lambda xp, input: input[...],
     lower=View(lambda indices, input_shape, result_shape: list(indices), reinterpret=True),

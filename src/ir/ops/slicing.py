@@ -366,7 +366,9 @@ def _infer_diagonal_scatter(
 
 DIAGONAL = define(
     "diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1)",
-    "The diagonal of two dimensions, `offset` above the main one, as the last dimension of a view.",
+    "The diagonal of two dimensions, `offset` above the main one, as the last dimension of a view.\n\n"
+    ">>> ingot.diagonal(ingot.tensor([[1, 2], [3, 4]]))\n"
+    "tensor([1, 4])",
     infer=lambda sizes, input, *, offset, dim1, dim2: _diagonal_parts(sizes, "diagonal", input, offset, dim1, dim2)[1],
     evaluate=lambda xp, input, *, offset, dim1, dim2: _writable_diagonal(xp, input, offset, dim1, dim2),
     vjp=lambda c, g, input, *, offset, dim1, dim2: (
@@ -388,7 +390,10 @@ DIAGONAL = define(
 )
 DIAGONAL_SCATTER = define(
     "diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1)",
-    "A copy of the input in which the elements of that diagonal are those of `src`.",
+    "A copy of the input in which the elements of that diagonal are those of `src`.\n\n"
+    ">>> ingot.diagonal_scatter(ingot.zeros(2, 2), ingot.tensor([5., 7.]))\n"
+    "tensor([[5., 0.],\n"
+    "        [0., 7.]])",
     infer=_infer_diagonal_scatter,
     evaluate=_evaluate_diagonal_scatter,
     vjp=lambda c, g, input, src, *, offset, dim1, dim2: (
@@ -478,7 +483,9 @@ def _roll_map(
 
 ROLL = define(
     "roll(input: Tensor, shifts: ints, dims: ints | None = None)",
-    "A copy rotated along `dims` by `shifts`: what leaves at the end comes back at the start. No dims: flattened.",
+    "A copy rotated along `dims` by `shifts`: what leaves at the end comes back at the start. No dims: flattened.\n\n"
+    ">>> ingot.roll(ingot.tensor([1, 2, 3]), 1)\n"
+    "tensor([3, 1, 2])",
     infer=_infer_roll,
     evaluate=lambda xp, input, *, shifts, dims: xp.roll(input, shifts, dims) if dims else xp.roll(input, shifts[0]),
     vjp=lambda c, g, input, *, shifts, dims: (F.roll(g, tuple(-s for s in shifts), dims),),

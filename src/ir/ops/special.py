@@ -26,7 +26,9 @@ def _quietly(name: str) -> Any:
 
 LOGADDEXP = binary(
     "logaddexp",
-    "log(e**input + e**other), without overflow.",
+    "log(e**input + e**other), without overflow.\n\n"
+    ">>> ingot.logaddexp(ingot.tensor([0., 1000.]), ingot.tensor([0., 1000.]))\n"
+    "tensor([6.9315e-01, 1.0007e+03])",
     _quietly("logaddexp"),
     "select({input} == {other}, {input} + 0.6931471805599453, "
     "maximum({input}, {other}) + log1p(exp(-absolute({input} - {other}))))",
@@ -38,7 +40,9 @@ LOGADDEXP = binary(
 )
 HYPOT = binary(
     "hypot",
-    "sqrt(input**2 + other**2), without overflow.",
+    "sqrt(input**2 + other**2), without overflow.\n\n"
+    ">>> ingot.hypot(ingot.tensor([3.]), ingot.tensor([4.]))\n"
+    "tensor([5.])",
     _quietly("hypot"),
     "select(isinf({input}) or isinf({other}), inf, select(maximum(absolute({input}), absolute({other})) == 0, 0, "
     "maximum(absolute({input}), absolute({other})) * sqrt(1 + (minimum(absolute({input}), absolute({other})) / "
@@ -63,7 +67,9 @@ def _xlogy_vjp(c: VjpContext, g: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 XLOGY = binary(
     "xlogy",
-    "input * log(other), and 0 where input is 0.",
+    "input * log(other), and 0 where input is 0.\n\n"
+    ">>> ingot.xlogy(ingot.tensor([0., 2.]), ingot.tensor([0., 1.]))\n"
+    "tensor([0., 0.])",
     _xlogy,
     "select(({input} == 0) and ({other} == {other}), 0, {input} * log({other}))",
     _xlogy_vjp,
@@ -72,7 +78,9 @@ XLOGY = binary(
 )
 COPYSIGN = binary(
     "copysign",
-    "The size of one number with the sign of the other.",
+    "The size of one number with the sign of the other.\n\n"
+    ">>> ingot.copysign(ingot.tensor([1., -2.]), -1.)\n"
+    "tensor([-1., -2.])",
     _quietly("copysign"),
     "select(({other} < 0) or (1 / {other} < 0), -absolute({input}), absolute({input}))",
     lambda c, g, a, b: (F.mul(g, F.mul(F.sign(a), F.sign(c.output))) if hasattr(a, "shape") else None, None),
@@ -80,7 +88,7 @@ COPYSIGN = binary(
 )
 
 
-def _shift(name: str, symbol: str, dunders: tuple[str, ...]) -> Op:
+def _shift(name: str, symbol: str, dunders: tuple[str, ...], example: str) -> Op:
     def infer(sizes: Sizes, input: Any, other: Any) -> TensorType:
         dtype = promoted((input, other))
         if dtype.category > 1 or dtype is bool_:
@@ -99,7 +107,7 @@ def _shift(name: str, symbol: str, dunders: tuple[str, ...]) -> Op:
 
     return define(
         f"{name}(input: Tensor | Scalar, other: Tensor | Scalar)",
-        f"Elementwise input {symbol} other of integers.",
+        f"Elementwise input {symbol} other of integers.\n\n{example}",
         infer=infer,
         evaluate=evaluate,
         lower=Elementwise(f"{{input}} {symbol} {{other}}"),
@@ -115,8 +123,18 @@ def _shift(name: str, symbol: str, dunders: tuple[str, ...]) -> Op:
     )
 
 
-LEFT_SHIFT = _shift("bitwise_left_shift", "<<", ("__lshift__", "__rlshift__", "__ilshift__"))
-RIGHT_SHIFT = _shift("bitwise_right_shift", ">>", ("__rshift__", "__rrshift__", "__irshift__"))
+LEFT_SHIFT = _shift(
+    "bitwise_left_shift",
+    "<<",
+    ("__lshift__", "__rlshift__", "__ilshift__"),
+    ">>> ingot.tensor([1, 2]) << 3\ntensor([ 8, 16])",
+)
+RIGHT_SHIFT = _shift(
+    "bitwise_right_shift",
+    ">>",
+    ("__rshift__", "__rrshift__", "__irshift__"),
+    ">>> ingot.tensor([8, 5]) >> 1\ntensor([4, 2])",
+)
 
 
 # -- gamma functions and erfinv ----------------------------------------------------------------------------------------
@@ -157,7 +175,9 @@ def digamma(x: Any) -> Any:
 
 LGAMMA = unary(
     "lgamma",
-    "Elementwise logarithm of the absolute value of the gamma function.",
+    "Elementwise logarithm of the absolute value of the gamma function.\n\n"
+    ">>> ingot.lgamma(ingot.tensor([1., 4.]))\n"
+    "tensor([0.0000, 1.7918])",
     lambda xp, x: _lgamma(x).astype(x.dtype) if x.size else x,
     "lgamma({input})",
     lambda c, g, x: F.mul(g, F.digamma(x)),
@@ -167,7 +187,7 @@ LGAMMA = unary(
 )
 DIGAMMA = unary(
     "digamma",
-    "Elementwise derivative of lgamma.",
+    "Elementwise derivative of lgamma.\n\n>>> ingot.digamma(ingot.tensor([1., 4.]))\ntensor([-0.5772,  1.2561])",
     lambda xp, x: digamma(x).astype(x.dtype),
     "digamma({input})",
     lambda c, g, x: F.mul(g, F.polygamma(x, order=1)),
@@ -243,7 +263,9 @@ def erfinv(x: Any) -> Any:
 
 ERFINV = unary(
     "erfinv",
-    "Elementwise inverse of erf; NaN outside [-1, 1].",
+    "Elementwise inverse of erf; NaN outside [-1, 1].\n\n"
+    ">>> ingot.erfinv(ingot.tensor([0., 0.5]))\n"
+    "tensor([0.0000, 0.4769])",
     lambda xp, x: erfinv(x).astype(x.dtype),
     "erfinv({input})",
     lambda c, g, x: F.mul(g, F.mul(F.exp(F.square(c.output)), math.sqrt(math.pi) / 2)),

@@ -128,7 +128,9 @@ def _logsumexp_vjp(c: VjpContext, g: Any, input: Any, *, dim: tuple[int, ...], k
 
 LOGSUMEXP = define(
     "logsumexp(input: Tensor, dim: ints, keepdim: bool = False)",
-    "log(sum(exp(input))) over `dim`, without overflow.",
+    "log(sum(exp(input))) over `dim`, without overflow.\n\n"
+    ">>> ingot.logsumexp(ingot.tensor([0., 0.]), 0)\n"
+    "tensor(0.6931)",
     infer=_infer_logsumexp,
     evaluate=_evaluate_logsumexp,
     vjp=_logsumexp_vjp,

@@ -82,7 +82,7 @@ _RECIPROCAL_LN10 = 1.0 / math.log(10.0)
 
 NEG = unary(
     "neg",
-    "Elementwise negation.",
+    "Elementwise negation.\n\n>>> ingot.neg(ingot.tensor([-1.5, 0.25]))\ntensor([ 1.5000, -0.2500])",
     lambda xp, x: xp.negative(x),
     "-{input}",
     lambda c, g, x: F.neg(g),
@@ -95,7 +95,7 @@ NEG = unary(
 )
 ABS = unary(
     "abs",
-    "Elementwise absolute value.",
+    "Elementwise absolute value.\n\n>>> ingot.abs(ingot.tensor([-1.5, 0.25]))\ntensor([1.5000, 0.2500])",
     lambda xp, x: xp.absolute(x),
     "absolute({input})",
     lambda c, g, x: F.mul(g, F.sign(x)),
@@ -107,7 +107,7 @@ ABS = unary(
 )
 SIGN = unary(
     "sign",
-    "Elementwise sign: -1, 0 or 1; NaN stays NaN.",
+    "Elementwise sign: -1, 0 or 1; NaN stays NaN.\n\n>>> ingot.sign(ingot.tensor([-1.5, 0.25]))\ntensor([-1.,  1.])",
     lambda xp, x: xp.sign(x) if x.dtype.kind != "b" else x,
     "sign({input})",
     lambda c, g, x: F.mul(g, 0.0),
@@ -129,25 +129,36 @@ def _smooth(
     return unary(name, doc, compute, expression or f"{name}({{input}})", vjp, inplace=True, **fields)
 
 
-EXP = _smooth("exp", "Elementwise e**x.", lambda xp, x: xp.exp(x), lambda c, g, x: F.mul(g, c.output), ufunc=np.exp)
+EXP = _smooth(
+    "exp",
+    "Elementwise e**x.\n\n>>> ingot.exp(ingot.tensor([0., 0.5]))\ntensor([1.0000, 1.6487])",
+    lambda xp, x: xp.exp(x),
+    lambda c, g, x: F.mul(g, c.output),
+    ufunc=np.exp,
+)
 EXP2 = _smooth(
     "exp2",
-    "Elementwise 2**x.",
+    "Elementwise 2**x.\n\n>>> ingot.exp2(ingot.tensor([0., 0.5]))\ntensor([1.0000, 1.4142])",
     lambda xp, x: xp.exp2(x),
     lambda c, g, x: F.mul(g, F.mul(c.output, math.log(2.0))),
 )
 EXPM1 = _smooth(
     "expm1",
-    "Elementwise e**x - 1, accurate near 0.",
+    "Elementwise e**x - 1, accurate near 0.\n\n>>> ingot.expm1(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.6487])",
     lambda xp, x: xp.expm1(x),
     lambda c, g, x: F.mul(g, F.add(c.output, 1.0)),
 )
 LOG = _smooth(
-    "log", "Elementwise natural logarithm.", lambda xp, x: xp.log(x), lambda c, g, x: F.div(g, x), low=0.1, high=4.0
+    "log",
+    "Elementwise natural logarithm.\n\n>>> ingot.log(ingot.tensor([1., 4.]))\ntensor([0.0000, 1.3863])",
+    lambda xp, x: xp.log(x),
+    lambda c, g, x: F.div(g, x),
+    low=0.1,
+    high=4.0,
 )
 LOG2 = _smooth(
     "log2",
-    "Elementwise logarithm to base 2.",
+    "Elementwise logarithm to base 2.\n\n>>> ingot.log2(ingot.tensor([1., 4.]))\ntensor([0., 2.])",
     lambda xp, x: xp.log2(x),
     lambda c, g, x: F.mul(F.div(g, x), _RECIPROCAL_LN2),
     low=0.1,
@@ -155,7 +166,7 @@ LOG2 = _smooth(
 )
 LOG10 = _smooth(
     "log10",
-    "Elementwise logarithm to base 10.",
+    "Elementwise logarithm to base 10.\n\n>>> ingot.log10(ingot.tensor([1., 4.]))\ntensor([0.0000, 0.6021])",
     lambda xp, x: xp.log10(x),
     lambda c, g, x: F.mul(F.div(g, x), _RECIPROCAL_LN10),
     low=0.1,
@@ -163,14 +174,14 @@ LOG10 = _smooth(
 )
 LOG1P = _smooth(
     "log1p",
-    "Elementwise log(1 + x), accurate near 0.",
+    "Elementwise log(1 + x), accurate near 0.\n\n>>> ingot.log1p(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.4055])",
     lambda xp, x: xp.log1p(x),
     lambda c, g, x: F.div(g, F.add(x, 1.0)),
     low=-0.5,
 )
 SQRT = _smooth(
     "sqrt",
-    "Elementwise square root; NaN below 0.",
+    "Elementwise square root; NaN below 0.\n\n>>> ingot.sqrt(ingot.tensor([1., 4.]))\ntensor([1., 2.])",
     lambda xp, x: xp.sqrt(x),
     lambda c, g, x: F.div(g, F.mul(c.output, 2.0)),
     low=0.1,
@@ -179,7 +190,7 @@ SQRT = _smooth(
 )
 RSQRT = _smooth(
     "rsqrt",
-    "Elementwise 1 / sqrt(x).",
+    "Elementwise 1 / sqrt(x).\n\n>>> ingot.rsqrt(ingot.tensor([1., 4.]))\ntensor([1.0000, 0.5000])",
     lambda xp, x: xp.reciprocal(xp.sqrt(x)),
     lambda c, g, x: F.mul(g, F.mul(F.div(c.output, x), -0.5)),
     low=0.1,
@@ -187,7 +198,7 @@ RSQRT = _smooth(
 )
 RECIPROCAL = _smooth(
     "reciprocal",
-    "Elementwise 1 / x.",
+    "Elementwise 1 / x.\n\n>>> ingot.reciprocal(ingot.tensor([1., 4.]))\ntensor([1.0000, 0.2500])",
     lambda xp, x: xp.reciprocal(x),
     lambda c, g, x: F.neg(F.mul(g, F.mul(c.output, c.output))),
     expression="1 / {input}",
@@ -195,7 +206,7 @@ RECIPROCAL = _smooth(
 )
 SQUARE = unary(
     "square",
-    "Elementwise x * x.",
+    "Elementwise x * x.\n\n>>> ingot.square(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.2500])",
     lambda xp, x: xp.square(x.astype(np.int64) if x.dtype == bool else x),
     "{input} * {input}",
     lambda c, g, x: F.mul(g, F.mul(x, 2.0)),
@@ -203,13 +214,21 @@ SQUARE = unary(
     result=lambda dtype: int64 if dtype is bool_ else dtype,
     inplace=True,
 )
-SIN = _smooth("sin", "Elementwise sine of radians.", lambda xp, x: xp.sin(x), lambda c, g, x: F.mul(g, F.cos(x)))
+SIN = _smooth(
+    "sin",
+    "Elementwise sine of radians.\n\n>>> ingot.sin(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.4794])",
+    lambda xp, x: xp.sin(x),
+    lambda c, g, x: F.mul(g, F.cos(x)),
+)
 COS = _smooth(
-    "cos", "Elementwise cosine of radians.", lambda xp, x: xp.cos(x), lambda c, g, x: F.neg(F.mul(g, F.sin(x)))
+    "cos",
+    "Elementwise cosine of radians.\n\n>>> ingot.cos(ingot.tensor([0., 0.5]))\ntensor([1.0000, 0.8776])",
+    lambda xp, x: xp.cos(x),
+    lambda c, g, x: F.neg(F.mul(g, F.sin(x))),
 )
 TAN = _smooth(
     "tan",
-    "Elementwise tangent of radians.",
+    "Elementwise tangent of radians.\n\n>>> ingot.tan(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.5463])",
     lambda xp, x: xp.tan(x),
     lambda c, g, x: F.mul(g, F.add(F.mul(c.output, c.output), 1.0)),
     low=-1.2,
@@ -217,7 +236,7 @@ TAN = _smooth(
 )
 ASIN = _smooth(
     "asin",
-    "Elementwise arcsine, in radians.",
+    "Elementwise arcsine, in radians.\n\n>>> ingot.asin(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.5236])",
     lambda xp, x: xp.arcsin(x),
     lambda c, g, x: F.mul(g, F.rsqrt(F.sub(1.0, F.mul(x, x)))),
     low=-0.9,
@@ -226,7 +245,7 @@ ASIN = _smooth(
 )
 ACOS = _smooth(
     "acos",
-    "Elementwise arccosine, in radians.",
+    "Elementwise arccosine, in radians.\n\n>>> ingot.acos(ingot.tensor([0., 0.5]))\ntensor([1.5708, 1.0472])",
     lambda xp, x: xp.arccos(x),
     lambda c, g, x: F.neg(F.mul(g, F.rsqrt(F.sub(1.0, F.mul(x, x))))),
     low=-0.9,
@@ -235,16 +254,26 @@ ACOS = _smooth(
 )
 ATAN = _smooth(
     "atan",
-    "Elementwise arctangent, in radians.",
+    "Elementwise arctangent, in radians.\n\n>>> ingot.atan(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.4636])",
     lambda xp, x: xp.arctan(x),
     lambda c, g, x: F.div(g, F.add(F.mul(x, x), 1.0)),
     aliases=("arctan",),
 )
-SINH = _smooth("sinh", "Elementwise hyperbolic sine.", lambda xp, x: xp.sinh(x), lambda c, g, x: F.mul(g, F.cosh(x)))
-COSH = _smooth("cosh", "Elementwise hyperbolic cosine.", lambda xp, x: xp.cosh(x), lambda c, g, x: F.mul(g, F.sinh(x)))
+SINH = _smooth(
+    "sinh",
+    "Elementwise hyperbolic sine.\n\n>>> ingot.sinh(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.5211])",
+    lambda xp, x: xp.sinh(x),
+    lambda c, g, x: F.mul(g, F.cosh(x)),
+)
+COSH = _smooth(
+    "cosh",
+    "Elementwise hyperbolic cosine.\n\n>>> ingot.cosh(ingot.tensor([0., 0.5]))\ntensor([1.0000, 1.1276])",
+    lambda xp, x: xp.cosh(x),
+    lambda c, g, x: F.mul(g, F.sinh(x)),
+)
 TANH = _smooth(
     "tanh",
-    "Elementwise hyperbolic tangent.",
+    "Elementwise hyperbolic tangent.\n\n>>> ingot.tanh(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.4621])",
     lambda xp, x: xp.tanh(x),
     lambda c, g, x: F.mul(g, F.sub(1.0, F.mul(c.output, c.output))),
     ufunc=np.tanh,
@@ -301,13 +330,15 @@ def _compute_erfc(xp: Any, x: Any) -> Any:
 
 ERF = _smooth(
     "erf",
-    "Elementwise error function.",
+    "Elementwise error function.\n\n>>> ingot.erf(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.5205])",
     compute_erf,
     lambda c, g, x: F.mul(g, F.mul(F.exp(F.neg(F.mul(x, x))), _TWO_OVER_SQRT_PI)),
 )
 ERFC = _smooth(
     "erfc",
-    "Elementwise 1 - erf(x), accurate for large x.",
+    "Elementwise 1 - erf(x), accurate for large x.\n\n"
+    ">>> ingot.erfc(ingot.tensor([0., 0.5]))\n"
+    "tensor([1.0000, 0.4795])",
     _compute_erfc,
     lambda c, g, x: F.mul(g, F.mul(F.exp(F.neg(F.mul(x, x))), -_TWO_OVER_SQRT_PI)),
 )
@@ -321,7 +352,7 @@ def compute_sigmoid(xp: Any, x: Any) -> Any:
 
 SIGMOID = _smooth(
     "sigmoid",
-    "Elementwise 1 / (1 + e**-x).",
+    "Elementwise 1 / (1 + e**-x).\n\n>>> ingot.sigmoid(ingot.tensor([0., 0.5]))\ntensor([0.5000, 0.6225])",
     compute_sigmoid,
     lambda c, g, x: F.mul(g, F.mul(c.output, F.sub(1.0, c.output))),
 )
@@ -340,10 +371,24 @@ def _rounding(name: str, doc: str, numpy_name: str) -> Op:
     )
 
 
-FLOOR = _rounding("floor", "Elementwise rounding down.", "floor")
-CEIL = _rounding("ceil", "Elementwise rounding up.", "ceil")
-TRUNC = _rounding("trunc", "Elementwise rounding toward 0.", "trunc")
-ROUND = _rounding("round", "Elementwise rounding to the nearest integer, ties to even.", "rint")
+FLOOR = _rounding(
+    "floor", "Elementwise rounding down.\n\n>>> ingot.floor(ingot.tensor([-1.5, 0.25]))\ntensor([-2.,  0.])", "floor"
+)
+CEIL = _rounding(
+    "ceil", "Elementwise rounding up.\n\n>>> ingot.ceil(ingot.tensor([-1.5, 0.25]))\ntensor([-1.,  1.])", "ceil"
+)
+TRUNC = _rounding(
+    "trunc",
+    "Elementwise rounding toward 0.\n\n>>> ingot.trunc(ingot.tensor([-1.5, 0.25]))\ntensor([-1.,  0.])",
+    "trunc",
+)
+ROUND = _rounding(
+    "round",
+    "Elementwise rounding to the nearest integer, ties to even.\n\n"
+    ">>> ingot.round(ingot.tensor([-1.5, 0.25]))\n"
+    "tensor([-2.,  0.])",
+    "rint",
+)
 
 
 def _predicate(name: str, doc: str, expression: str, numpy_name: str) -> Op:
@@ -358,24 +403,52 @@ def _predicate(name: str, doc: str, expression: str, numpy_name: str) -> Op:
     )
 
 
-ISNAN = _predicate("isnan", "Whether elements are NaN.", "{input} != {input}", "isnan")
-ISINF = _predicate("isinf", "Whether elements are infinite.", "isinf({input})", "isinf")
-ISFINITE = _predicate("isfinite", "Whether elements are neither infinite nor NaN.", "isfinite({input})", "isfinite")
-LOGICAL_NOT = _predicate("logical_not", "Whether elements are zero (false).", "{input} == 0", "logical_not")
+ISNAN = _predicate(
+    "isnan",
+    "Whether elements are NaN.\n\n"
+    '>>> ingot.isnan(ingot.tensor([1., float("nan"), float("inf")]))\n'
+    "tensor([False,  True, False])",
+    "{input} != {input}",
+    "isnan",
+)
+ISINF = _predicate(
+    "isinf",
+    "Whether elements are infinite.\n\n"
+    '>>> ingot.isinf(ingot.tensor([1., float("nan"), float("inf")]))\n'
+    "tensor([False, False,  True])",
+    "isinf({input})",
+    "isinf",
+)
+ISFINITE = _predicate(
+    "isfinite",
+    "Whether elements are neither infinite nor NaN.\n\n"
+    '>>> ingot.isfinite(ingot.tensor([1., float("nan"), float("inf")]))\n'
+    "tensor([ True, False, False])",
+    "isfinite({input})",
+    "isfinite",
+)
+LOGICAL_NOT = _predicate(
+    "logical_not",
+    "Whether elements are zero (false).\n\n>>> ingot.logical_not(ingot.tensor([0, 2]))\ntensor([ True, False])",
+    "{input} == 0",
+    "logical_not",
+)
 
 
 # -- more functions ----------------------------------------------------------------------------------------------------
 
 ASINH = _smooth(
     "asinh",
-    "Elementwise inverse hyperbolic sine.",
+    "Elementwise inverse hyperbolic sine.\n\n>>> ingot.asinh(ingot.tensor([0., 0.5]))\ntensor([0.0000, 0.4812])",
     lambda xp, x: xp.arcsinh(x),
     lambda c, g, x: F.mul(g, F.rsqrt(F.add(F.mul(x, x), 1.0))),
     aliases=("arcsinh",),
 )
 ACOSH = _smooth(
     "acosh",
-    "Elementwise inverse hyperbolic cosine; NaN below 1.",
+    "Elementwise inverse hyperbolic cosine; NaN below 1.\n\n"
+    ">>> ingot.acosh(ingot.tensor([1., 4.]))\n"
+    "tensor([0.0000, 2.0634])",
     lambda xp, x: xp.arccosh(x),
     lambda c, g, x: F.mul(g, F.rsqrt(F.sub(F.mul(x, x), 1.0))),
     low=1.2,
@@ -384,7 +457,9 @@ ACOSH = _smooth(
 )
 ATANH = _smooth(
     "atanh",
-    "Elementwise inverse hyperbolic tangent; NaN outside [-1, 1].",
+    "Elementwise inverse hyperbolic tangent; NaN outside [-1, 1].\n\n"
+    ">>> ingot.atanh(ingot.tensor([0., 0.5]))\n"
+    "tensor([0.0000, 0.5493])",
     lambda xp, x: xp.arctanh(x),
     lambda c, g, x: F.div(g, F.sub(1.0, F.mul(x, x))),
     low=-0.9,
@@ -393,7 +468,9 @@ ATANH = _smooth(
 )
 FRAC = unary(
     "frac",
-    "Elementwise fractional part, with the sign of the number.",
+    "Elementwise fractional part, with the sign of the number.\n\n"
+    ">>> ingot.frac(ingot.tensor([-1.5, 0.25]))\n"
+    "tensor([-0.5000,  0.2500])",
     lambda xp, x: x - xp.trunc(x),
     "{input} - trunc({input})",
     lambda c, g, x: g,
@@ -412,7 +489,7 @@ def _infer_bitwise_not(sizes: Sizes, input: TensorType) -> TensorType:
 
 BITWISE_NOT = define(
     "bitwise_not(input: Tensor)",
-    "Elementwise bitwise not; logical not of bools.",
+    "Elementwise bitwise not; logical not of bools.\n\n>>> ingot.bitwise_not(ingot.tensor([0, 5]))\ntensor([-1, -6])",
     infer=_infer_bitwise_not,
     evaluate=lambda xp, input: xp.invert(input),
     lower=Elementwise("~{input}"),
