@@ -2,9 +2,8 @@
 
 import doctest
 
-import pytest
-
 import ingot
+import pytest
 from ingot.ir.ops._op import Op, all_ops
 
 EXAMPLES = [op for op in all_ops() if ">>>" in op.doc]
