@@ -291,40 +291,49 @@ class Recorder(Mode):
         Returns the graph and its named parameters; outside tensors that were only read have become constants.
         """
         results = [self._result(o) for o in outputs]
-        written: list[tuple[int, Value]] = []
-        kept: list[tuple[str, Tensor]] = []
+        replacement, kept, written = self._settle_outside()
+        for position, (tensor, argument) in enumerate(self._arguments):
+            if (current := self.value_of(tensor)) is not argument:
+                written.insert(0, (position, tensor, current))
         graph = self.builder.graph
-        constants: list[tuple[Value, Value]] = []
-        for index, (tensor, argument) in enumerate(self._arguments):
-            current = self.value_of(tensor)
-            if current is not argument:
-                written.append((index, current))
+        for instruction in graph.walk():
+            instruction.operands = [None if v is None else replacement.get(v, v) for v in instruction.operands]
+        returned = [replacement.get(v, v) for v in results]
+        for position, tensor, current in written:
+            index = _output_index(outputs, tensor)
+            if index is None:
+                index = len(returned)
+                returned.append(replacement.get(current, current))
+            graph.writes.append((position, index))
+        graph.parameters = tuple(name for name, _ in kept)
+        self.builder.return_(returned, len(results) if len(returned) > len(results) else None)
+        return self.builder.finish(), kept
+
+    def _settle_outside(self) -> tuple[dict[Value, Value], list[tuple[str, Tensor]], list[tuple[int, Tensor, Value]]]:
+        """Make each tensor from outside an argument or a constant.
+
+        Returns what replaces its value in the graph, the named parameters, and what was written: argument position,
+        tensor and new value.
+        """
+        graph = self.builder.graph
+        replacement: dict[Value, Value] = {}
+        kept: list[tuple[str, Tensor]] = []
+        written: list[tuple[int, Tensor, Value]] = []
         for name, tensor, value, location in self._parameters:
             current = self.value_of(tensor)
             if id(tensor) in self._named or current is not value or tensor.requires_grad:
-                argument = graph.block.add_argument(value.type, name)
-                constants.append((value, argument))
+                replacement[value] = graph.block.add_argument(value.type, name)
                 kept.append((name, tensor))
                 if current is not value:
-                    written.append((len(graph.arguments) - 1, current))
-            else:
-                if tensor._array.size > 1 or location is not None:
-                    message = "a tensor from outside was recorded as a constant: changes to it are not seen"
-                    self.baked_entries.append(Baked("tensor", message, location))
-                array = Array(tensor._array.copy(), None if value.name is None else value.name)
-                with self.builder.at(location):
-                    constant = self.builder.constant(array)
-                graph.block.instructions.insert(0, graph.block.instructions.pop())
-                constants.append((value, constant))
-        replacement = dict(constants)
-        for instruction in graph.walk():
-            instruction.operands = [None if v is None else replacement.get(v, v) for v in instruction.operands]
-        results = [replacement.get(v, v) for v in results]
-        graph.writes = [(argument, len(results) + i) for i, (argument, _) in enumerate(written)]
-        graph.parameters = tuple(name for name, _ in kept)
-        count = len(results)
-        self.builder.return_([*results, *(replacement.get(v, v) for _, v in written)], count if written else None)
-        return self.builder.finish(), kept
+                    written.append((len(graph.arguments) - 1, tensor, current))
+                continue
+            if tensor._array.size > 1 or location is not None:
+                message = "a tensor from outside was recorded as a constant: changes to it are not seen"
+                self.baked_entries.append(Baked("tensor", message, location))
+            with self.builder.at(location):
+                replacement[value] = self.builder.constant(Array(tensor._array.copy(), value.name))
+            graph.block.instructions.insert(0, graph.block.instructions.pop())
+        return replacement, kept, written
 
     def restore(self) -> None:
         """Give every tensor that the trace wrote the elements it had before."""
@@ -338,3 +347,11 @@ class Recorder(Mode):
         if isinstance(output, TrackedInt):
             return self.builder.dim(output.dim)
         return self.builder.constant(output)
+
+
+def _output_index(outputs: list[Any], tensor: Tensor) -> int | None:
+    """Where among the outputs the tensor itself is, so that the call returns it and not a copy."""
+    for index, output in enumerate(outputs):
+        if isinstance(output, Tensor) and output._view is None and output._version_root() is tensor:
+            return index
+    return None

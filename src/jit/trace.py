@@ -262,7 +262,8 @@ def trace(
     owner = func if hasattr(func, "named_parameters") else getattr(func, "__self__", None)
     module = owner if hasattr(owner, "named_parameters") else None
     if func is module:
-        name, function = type(func).__name__, _ModuleCall(func)
+        name = type(func).__name__
+        function: Callable[..., Any] = _ModuleCall(func)
     else:
         name, function = getattr(func, "__name__", type(func).__name__), func
     traced = TracedFunction(function, name, module, on_bake)

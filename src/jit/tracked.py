@@ -95,7 +95,7 @@ for _name, _function in (
     setattr(TrackedInt, f"__r{_name}__", _arithmetic(f"__r{_name}__", _function, True))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(TrackedInt, f"__{_name}__", _comparison(f"__{_name}__"))
-TrackedInt.__neg__ = lambda self: self._make(-int(self), -self.dim)  # type: ignore[assignment,method-assign,misc]
+TrackedInt.__neg__ = lambda self: self._make(-int(self), -self.dim)  # type: ignore[assignment,method-assign,misc,attr-defined]
 TrackedInt.__pos__ = lambda self: self  # type: ignore[assignment,method-assign,misc]
 
 
@@ -109,8 +109,8 @@ def _reflected_true_quotient(self: TrackedInt, other: Any) -> Any:
     return other / int(self)
 
 
-TrackedInt.__truediv__ = _true_quotient  # type: ignore[method-assign]
-TrackedInt.__rtruediv__ = _reflected_true_quotient  # type: ignore[method-assign]
+TrackedInt.__truediv__ = _true_quotient  # type: ignore[method-assign,assignment]
+TrackedInt.__rtruediv__ = _reflected_true_quotient  # type: ignore[method-assign,assignment]
 
 
 def tracked_max(a: int, b: int) -> int:

@@ -211,6 +211,21 @@ def test_arguments_that_are_written_are_written_back() -> None:
     assert_same(argument, before)
 
 
+def test_a_written_argument_that_is_returned_is_that_argument() -> None:
+    def function(x: ingot.Tensor, y: ingot.Tensor) -> tuple[ingot.Tensor, ingot.Tensor]:
+        z = x + y
+        return x.add_(y), z
+
+    x, y = random(3), random(3, seed=1)
+    traced = trace(function, (x, y))
+    expected = x + y
+    first, second = traced(x, y)
+    assert first is x
+    assert second is not x
+    assert_same(x, expected)
+    assert_same(second, expected)
+
+
 def test_batch_norm_updates_its_buffers_each_call() -> None:
     model, reference = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
     traced = trace(model, random(4, 3, 2, 2))
