@@ -6,9 +6,9 @@ from typing import Any
 from ...ir.core import Block, Instruction, Value
 from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, StrType, TensorType, TupleType, Type
 from .driver import Driver, Storage, _LoopFrame, check_type
-from .fusion import Unsupported
+from .fusion import Unsupported, count_uses
 from .lists import LISTS
-from .reads import PARTS
+from .reads import PARTS, UPDATES
 from .scalars import SCALARS, run_item, run_scalar
 
 __all__ = ["CONTROL", "run_control"]
@@ -208,7 +208,7 @@ class _CarriedTensor:
     itself, it is computed right into the other buffer; else it is copied there.
     """
 
-    def __init__(self, driver: Driver, argument: Value, initial: Value) -> None:
+    def __init__(self, driver: Driver, argument: Value, initial: Value, *, updated: bool) -> None:
         self.driver = driver
         self.argument = argument
         assert isinstance(argument.type, TensorType)
@@ -217,18 +217,37 @@ class _CarriedTensor:
         self.current = driver.fresh("x")
         self.next = driver.fresh("y")
         self.moves = True
+        self.buffers: list[Storage] = []
+        if updated:
+            self.start_in_place(initial)
+            return
         driver.line(f"{self.current} = {driver.address(initial)}")
         self.storage = Storage(self.current, driver.clock, driver.clock, members=[self.start])
         driver.storages[argument] = self.storage
-        self.buffers: list[Storage] = []
         if self.static:
             self.buffers = [driver.new_buffer(driver.nbytes(argument.type)) for _ in range(2)]
             self.storage.members.extend(self.buffers)
             driver.line(f"{self.next} = {self.buffers[0].address}")
 
+    def start_in_place(self, initial: Value) -> None:
+        """The loop only writes parts of the tensor: it works on one copy of the initial value."""
+        driver = self.driver
+        self.moves = False
+        nbytes = driver.nbytes(initial.type)
+        buffer = driver.new_buffer(nbytes, static=driver.is_static(initial.type))
+        if buffer.buffer:
+            self.buffers = [buffer]
+        driver.line(f"{self.current} = {buffer.address}")
+        driver.line(f"copy_bytes({self.current}, {driver.address(initial)}, {driver.size(nbytes)})")
+        self.storage = Storage(self.current, driver.clock, driver.clock, members=[buffer])
+        driver.storages[self.argument] = self.storage
+        driver.writable.add(self.argument)
+
     def prepare(self, region: Block, position: int) -> None:
         """Let the region compute the next value in place where it can."""
         value = region.terminator.operands[position]
+        if not self.moves:
+            return
         if value is self.argument:
             self.moves = False
             return
@@ -265,6 +284,20 @@ class _CarriedTensor:
         return [(self.current, self.next)]
 
 
+def _is_updated(region: Block, argument: Value, following: Value | None) -> bool:
+    """Whether all that a loop does with a tensor is to write parts of it."""
+    value = argument
+    while value is not following:
+        users = [i for i in region.instructions if value in i.operands]
+        if count_uses(region, value) != 1 or len(users) != 1:
+            return False
+        (user,) = users
+        if user.op.name not in UPDATES or user.operands[0] is not value:
+            return False
+        value = user.results[0]
+    return value is not argument and count_uses(region, value) == 1
+
+
 def _loop(driver: Driver, instruction: Instruction) -> None:
     trip_count, condition, *carried = instruction.operands
     assert condition is not None
@@ -279,7 +312,8 @@ def _loop(driver: Driver, instruction: Instruction) -> None:
         if isinstance(argument.type, TensorType):
             passed = _Passed(driver, argument, argument.type)
             _assign(driver, passed.symbols(initial))
-            tensors[index] = _CarriedTensor(driver, argument, initial)
+            updated = _is_updated(region, argument, next_values[index])
+            tensors[index] = _CarriedTensor(driver, argument, initial, updated=updated)
         else:
             scalars[index] = _Passed(driver, argument, argument.type)
             pairs.extend(scalars[index].text(initial))

@@ -100,6 +100,7 @@ class Driver:
         self.uses_arena = False
         self.report: list[str] = []
         self.preferred: dict[Value, Storage] = {}
+        self.writable: set[Value] = set()  # arguments of loops whose memory may be overwritten
         self.functions: dict[str, str] = {}  # pasted functions of the driver, by name
         self.imports: set[str] = set()  # helpers that the driver calls
         self.argument_symbols = argument_symbols(graph)

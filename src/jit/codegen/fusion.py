@@ -10,7 +10,7 @@ mean, then square root); the group reduces over the same loops already (mean, th
 are what is reduced, so that rows are handled one by one while they are in cache (softmax, layer_norm).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ from .indexing import (
     row_major_strides,
     terms,
 )
-from .reads import PARTS, READS, is_anywhere
+from .reads import PARTS, READS, UPDATES, is_anywhere
 
 __all__ = [
     "Group", "Loop", "Plan", "StridedView", "Unsupported", "forward_view", "operand_indices", "plan_block",
@@ -258,6 +258,7 @@ class _Planner:
     stored_operands: Any  # (instruction) -> operands that it reads from memory; None: not computed in kernels
     accepts_epilogue: Any  # (instruction, group) -> bool
     report: list[str]
+    writable: Container[Value] = ()  # arguments of the block whose memory may be overwritten
     groups: list[Group] = field(default_factory=list)
     aliases: dict[Value, Value] = field(default_factory=dict)
     hard: dict[Value, int] = field(default_factory=dict)  # value -> first position at which it must lie in memory
@@ -339,7 +340,14 @@ class _Planner:
         if value not in self.hard and not self.using(value):
             return
         self.need(value, position + 1)
-        for part, place in reversed(PARTS[instruction.op.name](instruction)):
+        parts = PARTS[instruction.op.name](instruction)
+        if instruction.op.name in UPDATES and self.may_overwrite(parts[0][0]):
+            base = parts[0][0]
+            self.aliases[value] = base
+            self.need(base, position)
+            parts = parts[1:]
+            self.note(instruction, "written into its operand, which nothing else uses")
+        for part, place in reversed(parts):
             assert isinstance(part.type, TensorType)
             loops = [Loop(f"{LOOP_PREFIX}{axis}", size) for axis, size in enumerate(part.type.shape) if size != 1]
             by_axis = iter(loops)
@@ -347,6 +355,19 @@ class _Planner:
             group = Group(position, loops, {part: indices}, accesses={part: {indices}}, origin=instruction)
             group.placements[part] = (value, tuple(place(list(indices))))
             self.groups.append(group)
+
+    def may_overwrite(self, value: Value) -> bool:
+        """Whether a value lies in memory of its own that nothing reads after its only user."""
+        if count_uses(self.block, value) != 1:
+            return False
+        if value in self.writable:
+            return True
+        instruction = value.instruction
+        if instruction is None or instruction.block is not self.block or instruction.regions:
+            return False
+        if instruction.op.name in ("constant", "tuple.get", "list.get"):
+            return False
+        return not isinstance(instruction.op.lower, View)
 
     def using(self, value: Value) -> list[Group]:
         return [g for g in self.groups if value in g.accesses]
@@ -582,11 +603,16 @@ def is_custom(instruction: Instruction) -> bool:
     return isinstance(instruction.op.lower, Custom)
 
 
-def plan_block(block: Block, stored_operands: Any, accepts_epilogue: Any) -> Plan:
+def count_uses(block: Block, value: Value) -> int:
+    """How often a value is an operand in a block and its regions."""
+    return sum(operand is value for instruction in block.walk() for operand in instruction.operands)
+
+
+def plan_block(block: Block, stored_operands: Any, accepts_epilogue: Any, writable: Container[Value] = ()) -> Plan:
     """Fuse the instructions of a block.
 
     `stored_operands(instruction)` gives the values that an instruction reads from memory, or None for one that is
     computed inside kernels; `accepts_epilogue(instruction, group)` says whether the operations of a group can be
-    applied to the instruction's result as it is made.
+    applied to the instruction's result as it is made. `writable` are arguments whose memory may be overwritten.
     """
-    return _Planner(block, stored_operands, accepts_epilogue, []).run()
+    return _Planner(block, stored_operands, accepts_epilogue, [], writable).run()

@@ -71,7 +71,7 @@ class _Driver(Driver):
         self.outputs: dict[Value, Storage] = {}
 
     def plan(self, block: Block) -> Plan:
-        plan = plan_block(block, self.stored_operands, self.accepts_epilogue)
+        plan = plan_block(block, self.stored_operands, self.accepts_epilogue, self.writable)
         if block is self.graph.block:
             computed = {target for group in plan.groups for _, _, target, _ in group.placed()}
             for value, storage in self.outputs.items():

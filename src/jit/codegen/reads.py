@@ -16,7 +16,7 @@ from ..errors import Unsupported
 from .indexing import LOOP_PREFIX, Indices, broadcast_indices, depends_on, loop_variable
 
 __all__ = [
-    "PARTS", "READS", "Read", "anywhere", "axis_of", "border_index", "index_layout", "index_select_indices",
+    "PARTS", "READS", "UPDATES", "Read", "anywhere", "axis_of", "border_index", "index_layout", "index_select_indices",
     "is_anywhere", "pad_pairs", "pool_geometry", "slice_start", "tensor_operands",
 ]  # fmt: skip
 
@@ -343,3 +343,5 @@ PARTS: dict[str, Callable[[Instruction], list[Part]]] = {
     "select_scatter": _select_scatter,
     "diagonal_scatter": _diagonal_scatter,
 }
+# Of these, the ones whose first part is the whole of their first operand, which is then partly overwritten.
+UPDATES = ("slice_scatter", "select_scatter", "diagonal_scatter")

@@ -64,7 +64,9 @@ def _step(builder: Builder, choose: random.Random, values: list[Any]) -> Any:
     x = choose.choice(values[-5:])
     shape = _shape_of(builder, x)
     rank = x.ndim
-    kind = choose.choice(("unary", "binary", "binary", "reduce", "view", "view", "softmax", "matmul", "cat", "where"))
+    kind = choose.choice(
+        ("unary", "binary", "binary", "reduce", "view", "view", "softmax", "matmul", "cat", "where", "write")
+    )
     if kind == "unary":
         return getattr(F, choose.choice(_UNARY))(x)
     if kind == "binary":
@@ -84,6 +86,9 @@ def _step(builder: Builder, choose: random.Random, values: list[Any]) -> Any:
         return getattr(F, name)(x, dims, choose.random() < 0.6)
     if kind == "softmax":
         return F.softmax(x, axis) if 0 not in shape else None
+    if kind == "write":
+        part = F.mul(F.slice(x, 0, 1, dim=axis), 2.0)
+        return F.slice_scatter(x, part, 0, 1, dim=axis)
     if kind == "cat":
         return F.cat((x, choose.choice(values)) if choose.random() < 0.5 else (x, x), axis)
     if kind == "matmul":

@@ -247,6 +247,22 @@ LISTS = """graph @lists(%a: f32[n, m], %t: int, %i: int)
   %pp: f32[n, m] = list.pop(%l, %m1)
   return(%s, %c, %s1, %kk, %p, %has, %cnt, %rv, %pp)
 }"""
+FILL = """graph @fill(%a: f32[n, m], %v: f32[m], %t: int) -> (f32[n, m], f32[m], f32[n, m])
+  where (min(n - 1, 0) == 0) {
+  %true: bool = constant() {value=True}
+  %half: float = constant() {value=0.5}
+  %zero: int<0> = constant() {value=0}
+  %o: f32[n, m], %h: f32[m] = loop(%t, %true, %a, %v) (%i: int, %x: f32[n, m], %s: f32[m]) {
+  %k: int<d0> = bind_dim(%i) {symbol="d0"}
+  %lim: int<min(d0, n - 1)> = dim() {expression=dim<min(d0, n - 1)>}
+  require_equal(%lim, %k) {message="out of range"}
+  %s1: f32[m] = mul(%s, %half)
+  %x1: f32[n, m] = select_scatter(%x, %s1, %k) {dim=0}
+  yield(%true, %x1, %s1) }
+  %y: f32[n, m] = neg(%a)
+  %z: f32[n, m] = select_scatter(%y, %v, %zero) {dim=0}
+  return(%o, %h, %z)
+}"""
 COLLATZ = """graph @collatz(%limit: int) -> (int) {
   %true: bool = constant() {value=True}
   %zero: int<0> = constant() {value=0}
@@ -289,6 +305,7 @@ PROGRAMS: dict[str, tuple[str, list[list[Any]]]] = {
     "branch": (BRANCH, [[_VECTOR, _VECTOR + 1, c] for c in (True, False)]),
     "list": (LIST, [[_VECTOR, 3, -1], [_VECTOR, 20, 4]]),
     "lists": (LISTS, [[np.arange(6, dtype=np.float32).reshape(2, 3) / 3, t, i] for t, i in ((3, 1), (1, -1), (12, 0))]),
+    "fill": (FILL, [[np.arange(12, dtype=np.float32).reshape(4, 3), np.ones(3, np.float32), t] for t in (0, 1, 4)]),
     "collatz": (COLLATZ, [[0], [1], [30]]),
 }
 
