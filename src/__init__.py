@@ -1,75 +1,40 @@
-"""Ingot: tensors with autograd and the PyTorch API, and a JIT that compiles whole Python models to native code."""
+"""Ingot: tensors with autograd and the PyTorch API, and a JIT that compiles whole Python models to native code.
 
-from . import autograd, ir, jit, nn, optim
-from .eager import (
-    Size,
-    Tensor,
-    device,
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    namespaces,
-    no_grad,
-    set_grad_enabled,
-    set_printoptions,
-)
-from .eager.creation import (
-    arange,
-    as_tensor,
-    asarray,
-    empty,
-    empty_like,
-    eye,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    tensor,
-    zeros,
-    zeros_like,
-)
-from .eager.creation import from_numpy_array as from_numpy
-from .eager.random import (
-    Generator,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    normal,
-    rand,
-    rand_like,
-    randint,
-    randint_like,
-    randn,
-    randn_like,
-    randperm,
-    seed,
-    set_rng_state,
-)
-from .ir.dtypes import DType as dtype
-from .ir.dtypes import bool_ as bool
-from .ir.dtypes import (
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    set_default_dtype,
-    uint8,
-)
-from .ir.dtypes import default_dtype as get_default_dtype
-from .jit.runtime.pool import get_num_threads, set_num_threads
+The names are those of `ingot.namespace`. They are imported together when the first one is used, so that a program that
+only loads a compiled model (`ingot.runtime`) does not wait for all of them.
+"""
 
-half, double, cfloat, cdouble = float16, float64, complex64, complex128
-short, long = int16, int64
-float, int = float32, int32
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
-# Functions whose names and documentation come from the op records (see eager/functions.py).
-globals().update(namespaces[""])
+if TYPE_CHECKING:
+    from .namespace import *
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Tools ask every module for names such as `__wrapped__`: that is no use of the package.
+    if name.startswith("__") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "namespace" and importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f".{name}", __name__)
+    public = _public()
+    if name == "__all__":
+        return sorted(public)
+    if name not in public:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return public[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_public()})
+
+
+def _public() -> dict[str, Any]:
+    """The public names, which become attributes of this module."""
+    module = importlib.import_module(".namespace", __name__)
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    globals().update(public)
+    return public

@@ -1,0 +1,73 @@
+"""The public names of `ingot`, gathered from the parts; imported when the first of them is asked for."""
+
+from . import autograd, ir, jit, nn, optim
+from .eager import (
+    Size,
+    Tensor,
+    device,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    namespaces,
+    no_grad,
+    set_grad_enabled,
+    set_printoptions,
+)
+from .eager.creation import (
+    arange,
+    as_tensor,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from .eager.creation import from_numpy_array as from_numpy
+from .eager.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+    set_rng_state,
+)
+from .ir.dtypes import DType as dtype
+from .ir.dtypes import bool_ as bool
+from .ir.dtypes import (
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    set_default_dtype,
+    uint8,
+)
+from .ir.dtypes import default_dtype as get_default_dtype
+from .jit.runtime.pool import get_num_threads, set_num_threads
+
+half, double, cfloat, cdouble = float16, float64, complex64, complex128
+short, long = int16, int64
+float, int = float32, int32
+
+# Functions whose names and documentation come from the op records (see eager/functions.py).
+globals().update(namespaces[""])
