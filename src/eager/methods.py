@@ -113,8 +113,8 @@ def _view_as_dtype(self: Tensor, dtype: DType) -> Tensor:
         bytes_ = array.shape[-1] * array.itemsize
         if array.strides[-1] != array.itemsize or bytes_ % dtype.itemsize:
             raise RuntimeError(
-                f"view: the last dimension ({array.shape[-1]} elements of {array.itemsize} bytes) must be contiguous, and "
-                f"divisible into {dtype!r}s of {dtype.itemsize} bytes"
+                f"view: the last dimension ({array.shape[-1]} elements of {array.itemsize} bytes) must be contiguous "
+                f"and divisible into {dtype!r}s of {dtype.itemsize} bytes"
             )
     result = wrap(array.view(dtype.numpy))
     result._alias_of = self
@@ -179,7 +179,7 @@ def _expand_as(self: Tensor, other: Tensor) -> Tensor:
 
 def _view_as(self: Tensor, other: Tensor) -> Tensor:
     """A view in the shape of another tensor."""
-    return _view(self, tuple(other.shape))
+    return self.view(tuple(other.shape))  # type: ignore[attr-defined,no-any-return]
 
 
 def _reshape_as(self: Tensor, other: Tensor) -> Tensor:

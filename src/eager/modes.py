@@ -1,5 +1,6 @@
 """Per-thread switches that dispatch looks at: is gradient recording on, and is a mode (a trace) watching."""
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, contextmanager
@@ -103,6 +104,13 @@ class set_grad_enabled(ContextDecorator):
 
 class _GradSwitch(ContextDecorator):
     _enabled = False
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        made = super().__new__(cls)
+        if len(arguments) == 1 and inspect.isroutine(arguments[0]):  # `@no_grad` without parentheses
+            made.__init__()  # type: ignore[misc]
+            return made(arguments[0])
+        return made
 
     def __init__(self) -> None:
         self._previous: list[bool] = []

@@ -165,7 +165,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     rank = input.ndim
     sources = [_axis("movedim", input, d) for d in sources]
     destinations = [_axis("movedim", input, d) for d in destinations]
-    if len(set(sources)) != len(sources) or len(set(destinations)) != len(destinations):
+    if any(d in dims[:i] for dims in (sources, destinations) for i, d in enumerate(dims)):
         raise RuntimeError(f"movedim: repeated dim in source ({sources}) or destination ({destinations})")
     places = dict(zip(destinations, sources, strict=True))
     rest = [d for d in range(rank) if d not in sources]

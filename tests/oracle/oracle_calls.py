@@ -1168,3 +1168,626 @@ repr(T.arange(5).float())
 repr(T.zeros(1, 0))
 repr(T.zeros(3, 0, 2))
 """.strip().split("\n")
+
+# Programs; the value of the last line is compared.
+CALLS["autograd"] = [
+    program.strip("\n")
+    for program in """
+w = x(3, grad=True)
+(w * w).sum().backward()
+(w * 3).sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+y = (w * w).sum()
+y.backward()
+y.backward()
+---
+w = x(3, grad=True)
+y = (w * w).sum()
+y.backward(retain_graph=True)
+y.backward()
+w.grad
+---
+w = x(3, grad=True)
+(w * 2).backward()
+---
+w = x(3, grad=True)
+(w * 2).backward(T.tensor([1.0, 2.0, 3.0]))
+w.grad
+---
+w = x(3, grad=True)
+(w * 2).backward(T.ones(2))
+---
+x(3).sum().backward()
+---
+w = x(3, grad=True)
+w.backward(T.ones(3))
+w.grad
+---
+w = x(3, grad=True)
+w.add_(1)
+---
+w = x(3, grad=True)
+w[0] = 1
+---
+w = x(3, grad=True)
+w[0].add_(1)
+---
+w = x(3, grad=True)
+w.view(3, 1).mul_(2)
+---
+w = x(3, grad=True)
+with T.no_grad():
+    w.add_(1)
+w.is_leaf, w.requires_grad, w
+---
+w = x(3, grad=True)
+y = w * 2
+y.requires_grad_(False)
+---
+w = x(3, grad=True)
+w.detach().requires_grad, w.detach().is_leaf, (w * 2).detach().requires_grad
+---
+i(3).requires_grad_()
+---
+t = i(3)
+t.requires_grad = True
+---
+w = x(3, grad=True)
+(w > 0).requires_grad, w.argmax().requires_grad, w.max(0)[1].requires_grad, w.max(0)[0].requires_grad
+---
+w = x(3, grad=True)
+y = w.exp()
+y.add_(1)
+y.sum().backward()
+---
+w = x(3, grad=True)
+y = w.sin()
+y.add_(1)
+y.sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+h = w * 2
+z = h * h
+h.add_(1)
+z.sum().backward()
+---
+w = x(3, grad=True)
+h = w * 2
+z = h + 1
+h.mul_(3)
+(z + h).sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+y = T.zeros(3)
+y.copy_(w)
+(y * y).sum().backward()
+w.grad, y.is_leaf
+---
+w = x(3, grad=True)
+y = T.zeros(3)
+y[1] = w[0]
+y[2] = w[1] * 2
+(y * T.tensor([1.0, 2.0, 3.0])).sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+base = T.zeros(2, 3)
+v = base[0]
+base.add_(w)
+v.requires_grad, v.sum().requires_grad
+---
+w = x(3, grad=True)
+base = T.zeros(2, 3)
+v = base[0]
+base.add_(w)
+(v * v).sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+base = T.zeros(2, 3)
+v = base[0]
+v.add_(w)
+(base * base).sum().backward()
+w.grad, base.requires_grad
+---
+w = x(3, grad=True)
+base = w * 2
+v = base[1:]
+v.mul_(3)
+base.sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+base = w * 2
+v = base[1:]
+base.mul_(3)
+v.sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+base = w * 2
+v = base[1:]
+u = v[0]
+base.mul_(v.sum().detach())
+v.mul_(2)
+(u + base.sum()).backward()
+w.grad
+---
+w = x(2, 3, grad=True)
+base = w.clone()
+base.t()[0].mul_(5)
+base.view(-1)[4:].zero_()
+(base * base).sum().backward()
+w.grad
+---
+w = x(2, 3, grad=True)
+base = w * 1
+base[base > 0] = 0
+base.sum().backward()
+w.grad
+---
+w = x(2, 3, grad=True)
+base = w * 1
+base[T.tensor([0]), T.tensor([1, 2])] = w[1, :2] * 3
+base.sum().backward()
+w.grad
+---
+w = x(2, 3, grad=True)
+base = w * 1
+base[:, 1] *= base[:, 0]
+---
+w = x(2, 3, grad=True)
+base = w * 1
+base[:, 1] += base[:, 0]
+(base ** 2).sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+y = F.relu(w * 2, inplace=True)
+y.sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+h = w * 2
+h.sigmoid_()
+(h * 2).sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+seen = []
+w.register_hook(lambda g: seen.append(g.clone()))
+((w * 2) + (w * 3)).sum().backward()
+seen
+---
+w = x(3, grad=True)
+w.register_hook(lambda g: g * 2)
+h = w.register_hook(lambda g: g + 1)
+(w * 3).sum().backward()
+h.remove()
+(w * 3).sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+y = w * 2
+y.register_hook(lambda g: g * 10)
+y.retain_grad()
+(y + y).sum().backward()
+w.grad, y.grad, y.retains_grad
+---
+w = x(3, grad=True)
+y = w * 2
+y.retain_grad()
+y.sum().backward(retain_graph=True)
+y.sum().backward()
+y.grad, w.grad
+---
+x(3).register_hook(lambda g: g)
+---
+x(3).retain_grad()
+---
+w = x(3, grad=True)
+calls = []
+w.register_post_accumulate_grad_hook(lambda t: calls.append(t.grad.clone()))
+(w * 2).sum().backward()
+(w * 2).sum().backward()
+calls
+---
+w = x(3, grad=True)
+T.autograd.grad((w ** 3).sum(), w)
+---
+w = x(3, grad=True)
+u = x(3, seed=1, grad=True)
+T.autograd.grad((w ** 3).sum(), (w, u))
+---
+w = x(3, grad=True)
+u = x(3, seed=1, grad=True)
+T.autograd.grad((w ** 3).sum(), (w, u), allow_unused=True)
+---
+w = x(3, grad=True)
+u = x(3, seed=1, grad=True)
+T.autograd.grad((w ** 3).sum(), (w, u), materialize_grads=True)
+---
+w = x(3, grad=True)
+y = w * 2
+z = (y ** 2).sum()
+T.autograd.grad(z, [y, w])
+---
+w = x(3, grad=True)
+y = (w ** 3).sum()
+(g,) = T.autograd.grad(y, w, create_graph=True)
+(h,) = T.autograd.grad(g.sum(), w, create_graph=True)
+(k,) = T.autograd.grad(h.sum(), w)
+g, h, k
+---
+w = x(3, grad=True)
+(w ** 3).sum().backward(create_graph=True)
+g = w.grad
+w.grad = None
+g.sum().backward()
+w.grad
+---
+w = x(3, grad=True)
+T.autograd.grad(w * 2, w)
+---
+w = x(3, grad=True)
+T.autograd.grad(w * 2, w, T.ones(3))
+---
+w = x(3, grad=True)
+T.autograd.grad([w.sum(), (w * w).sum()], w)
+---
+w = x(3, grad=True)
+T.autograd.grad(w.sum(), x(3))
+---
+w = x(3, grad=True)
+u = x(3, seed=1, grad=True)
+(w * u).sum().backward(inputs=[w])
+w.grad, u.grad
+---
+w = x(3, grad=True)
+y = w * 2
+(y * y).sum().backward(inputs=[y])
+w.grad, y.grad
+---
+w = x(3, grad=True)
+T.autograd.backward([w.sum(), (2 * w).sum()])
+w.grad
+---
+w = x(3, grad=True)
+T.autograd.backward([w, 2 * w], [T.ones(3), T.ones(3)])
+w.grad
+---
+w = x(3, grad=True)
+with T.no_grad():
+    y = w * 2
+    with T.enable_grad():
+        z = w * 2
+y.requires_grad, z.requires_grad, T.is_grad_enabled()
+---
+@T.no_grad()
+def f(v):
+    return v * 2
+f(x(3, grad=True)).requires_grad
+---
+@T.enable_grad()
+def f(v):
+    return v * 2
+with T.no_grad():
+    y = f(x(3, grad=True))
+y.requires_grad
+---
+w = x(3, grad=True)
+with T.set_grad_enabled(False):
+    y = w * 2
+T.set_grad_enabled(False)
+z = w * 2
+T.set_grad_enabled(True)
+y.requires_grad, z.requires_grad, (w * 2).requires_grad
+---
+w = x(3, grad=True)
+with T.inference_mode():
+    y = w * 2
+y.requires_grad
+---
+a = x(3, 4, grad=True)
+u, s = a.sort(dim=1)
+(u * T.arange(4.0)).sum().backward()
+a.grad
+---
+a = x(3, 4, grad=True)
+v, k = a.max(1)
+(v * v).sum().backward()
+a.grad
+---
+a = x(3, 4, grad=True)
+p, q = a.split([1, 3], dim=1)
+(p.sum() * 2 + (q * q).sum()).backward()
+a.grad
+---
+a = x(3, 4, grad=True)
+sum(r.sum() * n for n, r in enumerate(a.unbind(1))).backward()
+a.grad
+---
+a = x(3, 4, grad=True)
+a[[0, 0, 2]].sum().backward()
+a.grad
+---
+a = x(3, 4, grad=True)
+(a[1:, ::2] * a[0, 1]).sum().backward()
+a.grad
+---
+a = x(3, 4, grad=True)
+T.cat([a, a * 2], 1).sum().backward()
+a.grad
+---
+a = x(3, 4, grad=True)
+(a.double() * 2).sum().backward()
+a.grad
+---
+a = x(3, 1, grad=True)
+(a + x(4)).sum().backward()
+a.grad
+---
+a = x(3, grad=True)
+a.grad = T.ones(3)
+(a * 2).sum().backward()
+a.grad
+---
+a = x(3, grad=True)
+a.grad = T.ones(2)
+---
+a = x(3, grad=True)
+a.grad = T.ones(3, dtype=T.float64)
+---
+a = x(3, grad=True)
+a.grad = 3
+---
+a = x(3, grad=True)
+(a * 2).sum().backward()
+g = a.grad
+(a * 2).sum().backward()
+g
+---
+a = x(3, grad=True)
+b = a.clone()
+b.sum().backward(retain_graph=True)
+a.grad.mul_(5)
+b.sum().backward()
+a.grad
+---
+a = x(3, grad=True)
+seed = T.ones(3)
+a.backward(seed)
+a.grad.mul_(3)
+seed
+---
+import copy
+a = x(3, grad=True)
+b = copy.deepcopy(a)
+b.requires_grad, b.is_leaf, b
+---
+import copy
+a = x(3, grad=True) * 2
+copy.deepcopy(a)
+---
+import copy
+a = x(3)
+b = copy.copy(a)
+b.add_(1)
+a
+---
+import pickle
+pickle.loads(pickle.dumps(x(2, 3)))
+---
+import pickle
+b = pickle.loads(pickle.dumps(x(3, grad=True)))
+b.requires_grad, b
+---
+a = x(3, grad=True)
+b = a.detach()
+b.add_(1)
+a
+---
+a = x(3, grad=True)
+b = a * a
+a.data.add_(1)
+b.sum().backward()
+a.grad
+---
+a = x(3, grad=True)
+b = a * a
+a.detach().add_(1)
+b.sum().backward()
+---
+class Double(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v, k):
+        ctx.k = k
+        return v * k
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.k, None
+a = x(3, grad=True)
+Double.apply(a, 4).sum().backward()
+a.grad
+---
+class Two(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v, w):
+        ctx.save_for_backward(v, w)
+        return v * w, v + w
+    @staticmethod
+    def backward(ctx, g, h):
+        v, w = ctx.saved_tensors
+        return g * w + h, g * v + h
+a, b = x(3, grad=True), x(3, seed=1, grad=True)
+p, q = Two.apply(a, b)
+(p * 2).sum().backward()
+a.grad, b.grad, q.requires_grad
+---
+class Bad(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v, w):
+        return v * w
+    @staticmethod
+    def backward(ctx, g):
+        return g
+Bad.apply(x(3, grad=True), x(3)).sum().backward()
+---
+class Shape(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v):
+        return v * 2
+    @staticmethod
+    def backward(ctx, g):
+        return T.ones(2)
+Shape.apply(x(3, grad=True)).sum().backward()
+---
+class Setup(T.autograd.Function):
+    @staticmethod
+    def forward(v):
+        return v.exp()
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output)
+    @staticmethod
+    def backward(ctx, g):
+        (y,) = ctx.saved_tensors
+        return g * y
+a = x(3, dtype="float64", grad=True)
+Setup.apply(a).sum().backward()
+a.grad, T.autograd.gradcheck(Setup.apply, (a,)), T.autograd.gradgradcheck(Setup.apply, (a,))
+---
+class Dirty(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v):
+        v.mul_(3)
+        ctx.mark_dirty(v)
+        return v
+    @staticmethod
+    def backward(ctx, g):
+        return g * 3
+a = x(3, grad=True)
+b = a * 1
+c = Dirty.apply(b)
+c.sum().backward()
+a.grad, b is c
+---
+class NonDifferentiable(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v):
+        s = v > 0
+        k = v.floor()
+        ctx.mark_non_differentiable(k)
+        return v * 2, k, s
+    @staticmethod
+    def backward(ctx, g, h, j):
+        return g * 2
+a = x(3, grad=True)
+p, k, s = NonDifferentiable.apply(a)
+p.sum().backward()
+a.grad, k.requires_grad, s.requires_grad
+---
+class Identity(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v):
+        return v
+    @staticmethod
+    def backward(ctx, g):
+        return g * 7
+a = x(3, grad=True)
+b = Identity.apply(a)
+b.sum().backward()
+a.grad, a is b
+---
+class Freed(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v):
+        ctx.save_for_backward(v)
+        return v * v
+    @staticmethod
+    def backward(ctx, g):
+        (v,) = ctx.saved_tensors
+        return 2 * v * g
+a = x(3, grad=True)
+b = Freed.apply(a).sum()
+b.backward()
+b.backward()
+---
+class Changed(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, v):
+        ctx.save_for_backward(v)
+        return v * v
+    @staticmethod
+    def backward(ctx, g):
+        (v,) = ctx.saved_tensors
+        return 2 * v * g
+a = x(3, grad=True) * 1
+b = Changed.apply(a).sum()
+a.add_(1)
+b.backward()
+---
+a = x(3, grad=True)
+with T.autograd.detect_anomaly(check_nan=True):
+    y = T.sqrt(a * 0 - 1).sum()
+    y.backward()
+---
+a = T.tensor([0.0, 1.0], requires_grad=True)
+T.sqrt(a).sum().backward()
+a.grad
+---
+a = T.tensor([0.0, 1.0], requires_grad=True)
+a.pow(2).sum().backward()
+a.grad
+---
+a = T.tensor([0.0, -1.0, 2.0], requires_grad=True)
+a.abs().sum().backward()
+a.grad
+---
+a = T.tensor([1.0, 1.0, 0.0], requires_grad=True)
+a.max().backward()
+a.grad
+---
+a = T.tensor([1.0, 1.0, 0.0], requires_grad=True)
+a.norm().backward()
+a.grad
+---
+a = T.zeros(3, requires_grad=True)
+a.norm().backward()
+a.grad
+---
+a = x(4, grad=True)
+a.std().backward()
+a.grad
+---
+a = x(2, 4, grad=True)
+a.prod(1).sum().backward()
+a.grad
+---
+a = x(2, 4, grad=True)
+T.where(a > 0, a, a * 2).sum().backward()
+a.grad
+---
+a = x(2, 4, grad=True)
+a.clamp(-1, 1).sum().backward()
+a.grad
+---
+a = x(3, grad=True)
+b = a.unsqueeze(0).expand(2, 3)
+b.sum().backward()
+a.grad
+---
+a = x(3, grad=True) * 1
+a.unsqueeze_(0)
+a.mul_(2)
+a.shape, a.requires_grad
+---
+a = x(3, grad=True)
+b = (a * 1).requires_grad_()
+b.is_leaf
+""".split("\n---\n")
+]

@@ -1,0 +1,161 @@
+"""Derivatives checked against finite differences."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .autograd import grad
+from .modes import enable_grad, no_grad
+from .tensor import Tensor, wrap
+
+__all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
+
+
+class GradcheckError(RuntimeError):
+    """A derivative that differs from the finite difference."""
+
+
+def gradcheck(
+    func: Callable[..., Any],
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+) -> bool:
+    """Whether the gradients of `func` agree with central differences (f(x + eps) - f(x - eps)) / (2 eps).
+
+    inputs: a tensor or a tuple; those that require grad are checked and should be float64. GradcheckError where one
+    does not agree, or False with `raise_exception=False`.
+
+    >>> x = ingot.tensor([0.5, 2.0], dtype=ingot.float64, requires_grad=True)
+    >>> ingot.autograd.gradcheck(lambda x: x * x.exp(), (x,))
+    True
+    """
+    arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    wanted = [i for i, a in enumerate(arguments) if isinstance(a, Tensor) and a.requires_grad]
+    if not wanted:
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none has requires_grad=True."
+        )
+    for i in wanted:
+        dtype = arguments[i].dtype
+        if dtype.is_complex:
+            raise ValueError(f"gradcheck: input {i} is complex: only real inputs are checked")
+        if dtype.name != "float64" and eps < 1e-4:
+            raise ValueError(f"gradcheck: input {i} is {dtype.name}, too coarse for eps={eps}: use float64")
+    try:
+        _check(func, arguments, wanted, eps, atol, rtol, nondet_tol)
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def _outputs(func: Callable[..., Any], arguments: Sequence[Any]) -> list[Tensor]:
+    result = func(*arguments)
+    found = [result] if isinstance(result, Tensor) else list(result)
+    return [r for r in found if isinstance(r, Tensor) and r.dtype.category >= 2]
+
+
+def _check(
+    func: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    wanted: list[int],
+    eps: float,
+    atol: float,
+    rtol: float,
+    nondet_tol: float,
+) -> None:
+    with enable_grad():
+        outputs = _outputs(func, arguments)
+    if not any(o.requires_grad for o in outputs):
+        outputs = []
+    numeric = {i: _numerical(func, arguments, i, eps) for i in wanted}
+    for number, output in enumerate(outputs):
+        analytic = _analytical(output, [arguments[i] for i in wanted])
+        again = _analytical(output, [arguments[i] for i in wanted])
+        for i, jacobian, repeated in zip(wanted, analytic, again, strict=True):
+            if np.abs(jacobian - repeated).max(initial=0.0) > nondet_tol:
+                raise GradcheckError(f"Backward is not reentrant, i.e., running backward twice gives input {i} others")
+            expected = numeric[i][number]
+            if not np.allclose(jacobian, expected, rtol=rtol, atol=atol, equal_nan=True):
+                raise GradcheckError(
+                    f"Jacobian mismatch for output {number} with respect to input {i},\n"
+                    f"numerical:{expected}\nanalytical:{jacobian}"
+                )
+    if not outputs and any(np.abs(j).max(initial=0.0) > atol for found in numeric.values() for j in found):
+        raise GradcheckError("the outputs depend on the inputs but require no gradient")
+
+
+def _analytical(output: Tensor, inputs: list[Tensor]) -> list[np.ndarray[Any, Any]]:
+    """Jacobians of one output, of shape (elements of the input, elements of the output)."""
+    jacobians = [np.zeros((t._array.size, output._array.size), t._array.dtype) for t in inputs]
+    if not output.requires_grad:
+        return jacobians
+    for element in range(output._array.size):
+        seed = np.zeros(output._array.shape, output._array.dtype)
+        seed.reshape(-1)[element] = 1
+        gradients = grad(output, inputs, wrap(seed), retain_graph=True, allow_unused=True)
+        for jacobian, gradient in zip(jacobians, gradients, strict=True):
+            if gradient is not None:
+                jacobian[:, element] = gradient._array.reshape(-1)
+    return jacobians
+
+
+def _numerical(func: Callable[..., Any], arguments: tuple[Any, ...], i: int, eps: float) -> list[np.ndarray[Any, Any]]:
+    """The same by central differences, for every output."""
+    array = arguments[i]._array
+    columns: list[list[np.ndarray[Any, Any]]] = []
+    for position in np.ndindex(array.shape):
+        values = []
+        original = array[position]
+        for step in (eps, -eps):
+            array[position] = original + step
+            try:
+                with no_grad():
+                    values.append([o._array.astype(np.float64).reshape(-1) for o in _outputs(func, arguments)])
+            finally:
+                array[position] = original
+        columns.append([(high - low) / (2 * eps) for high, low in zip(*values, strict=True)])
+    if not columns:
+        with no_grad():
+            return [np.zeros((0, o._array.size)) for o in _outputs(func, arguments)]
+    return [np.stack(rows) for rows in zip(*columns, strict=True)]
+
+
+def gradgradcheck(
+    func: Callable[..., Any],
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """As `gradcheck`, of the gradients of `func`: second derivatives, also in the outputs' gradients."""
+    arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    outputs = _outputs(func, arguments)
+    if grad_outputs is None:
+        generator = np.random.default_rng(0)
+        seeds = [wrap(np.asarray(generator.random(o.shape), o._array.dtype)).requires_grad_() for o in outputs]
+    else:
+        seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    count = len(arguments)
+
+    def gradients(*all_arguments: Any) -> Any:
+        arguments, seeds = all_arguments[:count], all_arguments[count:]
+        wanted = [a for a in arguments if isinstance(a, Tensor) and a.requires_grad]
+        with enable_grad():
+            pairs = [(o, s) for o, s in zip(_outputs(func, arguments), seeds, strict=True) if o.requires_grad]
+            found = grad(
+                [o for o, _ in pairs], wanted, [s for _, s in pairs], create_graph=True, materialize_grads=True
+            )
+        return tuple(found)
+
+    return gradcheck(gradients, (*arguments, *seeds), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
