@@ -8,7 +8,7 @@ from ...ir.core import Block, Value
 from ...ir.types import BoolType, IntType, Type
 from .context import Context, Exit, PathEnds
 from .regions import RESULT, Snapshot, aligned, branch, content_value, list_type, shared_cells, with_content
-from .slots import agree, convert, fill, materialise_list, rebuild, slot_types
+from .slots import agree, convert, fill, materialise_list, placeholders, rebuild, slot_types
 from .specs import Spec, join, localise, spec_of, widened
 from .values import (
     UNBOUND,
@@ -326,7 +326,7 @@ def _finish_loop(
         entry.append(context.constant(False))
         types.append(BoolType())
     if result_spec is not None:
-        entry += fill(context, slot_types(context, result_spec))
+        entry += placeholders(context, result_spec)
         types += slot_types(context, result_spec)
     first = condition if condition is not None else context.true()
     results = context.builder.emit_all("loop", [trip_count, first, *entry], {}, [block], tuple(types))

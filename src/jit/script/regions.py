@@ -7,7 +7,7 @@ from typing import Any
 from ...ir.core import Block, Value
 from ...ir.types import Type
 from .context import Context, Exit, PathEnds
-from .slots import convert, fill, materialise_list, rebuild, slot_types
+from .slots import convert, fill, materialise_list, placeholders, rebuild, slot_types
 from .specs import ListSpec, Spec, join, list_element, localise, spec_of
 from .values import (
     UNBOUND,
@@ -329,7 +329,12 @@ def _join_arms(
             outs: list[Value] = []
             for spec, per_arm in slots:
                 found = per_arm[index]
-                outs += convert(context, found, spec) if found is not None else fill(context, slot_types(context, spec))
+                if found is not None:
+                    outs += convert(context, found, spec)
+                elif arm.dead:
+                    outs += fill(context, slot_types(context, spec))
+                else:
+                    outs += placeholders(context, spec)
             context.builder.yield_(outs)
     produced = context.builder.emit_all("if", [condition], {}, [a.block for a in arms], tuple(types))
     context.heap = heap

@@ -47,6 +47,7 @@ __all__ = [
     "convert",
     "fill",
     "materialise_list",
+    "placeholders",
     "rebuild",
     "slot_types",
     "to_element",
@@ -102,8 +103,21 @@ def agree(context: Context, value: Abstract, spec: Spec) -> None:
 
 
 def fill(context: Context, types: list[Type]) -> list[Value]:
-    """Values for slots that are not read on this path."""
+    """Values for slots at the end of a path that raises before."""
     return [context.emit("undefined", type=t) for t in types]
+
+
+def placeholders(context: Context, spec: Spec) -> list[Value]:
+    """Values for slots that are passed on but not read, where something else counts: tensors have real memory."""
+    match spec:
+        case TensorSpec(type=type, shape=shape):
+            sizes = [context.builder.dim(0 if d is None else d) for d in shape]
+            return [context.emit("full", *sizes, context.constant(0), dtype=type.dtype)]
+        case TupleSpec(items=items) | EntriesSpec(items=items) | ListSpec(items=tuple() as items):
+            return [v for i in items for v in placeholders(context, i)]
+        case UnionSpec(alternatives=alternatives):
+            return [context.constant(0), *(v for a in alternatives for v in placeholders(context, a))]
+    return fill(context, slot_types(context, spec))
 
 
 def materialise_list(context: Context, cell: Cell, element: Type | None) -> Value:
@@ -210,7 +224,7 @@ def _convert_union(context: Context, value: Abstract, alternatives: tuple[Spec, 
         if place in inside:
             slots.append(convert(context, inside[place], alternative))
         else:
-            slots.append(fill(context, slot_types(context, alternative)))
+            slots.append(placeholders(context, alternative))
     return [tag, *(v for s in slots for v in s)]
 
 
