@@ -15,6 +15,7 @@ __all__ = [
     "Dim",
     "DimExpr",
     "bcast",
+    "broadcasts",
     "dim_hint",
     "dim_max",
     "dim_min",
@@ -378,6 +379,17 @@ def _mod(left: Dim, right: Dim) -> Dim:
 def bcast(left: Dim, right: Dim) -> Dim:
     """The size that two dimensions broadcast to; where that is not known, an expression checked at run time."""
     return _call("bcast", left, right)
+
+
+def broadcasts(dim: Dim) -> "list[tuple[Dim, Dim]]":
+    """The pairs of dimensions in `bcast` expressions in a dimension, inner ones first: they need not be compatible."""
+    found: list[tuple[Dim, Dim]] = []
+    for atom in dim.atoms() if isinstance(dim, DimExpr) else ():
+        for argument in atom.arguments:
+            found += [pair for pair in broadcasts(argument) if pair not in found]
+        if atom.name == "bcast" and (pair := (atom.arguments[0], atom.arguments[1])) not in found:
+            found.append(pair)
+    return found
 
 
 def dim_max(left: Dim, right: Dim) -> Dim:

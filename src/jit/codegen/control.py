@@ -77,10 +77,9 @@ def _undefined(driver: Driver, instruction: Instruction) -> None:
 def _set_undefined(driver: Driver, value: Value) -> None:
     match value.type:
         case TensorType():
+            # Nothing reads it, but it may be passed on by copying, or computed with before a condition is known.
             driver.bind_symbols(value.type, ["0"] * value.type.rank)
-            name = driver.fresh("u")
-            driver.line(f"{name} = 0")
-            driver.storages[value] = Storage(name)
+            driver.storages[value] = driver.new_buffer(driver.nbytes(value.type), static=driver.is_static(value.type))
         case FloatType():
             driver.set_scalar(value, "0.0")
         case BoolType():
@@ -275,7 +274,8 @@ class _CarriedTensor:
         assert isinstance(value.type, TensorType)
         nbytes = driver.size(driver.nbytes(value.type))
         if self.static:
-            if address != self.next:
+            undefined = value.instruction is not None and value.instruction.op.name == "undefined"
+            if address != self.next and not undefined:
                 driver.line(f"copy_bytes({self.next}, {address}, {nbytes})")
             first, second = (b.address for b in self.buffers)
             return [(self.current, self.next), (self.next, f"{first} + {second} - {self.next}")]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.core import Array, Block, Graph, Instruction, Value
-from ...ir.dims import Dim, DimExpr, symbols
+from ...ir.dims import Dim, DimExpr, broadcasts, symbols
 from ...ir.dtypes import DType
 from ...ir.location import Location
 from ...ir.types import (
@@ -28,6 +28,7 @@ from ...ir.types import (
     TensorType,
     TupleType,
     Type,
+    type_dims,
 )
 from ..runtime.pool_code import WORKERS
 from . import helpers
@@ -178,7 +179,8 @@ class Driver:
             if name in ("max", "min"):
                 return name
             if name == "bcast":
-                return "max"
+                self.functions[name] = _BCAST
+                return name
             if name in self.symbol_locals:
                 return self.symbol_locals[name]
             if name in self.argument_symbols:
@@ -186,6 +188,20 @@ class Driver:
             raise Unsupported(f"the size {name} is not known where it is used")
 
         return re.sub(r"[A-Za-z_]\w*", replace, str(dim))
+
+    def check_broadcasts(self, instruction: Instruction, checked: set[tuple[Dim, Dim]]) -> None:
+        """Errors where sizes that no inference knew do not broadcast: kernels would read past the end."""
+        pairs = [p for r in instruction.results for d in type_dims(r.type) for p in broadcasts(d)]
+        for left, right in pairs:
+            if (left, right) in checked:
+                continue
+            checked.add((left, right))
+            a, b = self.size(left), self.size(right)
+            with self.block(f"if {a} != {b} and {a} != 1 and {b} != 1:"):
+                self.line(f"set_slot_i64(frame, 4, {a})")
+                self.line(f"set_slot_i64(frame, 5, {b})")
+                message = f"{instruction.op.name}: sizes {{0}} and {{1}} do not broadcast: they must be equal, or one of them 1"
+                self.line(f"return {self.error('RuntimeError', message, instruction.location)}")
 
     def bind_symbols(self, type: Type, sizes: Sequence[str]) -> None:
         """Make locals of the symbols that stand alone in a tensor type and have no value yet."""
@@ -398,8 +414,10 @@ class Driver:
             if group.contraction is not None:
                 fused.add(group.contraction)
         contained = {i for g in plan.groups for i in g.instructions}
+        checked: set[tuple[Dim, Dim]] = set()
         for position, instruction in enumerate(block.instructions[:-1]):
             groups = by_position.get(position, [])
+            self.check_broadcasts(instruction, checked)
             if instruction not in contained and instruction not in fused and not self.in_kernels(instruction):
                 self.run_instruction(instruction)
                 self.clock += 1
@@ -469,6 +487,12 @@ class Driver:
     def finished_buffers(self) -> list[Buffer]:
         return [Buffer(nbytes, s.first, s.last, s.address) for nbytes, s in self.buffers]
 
+
+_BCAST = '''
+def bcast(a, b):
+    """The size that two compatible sizes broadcast to; 0 and 1 to 0."""
+    return a if b == 1 else b
+'''.strip()
 
 # Helpers that are plain functions, pasted in front of the driver, and what they call.
 _PASTED: dict[str, tuple[str, ...]] = {

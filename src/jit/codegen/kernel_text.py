@@ -135,8 +135,8 @@ class Text:
             if atom.name in operators:
                 factors.append(f"(({left}) {operators[atom.name]} ({right}))")
             else:
-                name = "max" if atom.name == "bcast" else atom.name
-                factors.append(f"{name}({left}, {right})")
+                assert atom.name in ("max", "min")  # what sizes broadcast to does not depend on a loop's place
+                factors.append(f"{atom.name}({left}, {right})")
         return " * ".join(factors)
 
     def variable(self, name: str) -> str:
