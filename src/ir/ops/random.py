@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_, default_dtype
+from ..dtypes import DType, bool_, default_dtype, int64
 from ..random_state import default_generator
 from ..sizes import Sizes
 from ..types import IntType, TensorType
@@ -178,4 +178,63 @@ NATIVE_DROPOUT = define(
         Sample((randoms(0, 2), 0.5)),
     ],
     errors=lambda: [ErrorSample((randoms(3), 1.5), ValueError, "between 0 and 1")],
+)
+
+
+# -- classes -----------------------------------------------------------------------------------------------------------
+
+
+def _infer_multinomial(sizes: Sizes, input: Any, num_samples: Any, *, replacement: bool) -> TensorType:
+    input = require_tensor("multinomial", "input", input)
+    if not input.dtype.is_floating_point or input.rank not in (1, 2):
+        raise RuntimeError(f"multinomial: expected floating-point weights of rank 1 or 2, given {input}")
+    count = size_dims("multinomial", (num_samples,))[0]
+    hint, classes = sizes.hint(count), sizes.hint(input.shape[-1])
+    if hint == 0 or (not replacement and hint is not None and classes is not None and hint > classes):
+        raise RuntimeError(
+            f"multinomial: cannot sample n_sample <= 0 or > prob_dist.size(-1) samples without replacement: {count}"
+        )
+    return TensorType(int64, (*input.shape[:-1], count), input.device)
+
+
+def _evaluate_multinomial(xp: Any, input: Any, num_samples: int, *, replacement: bool) -> Any:
+    weights = xp.asarray(input, np.float64)
+    totals = weights.sum(axis=-1, keepdims=True)
+    if not bool(xp.isfinite(weights).all()) or bool((weights < 0).any()) or bool((totals <= 0).any()):
+        raise RuntimeError("multinomial: expected weights that are finite, not negative, and not all 0")
+    if replacement:
+        edges = xp.cumsum(weights / totals, axis=-1)
+        edges[..., -1] = 1.0
+        draws = default_generator.uniform((*weights.shape[:-1], num_samples), np.float64)
+        return (xp.expand_dims(draws, -1) >= xp.expand_dims(edges, -2)).sum(axis=-1).astype(np.int64)
+    if bool(((weights > 0).sum(axis=-1) < num_samples).any()):
+        raise RuntimeError("multinomial: fewer weights above 0 than samples without replacement")
+    # The smallest of exponential variables with these rates are a sample without replacement.
+    with np.errstate(all="ignore"):
+        times = -xp.log1p(-default_generator.uniform(weights.shape, np.float64)) / weights
+    times = xp.where(weights > 0, times, np.inf)
+    return xp.argsort(times, axis=-1, kind="stable")[..., :num_samples].astype(np.int64)
+
+
+MULTINOMIAL = define(
+    "multinomial(input: Tensor, num_samples: Int, replacement: bool = False)",
+    "Positions drawn with probabilities that are proportional to the weights in each row, each at most once unless "
+    "`replacement`.\n\n"
+    ">>> ingot.multinomial(ingot.tensor([0., 1., 0.]), 1)\ntensor([1])",
+    infer=_infer_multinomial,
+    evaluate=_evaluate_multinomial,
+    traits=_RANDOM,
+    lower=Custom("multinomial"),
+    public=("", "method"),
+    samples=lambda: [
+        Sample((randoms(5, low=0.1), 3)),
+        Sample((randoms(3, 4, low=0.1), 6, True)),
+        Sample((np.array([0.0, 1.0, 0.0], np.float32), 2, True)),
+    ],
+    errors=lambda: [
+        ErrorSample((randoms(3, low=0.1), 4), RuntimeError, "without replacement"),
+        ErrorSample((np.zeros(3, np.float32), 1), RuntimeError, "not all 0"),
+        ErrorSample((np.array([1.0, 0.0], np.float32), 2), RuntimeError, "fewer weights"),
+        ErrorSample((ints(3), 1), RuntimeError, "floating-point"),
+    ],
 )

@@ -1,4 +1,4 @@
-"""Running sums and products along a dimension."""
+"""Running sums, products and extremes along a dimension."""
 
 from typing import Any
 
@@ -89,4 +89,64 @@ CUMPROD = _scan(
     ">>> ingot.cumprod(ingot.tensor([1, 2, 3]), 0)\n"
     "tensor([1, 2, 6])",
     _cumprod_vjp,
+)
+
+
+# -- running extremes --------------------------------------------------------------------------------------------------
+
+
+def _running(name: str, doc: str, ufunc: str) -> Op:
+    def infer(sizes: Sizes, input: Any, *, dim: int) -> tuple[TensorType, TensorType]:
+        input = require_tensor(name, "input", input)
+        normalise_dim(name, dim, input.rank)
+        return input, TensorType(int64, input.shape, input.device)
+
+    def evaluate(xp: Any, input: Any, *, dim: int) -> tuple[Any, Any]:
+        if not input.ndim:
+            return xp.array(input, copy=True), xp.zeros((), np.int64)
+        with np.errstate(all="ignore"):
+            values = getattr(xp, ufunc).accumulate(input, axis=dim)
+        chosen = (input == values) | ((input != input) & (values != values))
+        shape = [1] * input.ndim
+        shape[dim] = -1
+        places = xp.where(chosen, xp.arange(input.shape[dim]).reshape(shape), 0)
+        return values, xp.maximum.accumulate(places, axis=dim).astype(np.int64, copy=False)
+
+    def vjp(c: VjpContext, g: Any, input: Any, *, dim: int) -> tuple[Any]:
+        if g[0] is None or not input.ndim:
+            return (g[0],)
+        return (F.scatter_add(F.full(tuple(input.shape), 0, dtype=g[0].dtype), dim, c.outputs[1], g[0]),)
+
+    return define(
+        f"{name}(input: Tensor, dim: int)",
+        doc,
+        infer=infer,
+        evaluate=evaluate,
+        vjp=vjp,
+        lower=Custom(name),
+        outputs=2,
+        public=("", "method"),
+        samples=lambda: [
+            Sample((randoms(3, 5), 1)),
+            Sample((randoms(2, 3, 4), -2)),
+            Sample((randoms(), 0)),
+            Sample((randoms(0, 3), 0)),
+            Sample((ints(9, low=0, high=3), 0), differentiable=False),
+            Sample((np.array([1.0, np.nan, 2.0, np.nan], np.float32), 0), differentiable=False),
+        ],
+        errors=lambda: [ErrorSample((randoms(3), 1), IndexError, "out of range")],
+    )
+
+
+CUMMAX = _running(
+    "cummax",
+    "The maximum of each element and those before it along a dimension, and where it is (the last of equal ones).\n\n"
+    ">>> ingot.cummax(ingot.tensor([1., 3., 2.]), 0)[1]\ntensor([0, 1, 1])",
+    "maximum",
+)
+CUMMIN = _running(
+    "cummin",
+    "The minimum of each element and those before it along a dimension, and where it is (the last of equal ones).\n\n"
+    ">>> ingot.cummin(ingot.tensor([3., 1., 2.]), 0)[1]\ntensor([0, 1, 1])",
+    "minimum",
 )
