@@ -13,7 +13,7 @@ from .errors import CompileError, FallbackWarning, JitError, LoadError, ScriptEr
 if TYPE_CHECKING:
     from .archive import load, save
     from .codegen.compile import no_compile
-    from .executors import executor
+    from .executors import current_executor, executor
     from .freeze import freeze, optimize_for_inference
     from .function import CompiledFunction
     from .script import Final, ScriptFunction, ScriptModule, annotate, export, ignore, is_scripting, script, unused
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
-    "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "annotate", "executor", "export",
-    "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save", "script", "trace",
+    "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "annotate", "current_executor",
+    "executor", "export",
+        "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save", "script", "trace",
     "unused",
 ]  # fmt: skip
 
 _HOMES = {
     "CompiledFunction": "function", "TracedFunction": "trace", "executor": "executors", "freeze": "freeze",
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
-    "trace": "trace",
+    "trace": "trace", "current_executor": "executors",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
     "script",
