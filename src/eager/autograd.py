@@ -302,7 +302,9 @@ def backward(
     inputs: where given, gradients are added to the `.grad` of these only.
     """
     outputs, seeds = _seeds(tensors, grad_tensors)
-    wanted = None if inputs is None else (list(inputs) if isinstance(inputs, (list, tuple)) else [inputs])
+    wanted: list[Any] | None = None
+    if inputs is not None:
+        wanted = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     if wanted is not None and not wanted:
         raise RuntimeError("'inputs' argument to backward cannot be empty.")
     for t in wanted or ():

@@ -167,9 +167,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     destinations = [_axis("movedim", input, d) for d in destinations]
     if any(d in dims[:i] for dims in (sources, destinations) for i, d in enumerate(dims)):
         raise RuntimeError(f"movedim: repeated dim in source ({sources}) or destination ({destinations})")
-    places = dict(zip(destinations, sources, strict=True))
     rest = [d for d in range(rank) if d not in sources]
-    order = [places[d] if d in places else rest.pop(0) for d in range(rank)]
+    order = [sources[destinations.index(d)] if d in destinations else rest.pop(0) for d in range(rank)]
     return _call("permute", input, *order)  # type: ignore[no-any-return]
 
 

@@ -234,7 +234,7 @@ class Tensor:
         def keep(gradient: "Tensor") -> None:
             tensor = reference()
             if tensor is not None:
-                tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
+                tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient  # type: ignore[operator]
 
         self._retains_grad = True
         self.register_hook(keep)
@@ -341,14 +341,14 @@ class Tensor:
         if not self._array.ndim:
             raise TypeError("iteration over a 0-d tensor")
         self._bake("iteration")
-        return iter([self[i] for i in range(self._array.shape[0])])
+        return iter([self[i] for i in range(self._array.shape[0])])  # type: ignore[index]
 
     def __contains__(self, element: Any) -> bool:
         if not isinstance(element, (Tensor, bool, int, float, complex, np.generic)):
             raise RuntimeError(
                 f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
             )
-        return bool((self == element).any())
+        return bool((self == element).any())  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
         return id(self)
