@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
     "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "annotate", "current_executor",
-    "executor", "export",
-        "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save", "script", "trace",
-    "unused",
+    "executor", "export", "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save",
+    "script", "trace", "unused",
 ]  # fmt: skip
 
 _HOMES = {

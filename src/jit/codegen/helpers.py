@@ -124,7 +124,7 @@ _native(
 def maximum(a: Any, b: Any) -> Any:
     """The larger of two numbers; NaN where either is NaN.
 
-    >>> maximum(2, 3)
+    >>> int(maximum(2, 3))
     3
     """
     return np.maximum(a, b)
@@ -133,7 +133,7 @@ def maximum(a: Any, b: Any) -> Any:
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of two numbers; NaN where either is NaN.
 
-    >>> minimum(2, 3)
+    >>> int(minimum(2, 3))
     2
     """
     return np.minimum(a, b)
@@ -182,7 +182,7 @@ def product_step(accumulator: Any, value: Any) -> Any:
 def maximum_step(accumulator: Any, value: Any) -> Any:
     """The larger, as `maximum`; LLVM keeps one accumulator per lane.
 
-    >>> maximum_step(1, 2)
+    >>> int(maximum_step(1, 2))
     2
     """
     return np.maximum(accumulator, value)
@@ -191,7 +191,7 @@ def maximum_step(accumulator: Any, value: Any) -> Any:
 def minimum_step(accumulator: Any, value: Any) -> Any:
     """The smaller, as `minimum`; LLVM keeps one accumulator per lane.
 
-    >>> minimum_step(1, 2)
+    >>> int(minimum_step(1, 2))
     1
     """
     return np.minimum(accumulator, value)
@@ -252,7 +252,7 @@ _native(absolute, 1, _same, _lower_absolute)
 def sign(x: Any) -> Any:
     """-1, 0 or 1 by the sign of x; NaN stays NaN.
 
-    >>> sign(-2)
+    >>> int(sign(-2))
     -1
     """
     return np.sign(x)
@@ -353,7 +353,7 @@ _native(is_finite, 1, _bool_of_number, _lower_class("<", 1))
 def floor_divide(a: Any, b: Any) -> Any:
     """The quotient rounded down, as Python's `//`.
 
-    >>> floor_divide(-7, 2)
+    >>> int(floor_divide(-7, 2))
     -4
     """
     return np.floor_divide(a, b)
@@ -362,7 +362,7 @@ def floor_divide(a: Any, b: Any) -> Any:
 def floor_remainder(a: Any, b: Any) -> Any:
     """The remainder with the sign of the divisor, as Python's `%`.
 
-    >>> floor_remainder(-7, 2)
+    >>> int(floor_remainder(-7, 2))
     1
     """
     return np.remainder(a, b)
@@ -371,7 +371,7 @@ def floor_remainder(a: Any, b: Any) -> Any:
 def fmod(a: Any, b: Any) -> Any:
     """The remainder with the sign of the dividend, as C's `fmod`.
 
-    >>> fmod(-7, 2)
+    >>> int(fmod(-7, 2))
     -1
     """
     return np.fmod(a, b)
