@@ -11,10 +11,11 @@ from ...ir import dtypes
 from ...ir.core import Array, Instruction, Value
 from ...ir.dims import Dim, dim_min
 from ...ir.types import TensorType
+from .access import StridedView, forward_view
 from .driver import Driver
 from .elements import Elements
 from .epilogue import Epilogue
-from .fusion import Group, StridedView, Unsupported, forward_view
+from .fusion import Group, Unsupported
 from .gemm import GEMM_SLOTS, GemmSpec, gemm_source, pack_b_numpy
 from .indexing import coefficient, element_count, flat_index, row_major_strides, terms
 from .inline import INLINE

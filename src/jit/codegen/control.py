@@ -5,8 +5,9 @@ from typing import Any
 
 from ...ir.core import Block, Instruction, Value
 from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, StrType, TensorType, TupleType, Type
-from .driver import Driver, Storage, _LoopFrame, check_type
+from .driver import Driver, Storage, _LoopFrame
 from .fusion import Unsupported, count_uses
+from .interface import check_type
 from .lists import LISTS
 from .reads import PARTS, UPDATES
 from .scalars import SCALARS, run_item, run_scalar

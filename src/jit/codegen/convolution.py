@@ -9,6 +9,7 @@ from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
+from .access import StridedView, forward_view, strided_view
 from .contraction import (
     add_shared,
     constant_array,
@@ -21,7 +22,7 @@ from .contraction import (
 from .conv import CONV_SLOTS, ConvSpec, conv_source, pack_conv_numpy, pack_depthwise_numpy
 from .driver import Driver, Storage
 from .epilogue import Epilogue
-from .fusion import Group, StridedView, forward_view, strided_view
+from .fusion import Group
 from .indexing import element_count, flat_index
 from .kernel_text import Text
 from .layout import LAYOUT_SLOTS, to_nhwc_source

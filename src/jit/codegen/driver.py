@@ -19,14 +19,8 @@ from ...ir.dtypes import DType
 from ...ir.location import Location
 from ...ir.types import (
     BoolType,
-    FloatType,
     IntType,
-    ListType,
-    NoneType,
-    ScalarType,
-    StrType,
     TensorType,
-    TupleType,
     Type,
     type_dims,
 )
@@ -34,23 +28,20 @@ from ..runtime.pool_code import WORKERS
 from . import helpers
 from .fusion import Group, Plan, Unsupported
 from .indexing import element_count
+from .interface import argument_symbols, number_literal, value_location
 from .kernel_text import Kernel, plain_source
-from .loops import Launch, Temporary, lower_group
+from .loops import Launch, lower_group
 from .module import (
     FRAME_ARENA,
-    FRAME_HEADER,
     FRAME_PLAN,
     FRAME_POOL,
     FRAME_SCRATCH,
     FRAME_WORKSPACE,
     STATUS_OUT_OF_MEMORY,
-    ArgumentSpec,
     Buffer,
     ErrorSite,
     KernelSource,
-    ResultSpec,
 )
-from .scalar_code import Untranslatable, pointer_kind
 
 __all__ = ["Driver", "Storage"]
 
@@ -200,7 +191,8 @@ class Driver:
             with self.block(f"if {a} != {b} and {a} != 1 and {b} != 1:"):
                 self.line(f"set_slot_i64(frame, 4, {a})")
                 self.line(f"set_slot_i64(frame, 5, {b})")
-                message = f"{instruction.op.name}: sizes {{0}} and {{1}} do not broadcast: they must be equal, or one of them 1"
+                rule = "do not broadcast: they must be equal, or one of them 1"
+                message = f"{instruction.op.name}: sizes {{0}} and {{1}} {rule}"
                 self.line(f"return {self.error('RuntimeError', message, instruction.location)}")
 
     def bind_symbols(self, type: Type, sizes: Sequence[str]) -> None:
@@ -250,6 +242,10 @@ class Driver:
         storage = self.storage_of(value)
         self.touch(storage)
         return storage.address
+
+    def place(self, value: Value, address: str) -> None:
+        """A value lies at an address that the caller gave."""
+        self.storages[value] = Storage(address)
 
     def storage_of(self, value: Value) -> Storage:
         root = self.root(value)
@@ -388,7 +384,7 @@ class Driver:
         if isinstance(value.type, IntType) and value.type.value is not None:
             return self.size(value.type.value)
         name = instruction.op.name if instruction is not None else "an argument"
-        raise Unsupported(f"{name}: a value of type {value.type} has no native form", _location(value))
+        raise Unsupported(f"{name}: a value of type {value.type} has no native form", value_location(value))
 
     def slot_value(self, value: Value) -> str:
         """A Python number as it is written into a slot."""
@@ -518,125 +514,3 @@ def _symbol_terms(name: str) -> Any:
 
 def _location(value: Value) -> Location | None:
     return value.instruction.location if value.instruction is not None else None
-
-
-def number_literal(value: Any, location: Location | None) -> str:
-    """A Python number as text in the driver."""
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, int):
-        if not -(1 << 63) <= value < 1 << 63:
-            raise Unsupported(f"the integer {value} does not fit into 64 bits", location)
-        return str(value) if value >= 0 else f"({value})"
-    if isinstance(value, float):
-        if value != value:
-            return "math.nan"
-        if value in (float("inf"), float("-inf")):
-            return "math.inf" if value > 0 else "(-math.inf)"
-        return repr(value) if not repr(value).startswith("-") else f"({value!r})"
-    raise Unsupported(f"the constant {value!r} has no native form", location)
-
-
-def argument_symbols(graph: Graph) -> frozenset[str]:
-    """The symbols whose values are known from the arguments."""
-    found: set[str] = set()
-    for argument in graph.arguments:
-        match argument.type:
-            case TensorType(shape=shape):
-                found.update(str(d) for d in shape if isinstance(d, DimExpr) and d.is_symbol())
-            case IntType(value=DimExpr() as value) if value.is_symbol():
-                found.add(str(value))
-    return frozenset(found)
-
-
-def check_type(type: Type, location: Location | None = None) -> None:
-    """Raise Unsupported where a value of this type has no native form."""
-    match type:
-        case TensorType(dtype=dtype, device=device):
-            if device != "cpu":
-                raise Unsupported(f"a tensor on {device}", location)
-            try:
-                pointer_kind(dtype)
-            except Untranslatable as error:
-                raise Unsupported(str(error), location) from None
-        case IntType() | FloatType() | BoolType() | NoneType() | StrType():
-            pass
-        case TupleType(elements=elements):
-            for element in elements:
-                check_type(element, location)
-        case ListType(element=element):
-            if not isinstance(element, (TensorType, IntType, FloatType, BoolType)):
-                raise Unsupported(f"a value of type {type}", location)
-            check_type(element, location)
-        case _:
-            raise Unsupported(f"a value of type {type}", location)
-
-
-def argument_specs(driver: Driver, written: frozenset[int]) -> list[ArgumentSpec]:
-    """Read the arguments from the frame into locals."""
-    specs = []
-    for index, argument in enumerate(driver.graph.arguments):
-        check_type(argument.type)
-        slot = FRAME_HEADER + index
-        specs.append(ArgumentSpec(argument.name or f"argument{index}", argument.type, index in written))
-        match argument.type:
-            case TensorType():
-                name = f"a{index}"
-                driver.line(f"{name} = slot_i64(frame, {slot})")
-                driver.storages[argument] = Storage(name)
-            case FloatType():
-                driver.set_scalar(argument, f"slot_f64(frame, {slot})")
-            case BoolType():
-                driver.set_scalar(argument, f"slot_i64(frame, {slot}) != 0")
-            case IntType() | ListType():
-                driver.set_scalar(argument, f"slot_i64(frame, {slot})")
-            case NoneType():
-                pass
-            case _:
-                raise Unsupported(f"an argument of type {argument.type}")
-    return specs
-
-
-def _is_none(type: Type) -> bool:
-    return isinstance(type, NoneType)
-
-
-def result_specs(driver: Driver) -> list[ResultSpec]:
-    """Decide where each result comes from, before code is generated: outputs are written in place where possible."""
-    graph = driver.graph
-    written = {result: argument for argument, result in graph.writes}
-    specs: list[ResultSpec] = []
-    for index, value in enumerate(graph.results):
-        check_type(value.type, _location(value))
-        if index in written:
-            specs.append(ResultSpec(value.type, "argument", written[index]))
-        elif isinstance(value.type, TensorType):
-            if value.block is graph.block:
-                specs.append(ResultSpec(value.type, "argument", value.index))
-            elif driver.is_static(value.type):
-                specs.append(ResultSpec(value.type, "output"))
-            else:
-                specs.append(ResultSpec(value.type, "runtime"))
-        elif isinstance(value.type, ListType):
-            specs.append(ResultSpec(value.type, "list"))
-        elif isinstance(value.type, ScalarType):
-            specs.append(ResultSpec(value.type, "scalar"))
-        else:
-            raise Unsupported(f"a result of type {value.type}", _location(value))
-    return specs
-
-
-def result_slots(specs: Sequence[ResultSpec], n_arguments: int) -> list[int]:
-    """The first frame slot of each result."""
-    slots = []
-    slot = FRAME_HEADER + n_arguments
-    for spec in specs:
-        slots.append(slot)
-        is_runtime = spec.kind == "runtime" and isinstance(spec.type, TensorType)
-        slot += 1 + (len(spec.type.shape) if is_runtime and isinstance(spec.type, TensorType) else 0)
-    return slots
-
-
-def temporaries_of(launch: Launch) -> list[Temporary]:
-    """The memory between a group's kernels."""
-    return launch.temporaries

@@ -11,7 +11,8 @@ from ...ir.dtypes import DType
 from ...ir.ops._common import promoted
 from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import BoolType, IntType, ScalarType, TensorType
-from .fusion import Group, Unsupported, operand_indices
+from .access import operand_indices
+from .fusion import Group, Unsupported
 from .indexing import LOOP_PREFIX, Indices, flat_index, loop_variable
 from .kernel_text import Scope, Text
 from .scalar_code import Code, Untranslatable, cast, literal, translate

@@ -8,11 +8,12 @@ from ...ir.types import TensorType
 from .contraction import accepts_epilogue, contraction_reads, run_matmul
 from .control import run_control
 from .convolution import convolution_reads, run_convolution, stores_images
-from .driver import Driver, Storage, argument_specs, check_type, result_slots, result_specs
+from .driver import Driver, Storage
 from .elements import expression_of
 from .emitters import EMITTERS
 from .fusion import Group, Plan, Unsupported, plan_block
 from .inline import INLINE
+from .interface import argument_specs, check_type, result_slots, result_specs
 from .module import GeneratedModule
 from .prepare import prepare
 from .target import Target, host_target

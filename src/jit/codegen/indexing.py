@@ -6,12 +6,13 @@ strides is needed.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ...ir.dims import Dim, DimExpr, dim_min, product, symbol, symbols
 
 __all__ = [
-    "LOOP_PREFIX", "broadcast_indices", "coefficient", "depends_on", "divide_index", "flat_index", "is_loop_variable",
-    "loop_symbols", "loop_variable", "reshape_indices", "row_major_strides", "terms",
+    "LOOP_PREFIX", "Loop", "broadcast_indices", "coefficient", "depends_on", "divide_index", "flat_index",
+    "is_loop_variable", "loop_symbols", "loop_variable", "reshape_indices", "row_major_strides", "terms",
 ]  # fmt: skip
 
 LOOP_PREFIX = "loop_index_"
@@ -21,6 +22,19 @@ Indices = tuple[Dim, ...]
 def loop_variable(name: str) -> DimExpr:
     """The loop variable `name` as an index."""
     return symbol(LOOP_PREFIX + name)
+
+
+@dataclass
+class Loop:
+    """A dimension of a fused group's iteration space; `name` is its loop variable."""
+
+    name: str
+    extent: Dim
+    reduced: bool = False
+
+    @property
+    def variable(self) -> Dim:
+        return loop_variable(self.name.removeprefix(LOOP_PREFIX))
 
 
 def is_loop_variable(name: str) -> bool:

