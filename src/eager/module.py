@@ -76,11 +76,15 @@ class Module:
         if parameters is None or buffers is None or modules is None:
             object.__setattr__(self, name, value)
         elif isinstance(value, Parameter):
+            if name not in parameters:
+                self._forget(name)
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self._forget(name)
             modules[name] = value
         elif isinstance(value, Buffer):
+            if name not in buffers:
+                self._forget(name)
             self.register_buffer(name, value, persistent=value.persistent)
         elif name in parameters:
             if value is not None:
@@ -154,16 +158,8 @@ class Module:
             raise KeyError(f"an attribute name must be a non-empty string, given {name!r}")
         if "." in name:
             raise KeyError(f'an attribute name can\'t contain ".", given {name!r}')
-        if name in table:
-            return
-        if hasattr(type(self), name) or name in self.__dict__:
-            if name in self.__dict__:
-                del self.__dict__[name]
-            else:
-                raise KeyError(f"attribute '{name}' already exists")
-        for other in (self._parameters, self._buffers, self._modules):
-            if other is not table:
-                other.pop(name, None)
+        if name not in table and hasattr(self, name):
+            raise KeyError(f"attribute '{name}' already exists")
 
     # -- the tree -----------------------------------------------------------------------------------------------------
 
