@@ -22,24 +22,31 @@ import numpy as np
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Array, Graph
 from ..ir.dtypes import as_dtype
-from ..ir.safetensors import SafetensorsError, read_safetensors, write_safetensors
+from ..ir.safetensors import write_safetensors
 from ..ir.text import parse, print_graph
 from .archive_format import Member, part, read_members, write_members
+from .archive_native import Interface, native_members, usable_part
+from .archive_parts import (
+    FORMAT_VERSION,
+    check_version,
+    field,
+    numbered,
+    parameter_name,
+    read_json,
+    read_safetensors_part,
+    read_text,
+)
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
 from .errors import JitError, LoadError
 from .function import Call, CompiledFunction, Specialised
 from .native import NativeBundle, graph_arrays
 from .program import NativeProgram
 from .runtime.objects import ObjectError
-from .signing import is_signed_by_us, sign
 from .specialisation import Specialisation
 from .tree import Structure
 
 __all__ = ["LoadedFunction", "load", "save"]
 
-FORMAT_VERSION = 1
-# Text members are small; one that is not is no graph of ours.
-_MAX_TEXT_BYTES = 64 << 20
 _MAX_SPECIALISATIONS = 1000
 
 
@@ -108,11 +115,11 @@ def save(
     texts: list[str] = []
     members: list[Member] = []
     sources: list[str] = []
-    for index, (key, specialisation) in enumerate(entries):
+    for key, specialisation in entries:
         graph = specialisation.graph
         _collect_weights(graph, weights, digests)
         for name in graph.parameters:
-            weights.setdefault(_parameter_name(name), np.ascontiguousarray(function.parameter(name)._array))
+            weights.setdefault(parameter_name(name), np.ascontiguousarray(function.parameter(name)._array))
         texts.append(print_graph(graph, locations=True))
         described.append(
             {
@@ -123,10 +130,10 @@ def save(
                 "exceptions": sorted(specialisation.exceptions),
             }
         )
-        if native:
-            source, native_members = _native_members(specialisation, index, texts[-1])
-            sources += source
-            members += native_members
+    for index, (_, specialisation) in enumerate(entries if native else []):
+        source, added = _native_members(specialisation, index, texts[index], weights)
+        sources += source
+        members += added
     description = {
         "format": FORMAT_VERSION,
         "producer": f"ingot {_version()}",
@@ -142,7 +149,7 @@ def save(
         # First, so that its place in the file is known when its padding is chosen.
         Member("weights.safetensors", write_safetensors(weights)),
         Member("ingot.json", json.dumps(description, indent=1).encode()),
-        *(Member(_numbered("graph", i, "ir"), text.encode()) for i, text in enumerate(texts)),
+        *(Member(numbered("graph", i, "ir"), text.encode()) for i, text in enumerate(texts)),
     ]
     if sources:
         first.append(Member("kernels.py", "\n\n".join(sources).encode()))
@@ -151,14 +158,6 @@ def save(
         for name, data in (_extra_files or {}).items()
     ]
     write_members(path, [*first, *members, *extra])
-
-
-def _numbered(stem: str, index: int, suffix: str) -> str:
-    return f"{stem}.{suffix}" if index == 0 else f"{stem}.{index}.{suffix}"
-
-
-def _parameter_name(name: str) -> str:
-    return f"parameter:{name}"
 
 
 def _extra_name(name: str) -> str:
@@ -190,7 +189,9 @@ def _collect_weights(graph: Graph, weights: dict[str, np.ndarray[Any, Any]], dig
             weights[name] = np.ascontiguousarray(value.require())
 
 
-def _native_members(specialisation: Specialisation, index: int, text: str) -> tuple[list[str], list[Member]]:
+def _native_members(
+    specialisation: Specialisation, index: int, text: str, weights: dict[str, np.ndarray[Any, Any]]
+) -> tuple[list[str], list[Member]]:
     """The generated source and the members of one specialisation's machine code; none where it has no native form."""
     from .codegen.compile import CpuTarget
 
@@ -198,22 +199,13 @@ def _native_members(specialisation: Specialisation, index: int, text: str) -> tu
     bundle = specialisation.bundle
     if specialisation.fallback is not None or bundle is None:
         return [], []
-    source = specialisation.source()
-    target = CpuTarget()
-    known = graph_arrays(specialisation.graph)
-    program, own = bundle.to_parts(known)
-    description = json.dumps(
-        {"program": program, "cpu": target.cpu, "features": target.features, "triple": target.triple}
-    ).encode()
-    constants = write_safetensors(own)
-    signature = sign(text.encode(), description, constants, bundle.object)
-    stem = f"native/{target.label}"
-    return [source], [
-        Member(_numbered(stem, index, "o"), bundle.object),
-        Member(_numbered(stem, index, "json"), description),
-        Member(_numbered(stem, index, "safetensors"), constants),
-        Member(_numbered(stem, index, "signature"), (signature or "").encode()),
-    ]
+    graph = specialisation.graph
+    outputs = len(graph.results) if graph.outputs is None else graph.outputs
+    interface = Interface(tuple(graph.parameters), tuple(graph.writes), outputs)
+    known = graph_arrays(graph)
+    return [specialisation.source()], native_members(
+        bundle, CpuTarget(), interface, index, text.encode(), known, weights
+    )
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
@@ -237,20 +229,20 @@ def load(
     if map_location is not None and str(map_location) != "cpu":
         raise ValueError(f"load: map_location is {map_location!r}, but loaded callables live on the cpu")
     members = read_members(path)
-    description = _json(members, "ingot.json")
+    description = read_json(members, "ingot.json")
     with part("ingot.json"):
-        _check_version(description)
+        check_version(description)
         function = LoadedFunction(
-            _field(description, "name", str),
+            field(description, "name", str),
             signature_from_json(description.get("signature")),
-            _field(description, "metadata", dict),
+            field(description, "metadata", dict),
         )
-        function.bakes_numbers = _field(description, "bakes_numbers", bool)
-        described = _field(description, "specialisations", list)
-        digests = _field(description, "digests", dict)
+        function.bakes_numbers = field(description, "bakes_numbers", bool)
+        described = field(description, "specialisations", list)
+        digests = field(description, "digests", dict)
         if not 1 <= len(described) <= _MAX_SPECIALISATIONS:
             raise ValueError(f"{len(described)} graphs are described")
-    arrays = _safetensors(members, "weights.safetensors")
+    arrays = read_safetensors_part(members, "weights.safetensors")
     weights = {
         # The digest is stated, not computed: the zip's checksum covers the bytes.
         name: Array(array, name, digest=str(digests[name])) if name in digests else Array(array, name)
@@ -258,14 +250,14 @@ def load(
         if not name.startswith("parameter:")
     }
     with part("weights.safetensors"):
-        for name in _field(description, "parameters", list):
-            if _parameter_name(str(name)) not in arrays:
+        for name in field(description, "parameters", list):
+            if parameter_name(str(name)) not in arrays:
                 raise ValueError(f"the parameter {name!r} is missing")
-            function._parameters[str(name)] = wrap(arrays[_parameter_name(str(name))])
+            function._parameters[str(name)] = wrap(arrays[parameter_name(str(name))])
     for index, item in reversed(list(enumerate(described))):
         key, specialisation = _read_specialisation(members, index, item, weights, function)
         function._add(key, specialisation)
-        _adopt_native(members, specialisation, index, trust)
+        _adopt_native(members, specialisation, index, arrays, trust)
     for name in _extra_files or {}:
         member = members.get(f"extra/{name}")
         if member is None:
@@ -275,57 +267,11 @@ def load(
     return function
 
 
-def _text(members: dict[str, memoryview], name: str) -> str:
-    if name not in members:
-        raise LoadError(f"{name}: the file has no such part, so it is not an ingot")
-    content = members[name]
-    if len(content) > _MAX_TEXT_BYTES:
-        raise LoadError(f"{name}: {len(content)} bytes are more than such a part can have")
-    with part(name):
-        return bytes(content).decode()
-
-
-def _json(members: dict[str, memoryview], name: str) -> dict[str, Any]:
-    text = _text(members, name)
-    with part(name):
-        data = json.loads(text)
-        if not isinstance(data, dict):
-            raise ValueError("not a JSON object")
-        return data
-
-
-def _safetensors(members: dict[str, memoryview], name: str) -> dict[str, np.ndarray[Any, Any]]:
-    if name not in members:
-        raise LoadError(f"{name}: the file has no such part")
-    try:
-        return read_safetensors(members[name])[0]
-    except SafetensorsError as error:
-        raise LoadError(f"{name}: {error}") from error
-
-
-def _field(data: dict[str, Any], name: str, kind: type) -> Any:
-    value = data.get(name)
-    if type(value) is not kind:
-        raise ValueError(f"{name!r} must be {kind.__name__}, given {str(value)[:50]!r}")
-    return value
-
-
-def _check_version(description: dict[str, Any]) -> None:
-    version = description.get("format")
-    if type(version) is not int or version < 1:
-        raise ValueError(f"the format version is {str(version)[:50]!r}")
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"the format version is {version}, and this version of Ingot reads {FORMAT_VERSION}: upgrade Ingot, or "
-            "save the file with an older one"
-        )
-
-
 def _read_specialisation(
     members: dict[str, memoryview], index: int, item: Any, weights: dict[str, Array], function: LoadedFunction
 ) -> tuple[Any, Specialisation]:
-    name = _numbered("graph", index, "ir")
-    text = _text(members, name)
+    name = numbered("graph", index, "ir")
+    text = read_text(members, name)
     with part(name):
         graph = parse(text, weights, file=name)
         for parameter in graph.parameters:
@@ -334,9 +280,9 @@ def _read_specialisation(
     with part("ingot.json"):
         if not isinstance(item, dict):
             raise ValueError("a graph is not described by an object")
-        leaves = tuple(leaf_from_json(leaf) for leaf in _field(item, "leaves", list))
+        leaves = tuple(leaf_from_json(leaf) for leaf in field(item, "leaves", list))
         arguments = Structure.from_json(item.get("arguments"))
-        dtype = as_dtype(_field(item, "default_dtype", str))
+        dtype = as_dtype(field(item, "default_dtype", str))
         if len(leaves) != arguments.n_leaves or len(leaves) + len(graph.parameters) != len(graph.arguments):
             raise ValueError(f"{len(leaves)} arguments are described, and the graph has {len(graph.arguments)}")
         results = Structure.from_json(item.get("results"))
@@ -344,44 +290,26 @@ def _read_specialisation(
     return ((arguments, dtype, *leaves), None), specialisation
 
 
-def _adopt_native(members: dict[str, memoryview], specialisation: Specialisation, index: int, trust: bool) -> None:
+def _adopt_native(
+    members: dict[str, memoryview],
+    specialisation: Specialisation,
+    index: int,
+    arrays: dict[str, np.ndarray[Any, Any]],
+    trust: bool,
+) -> None:
     """Use the machine code for this CPU, if there is any that may run."""
-    from .codegen.compile import CpuTarget
-    from .runtime.loader import features_subset, host_architecture
-
-    ours = CpuTarget().label
-    labels = {
-        name.split("/")[1].split(".")[0] for name in members if name.startswith("native/") and name.endswith(".o")
-    }
-    for label in sorted(labels, key=lambda name: name != ours):
-        stem = f"native/{label}"
-        names = [_numbered(stem, index, suffix) for suffix in ("o", "json", "safetensors", "signature")]
-        if not label.startswith(host_architecture()) or names[0] not in members:
-            continue
-        if absent := [name for name in names if name not in members]:
-            raise LoadError(f"{absent[0]}: the file has no such part")
-        code, description, constants, signature = (members[name] for name in names)
-        text = members[_numbered("graph", index, "ir")]
-        with part(names[3]):
-            signed = bytes(signature).decode("ascii")
-        if not trust and not is_signed_by_us(signed, text, description, constants, code):
-            continue
-        data = _json(members, names[1])
-        own = _safetensors(members, names[2])
-        with part(names[1]):
-            features = _field(data, "features", str)
-            if features_subset(features):
-                continue
-            blob = bytes(code)
-            bundle = NativeBundle.from_parts(data.get("program"), own, graph_arrays(specialisation.graph), blob)
-            _check_layout(bundle, specialisation.graph)
-        try:
-            program = NativeProgram(bundle.layout, blob, specialisation.exceptions)
-        except ObjectError as error:
-            raise LoadError(f"{names[0]}: {error}") from error
-        specialisation.bundle = bundle
-        specialisation.adopt("native", program)
+    found = usable_part(members, index, arrays, trust)
+    if found is None:
         return
+    bundle = found.bundle(graph_arrays(specialisation.graph))
+    with part(found.names["json"]):
+        _check_layout(bundle, specialisation.graph)
+    try:
+        program = NativeProgram(bundle.layout, bundle.object, specialisation.exceptions)
+    except ObjectError as error:
+        raise LoadError(f"{found.names['o']}: {error}") from error
+    specialisation.bundle = bundle
+    specialisation.adopt("native", program)
 
 
 def _check_layout(bundle: NativeBundle, graph: Graph) -> None:

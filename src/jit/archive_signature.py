@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .tree import Structure, constant_structure, unflatten
+from .structure import Structure, constant_structure, unflatten
 
 __all__ = ["leaf_from_json", "leaf_to_json", "signature_from_json", "signature_to_json"]
 

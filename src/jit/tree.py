@@ -4,133 +4,14 @@ Leaves are tensors and numbers. Tuples, lists, dicts, named tuples and dataclass
 (None, strings, dtypes, functions) is a constant of the structure. Structures are equal where calls may share code.
 """
 
-import dataclasses
-from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from ..eager.device import device
 from ..eager.tensor import Tensor
-from ..ir.dtypes import DType, as_dtype
+from .structure import LEAF, Structure, constant_structure, take_apart, tuple_structure, unflatten
 from .tracked import TrackedInt
 
 __all__ = ["LEAF", "Structure", "constant_structure", "flatten", "map_leaves", "tuple_structure", "unflatten"]
-
-_NUMBERS = (bool, int, float, complex)
-_CONVERTERS: dict[type, Callable[[Any], Any]] = {bool: bool, int: int, float: float, complex: complex}
-_MAX_DEPTH = 64
-
-
-@dataclass(frozen=True)
-class _Identity:
-    """An object that is equal to itself only, kept alive."""
-
-    value: Any
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-@dataclass(frozen=True)
-class _Exactly:
-    """A float or complex number that is equal where its text is: -0.0 is not 0.0, and NaN is NaN."""
-
-    value: float | complex
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Exactly) and repr(self.value) == repr(other.value)
-
-    def __hash__(self) -> int:
-        return hash(repr(self.value))
-
-
-@dataclass(frozen=True)
-class Structure:
-    """How leaves are put together: `kind` is "leaf", "constant", "tuple", "list", "dict", "record" or "union".
-
-    A union, of results only, is one of its children: its first leaf is the number of the one that counts.
-    `keys` are a dict's keys or a record's field names; `name` is a record's class name. `cls`, the class itself, is not
-    compared: a loaded program has records without their classes.
-    """
-
-    kind: str
-    children: tuple["Structure", ...] = ()
-    keys: tuple[Any, ...] = ()
-    name: str = ""
-    value: Any = None
-    cls: type | None = field(default=None, compare=False)
-
-    @property
-    def n_leaves(self) -> int:
-        """How many leaves the structure takes."""
-        if self.kind == "leaf":
-            return 1
-        return sum(child.n_leaves for child in self.children) + (self.kind == "union")
-
-    def to_json(self) -> Any:
-        """The structure as JSON data; ValueError where it holds a constant that has no such form."""
-        match self.kind:
-            case "leaf":
-                return "leaf"
-            case "constant":
-                return {"constant": _constant_to_json(_plain(self.value))}
-            case "dict":
-                if not all(isinstance(key, str) for key in self.keys):
-                    raise ValueError(f"only dicts with string keys can be saved, given keys {self.keys}")
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "keys": list(self.keys),
-            "children": [child.to_json() for child in self.children],
-        }
-
-    @classmethod
-    def from_json(cls, data: Any, depth: int = 0) -> "Structure":
-        """The structure that JSON data describes; ValueError for anything else."""
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"a structure is nested deeper than {_MAX_DEPTH}")
-        if data == "leaf":
-            return LEAF
-        match data:
-            case {"constant": constant}:
-                return constant_structure(_constant_from_json(constant))
-            case {"kind": ("tuple" | "list" | "dict" | "record" | "union") as kind, "name": str(name), "keys": list(keys),
-                  "children": list(children)}:  # fmt: skip
-                if not all(isinstance(key, str) for key in keys):
-                    raise ValueError("the keys of a structure must be strings")
-                if kind in ("dict", "record") and len(keys) != len(children):
-                    raise ValueError(f"a structure has {len(keys)} keys for {len(children)} children")
-                made = tuple(cls.from_json(child, depth + 1) for child in children)
-                if kind == "record":
-                    if not (name.isidentifier() and all(key.isidentifier() for key in keys)):
-                        raise ValueError("a record's name and fields must be identifiers")
-                    return cls(kind, made, tuple(keys), name, cls=namedtuple(name, keys))
-                return cls(kind, made, tuple(keys), name)
-        raise ValueError(f"not a structure: {str(data)[:80]}")
-
-
-LEAF = Structure("leaf")
-
-
-def constant_structure(value: Any) -> Structure:
-    """The structure of a value that is no container, as a constant."""
-    if isinstance(value, (float, complex)):
-        return Structure("constant", value=_Exactly(value))
-    try:
-        hash(value)
-    except TypeError:
-        return Structure("constant", value=_Identity(value))
-    # True and 1 are equal in Python but are different constants.
-    return Structure("constant", name=type(value).__name__, value=value)
-
-
-def tuple_structure(children: Sequence[Structure]) -> Structure:
-    """A tuple of structures."""
-    return Structure("tuple", tuple(children))
 
 
 def flatten(value: Any) -> tuple[list[Any], Structure]:
@@ -141,115 +22,14 @@ def flatten(value: Any) -> tuple[list[Any], Structure]:
     ([1, 2.0, 3], (10, {'scale': 20.0, 'mode': 'same'}, [30]))
     """
     leaves: list[Any] = []
-    return leaves, _flatten(value, leaves, 0)
+    return leaves, take_apart(value, leaves, _is_leaf)
 
 
-def _flatten(value: Any, leaves: list[Any], depth: int) -> Structure:
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"arguments are nested deeper than {_MAX_DEPTH} (does a container hold itself?)")
-    kind = type(value)
-    if isinstance(value, Tensor) or kind in _NUMBERS or kind is TrackedInt:
-        leaves.append(value)
-        return LEAF
-    if kind is tuple or kind is list:
-        name = "tuple" if kind is tuple else "list"
-        return Structure(name, tuple([_flatten(item, leaves, depth + 1) for item in value]))
-    if kind is dict:
-        return Structure("dict", tuple([_flatten(v, leaves, depth + 1) for v in value.values()]), tuple(value))
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        names: tuple[str, ...] = value._fields
-        return Structure(
-            "record", tuple([_flatten(v, leaves, depth + 1) for v in value]), names, kind.__name__, cls=kind
-        )
-    if isinstance(value, tuple):  # a Size, say
-        return Structure("tuple", tuple([_flatten(item, leaves, depth + 1) for item in value]))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = tuple(f.name for f in dataclasses.fields(value) if f.init)
-        children = tuple([_flatten(getattr(value, name), leaves, depth + 1) for name in names])
-        return Structure("record", children, names, kind.__name__, cls=kind)
-    if isinstance(value, _NUMBERS):  # subclasses, as numpy.float64
-        leaves.append(next(_CONVERTERS[t](value) for t in _NUMBERS if isinstance(value, t)))
-        return LEAF
-    return constant_structure(value)
-
-
-def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
-    """The containers of a structure with these leaves; ValueError where their number is wrong."""
-    source = iter(leaves)
-    try:
-        result = _unflatten(structure, source)
-    except StopIteration:
-        raise ValueError(f"a structure of {structure.n_leaves} leaves was given {len(leaves)}") from None
-    if next(source, source) is not source:
-        raise ValueError(f"a structure of {structure.n_leaves} leaves was given {len(leaves)}")
-    return result
-
-
-def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
-    match structure.kind:
-        case "leaf":
-            return next(leaves)
-        case "constant":
-            return _plain(structure.value)
-    tag = next(leaves) if structure.kind == "union" else 0
-    # A generator would turn StopIteration into RuntimeError.
-    children = [_unflatten(child, leaves) for child in structure.children]
-    match structure.kind:
-        case "tuple":
-            return tuple(children) if structure.cls is None else structure.cls(children)
-        case "list":
-            return children
-        case "dict":
-            return dict(zip(structure.keys, children, strict=True))
-        case "union":
-            return children[tag]
-    assert structure.cls is not None
-    return structure.cls(**dict(zip(structure.keys, children, strict=True)))
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, Tensor) or type(value) is TrackedInt
 
 
 def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
     """The containers with `function` applied to every leaf."""
     leaves, structure = flatten(value)
     return unflatten(structure, [function(leaf) for leaf in leaves])
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, (_Identity, _Exactly)) else value
-
-
-def _constant_to_json(value: Any) -> Any:
-    match value:
-        case None:
-            return {"none": True}
-        case bool():
-            return {"bool": value}
-        case int():
-            return {"int": str(value)}
-        case float():
-            return {"float": repr(value)}
-        case str():
-            return {"str": value}
-        case DType():
-            return {"dtype": value.name}
-        case device():
-            return {"device": str(value)}
-    raise ValueError(f"a constant of type {type(value).__name__} cannot be saved: {value!r:.80}")
-
-
-def _constant_from_json(data: Any) -> Any:
-    match data:
-        case {"none": True}:
-            return None
-        case {"bool": bool(value)}:
-            return value
-        case {"int": str(text)} if len(text) <= 1000:
-            return int(text)
-        case {"float": str(text)}:
-            return float(text)
-        case {"str": str(text)}:
-            return text
-        case {"dtype": str(name)}:
-            return as_dtype(name)
-        case {"device": str(name)}:
-            return device(name)
-    raise ValueError(f"not a constant: {str(data)[:80]}")

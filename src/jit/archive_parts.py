@@ -1,0 +1,86 @@
+"""Reading the parts of an ingot, each checked as it is read; what is wrong is a LoadError that names the part."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from ..ir.safetensors import SafetensorsError, read_safetensors
+from .archive_format import part
+from .bundle import array_key
+from .errors import LoadError
+
+__all__ = [
+    "FORMAT_VERSION", "check_version", "field", "named_arrays", "numbered", "parameter_name", "read_json",
+    "read_safetensors_part", "read_text",
+]  # fmt: skip
+
+FORMAT_VERSION = 1
+# Text members are small; one that is not is no graph of ours.
+_MAX_TEXT_BYTES = 64 << 20
+
+
+def numbered(stem: str, index: int, suffix: str) -> str:
+    """The name of a part that there is one of for each graph."""
+    return f"{stem}.{suffix}" if index == 0 else f"{stem}.{index}.{suffix}"
+
+
+def parameter_name(name: str) -> str:
+    """The name of a parameter among the weights."""
+    return f"parameter:{name}"
+
+
+def read_text(members: dict[str, memoryview], name: str) -> str:
+    """A part that is text."""
+    if name not in members:
+        raise LoadError(f"{name}: the file has no such part, so it is not an ingot")
+    content = members[name]
+    if len(content) > _MAX_TEXT_BYTES:
+        raise LoadError(f"{name}: {len(content)} bytes are more than such a part can have")
+    with part(name):
+        return bytes(content).decode()
+
+
+def read_json(members: dict[str, memoryview], name: str) -> dict[str, Any]:
+    """A part that is a JSON object."""
+    text = read_text(members, name)
+    with part(name):
+        data = json.loads(text)
+        if not isinstance(data, dict):
+            raise ValueError("not a JSON object")
+        return data
+
+
+def read_safetensors_part(members: dict[str, memoryview], name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a part, as views of its bytes."""
+    if name not in members:
+        raise LoadError(f"{name}: the file has no such part")
+    try:
+        return read_safetensors(members[name])[0]
+    except SafetensorsError as error:
+        raise LoadError(f"{name}: {error}") from error
+
+
+def field(data: dict[str, Any], name: str, kind: type) -> Any:
+    """A field of a JSON object, of exactly this type."""
+    value = data.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"{name!r} must be {kind.__name__}, given {str(value)[:50]!r}")
+    return value
+
+
+def check_version(description: dict[str, Any]) -> None:
+    """ValueError where the file is of a later format than this version reads."""
+    version = description.get("format")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"the format version is {str(version)[:50]!r}")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"the format version is {version}, and this version of Ingot reads {FORMAT_VERSION}: upgrade Ingot, or "
+            "save the file with an older one"
+        )
+
+
+def named_arrays(arrays: dict[str, np.ndarray[Any, Any]], digests: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """The constants among a file's weights, as native programs name those of their graph."""
+    return {array_key(str(digests[name]), array): array for name, array in arrays.items() if name in digests}
