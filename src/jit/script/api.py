@@ -1,6 +1,7 @@
 """`jit.script`: Python functions and modules as compiled callables."""
 
 import contextlib
+import copy
 import functools
 import inspect
 import types
@@ -103,6 +104,12 @@ class ScriptFunction(_Scripted):
         self.__module__ = getattr(function, "__module__", self.__module__)
         self.__wrapped__ = function
 
+    def __copy__(self) -> "ScriptFunction":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "ScriptFunction":
+        return self
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
@@ -163,6 +170,15 @@ class ScriptModule(_Scripted, Module):
             setattr(self.original, name, value)
         else:
             object.__setattr__(self, name, value)
+
+    def __copy__(self) -> "ScriptModule":
+        return ScriptModule(copy.copy(self.original))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ScriptModule":
+        return ScriptModule(copy.deepcopy(self.original, memo))
+
+    def __reduce__(self) -> Any:
+        return ScriptModule, (self.original,)
 
     def __repr__(self) -> str:
         return f"ScriptModule({self.original!r})"

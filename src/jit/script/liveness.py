@@ -13,10 +13,12 @@ _NONE: Names = frozenset()
 
 @dataclass
 class Liveness:
-    """Names live after each statement, and at the head of each loop (before its test or its next item)."""
+    """Names live after each statement, at the head of each loop (before its test or its next item), and where control
+    goes by a `break` or `continue` inside a statement."""
 
     after: dict[ast.stmt, Names] = field(default_factory=dict)
     head: dict[ast.stmt, Names] = field(default_factory=dict)
+    leaving: dict[ast.stmt, Names] = field(default_factory=dict)
     captured: Names = _NONE
 
 
@@ -78,7 +80,9 @@ class _Analysis:
         for statement in reversed(statements):
             # Where a statement may leave the loop, what is live there matters at its end too.
             leaves = any(isinstance(n, (ast.Break, ast.Continue)) for n in ast.walk(statement))
-            self.result.after[statement] = live | on_break | on_continue if leaves else live
+            self.result.after[statement] = live
+            if leaves:
+                self.result.leaving[statement] = on_break | on_continue
             live = self.statement(statement, live, on_break, on_continue)
         return live
 

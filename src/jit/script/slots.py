@@ -197,8 +197,8 @@ def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:
         case ListSpec(items=items, element=element), ListRef(cell=cell):
             content = context.list_items(cell)
             if items is not None:
-                assert isinstance(content, Items)
-                return [v for s, x in zip(items, content.items, strict=True) for v in convert(context, x, s)]
+                known = content.items if isinstance(content, Items) else _taken_apart(context, content, len(items))
+                return [v for s, x in zip(items, known, strict=True) for v in convert(context, x, s)]
             return [materialise_list(context, cell, element)]
         case EntriesSpec(items=items), DictRef(cell=cell):
             return [
@@ -208,6 +208,12 @@ def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:
             attributes = context.heap[cell].attributes
             return [v for s, k in zip(items, keys, strict=True) for v in convert(context, attributes[k], s)]
     return []
+
+
+def _taken_apart(context: Context, content: RunTimeItems, count: int) -> tuple[Abstract, ...]:
+    """The elements of a list of known length that became a list of the graph under another name."""
+    values = [context.emit("list.get", content.value, context.constant(i)) for i in range(count)]
+    return tuple(context.lists.from_element(context, v) for v in values)
 
 
 def _convert_union(context: Context, value: Abstract, alternatives: tuple[Spec, ...]) -> list[Value]:

@@ -11,6 +11,7 @@ from ...ir.core import Block, Graph, Value
 from ...ir.sizes import Sizes
 from ...ir.types import TensorType, Type
 from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
+from .annotations import check_arguments
 from .calls import call_object, inline_function
 from .context import Context, Frame, PathEnds
 from .liveness import Liveness
@@ -53,7 +54,7 @@ Specialised = ScriptResult
 def specialise(
     target: Any,
     structure: Structure,
-    types: Sequence[Type],
+    leaf_types: Sequence[Type],
     sizes: Sizes | None = None,
     *,
     name: str | None = None,
@@ -68,7 +69,7 @@ def specialise(
     if sizes is not None:
         context.builder.sizes = sizes
     _name_parameters(context, target if isinstance(target, Module) else root)
-    leaves = iter(types)
+    leaves = iter(leaf_types)
     arguments: list[tuple[int, Cell, Value]] = []
     values = _Arguments(context, leaves, arguments)
     args, kwargs = structure.children
@@ -77,6 +78,7 @@ def specialise(
         values.build(child, names[i] if i < len(names) else f"arg{i}") for i, child in enumerate(args.children)
     ]
     keywords = {k: values.build(child, k) for k, child in zip(kwargs.keys, kwargs.children, strict=True)}
+    _check_annotations(context, target, positional, keywords)
     result: Abstract = Constant(None)
     ended = False
     try:
@@ -84,6 +86,17 @@ def specialise(
     except PathEnds:
         ended = True
     return _finish(context, result, arguments, ended)
+
+
+def _check_annotations(
+    context: Context, target: Any, positional: list[Abstract], keywords: dict[str, Abstract]
+) -> None:
+    function = target
+    if isinstance(target, Module):
+        function = target.__dict__.get("forward") or target.forward
+    if isinstance(function, (types.FunctionType, types.MethodType)):
+        plain = getattr(function, "__func__", function)
+        check_arguments(function, function_source(plain), positional, keywords, context.describe)
 
 
 def _call(context: Context, target: Any, positional: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:

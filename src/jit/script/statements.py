@@ -65,6 +65,8 @@ def _guarded(context: Context, statements: list[ast.stmt]) -> None:
     frame = context.frame
     assert frame.exit.value is not None
     live = {*_live_after(context, statements)}
+    for statement in statements:
+        live |= frame.liveness.leaving.get(statement, frozenset())
     # Where control has left by `break` or `continue`, variables matter further out.
     for name in frame.variables:
         if name not in live and (Exit.BREAK in frame.exit.ways or Exit.CONTINUE in frame.exit.ways):
@@ -111,9 +113,9 @@ def _if(context: Context, node: ast.If, rest: list[ast.stmt]) -> bool:
         orelse, consumed = orelse + rest, True
     elif _always_leaves(orelse):
         body, consumed = body + rest, True
-    live = {*_live_after(context, [node])}
-    if consumed and rest:
-        live |= {*_live_after(context, rest)}
+    live = {*_live_after(context, rest if consumed and rest else [node])}
+    for statement in (node, *rest) if consumed else (node,):
+        live |= context.frame.liveness.leaving.get(statement, frozenset())
     alive: list[bool] = []
 
     def arm(statements: list[ast.stmt]) -> Callable[[], Abstract]:

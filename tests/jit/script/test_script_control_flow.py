@@ -1,5 +1,8 @@
 """Branches, loops and the ways out of them behave as in Python."""
 
+# The programs are as people write them, odd ones included.
+# ruff: noqa: B007, F821, F841, UP031
+
 from typing import Any
 
 import ingot
@@ -242,7 +245,7 @@ def deleted(n: int) -> Any:
 
 def dead_code(n: int) -> Any:
     return n
-    return n + undefined_name  # noqa: F821
+    return n + undefined_name
 
 
 def nested_returns(a: int, b: int) -> Any:

@@ -1,5 +1,8 @@
 """Rejected programs: what is said, where, and what to write instead."""
 
+# The programs are as people write them, odd ones included.
+# ruff: noqa: F841
+
 from pathlib import Path
 from typing import Any
 
@@ -330,3 +333,30 @@ def test_hooks_are_refused(refuse: Any) -> None:
             return self.layer(x)
 
     assert "forward hooks" in str(refuse(Hooked(), v))
+
+
+def annotated(x: ingot.Tensor, n: int, scale: float = 1.0, flag: bool | None = None) -> Any:
+    return x * n * scale
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((v, 2.5), "argument 'n' is annotated int, but float was given"),
+        ((3, 2), "argument 'x' is annotated Tensor, but int was given"),
+        ((v, 2, v), r"argument 'scale' is annotated float, but Tensor f32\[3\] was given"),
+        ((v, 2, 1.0, 1.5), "argument 'flag' is annotated bool | None, but float was given"),
+    ],
+)
+def test_annotations_are_checked_where_given(refuse: Any, arguments: Any, text: str) -> None:
+    error = refuse(annotated, *arguments)
+    assert text.replace("\\", "") in str(error)
+    assert "def annotated(" in str(error)
+
+
+def test_annotations_that_fit_or_mean_nothing_here_are_let_through(compare: Any) -> None:
+    def f(x: "ingot.Tensor", n: float, other: "UnknownName" = None) -> Any:  # noqa: F821
+        return x * n
+
+    compare(annotated, (v, 2), (v, True, 2), (v, 2, 0.5, None), (v, 2, 0.5, True))
+    compare(f, (v, 2), (v, 2.0))

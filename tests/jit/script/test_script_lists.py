@@ -1,5 +1,8 @@
 """Lists, tuples and dicts: of known length, grown in loops, mutated, compared, shared by two names."""
 
+# The programs are as people write them, odd ones included.
+# ruff: noqa: B007, B905, RUF005
+
 from typing import Any, NamedTuple
 
 import ingot

@@ -195,7 +195,7 @@ def test_exported_methods_are_compiled(compare: Any) -> None:
     assert scripted.double.graph.parameters == ("linear.weight", "linear.bias")
 
 
-# -- calls --------------------------------------------------------------------------------------------------------------
+# -- calls -----------------------------------------------------------------------------------------------------------
 
 
 def helper(x: Any, y: Any = 2, *rest: Any, scale: float = 1.0, **named: Any) -> Any:

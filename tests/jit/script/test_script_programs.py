@@ -1,5 +1,8 @@
 """Whole programs, one per idea, each the same in Python and compiled."""
 
+# The programs are as people write them, odd ones included.
+# ruff: noqa: B007, F841
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,8 @@
 """Tensors in compiled programs: operators, attributes, indexing, in-place writes and their aliases."""
 
+# The programs are as people write them, odd ones included.
+# ruff: noqa: B905, RUF059
+
 from typing import Any
 
 import ingot
