@@ -35,7 +35,7 @@ def _native(function: Callable[..., Any], arity: int, typing: Callable[..., Any]
         3: lambda a, b, c: typing(a, b, c),
     }
 
-    @type_callable(function)
+    @type_callable(function)  # type: ignore[untyped-decorator]
     def register_typing(context: Any) -> Any:
         return typers[arity]
 

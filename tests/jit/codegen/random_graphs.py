@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from ingot.ir.builder import Builder
-from ingot.ir.core import Value
+from ingot.ir.core import Block, Value
 from ingot.ir.dtypes import float32
 from ingot.ir.ops._op import F
 from ingot.ir.symbolic import SymbolicTensor, building
-from ingot.ir.types import TensorType
+from ingot.ir.types import IntType, TensorType
 from lowering_cases import Case
 
 SIZES = (0, 1, 2, 3, 5, 7, 17)
@@ -113,3 +113,95 @@ def _step(builder: Builder, choose: random.Random, values: list[Any]) -> Any:
     order = list(range(rank))
     choose.shuffle(order)
     return F.permute(x, tuple(order))
+
+
+# -- control flow ----------------------------------------------------------------------------------------------------
+
+
+_MATRIX_STEPS = ("add", "sub", "maximum", "matmul", "tanh", "cumsum", "softmax", "transpose", "flip", "write")
+
+
+def random_program(seed: int) -> Case:
+    """A graph with loops and branches, nested twice, that carry a few square matrices in every possible way."""
+    choose = random.Random(seed)
+    data = np.random.default_rng(seed)
+    builder = Builder(f"program_{seed}")
+    size = choose.choice((1, 2, 3, 5))
+    n = builder.sizes.fresh(hint=size)
+    type = TensorType(float32, (n, n))
+    arguments: list[Any] = [data.standard_normal((size, size)).astype(np.float32) for _ in range(2)]
+    values = [builder.argument(f"x{i}", type) for i in range(2)]
+    trips = builder.argument("t", IntType())
+    arguments.append(choose.randint(0, 4))
+    true = builder.constant(True)
+    two, zero = builder.constant(2), builder.constant(0)
+
+    def operation(known: list[Value]) -> Value:
+        a, b = (choose.choice(known[-6:]) for _ in range(2))
+        kind = choose.choice(
+            ("add", "sub", "maximum", "matmul", "tanh", "cumsum", "softmax", "transpose", "flip", "write")
+        )
+        if kind in ("add", "sub", "maximum"):
+            return builder.emit(kind, a, b)
+        if kind == "matmul":
+            return builder.emit("tanh", builder.emit("matmul", a, b))
+        if kind == "tanh":
+            return builder.emit("tanh", a)
+        with building(builder):
+            x, y = SymbolicTensor(builder, a), SymbolicTensor(builder, b)
+            result = {
+                "cumsum": lambda: F.tanh(F.cumsum(x, 0)),
+                "softmax": lambda: F.softmax(x, 1),
+                "transpose": lambda: F.transpose(x, 0, 1),
+                "flip": lambda: F.flip(x, (0,)),
+                "write": lambda: F.slice_scatter(x, F.slice(y, 0, 1, dim=0), 0, 1, dim=0),
+            }[kind]()
+        value: Value = result.value
+        return value
+
+    def fill(known: list[Value], counter: Value | None, depth: int) -> list[Value]:
+        known = list(known)
+        for _ in range(choose.randint(1, 4)):
+            kind = choose.random()
+            if depth < 2 and kind < 0.2 and counter is not None:
+                known += branch(known, counter, depth)
+            elif depth < 2 and kind < 0.4:
+                known += loop(known, depth)
+            else:
+                known.append(operation(known))
+        return known
+
+    def region(argument_types: tuple[Any, ...], make: Any) -> Block:
+        block = Block(argument_types)
+        with builder.inside(block):
+            make(block)
+        return block
+
+    def branch(known: list[Value], counter: Value, depth: int) -> list[Value]:
+        remainder = builder.emit("scalar.mod", counter, two)
+        condition = builder.emit("scalar.eq", remainder, zero)
+        sides = [
+            region((), lambda block: builder.yield_(choose.sample(fill(known, counter, depth + 1), 2)))
+            for _ in range(2)
+        ]
+        return builder.emit_all("if", [condition], regions=sides, result_types=(type, type))
+
+    def loop(known: list[Value], depth: int) -> list[Value]:
+        carried = [choose.choice(known) for _ in range(choose.randint(1, 3))]
+
+        def make(block: Block) -> None:
+            inside = fill([*known, *block.arguments[1:]], block.arguments[0], depth + 1)
+            following = [choose.choice([*inside[-5:], *block.arguments[1:]]) for _ in carried]
+            builder.yield_([true, *following])
+
+        body = region((IntType(), *(type for _ in carried)), make)
+        return builder.emit_all(
+            "loop", [trips, true, *carried], regions=[body], result_types=tuple(type for _ in carried)
+        )
+
+    known = fill(values, None, 0)
+    known += loop(known, 0)
+    known = fill(known, None, 1)
+    outputs = list(dict.fromkeys(choose.sample(known[2:], min(3, len(known) - 2))))
+    builder.return_(outputs)
+    return Case(builder.finish(), arguments)

@@ -16,7 +16,7 @@ from ingot.jit.errors import Unsupported
 from ingot.jit.program import NativeProgram
 from ingot.jit.runtime import pool
 from lowering_cases import assert_same, case_of, native, reference, unjitted
-from random_graphs import random_case
+from random_graphs import random_case, random_program
 
 # Ops that may fall back to the interpreter; everything else has a native form. This list must not grow.
 FALLBACKS = {
@@ -97,6 +97,20 @@ def test_random_graphs_unjitted(seed: int) -> None:
 @pytest.mark.parametrize("seed", [3, 11, 29])
 def test_random_graphs_compiled(seed: int) -> None:
     case = random_case(seed)
+    for found, expected in zip(native(case.graph)[1](case.arguments), reference(case), strict=True):
+        assert_same(found, expected, 2e-4)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs_unjitted(seed: int) -> None:
+    case = random_program(seed)
+    for found, expected in zip(unjitted(case.graph)(case.arguments), reference(case), strict=True):
+        assert_same(found, expected, 2e-4)
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_random_programs_compiled(seed: int) -> None:
+    case = random_program(seed)
     for found, expected in zip(native(case.graph)[1](case.arguments), reference(case), strict=True):
         assert_same(found, expected, 2e-4)
 
