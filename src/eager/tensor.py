@@ -28,6 +28,9 @@ class Size(tuple[int, ...]):
     def __repr__(self) -> str:
         return f"ingot.Size({list(self)})"
 
+    def __add__(self, other: Any) -> Any:
+        return Size(tuple.__add__(self, other)) if isinstance(other, tuple) else NotImplemented
+
     def __getitem__(self, index: Any) -> Any:
         item = tuple.__getitem__(self, index)
         return Size(item) if isinstance(index, slice) else item

@@ -76,3 +76,48 @@ def _tensor_difference(theirs: Any, ours: Any, path: str) -> str | None:
     if not np.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
         return f"{path}: values: torch gives\n{a}\ningot\n{b}"
     return None
+
+
+def recorded_difference(expected: Any, ours: Any, path: str = "result") -> str | None:
+    """How a value differs from an outcome that `record_calls.py` wrote; None where they agree."""
+    if isinstance(expected, dict) and "raises" in expected:
+        same = isinstance(ours, Exception) and type(ours).__name__ == expected["raises"]
+        return None if same else f"{path}: expected {expected['raises']}, got {ours!r}"
+    if isinstance(ours, Exception):
+        return f"{path}: expected a result, got {ours!r}"
+    if isinstance(expected, list):
+        if not isinstance(ours, (tuple, list)) or len(ours) != len(expected):
+            return f"{path}: expected {len(expected)} values, got {ours!r}"
+        pairs = zip(expected, ours, strict=True)
+        return next((d for n, (a, b) in enumerate(pairs) if (d := recorded_difference(a, b, f"{path}[{n}]"))), None)
+    if not isinstance(expected, dict):
+        if isinstance(expected, float) and type(ours) is float:
+            return None if np.isclose(expected, ours, 1e-5, equal_nan=True) else f"{path}: {expected} and {ours}"
+        return None if type(ours) is type(expected) and ours == expected else f"{path}: {expected!r} and {ours!r}"
+    if "entries" in expected:
+        keys = [k for k, _ in expected["entries"]]
+        if not isinstance(ours, dict) or list(ours) != keys:
+            return f"{path}: expected the keys {keys}, got {ours!r}"
+        return next((d for k, v in expected["entries"] if (d := recorded_difference(v, ours[k], f"{path}[{k}]"))), None)
+    if "complex" in expected:
+        return None if ours == complex(*expected["complex"]) else f"{path}: {expected['complex']} and {ours!r}"
+    if "string" in expected or "text" in expected:
+        text = expected["string"] if "string" in expected else expected["text"]
+        found = str(ours) if "string" in expected else repr(ours)
+        return None if found == text else f"{path}: expected\n{text}\ngot\n{found}"
+    return _recorded_array(expected, ours, path)
+
+
+def _recorded_array(expected: dict[str, Any], ours: Any, path: str) -> str | None:
+    array = ours.detach().numpy() if "tensor" in expected and hasattr(ours, "requires_grad") else ours
+    dtype = expected.get("tensor", expected.get("array"))
+    if not isinstance(array, np.ndarray) or str(array.dtype) != dtype or list(array.shape) != expected["shape"]:
+        return f"{path}: expected {dtype} {expected['shape']}, got {ours!r}"
+    if "tensor" in expected and ours.requires_grad != expected.get("requires_grad", False):
+        return f"{path}: requires_grad is {ours.requires_grad}"
+    values = [complex(*v) if isinstance(v, list) else v for v in expected["values"]]
+    wanted = np.array(values, dtype).reshape(array.shape)
+    tolerance = TOLERANCE.get(dtype, 1e-7)
+    if not np.allclose(array, wanted, rtol=tolerance, atol=tolerance, equal_nan=True):
+        return f"{path}: expected\n{wanted}\ngot\n{array}"
+    return None
