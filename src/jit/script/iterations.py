@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...ir.core import Value
+from ..errors import ScriptError
 from . import iteration, regions
 from .context import Context, Exit, NeedsUnroll
 from .liveness import assigned_names
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _UNROLL_LIMIT = 256
+_RETRY_LIMIT = 64
 
 
 def _as_test(value: bool | Value, context: Context) -> Value | None:
@@ -98,7 +100,7 @@ def counted_loop(
     live_after: Iterable[str],
     wants_break: bool = False,
 ) -> Value | None:
-    """A loop over a sequence of run-time length; `body` takes the index. Unrolled where only that compiles."""
+    """A loop over a sequence by index, which `body` takes; iterations one after another where only that compiles."""
     length = sequence.length
 
     def run(count: Value) -> Value | None:
@@ -116,13 +118,23 @@ def counted_loop(
     if isinstance(length, int) and length <= _UNROLL_LIMIT:
         before = Snapshot(context)
         context.unrollable += 1
+        refused: ScriptError | None = None
         try:
             return run(context.constant(length))
         except NeedsUnroll:
             before.restore()
+        except ScriptError as error:
+            if length > _RETRY_LIMIT:
+                raise
+            # One after another, iterations may know what a loop cannot: the counter, sizes, what aliases what.
+            before.restore()
+            refused = error
         finally:
             context.unrollable -= 1
-        return unrolled(context, [lambda i=i: body(Constant(i)) for i in range(length)], live)  # type: ignore[misc]
+        try:
+            return unrolled(context, [lambda i=i: body(Constant(i)) for i in range(length)], live)  # type: ignore[misc]
+        except ScriptError as error:
+            raise (refused or error) from None
     assert length is not None
     return run(context.int_value(length))
 
