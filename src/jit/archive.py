@@ -28,6 +28,7 @@ from .archive_format import Member, part, read_members, write_members
 from .archive_native import Interface, native_members, usable_part
 from .archive_parts import (
     FORMAT_VERSION,
+    MAX_SPECIALISATIONS,
     check_version,
     field,
     numbered,
@@ -43,11 +44,9 @@ from .native import NativeBundle, graph_arrays
 from .program import NativeProgram
 from .runtime.objects import ObjectError
 from .specialisation import Specialisation
-from .tree import Structure
+from .structure import Structure, with_constant_numbers
 
 __all__ = ["LoadedFunction", "load", "save"]
-
-_MAX_SPECIALISATIONS = 1000
 
 
 class LoadedFunction(CompiledFunction):
@@ -63,6 +62,14 @@ class LoadedFunction(CompiledFunction):
 
     def parameter(self, name: str) -> Tensor:
         return self._parameters[name]
+
+    def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
+        call = super()._bind(arguments, keywords)
+        if self.bakes_numbers:
+            call.structure, call.leaves = with_constant_numbers(
+                call.structure, call.leaves, lambda leaf: not isinstance(leaf, Tensor)
+            )
+        return call
 
     def state_dict(self) -> dict[str, Tensor]:
         """The parameters and buffers by name; they share memory with the callable."""
@@ -103,7 +110,9 @@ def save(
         raise TypeError(
             f"save: expected a compiled callable (of jit.script or jit.trace), given {type(function).__name__}"
         )
-    entries = [(key, s) for key, known in function._specialisations.items() for s in known]
+    # A module's graphs for training and for evaluation take the same arguments: the file gets those of its state now.
+    state = function.state_key()
+    entries = [(key, s) for key, known in function._specialisations.items() if key[1] == state for s in known]
     if not entries:
         raise JitError(
             f"save: {function.__name__} has no graph yet: call it, or function.graph_for(*arguments), for every kind "
@@ -229,6 +238,18 @@ def load(
     if map_location is not None and str(map_location) != "cpu":
         raise ValueError(f"load: map_location is {map_location!r}, but loaded callables live on the cpu")
     members = read_members(path)
+    function = load_members(members, trust)
+    for name in _extra_files or {}:
+        member = members.get(f"extra/{name}")
+        if member is None:
+            raise LoadError(f"extra/{name}: the file has no such part")
+        assert _extra_files is not None
+        _extra_files[name] = bytes(member)
+    return function
+
+
+def load_members(members: dict[str, memoryview], trust: bool) -> LoadedFunction:
+    """The callable that the parts of a file describe."""
     description = read_json(members, "ingot.json")
     with part("ingot.json"):
         check_version(description)
@@ -240,7 +261,7 @@ def load(
         function.bakes_numbers = field(description, "bakes_numbers", bool)
         described = field(description, "specialisations", list)
         digests = field(description, "digests", dict)
-        if not 1 <= len(described) <= _MAX_SPECIALISATIONS:
+        if not 1 <= len(described) <= MAX_SPECIALISATIONS:
             raise ValueError(f"{len(described)} graphs are described")
     arrays = read_safetensors_part(members, "weights.safetensors")
     weights = {
@@ -258,12 +279,6 @@ def load(
         key, specialisation = _read_specialisation(members, index, item, weights, function)
         function._add(key, specialisation)
         _adopt_native(members, specialisation, index, arrays, trust)
-    for name in _extra_files or {}:
-        member = members.get(f"extra/{name}")
-        if member is None:
-            raise LoadError(f"extra/{name}: the file has no such part")
-        assert _extra_files is not None
-        _extra_files[name] = bytes(member)
     return function
 
 

@@ -11,11 +11,12 @@ from .bundle import array_key
 from .errors import LoadError
 
 __all__ = [
-    "FORMAT_VERSION", "check_version", "field", "named_arrays", "numbered", "parameter_name", "read_json",
-    "read_safetensors_part", "read_text",
+    "FORMAT_VERSION", "MAX_SPECIALISATIONS", "check_version", "field", "named_arrays", "numbered", "parameter_name",
+    "read_json", "read_safetensors_part", "read_text",
 ]  # fmt: skip
 
 FORMAT_VERSION = 1
+MAX_SPECIALISATIONS = 1000
 # Text members are small; one that is not is no graph of ours.
 _MAX_TEXT_BYTES = 64 << 20
 

@@ -8,7 +8,17 @@ from typing import Any
 
 from ..ir.dtypes import DType, as_dtype
 
-__all__ = ["LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten"]
+__all__ = [
+    "LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten", "with_constant_numbers",
+]  # fmt: skip
+    "LEAF",
+    "Structure",
+    "constant_structure",
+    "take_apart",
+    "tuple_structure",
+    "unflatten",
+    "with_constant_numbers",
+]
 
 _MAX_DEPTH = 64
 _NUMBERS = (bool, int, float, complex)
@@ -158,6 +168,22 @@ def take_apart(value: Any, leaves: list[Any], is_leaf: Callable[[Any], bool], de
         leaves.append(next(_CONVERTERS[t](value) for t in _NUMBERS if isinstance(value, t)))
         return LEAF
     return constant_structure(value)
+
+
+def with_constant_numbers(
+    structure: Structure, leaves: Sequence[Any], is_number: Callable[[Any], bool]
+) -> tuple[Structure, list[Any]]:
+    """The structure with the numbers among its leaves as constants, and the leaves that remain."""
+    source = iter(leaves)
+
+    def convert(part: Structure) -> Structure:
+        if part.kind == "leaf":
+            leaf = next(source)
+            return constant_structure(leaf) if is_number(leaf) else part
+        children = tuple([convert(child) for child in part.children])
+        return Structure(part.kind, children, part.keys, part.name, part.value, part.cls)
+
+    return convert(structure), [leaf for leaf in leaves if not is_number(leaf)]
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:

@@ -14,7 +14,8 @@ from ..ir.random_state import default_generator
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
 from .recorder import Baked, Recorder
-from .tree import Structure, constant_structure, flatten
+from .structure import Structure, with_constant_numbers
+from .tree import flatten
 
 __all__ = ["TracedFunction", "trace"]
 
@@ -45,8 +46,9 @@ class TracedFunction(CompiledFunction):
     def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
         # Numbers among the arguments are part of the structure: a trace holds for their values only.
         call = super()._bind(arguments, keywords)
-        call.structure = _with_numbers(call.structure, iter(call.leaves))
-        call.leaves = [leaf for leaf in call.leaves if isinstance(leaf, Tensor)]
+        call.structure, call.leaves = with_constant_numbers(
+            call.structure, call.leaves, lambda leaf: not isinstance(leaf, Tensor)
+        )
         return call
 
     def parameter(self, name: str) -> Tensor:
@@ -122,15 +124,6 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(function)
     except (TypeError, ValueError):
         return None
-
-
-def _with_numbers(structure: Structure, leaves: Any) -> Structure:
-    """The structure with its numbers as constants and its tensors as leaves."""
-    if structure.kind == "leaf":
-        leaf = next(leaves)
-        return structure if isinstance(leaf, Tensor) else constant_structure(leaf)
-    children = tuple(_with_numbers(child, leaves) for child in structure.children)
-    return Structure(structure.kind, children, structure.keys, structure.name, structure.value, structure.cls)
 
 
 def _names(structure: Structure, prefix: str = "") -> Iterable[str]:

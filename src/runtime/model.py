@@ -1,0 +1,212 @@
+"""A loaded model: calls take numpy arrays, tensors and numbers, choose the program that fits, and return the like."""
+
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ir.core import Guard
+from ..ir.types import Type
+from ..jit.archive_native import Interface
+from ..jit.program import NativeProgram
+from ..jit.structure import Structure, take_apart, unflatten, with_constant_numbers
+
+__all__ = ["Model", "Variant"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One program of a model, for arguments of one structure and of these types."""
+
+    arguments: Structure
+    leaves: tuple[Any, ...]
+    results: Structure
+    program: NativeProgram
+    interface: Interface
+    parameters: tuple[np.ndarray[Any, Any], ...]
+
+    @property
+    def types(self) -> list[tuple[str, Type]]:
+        """The names and types of the arguments, without the parameters."""
+        specs = self.program.layout.arguments
+        return [(spec.name, spec.type) for spec in specs[: len(self.leaves)]]
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        return self.program.layout.guards
+
+    def takes(self, structure: Structure, leaves: Sequence[Any]) -> bool:
+        """Whether the arguments have the structure, dtypes and ranks that this program is for."""
+        return structure == self.arguments and all(
+            (isinstance(kind, tuple) and isinstance(leaf, np.ndarray) and (leaf.dtype, leaf.ndim) == kind)
+            or type(leaf) is kind
+            for leaf, kind in zip(leaves, self.leaves, strict=True)
+        )
+
+    def run(self, leaves: Sequence[Any]) -> tuple[list[Any], Structure]:
+        """The results, written back where the graph does that."""
+        values = [*leaves, *self.parameters]
+        results = self.program(values)
+        returned = results[: self.interface.outputs]
+        for argument, result in self.interface.writes:
+            if results[result] is not values[argument]:
+                np.copyto(values[argument], results[result])
+            if result < self.interface.outputs:
+                returned[result] = values[argument]
+        return returned, self.results
+
+    def __str__(self) -> str:
+        where = f" where {', '.join(map(str, self.guards))}" if self.guards else ""
+        return f"({', '.join(f'{name}: {kind}' for name, kind in self.types)}){where}"
+
+
+class Model:
+    """A compiled model that was loaded from a file. Calls may come from any number of threads at once.
+
+    Arguments are numpy arrays or tensors, numbers, and nested tuples, lists and dicts of them, as the compiled function
+    took. Results are tensors where an argument was one, and arrays otherwise.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        signature: inspect.Signature | None,
+        metadata: Mapping[str, str],
+        variants: Sequence[Variant],
+        *,
+        bakes_numbers: bool = False,
+        general: Any = None,
+    ) -> None:
+        self.__name__ = name
+        self.metadata = dict(metadata)
+        self._signature = signature
+        self._variants = list(variants)
+        self._bakes_numbers = bakes_numbers
+        self._general = general
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        if self._signature is None:
+            raise AttributeError("the signature is not known")
+        return self._signature
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the file's machine code is used; otherwise its graphs are compiled, or interpreted."""
+        return self._general is None
+
+    @property
+    def signatures(self) -> list[str]:
+        """The arguments that the model takes, one line for each of its programs."""
+        if self._general is not None:
+            return [
+                f"({', '.join(f'{v.name}: {v.type}' for v in s.graph.arguments)})"
+                for s in self._general.specialisations
+            ]
+        return [str(variant) for variant in self._variants]
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Run the model. TypeError or RuntimeError where the arguments fit none of its programs."""
+        if self._general is not None:
+            return _call_general(self._general, arguments, keywords)
+        if self._signature is not None:
+            try:
+                bound = self._signature.bind(*arguments, **keywords)
+            except TypeError as error:
+                raise TypeError(f"{self.__name__}() {error}") from None
+            bound.apply_defaults()
+            arguments, keywords = bound.args, bound.kwargs
+        given: list[Any] = []
+        structure = take_apart((arguments, keywords), given, _is_leaf)
+        if self._bakes_numbers:
+            structure, given = with_constant_numbers(structure, given, lambda leaf: not _is_array(leaf))
+        leaves = [_plain(leaf) for leaf in given]
+        returned, results = self._run(structure, leaves)
+        tensors = {id(leaf._array): leaf for leaf in given if _is_tensor(leaf)}
+        if tensors:
+            returned = [_as_tensor(value, tensors) for value in returned]
+        return unflatten(results, returned)
+
+    def _run(self, structure: Structure, leaves: Sequence[Any]) -> tuple[list[Any], Structure]:
+        reasons = []
+        for variant in self._variants:
+            if not variant.takes(structure, leaves):
+                continue
+            values, reason = variant.program.binding.bind([*leaves, *variant.parameters])
+            if values is not None:
+                return variant.run(leaves)
+            reasons.append(reason)
+        if reasons:
+            raise RuntimeError(f"{self.__name__}: {'; '.join(dict.fromkeys(reasons))}")
+        given = ", ".join(_describe(leaf) for leaf in leaves)
+        raise TypeError(
+            f"{self.__name__}: there is no program for ({given}) in this structure; there are "
+            f"{'; '.join(self.signatures)}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Model {self.__name__}, {'; '.join(self.signatures)}>"
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor, which nothing can be where eager execution was never imported."""
+    module = sys.modules.get(f"{__package__.split('.')[0]}.eager.tensor")
+    return module is not None and isinstance(value, module.Tensor)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or _is_tensor(value)
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, np.generic) or _is_array(value)
+
+
+def _call_general(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Call a function of tensors with arrays, and give arrays back unless a tensor was given."""
+    from ..eager.tensor import wrap
+
+    leaves: list[Any] = []
+    structure = take_apart((arguments, keywords), leaves, _is_leaf)
+    given, named = unflatten(
+        structure, [wrap(_plain(leaf)) if isinstance(leaf, np.ndarray) else _number(leaf) for leaf in leaves]
+    )
+    result = function(*given, **named)
+    if any(_is_tensor(leaf) for leaf in leaves):
+        return result
+    found: list[Any] = []
+    shape = take_apart(result, found, _is_leaf)
+    return unflatten(shape, [_plain(leaf) for leaf in found])
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _plain(value: Any) -> Any:
+    """A leaf as programs take it: an array in the machine's byte order, or a Python number."""
+    if _is_tensor(value):
+        return value._array
+    value = _number(value)
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        return value.astype(value.dtype.newbyteorder("="))
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise OverflowError(f"the argument {value} does not fit into 64 bits")
+    return value
+
+
+def _as_tensor(value: Any, tensors: Mapping[int, Any]) -> Any:
+    from ..eager.tensor import wrap
+
+    if isinstance(value, list):
+        return [_as_tensor(item, tensors) for item in value]
+    if not isinstance(value, np.ndarray):
+        return value
+    return tensors.get(id(value)) or wrap(value)
+
+
+def _describe(value: Any) -> str:
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
