@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...ir.core import Instruction, Value
+from ...ir.core import Block, Instruction, Value
 from ...ir.dims import Dim, is_nonnegative
 from ...ir.ops._op import Reduce, View
 from ...ir.types import IntType, TensorType
@@ -89,8 +89,11 @@ class StridedView:
     strides: tuple[Dim, ...]
 
 
-def strided_view(value: Value) -> StridedView:
-    """The value as strides over the farthest operand that its chain of views allows."""
+def strided_view(value: Value, block: Block | None) -> StridedView:
+    """The value as strides over the farthest operand that its chain of views allows.
+
+    Views of other blocks than `block` are not looked through: values that reach a region from outside are stored.
+    """
     assert isinstance(value.type, TensorType)
     names = [f"{LOOP_PREFIX}s{axis}" for axis in range(value.type.rank)]
     extents = dict(zip(names, value.type.shape, strict=True))
@@ -100,8 +103,9 @@ def strided_view(value: Value) -> StridedView:
     current = value
     found = _as_strides(value, indices, names)
     assert found is not None
-    while current.instruction is not None and isinstance(current.instruction.op.lower, View):
-        instruction = current.instruction
+    while (instruction := current.instruction) is not None and isinstance(instruction.op.lower, View):
+        if instruction.block is not block:
+            break
         source = instruction.operands[0]
         assert source is not None
         indices = operand_indices(instruction, source, indices, extents)
@@ -114,9 +118,9 @@ def strided_view(value: Value) -> StridedView:
     return found
 
 
-def forward_view(value: Value) -> StridedView:
+def forward_view(value: Value, block: Block | None) -> StridedView:
     """The value as strides that do not run backwards: its own memory where a view reverses a dimension."""
-    view = strided_view(value)
+    view = strided_view(value, block)
     assert isinstance(value.type, TensorType)
     if all(is_nonnegative(s) for s in view.strides):
         return view

@@ -71,7 +71,7 @@ def contraction_reads(instruction: Instruction) -> list[Value] | None:
     """What a product reads from memory: operands are read through views where strides express them."""
     if instruction.op.name not in _MATMULS:
         return None
-    return [forward_view(v).base for v in instruction.inputs[:2]]
+    return [forward_view(v, instruction.block).base for v in instruction.inputs[:2]]
 
 
 def _strides(view: StridedView, shape: Sequence[Dim]) -> list[Dim]:
@@ -87,7 +87,7 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
     left, right = instruction.operands[:2]
     a_type, b_type, result = _tensor(left), _tensor(right), _tensor(instruction.results[0])
     assert left is not None and right is not None
-    a, b = forward_view(left), forward_view(right)
+    a, b = forward_view(left, instruction.block), forward_view(right, instruction.block)
     a_strides, b_strides = _strides(a, a_type.shape), _strides(b, b_type.shape)
     b_shape = list(b_type.shape)
     if instruction.op.name == "linear":

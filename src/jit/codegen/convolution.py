@@ -40,7 +40,7 @@ def convolution_reads(instruction: Instruction) -> list[Value] | None:
     if instruction.op.name != "conv2d":
         return None
     images, weight = instruction.inputs[:2]
-    return [forward_view(images).base, strided_view(weight).base]
+    return [forward_view(images, instruction.block).base, strided_view(weight, instruction.block).base]
 
 
 def stores_images(instruction: Instruction, group: Group) -> bool:
@@ -97,7 +97,10 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     """Run a convolution, with the group's operations in its epilogue."""
     value = instruction.results[0]
     shape, dtype = _shape_of(instruction)
-    x, w = forward_view(instruction.inputs[0]), strided_view(instruction.inputs[1])
+    x, w = (
+        forward_view(instruction.inputs[0], instruction.block),
+        strided_view(instruction.inputs[1], instruction.block),
+    )
     output = next(iter(group.outputs)) if group is not None else value
     storage = driver.store(output)
     groups = shape.groups
