@@ -11,14 +11,6 @@ from ..ir.dtypes import DType, as_dtype
 __all__ = [
     "LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten", "with_constant_numbers",
 ]  # fmt: skip
-    "LEAF",
-    "Structure",
-    "constant_structure",
-    "take_apart",
-    "tuple_structure",
-    "unflatten",
-    "with_constant_numbers",
-]
 
 _MAX_DEPTH = 64
 _NUMBERS = (bool, int, float, complex)
