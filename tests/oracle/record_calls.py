@@ -38,7 +38,7 @@ def encode(value: Any) -> Any:
         return found | ({"requires_grad": True} if value.requires_grad else {})
     if isinstance(value, np.ndarray):
         return {"array": str(value.dtype), "shape": list(value.shape), "values": value.reshape(-1).tolist()}
-    if type(value).__module__.startswith("torch") and not isinstance(value, tuple) or isinstance(value, range):
+    if isinstance(value, range) or (type(value).__module__.startswith("torch") and not isinstance(value, tuple)):
         return {"text": repr(value).replace("torch.", "ingot.")}
     if type(value).__name__ == "Size":
         return {"text": repr(value).replace("torch.", "ingot.")}
