@@ -5,6 +5,7 @@ import re
 from ...ir.core import Array, Block, Graph, Instruction, Value
 from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
+from .access import strided_view
 from .contraction import accepts_epilogue, contraction_reads, run_matmul
 from .control import run_control
 from .convolution import convolution_reads, run_convolution, stores_images
@@ -99,6 +100,8 @@ class _Driver(Driver):
             array = instruction.attributes["value"]
             if isinstance(array, Array) and array.shape == () and array.data is not None:
                 return None
+        if instruction.op.name == "item":
+            return [strided_view(instruction.inputs[0], instruction.block).base]
         reads = self.contraction_reads(instruction)
         return [v for v in instruction.inputs if isinstance(v.type, TensorType)] if reads is None else reads
 

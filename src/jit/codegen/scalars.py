@@ -8,6 +8,7 @@ from typing import Any
 
 from ...ir.core import Instruction
 from ...ir.types import BoolType, FloatType, IntType, TensorType
+from .access import strided_view
 from .driver import Driver
 from .fusion import Unsupported
 from .scalar_code import pointer_kind
@@ -383,7 +384,11 @@ def run_item(driver: Driver, instruction: Instruction) -> None:
     source = instruction.inputs[0]
     assert isinstance(source.type, TensorType)
     kind = pointer_kind(source.type.dtype)
-    text = f"pointer_{kind}({driver.address(source)})[0]"
+    view = strided_view(source, instruction.block)  # read where it lies: an element of a larger tensor is not copied
+    address = driver.address(view.base)
+    if view.offset != 0:
+        address = f"{address} + {driver.size(view.offset * source.type.dtype.itemsize)}"
+    text = f"pointer_{kind}({address})[0]"
     result = instruction.results[0]
     match result.type:
         case FloatType():
