@@ -211,7 +211,7 @@ def content_value(content: Any) -> Abstract | None:
 def with_content(content: Any, value: Abstract) -> Any:
     match content:
         case Value():
-            assert isinstance(value, Scalar)
+            assert isinstance(value, (Scalar, TensorRef))
             return value.value
         case Items():
             assert isinstance(value, Tuple)

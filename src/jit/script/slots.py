@@ -192,6 +192,8 @@ def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:
             return [context.constant(constant)]
         case TensorSpec(), TensorRef():
             return [context.read(value)]
+        case TensorSpec(), Scalar(value=graph_value):
+            return [graph_value]
         case TupleSpec(items=items), Tuple(items=values):
             return [v for s, x in zip(items, values, strict=True) for v in convert(context, x, s)]
         case ListSpec(items=items, element=element), ListRef(cell=cell):

@@ -216,7 +216,10 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
     """The description of a value; cells of `outer` (the heap before the paths parted) keep their identity."""
     match value:
         case Scalar(value=graph_value):
-            return ScalarSpec(context.type_of(graph_value))
+            scalar_type = context.type_of(graph_value)
+            if isinstance(scalar_type, TensorType):  # what a tensor's memory holds
+                return TensorSpec(scalar_type, scalar_type.shape, frozenset())
+            return ScalarSpec(scalar_type)
         case TensorRef(cell=cell, views=views):
             type = context.tensor_type(value)
             spec: Spec = TensorSpec(type, type.shape, cell.origins)

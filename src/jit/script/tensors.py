@@ -343,6 +343,10 @@ def write(context: Context, target: TensorRef, value: Value, name: str) -> Tenso
         new = written.value
     else:
         new = value
+    old_type, new_type = context.type_of(base), context.type_of(new)
+    assert isinstance(old_type, TensorType) and isinstance(new_type, TensorType)
+    for size, other in zip(old_type.shape, new_type.shape, strict=True):
+        context.builder.sizes.equal(size, other, f"{name}: a write keeps the shape {list(old_type.shape)}")
     context.heap[cell] = new
     return TensorRef(cell, value, new, target.views)
 
