@@ -1,5 +1,6 @@
 """Modules, classes and calls in compiled programs."""
 
+import copy
 import dataclasses
 import functools
 from typing import Any
@@ -8,6 +9,7 @@ import ingot
 import pytest
 from ingot import jit, nn
 from ingot.jit.script import ScriptFunction, script
+from ingot.nn import functional as F
 
 v = ingot.tensor([[1.0, -2.0, 3.0], [0.5, 0.25, -1.0]])
 
@@ -193,6 +195,82 @@ def test_exported_methods_are_compiled(compare: Any) -> None:
     with jit.executor("interpreter"):
         assert ingot.allclose(scripted.double(v), module.double(v))
     assert scripted.double.graph.parameters == ("linear.weight", "linear.bias")
+
+
+class Everything(nn.Module):
+    factor = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.d = nn.ModuleDict({"x": nn.Linear(3, 3), "y": nn.ReLU()})
+        self.seq = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3))
+        self.layer0 = nn.Linear(3, 3)
+        self.layer1 = nn.Linear(3, 3)
+        self.act = F.relu
+        self.mode = "mean"
+        self.cfg = {"k": 2, "names": ("p", "q")}
+        self.register_buffer("steps", ingot.zeros(2))
+        self.p = nn.Parameter(ingot.ones(3))
+        self.none = None
+        self.drop = nn.Dropout(0.5)
+        self.norm = nn.LayerNorm(3)
+        self.emb = nn.Embedding(5, 3)
+
+    @property
+    def size(self) -> int:
+        return self.p.shape[0]
+
+    @staticmethod
+    def scale(x: Any) -> Any:
+        return x * 2
+
+    def helper(self, x: Any, *, k: int = 1) -> Any:
+        return x * k
+
+    def forward(self, x: Any, idx: Any = None) -> Any:
+        for name, layer in self.d.items():
+            x = layer(x)
+            if name == "y":
+                x = x + 1
+        for key in self.d:
+            x = self.d[key](x)
+        x = self.seq(x) + self.seq[0](x)[:, :3]
+        for layer in self.seq[1:]:
+            x = layer(x) if not isinstance(layer, nn.Linear) else x
+        for i in range(2):
+            x = getattr(self, f"layer{i}")(x)
+        x = self.act(x) * self.size * self.factor
+        x = self.scale(self.helper(x, k=self.cfg["k"]))
+        if self.mode == "mean":
+            x = x - x.mean(-1, keepdim=True)
+        elif self.mode == "bad":
+            x = x.nonexistent()
+        if self.none is not None:
+            x = self.none(x)
+        y = x
+        for p in (self.p, self.steps.sum()):
+            y = y + p
+        y = self.norm(self.drop(y))
+        if idx is not None:
+            y = y + self.emb(idx)
+        return y, len(self.d), "x" in self.d, list(self.cfg["names"])
+
+
+def test_what_modules_are_made_of(compare: Any) -> None:
+    module = Everything().eval()
+    with ingot.no_grad():
+        scripted = check_module(compare, module, (v,), (v, ingot.tensor([1, 2])))
+    assert "d.x.weight" in scripted.graph.parameters
+
+
+def test_a_scripted_module_can_be_copied() -> None:
+    scripted = script(Net())
+    copied = copy.deepcopy(scripted)
+    with ingot.no_grad(), jit.executor("interpreter"):
+        expected = scripted(v)
+        copied.first.weight.zero_()
+        assert not ingot.allclose(copied(v), expected)
+        assert ingot.allclose(scripted(v), expected)
 
 
 # -- calls -----------------------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 # The programs are as people write them, odd ones included.
 # ruff: noqa: B007, F841
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import ingot
 import pytest
+from ingot.nn import functional as F
 
 v = ingot.tensor([1.0, 2.0, 3.0])
 m = ingot.arange(12.0).reshape(3, 4)
@@ -643,6 +645,260 @@ def optional_tensors(a: Any, b: Any) -> Any:
     if b is None:
         return a * 3
     return a + b
+
+
+TABLE = {"a": 1, "b": 2}
+LIST = [1, 2, 3]
+CONST = 0.5
+
+
+@program((m,), (m[:2],))
+def made_from_shapes(x: Any) -> Any:
+    return (
+        ingot.zeros(x.shape),
+        ingot.ones(x.size(0), x.size(1) + 1),
+        ingot.full(x.shape, 2),
+        ingot.zeros_like(x),
+        ingot.arange(x.shape[0]),
+        ingot.empty(0).shape,
+    )
+
+
+@program((m, 1, 2), (m, -1, -1), (m, 0, 9))
+def two_run_time_indices(x: Any, i: Any, j: Any) -> Any:
+    return x[i, j], x[i][j], x[i:, :j], x[-i:, ::2]
+
+
+@program((v,), (v * 100,))
+def converges(x: Any) -> Any:
+    y = ingot.zeros(3)
+    n = 0
+    while (x - y).abs().max() > 0.01 and n < 100:
+        y = y + (x - y) * 0.5
+        n += 1
+    return y, n
+
+
+@program((v, "sum"), (v, "mean"), (v, "other"))
+def mode_by_string(x: Any, reduction: Any = "mean") -> Any:
+    if reduction == "sum":
+        return x.sum()
+    if reduction == "mean":
+        return x.mean()
+    raise ValueError(f"bad reduction {reduction!r}")
+
+
+@program((v,))
+def globals_as_constants(x: Any) -> Any:
+    return (
+        x * TABLE["a"] + LIST[1] * CONST + math.pi,
+        [x * k for k in LIST],
+        {k: x * w for k, w in TABLE.items()},
+        math.sqrt(4),
+        max(LIST),
+        len(TABLE),
+    )
+
+
+@program((m, 2), (m, 4))
+def shapes_from_numbers(x: Any, n: Any) -> Any:
+    return x.view(n, -1), x.reshape(-1, n), x.view(12 // n, n).t().shape, x.repeat(n, 1), x.expand(2, *x.shape)
+
+
+@program((v, 3))
+def list_extended(x: Any, n: Any) -> Any:
+    parts = []
+    for i in range(n):
+        parts += [x * i, x + i]
+    return ingot.cat(parts), len(parts), ingot.stack(parts[:2])
+
+
+@program(
+    (m,),
+)
+def rows_taken_apart(x: Any) -> Any:
+    xs = [row for row in x]
+    ys = list(x)
+    a, b, c = x
+    (d, e, *f) = x[0]
+    return xs, len(ys), a + c, d, f
+
+
+@program((ingot.tensor([[1, 2], [3, 4]]),))
+def integer_tensors(x: Any) -> Any:
+    return (
+        x // 2,
+        x % 3,
+        x & 1,
+        x | 4,
+        ~x,
+        x << 1,
+        x.float() / 3,
+        x**2,
+        x == 2,
+        (x > 1) & (x < 4),
+        x.sum().item(),
+        bool(x.any()),
+    )
+
+
+@program((v, 2), (v, 0))
+def inner_function_with_options(x: Any, n: Any) -> Any:
+    def step(h, i, *, scale=1.0):
+        if i % 2:
+            return h * scale
+        return h + i
+
+    h = x
+    for i in range(n):
+        h = step(h, i, scale=0.5)
+    return h
+
+
+@program((v, 3), (v, 1))
+def best_of(x: Any, n: Any) -> Any:
+    best, arg = -1.0, -1
+    for i in range(n):
+        s = (x * i).sum().item()
+        if s > best:
+            best, arg = s, i
+    return best, arg
+
+
+@program((3,), (10,))
+def table_of_results(n: Any) -> Any:
+    memo = {0: 0, 1: 1}
+    a = [0] * (n + 1)
+    if n >= 1:
+        a[1] = 1
+    for i in range(2, n + 1):
+        a[i] = a[i - 1] + a[i - 2]
+    return a[n], memo[1]
+
+
+@program(
+    (v,),
+)
+def functional(x: Any) -> Any:
+    return (
+        F.cross_entropy(x.unsqueeze(0), ingot.tensor([1])),
+        F.mse_loss(x, x * 2),
+        F.softmax(x, -1),
+        F.log_softmax(x, dim=0),
+        F.dropout(x, 0.5, training=False),
+        F.linear(x, ingot.ones(2, 3)),
+        F.layer_norm(x, (3,)),
+    )
+
+
+@program(
+    (ingot.randn(1, 1, 8, 8),),
+)
+def convolutions(x: Any) -> Any:
+    w = ingot.ones(2, 1, 3, 3)
+    y = F.conv2d(x, w, padding=1)
+    return y.shape, F.max_pool2d(y, 2).shape, F.avg_pool2d(y, 2).sum(), F.adaptive_avg_pool2d(y, 1).flatten(1).shape
+
+
+@program(
+    (m,),
+)
+def linear_algebra(x: Any) -> Any:
+    return (
+        ingot.einsum("ij,kj->ik", x, x),
+        x @ x.T,
+        ingot.matmul(x, x.transpose(0, 1)),
+        x.mm(x.t()),
+        (x[None] @ x.T).shape,
+        ingot.sort(x, descending=True)[0],
+        x.topk(2)[0],
+        x.cumsum(0),
+        x.norm(),
+        x.std(),
+        x.var(0),
+    )
+
+
+@program((v, True), (v, False))
+def containers_from_conditions(x: Any, f: Any) -> Any:
+    a = [x, x + 1] if f else [x * 2, x * 3]
+    t = (x, 1) if f else (x * 2, 2)
+    d = {"k": x} if f else {"k": x * 5}
+    return a[0] + a[1], t, d["k"], len(a)
+
+
+@program((v, True), (v, False))
+def lists_of_two_lengths(x: Any, f: Any) -> Any:
+    a = [x] if f else [x, x]
+    s = x * 0
+    for t in a:
+        s = s + t
+    return s, len(a)
+
+
+@program(
+    (5,),
+)
+def while_else_with_list(n: Any) -> Any:
+    i = 0
+    out = []
+    while True:
+        i += 1
+        if i > n:
+            break
+        if i % 2 == 0:
+            continue
+        out.append(i)
+    else:
+        out.append(-1)
+    return out
+
+
+@program((v, None), (v, v))
+def optional_mask(x: Any, mask: Any = None) -> Any:
+    scores = x * 2
+    if mask is not None:
+        scores = ingot.where(mask > 1, scores, float("-inf"))
+    return F.softmax(scores, -1)
+
+
+@program(
+    (m, [1, 2], {"w": v, "n": 2}),
+)
+def containers_as_arguments(x: Any, xs: Any, opts: Any) -> Any:
+    return x[0] * sum(xs) + opts["n"], opts["w"] + 1, xs[-1]
+
+
+@program(
+    (3, 4.5),
+)
+def conversions_of_numbers(a: Any, b: Any) -> Any:
+    return (
+        f"{a}-{b}" if False else "x",
+        str(5),
+        a.bit_length() if False else 0,
+        (a, b) == (3, 4.5),
+        [a] * 3,
+        a if a else b,
+        b.is_integer(),
+    )
+
+
+@program((2**40, 3), (-7, 2))
+def integer_arithmetic(a: Any, b: Any) -> Any:
+    return (
+        a * b,
+        a // b,
+        a % b,
+        -a // b,
+        abs(a),
+        a >> 2,
+        a**b if b < 3 else 0,
+        divmod(a, b),
+        a / b,
+        int(a / b),
+        float(a) ** 0.5 if a > 0 else 0.0,
+    )
 
 
 @pytest.mark.parametrize(("function", "calls"), PROGRAMS, ids=[f.__name__ for f, _ in PROGRAMS])
