@@ -268,6 +268,8 @@ def linspace(
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if steps < 0:
         raise RuntimeError(f"linspace: number of steps must be non-negative, given {steps}")
+    if modes.active_modes and modes.state.mode is not None:
+        return dispatch(get_op("linspace"), (start, end, steps), {"dtype": element})  # type: ignore[no-any-return]
     return _finish(np.linspace(start, end, steps).astype(element.numpy), device, requires_grad)
 
 
@@ -276,4 +278,6 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     element = default_dtype() if dtype is None else as_dtype(dtype)
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, given {n} and {m}")
+    if modes.active_modes and modes.state.mode is not None:
+        return dispatch(get_op("eye"), (n, m), {"dtype": element})  # type: ignore[no-any-return]
     return _finish(np.eye(n, m, dtype=element.numpy), device, requires_grad)

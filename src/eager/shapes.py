@@ -28,6 +28,12 @@ def _axis(name: str, tensor: Tensor, dim: int) -> int:
     return dim % rank
 
 
+def settled(size: int) -> int:
+    """The size as a plain int that the result's structure depends on; a trace then holds for that size only."""
+    report = getattr(size, "settled", None)
+    return size if report is None else report()  # type: ignore[no-any-return]
+
+
 # -- parts ---------------------------------------------------------------------------------------------------------
 
 
@@ -44,22 +50,26 @@ def split(tensor: Tensor, split_size_or_sections: Any = None, dim: int = 0, *, s
     size = tensor.shape[dim]
     if isinstance(given, (list, tuple)):
         sections = list(given)
+        if type(total := builtins.sum(sections)) is int:
+            size = settled(size)
         if any(s < 0 for s in sections):
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes have only non-negative entries, but got {sections}"
             )
-        if builtins.sum(sections) != size:
+        if total != size:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {size} (the size of dimension {dim}), "
                 f"but got split_sizes={sections}"
             )
     else:
-        step = int(given)
+        step = given if isinstance(given, int) else int(given)
         if step < 0:
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         if step == 0 and size:
             raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {size}")
-        sections = [builtins.min(step, size - i) for i in builtins.range(0, size, step)] if size else [0]
+        # How many parts there are is up to the size; how large the last is, is not.
+        last = builtins.max(settled(-(-size // step)) if step else settled(size), 1) - 1
+        sections = [step] * last + [size - step * last]
     parts = []
     start = 0
     for length in sections:
@@ -75,6 +85,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> Any:
     dim = _axis("chunk", input, dim)
     size = input.shape[dim]
     if size == 0:
+        settled(size)
         return split(input, [0] * chunks, dim)
     return split(input, -(-size // chunks), dim)
 
@@ -89,7 +100,8 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> Any:
         count = indices_or_sections
         if count <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {count}")
-        cuts = [i * (size // count) + builtins.min(i, size % count) for i in range(1, count)]
+        larger = settled(size % count)
+        cuts = [i * (size // count) + builtins.min(i, larger) for i in range(1, count)]
     else:
         cuts = list(indices_or_sections)
     return tuple(_call("slice", input, a, b, dim=dim) for a, b in itertools.pairwise([0, *cuts, size]))
@@ -100,7 +112,7 @@ def unbind(input: Tensor, dim: int = 0, *, axis: int | None = None) -> Any:
     if not input.ndim:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     dim = _axis("unbind", input, dim if axis is None else axis)
-    return tuple(_call("select", input, i, dim=dim) for i in builtins.range(input.shape[dim]))
+    return tuple(_call("select", input, i, dim=dim) for i in builtins.range(settled(input.shape[dim])))
 
 
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
@@ -108,7 +120,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     if not input.ndim:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     dim = _axis("narrow", input, dim)
-    start = int(start)
+    start = start if isinstance(start, int) else int(start)
     size = input.shape[dim]
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
@@ -264,7 +276,8 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
             raise RuntimeError("repeats can not be negative")
         positions = np.repeat(np.arange(input.shape[dim]), counts)
         return _call("index_select", input, dim, Tensor(positions))  # type: ignore[no-any-return]
-    return _call("repeat_interleave", input, int(repeats), dim=dim)  # type: ignore[no-any-return]
+    repeats = repeats if isinstance(repeats, int) else int(repeats)
+    return _call("repeat_interleave", input, repeats, dim=dim)  # type: ignore[no-any-return]
 
 
 # -- putting together ----------------------------------------------------------------------------------------------

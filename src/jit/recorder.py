@@ -24,7 +24,8 @@ from .tracked import TrackedInt, dim_of, track
 
 __all__ = ["Baked", "Recorder", "user_location"]
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
+# As code objects have it: symbolic links (`lib64`) must not be resolved.
+_PACKAGE = str(Path(__file__).parent.parent)
 
 
 def user_location() -> Location | None:
@@ -270,6 +271,9 @@ class Recorder(Mode):
         self._bake(kind, _BAKED_MESSAGES.get(kind, f"a tensor was turned into {kind}, which is recorded as it was"))
 
     def _size_baked(self, what: str, size: TrackedInt) -> None:
+        if what == "settled":
+            self.builder.sizes.equal(size.dim, int(size), f"the trace is for {int(size)}, which {size.dim} was then")
+            return
         # Checks inside this package compare sizes too: those decide nothing about what is recorded.
         if what == "float" or not sys._getframe(2).f_code.co_filename.startswith(_PACKAGE):
             self._bake("size", _SIZE_MESSAGES[what])

@@ -252,7 +252,7 @@ def _user_level() -> int:
     import sys
     from pathlib import Path
 
-    package = str(Path(__file__).resolve().parent.parent)
+    package = str(Path(__file__).parent.parent)
     level, frame = 1, sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(package):
         level += 1

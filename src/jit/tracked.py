@@ -21,6 +21,11 @@ class TrackedInt(int):
     def _make(self, value: int, dim: Dim) -> int:
         return track(value, dim, self.report)
 
+    def settled(self) -> int:
+        """The plain int; the trace holds only for sizes that give the same."""
+        self.report("settled", self)
+        return int(self)
+
     def __hash__(self) -> int:
         return int.__hash__(self)
 

@@ -9,6 +9,13 @@ from ..eager.modes import current_mode
 from ..eager.tensor import Tensor
 
 globals().update(namespaces["functional"])
+
+# Functions that are made of ops, after those: where both have a name, these add call forms.
+from .attention_functions import *  # noqa: E402, F403
+from .layer_functions import *  # noqa: E402, F403
+from .loss_functions import *  # noqa: E402, F403
+from .windows import *  # noqa: E402, F403
+
 if TYPE_CHECKING:  # the functions just put in
 
     def __getattr__(name: str) -> Any: ...
@@ -129,8 +136,9 @@ def max_pool2d(
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Integers as vectors that are 1 at their index and 0 elsewhere; -1 classes means the largest plus 1."""
-    count = int(tensor._array.max(initial=-1)) + 1 if num_classes == -1 else num_classes
-    return _call("one_hot", tensor, count)  # type: ignore[no-any-return]
+    if num_classes == -1:
+        num_classes = int(tensor.max()) + 1 if tensor.numel() else 0
+    return _call("one_hot", tensor, num_classes)  # type: ignore[no-any-return]
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:

@@ -70,3 +70,63 @@ def test_a_loop_carries_what_is_not_defined_yet() -> None:
     for name in EXECUTORS:
         with jit.executor(name), pytest.raises(UnboundLocalError, match="'mask'"):
             scripted(torch.ones(3), 0)
+
+
+def border(x):  # type: ignore[no-untyped-def]
+    y = torch.nn.functional.pad(x.abs(), (1, 2))
+    y[0] += 1
+    return y.clone()
+
+
+def test_one_place_of_a_padded_tensor_is_read_where_it_was_computed() -> None:
+    """The addition was placed before the statement that computes its operand."""
+    x = torch.tensor([1.0, -2.0, 3.0])
+    assert_agrees(border, jit.trace(border, (x,)), x)
+
+
+def gather_from_a_number(x):  # type: ignore[no-untyped-def]
+    return x.gather(0, torch.tensor([0, 0])) * 2
+
+
+def test_gather_from_a_tensor_of_rank_zero() -> None:
+    x = torch.tensor(3.0)
+    assert_agrees(gather_from_a_number, jit.trace(gather_from_a_number, (x,)), x)
+
+
+def exponentials(x):  # type: ignore[no-untyped-def]
+    return x.softmax(0), x.log_softmax(-1), x.logsumexp(0), x.logsumexp((0, 1), keepdim=True)
+
+
+def test_exponentials_of_dimensions_that_may_be_empty() -> None:
+    """Their decompositions took a maximum, which an empty dimension has not."""
+    compiled = jit.trace(exponentials, (torch.ones(2, 3),))
+    for shape in ((2, 3), (0, 3), (3, 0), (0, 0), (1, 1)):
+        assert_agrees(exponentials, compiled, torch.ones(shape) * 2)
+    infinite = torch.tensor([[float("inf"), 1.0], [float("-inf"), float("-inf")]])
+    assert_agrees(exponentials, compiled, infinite)
+    assert_agrees(exponentials, compiled, infinite.t())
+
+
+def sizes_decide(x):  # type: ignore[no-untyped-def]
+    n = x.shape[0]
+    parts = (*x.split(2), *x.chunk(2), *x.tensor_split(2), *x.unbind())
+    return (torch.eye(n), torch.linspace(0, 1, n), x.narrow(0, n // 2, 1).clone(), parts[-1].clone(),
+            torch.stack([p.sum() for p in parts]))  # fmt: skip
+
+
+def test_a_trace_follows_sizes_into_matrices_and_parts() -> None:
+    """They were recorded as the example had them, and nothing said so."""
+    with jit.executor("interpreter"):
+        compiled = jit.trace(sizes_decide, (torch.ones(5),))
+        assert compiled.baked == []
+        for n in (5, 3, 4, 1, 8):
+            x = torch.linspace(1, 2, n)
+            for a, b in zip(compiled(x), sizes_decide(x), strict=True):
+                np.testing.assert_allclose(array(a), array(b), rtol=1e-6)
+
+
+def test_reductions_give_contiguous_tensors() -> None:
+    """As in PyTorch; `view` of a sum over a dimension of a transposed tensor was refused."""
+    x = torch.arange(24.0).reshape(2, 3, 4).permute(2, 1, 0)
+    for y in (x.sum(0), x.mean(1), x.amax(2), x.std(1), x.any(1), x.sum(1, keepdim=True), x.norm(dim=1), x.logsumexp(1)):
+        assert y.is_contiguous()

@@ -41,9 +41,7 @@ def _softmax(name: str, doc: str, compute: Any, decompose: Any, vjp: Any) -> Op:
         if dtype is not None and input.dtype is not dtype:
             input = F.cast(input, dtype=dtype)
         dims = (dim,) if input.ndim else ()
-        if dims and input.shape[dim] == 0:
-            return input
-        return decompose(F.sub(input, F.amax(input, dims, True)), dims)
+        return decompose(F.sub(input, F.peak(input, dims, True)), dims)
 
     def gradient(c: VjpContext, g: Any, input: Any, *, dim: int, dtype: DType | None) -> tuple[Any]:
         result = vjp(c, g, (dim,) if input.ndim else ())

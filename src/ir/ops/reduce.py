@@ -25,6 +25,9 @@ _PUBLIC = ("", "method")
 _Dims = tuple[int, ...] | int | None
 
 
+# Results are asked for in row-major order, in which PyTorch has them whatever the order of the input.
+
+
 def reduced_shape(shape: tuple[Dim, ...], dims: tuple[int, ...], keepdim: bool) -> tuple[Dim, ...]:
     """The shape after a reduction over `dims`."""
     if keepdim:
@@ -88,7 +91,7 @@ def _evaluate_sum(xp: Any, input: Any, *, dim: _Dims, keepdim: bool, dtype: DTyp
     result = _sum_dtype(array_dtype(input), dtype)
     with np.errstate(all="ignore"):
         value = widened(cast(xp, input, result)).sum(axis=axes_of(dim, input.ndim), keepdims=keepdim)
-        return xp.asarray(value, result.numpy)
+        return xp.asarray(value, result.numpy, order="C")
 
 
 def _sum_vjp(c: VjpContext, g: Any, input: Any, *, dim: _Dims, keepdim: bool, dtype: DType | None) -> tuple[Any]:
@@ -162,7 +165,7 @@ def _evaluate_mean(xp: Any, input: Any, *, dim: _Dims, keepdim: bool, dtype: DTy
     result = dtype or array_dtype(input)
     total = _evaluate_sum(xp, widened(cast(xp, input, result)), dim=dim, keepdim=keepdim, dtype=None)
     with np.errstate(all="ignore"):
-        return xp.asarray(total / total.dtype.type(count_of(input.shape, dim)), result.numpy)
+        return xp.asarray(total / total.dtype.type(count_of(input.shape, dim)), result.numpy, order="C")
 
 
 def _mean_vjp(c: VjpContext, g: Any, input: Any, *, dim: _Dims, keepdim: bool, dtype: DType | None) -> tuple[Any]:
@@ -270,7 +273,7 @@ def _evaluate_prod(xp: Any, input: Any, *, dim: int | None, keepdim: bool, dtype
     result = _sum_dtype(array_dtype(input), dtype)
     with np.errstate(all="ignore"):
         value = widened(cast(xp, input, result)).prod(axis=axes_of(dim, input.ndim), keepdims=keepdim)
-        return xp.asarray(value, result.numpy)
+        return xp.asarray(value, result.numpy, order="C")
 
 
 def _prod_vjp(c: VjpContext, g: Any, input: Any, *, dim: int | None, keepdim: bool, dtype: DType | None) -> tuple[Any]:
@@ -326,7 +329,7 @@ def _truth(name: str, doc: str, init: str, combine: str) -> Op:
 
     def evaluate(xp: Any, input: Any, *, dim: _Dims, keepdim: bool) -> Any:
         value = getattr(xp, name)(input, axis=axes_of(dim, input.ndim), keepdims=keepdim)
-        return xp.asarray(value, np.uint8 if input.dtype == np.uint8 else np.bool_)
+        return xp.asarray(value, np.uint8 if input.dtype == np.uint8 else np.bool_, order="C")
 
     return define(
         f"{name}(input: Tensor, dim: ints | None = None, keepdim: bool = False)",
@@ -376,7 +379,9 @@ def _extreme(name: str, doc: str, function: str, init: str) -> Op:
 
     def evaluate(xp: Any, input: Any, *, dim: _Dims, keepdim: bool) -> Any:
         with np.errstate(all="ignore"):
-            return xp.asarray(getattr(xp, function[:3])(input, axis=axes_of(dim, input.ndim), keepdims=keepdim))
+            return xp.asarray(
+                getattr(xp, function[:3])(input, axis=axes_of(dim, input.ndim), keepdims=keepdim), order="C"
+            )
 
     def vjp(c: VjpContext, g: Any, input: Any, *, dim: _Dims, keepdim: bool) -> tuple[Any]:
         # Elements that are equal to the extreme share its gradient evenly.
@@ -417,6 +422,31 @@ AMIN = _extreme(
     "tensor([1., 2.])",
     "minimum",
     "inf",
+)
+
+
+def _evaluate_peak(xp: Any, input: Any, *, dim: _Dims, keepdim: bool) -> Any:
+    with np.errstate(all="ignore"):
+        lowest = input.dtype.type(-np.inf)
+        return xp.asarray(xp.max(input, axis=axes_of(dim, input.ndim), keepdims=keepdim, initial=lowest))
+
+
+PEAK = define(
+    "peak(input: Tensor, dim: ints = (), keepdim: bool = False)",
+    "The maximum of floats over `dim`, -inf where there are none: what softmax subtracts.\n\n"
+    "As what is subtracted cancels, its derivative is taken to be zero.",
+    infer=lambda sizes, input, *, dim, keepdim: TensorType(
+        input.dtype, reduced_shape(input.shape, normalise_dims("peak", dim, input.rank), keepdim), input.device
+    ),
+    evaluate=_evaluate_peak,
+    vjp=lambda c, g, input, *, dim, keepdim: (None,),
+    lower=Reduce("-inf", "maximum({acc}, {x})"),
+    samples=lambda: [
+        Sample((randoms(3, 5), 1, True), differentiable=False),
+        Sample((randoms(0, 3), 0), differentiable=False),
+        Sample((np.array([1.0, np.nan, 3.0], np.float32),), differentiable=False),
+    ],
+    errors=lambda: [ErrorSample((randoms(3), 1), IndexError, "out of range")],
 )
 
 

@@ -37,7 +37,7 @@ def _spread(name: str, doc: str, root: bool) -> Op:
             mean = x.sum(axis=axes, keepdims=True) / count
             squares = xp.square(x - mean).sum(axis=axes, keepdims=keepdim)
             value = squares / xp.maximum(count - x.dtype.type(correction), x.dtype.type(0))
-            return xp.asarray(xp.sqrt(value) if root else value, input.dtype)
+            return xp.asarray(xp.sqrt(value) if root else value, input.dtype, order="C")
 
     def decompose(input: Any, *, dim: _Dims, correction: Any, keepdim: bool) -> Any:
         dim = axes_of(dim, input.ndim)
@@ -105,16 +105,14 @@ def _evaluate_logsumexp(xp: Any, input: Any, *, dim: tuple[int, ...], keepdim: b
         peak = x.max(axis=axes, keepdims=True, initial=-np.inf)
         shift = xp.where(xp.isinf(peak), x.dtype.type(0), peak)
         value = xp.log(xp.exp(x - shift).sum(axis=axes, keepdims=True)) + shift
-    return xp.asarray(value if keepdim else value.squeeze(axes), result.numpy)
+    return xp.asarray(value if keepdim else value.squeeze(axes), result.numpy, order="C")
 
 
 def _decompose_logsumexp(input: Any, *, dim: tuple[int, ...], keepdim: bool) -> Any:
     if input.dtype.category < 2:
         input = F.cast(input, dtype=floating(input.dtype))
     dim = axes_of(dim, input.ndim)
-    if any(input.shape[d] == 0 for d in dim):
-        return F.full(reduced_shape(tuple(input.shape), dim, keepdim), -math.inf, dtype=input.dtype)
-    peak = F.amax(input, dim, True)
+    peak = F.peak(input, dim, True)
     shift = F.where(F.isinf(peak), 0.0, peak)
     value = F.add(F.log(F.sum(F.exp(F.sub(input, shift)), dim, True)), shift)
     return value if keepdim else F.reshape(value, reduced_shape(tuple(input.shape), dim, False))
@@ -173,7 +171,7 @@ def _evaluate_vector_norm(xp: Any, input: Any, *, ord: Any, dim: _Dims, keepdim:
             value = xp.sqrt(xp.square(size).sum(axis=axes, keepdims=keepdim))
         else:
             value = (size**ord).sum(axis=axes, keepdims=keepdim) ** (1.0 / ord)
-    return xp.asarray(value, result.numpy)
+    return xp.asarray(value, result.numpy, order="C")
 
 
 def _decompose_vector_norm(input: Any, *, ord: Any, dim: _Dims, keepdim: bool, dtype: DType | None) -> Any:

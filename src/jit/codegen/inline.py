@@ -128,9 +128,8 @@ def _linspace(elements: Elements, instruction: Instruction, indices: Indices) ->
 
 def _gather(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
     source, index = tensor_operands(instruction)
-    if not indices:
-        position = elements.dynamic_index(elements.element(index, ()), 1, indices)
-        del position
+    if not _shape(source):
+        elements.dynamic_index(elements.element(index, indices), 1, indices)
         return elements.element(source, ())
     axis = axis_of(instruction, source)
     position = elements.dynamic_index(elements.element(index, indices), _shape(source)[axis], indices)
@@ -202,10 +201,11 @@ def _pad(elements: Elements, instruction: Instruction, indices: Indices) -> Code
             conditions.append(f"{where} < {text.size(size)}")
     if not conditions:
         return elements.element(source, place)
-    variable = text.assign(text.scope, fill, result.dtype, describe(instruction))
-    with text.condition(f"if {' and '.join(conditions)}:"):
-        code = elements.element(source, place)
-        text.line(f"{variable.text} = {code.text}")
+    with text.at(indices) as scope:
+        variable = text.assign(scope, fill, result.dtype, describe(instruction))
+        with text.condition(f"if {' and '.join(conditions)}:"):
+            code = elements.element(source, place)
+            text.line(f"{variable.text} = {code.text}")
     return variable
 
 
@@ -268,10 +268,16 @@ def _tap(
 
 
 def _max_pool2d(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
-    return _window(elements, instruction, indices)[0]
+    with elements.text.at(indices):
+        return _window(elements, instruction, indices)[0]
 
 
 def _avg_pool2d(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
+    with elements.text.at(indices):
+        return _average(elements, instruction, indices)
+
+
+def _average(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
     total, _ = _window(elements, instruction, indices)
     text, result = elements.text, _result(instruction)
     kernel, stride, padding, _ = pool_geometry(instruction)

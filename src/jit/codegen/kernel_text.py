@@ -171,6 +171,16 @@ class Text:
             self.scope.lines.extend("    " + text for text in scope.lines or ["pass"])
 
     @contextmanager
+    def at(self, indices: tuple[Dim, ...]) -> Iterator[Scope]:
+        """Statements in the scope of `place(indices)`, where what they assign is seen by all that reads it."""
+        scope = self.place(indices)
+        scopes, self.scopes = self.scopes, self.scopes[: self.scopes.index(scope) + 1]
+        try:
+            yield scope
+        finally:
+            self.scopes = scopes
+
+    @contextmanager
     def condition(self, header: str) -> Iterator[Scope]:
         """Statements under an `if`."""
         previous, self.barrier = self.barrier, len(self.scopes)

@@ -52,7 +52,7 @@ def axis_of(instruction: Instruction, value: Value) -> int:
 
 def _gather(instruction: Instruction, indices: Indices) -> list[Read]:
     source, index = tensor_operands(instruction)
-    place = list(indices)
+    place = list(indices) if _shape(source) else []
     if place:
         place[axis_of(instruction, source)] = anywhere()
     return [(source, [tuple(place)]), (index, [indices])]
