@@ -1,7 +1,7 @@
 """Whole programs, one per idea, each the same in Python and compiled."""
 
 # The programs are as people write them, odd ones included.
-# ruff: noqa: B007, F841
+# ruff: noqa: B007, F841, RUF059
 
 import math
 from collections.abc import Callable
