@@ -1,0 +1,144 @@
+"""Convolutions: in one and two dimensions by Ingot's, in three as a sum over the first kernel dimension."""
+
+from typing import Any
+
+from ...ir import dtypes
+from ...ir.ops._op import F
+from ..registry import op
+
+
+def same_pads(node: Any, sizes: list[Any], kernel: list[int], strides: list[int], dilations: list[int]) -> list[int]:
+    """Paddings before, then after each dimension, by the attributes `pads` and `auto_pad`."""
+    rank = len(kernel)
+    auto = node.attribute("auto_pad", "NOTSET")
+    if auto in ("NOTSET", ""):
+        return list(node.attribute("pads", (0,) * (2 * rank)))
+    if auto == "VALID":
+        return [0] * (2 * rank)
+    before, after = [], []
+    for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        extent = dilation * (k - 1) + 1
+        # With stride 1 the padding does not depend on the size, which then stays symbolic.
+        total = extent - 1 if stride == 1 else max((-(-(n := node.fix(size)) // stride) - 1) * stride + extent - n, 0)
+        small, large = total // 2, total - total // 2
+        before.append(small if auto == "SAME_UPPER" else large)
+        after.append(large if auto == "SAME_UPPER" else small)
+    return before + after
+
+
+def pad_spatial(x: Any, pads: list[int], value: float = 0) -> Any:
+    """The tensor with its last dimensions padded."""
+    rank = len(pads) // 2
+    if not any(pads):
+        return x
+    flat = [n for d in reversed(range(rank)) for n in (pads[d], pads[rank + d])]
+    return F.pad(x, tuple(flat), "constant", value)
+
+
+@op("Conv")
+def conv(node: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    rank = x.ndim - 2
+    if rank < 1 or weight.ndim != x.ndim:
+        raise node.error(f"Conv: expected input and weight of one rank above 2, given {x.ndim} and {weight.ndim}")
+    kernel = [node.fix(d) for d in tuple(weight.shape)[2:]]
+    strides = list(node.attribute("strides", (1,) * rank))
+    dilations = list(node.attribute("dilations", (1,) * rank))
+    pads = same_pads(node, list(x.shape)[2:], kernel, strides, dilations)
+    return convolve(node, x, weight, bias, strides, pads, dilations, node.attribute("group", 1))
+
+
+def convolve(node: Any, x: Any, weight: Any, bias: Any, strides: Any, pads: Any, dilations: Any, groups: int) -> Any:
+    """A convolution in one, two or three dimensions."""
+    rank = x.ndim - 2
+    if pads[:rank] != pads[rank:] or min(pads) < 0 or rank == 3:
+        x, pads = pad_spatial(x, pads), [0] * (2 * rank)
+    if rank == 1:
+        return F.conv1d(x, weight, bias, tuple(strides), tuple(pads[:1]), tuple(dilations), groups)
+    if rank == 2:
+        return F.conv2d(x, weight, bias, tuple(strides), tuple(pads[:2]), tuple(dilations), groups)
+    if rank != 3:
+        raise node.error(f"Conv in {rank} dimensions is not supported: expected 1, 2 or 3")
+    n, _, depth, height, width = x.shape
+    size = node.fix(weight.shape[2])
+    out = (depth - dilations[0] * (size - 1) - 1) // strides[0] + 1
+    total = None
+    for k in range(size):
+        # Every output plane sees the input plane k of its window; planes go into the batch.
+        start = k * dilations[0]
+        part = F.slice(x, start, start + (out - 1) * strides[0] + 1, dim=2, step=strides[0])
+        part = F.reshape(F.permute(part, (0, 2, 1, 3, 4)), (n * out, x.shape[1], height, width))
+        kernel = F.select(weight, k, dim=2)
+        plane = F.conv2d(part, kernel, bias if k == 0 else None, tuple(strides[1:]), 0, tuple(dilations[1:]), groups)
+        total = plane if total is None else F.add(total, plane)
+    return F.permute(F.reshape(total, (n, out, *tuple(total.shape)[1:])), (0, 2, 1, 3, 4))
+
+
+@op("ConvTranspose")
+def conv_transpose(node: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    """The gradient of a convolution: the input spread out by the strides, then convolved with the flipped weight."""
+    rank = x.ndim - 2
+    kernel = [node.fix(d) for d in tuple(weight.shape)[2:]]
+    strides = list(node.attribute("strides", (1,) * rank))
+    dilations = list(node.attribute("dilations", (1,) * rank))
+    extra = list(node.attribute("output_padding", (0,) * rank))
+    groups = node.attribute("group", 1)
+    extents = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
+    auto = node.attribute("auto_pad", "NOTSET")
+    shape = node.attribute("output_shape", None)
+    if shape is not None or auto in ("SAME_UPPER", "SAME_LOWER"):
+        sizes = [node.fix(d) for d in tuple(x.shape)[2:]]
+        wanted = list(shape)[-rank:] if shape is not None else [n * s for n, s in zip(sizes, strides, strict=True)]
+        totals = [s * (n - 1) + e + o - w for s, n, e, o, w in zip(strides, sizes, extents, extra, wanted, strict=True)]
+        before = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in totals]
+        pads = before + [t - b for t, b in zip(totals, before, strict=True)]
+    else:
+        pads = [0] * (2 * rank) if auto == "VALID" else list(node.attribute("pads", (0,) * (2 * rank)))
+    if rank in (1, 2) and pads[:rank] == pads[rank:] and min(pads) >= 0 and _fits(extra, strides, dilations):
+        function = F.conv_transpose1d if rank == 1 else F.conv_transpose2d
+        return function(x, weight, bias, tuple(strides), tuple(pads[:rank]), tuple(extra), groups, tuple(dilations))
+    for axis, stride in enumerate(strides, 2):
+        x = _spread(x, axis, stride)
+    channels, per_group = weight.shape[0], weight.shape[1]
+    weight = F.flip(weight, tuple(range(2, weight.ndim)))
+    # (groups, in, out, ...) becomes (groups * out, in, ...), as convolutions take it.
+    weight = F.reshape(weight, (groups, channels // groups, per_group, *kernel))
+    order = (0, 2, 1, *range(3, 3 + rank))
+    weight = F.reshape(F.permute(weight, order), (groups * per_group, channels // groups, *kernel))
+    around = [e - 1 - p for e, p in zip(extents, pads[:rank], strict=True)]
+    around += [e - 1 - p + o for e, p, o in zip(extents, pads[rank:], extra, strict=True)]
+    return convolve(node, x, weight, bias, [1] * rank, around, dilations, groups)
+
+
+def _fits(extra: list[int], strides: list[int], dilations: list[int]) -> bool:
+    return all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True))
+
+
+def _spread(x: Any, axis: int, stride: int) -> Any:
+    """The tensor with `stride - 1` zeros between its elements along an axis."""
+    if stride == 1:
+        return x
+    size = x.shape[axis]
+    wide = F.unsqueeze(x, axis + 1)
+    amounts = [0] * (2 * wide.ndim)
+    amounts[2 * (wide.ndim - 2 - axis) + 1] = stride - 1
+    wide = F.pad(wide, tuple(amounts), "constant", 0)
+    shape = [*tuple(x.shape)[:axis], size * stride, *tuple(x.shape)[axis + 1 :]]
+    return F.slice(F.reshape(wide, tuple(shape)), 0, size * stride - (stride - 1), dim=axis)
+
+
+@op("ConvInteger")
+def conv_integer(node: Any, x: Any, weight: Any, x_zero: Any = None, weight_zero: Any = None) -> Any:
+    """A convolution of integers, exactly: sums of products of 8 bits are far below the 53 bits of a float64."""
+    wide_x, wide_weight = _centred(x, x_zero), _centred(weight, weight_zero, 0)
+    return F.cast(conv(node, wide_x, wide_weight), dtype=dtypes.int32)
+
+
+def _centred(x: Any, zero: Any, axis: int | None = None) -> Any:
+    x = F.cast(x, dtype=dtypes.float64)
+    if zero is None:
+        return x
+    zero = F.cast(zero, dtype=dtypes.float64)
+    if zero.ndim == 1 and axis is not None:
+        for _ in range(x.ndim - 1 - axis):
+            zero = F.unsqueeze(zero, -1)
+    return F.sub(x, zero)
