@@ -98,8 +98,9 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 def _inplace(name: str) -> Any:
+    plain = getattr(Tensor, f"__i{name}__")
+
     def method(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-        plain = getattr(Tensor, f"__i{name}__")
         return plain(self, other if alpha == 1 else _scale(other, alpha))  # type: ignore[no-any-return]
 
     method.__name__ = method.__qualname__ = f"{name}_"

@@ -1,17 +1,18 @@
 """The one door: every op call is run here, recorded for backward, or handed to the mode that watches."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, default_dtype, from_numpy
+from ..ir import dtypes
+from ..ir.dtypes import DType, from_numpy
 from ..ir.ops._op import Op, Trait, set_dispatcher
 from ..ir.ops.schema import Role
 from ..ir.sizes import STATIC
 from ..ir.types import BoolType, ComplexType, FloatType, IntType, StrType, TensorType
 from . import modes
 from .autograd import Node, refresh_view
+from .fast import SHORTCUTS, quiet
 from .tensor import Tensor, wrap
 
 __all__ = ["dispatch", "execute", "quiet"]
@@ -23,14 +24,8 @@ _SCALAR_TYPES: dict[type, Any] = {
     complex: ComplexType(),
     str: StrType(),
 }
-_inferred: dict[Any, tuple[Any, ...]] = {}
+_inferred: set[Any] = set()
 _INFERRED_LIMIT = 8192
-
-
-@np.errstate(all="ignore")
-def quiet(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a numpy function without its floating-point warnings: infinities and NaN are results, as in PyTorch."""
-    return function(*arguments)
 
 
 def dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
@@ -40,91 +35,114 @@ def dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> A
     return execute(op, operands, attributes)
 
 
+class _Plan:
+    """What `execute` asks an op's record at every call, looked up once."""
+
+    __slots__ = ("differentiable", "evaluate", "is_view", "names", "optional", "roles", "shortcut", "single")
+
+    def __init__(self, op: Op) -> None:
+        parameters = op.schema.operands
+        self.roles = tuple(p.role for p in parameters)
+        self.names = tuple(p.name for p in parameters)
+        self.optional = tuple(p.role in (Role.OPTIONAL_TENSOR, Role.INT) or not p.required for p in parameters)
+        self.evaluate = op.evaluate
+        self.shortcut = SHORTCUTS.get(op.name)
+        self.is_view = Trait.VIEW in op.traits
+        self.single = op.outputs == 1
+        self.differentiable = op.vjp is not None
+
+
+_plans: dict[Op, _Plan] = {}
+
+
 def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
     """Compute an op on arrays, check its operands, and record it for backward where that is wanted."""
+    plan = _plans.get(op)
+    if plan is None:
+        plan = _plans[op] = _Plan(op)
     arrays: list[Any] = []
-    key: list[Any] = [op.name, default_dtype()]
+    key: list[Any] = [op, dtypes._default]
     needs_grad = False
     converted: list[Any] | None = None
-    for position, (parameter, operand) in enumerate(zip(op.schema.operands, operands, strict=True)):
-        role = parameter.role
+    for position, operand in enumerate(operands):
         if isinstance(operand, Tensor):
             array = operand._array
             arrays.append(array)
-            key.append((array.dtype, array.shape))
+            key += (array.dtype, array.shape)
             if operand._view is not None:
                 operand._refresh()
-            needs_grad |= operand._requires_grad
-        elif operand is None and (role in (Role.OPTIONAL_TENSOR, Role.INT) or not parameter.required):
+            if operand._requires_grad:
+                needs_grad = True
+            continue
+        role = plan.roles[position]
+        if operand is None and plan.optional[position]:
             arrays.append(None)
             key.append(None)
+        elif role is Role.INT:
+            arrays.append(operand if operand.__class__ is int else _as_index(op, plan.names[position], operand))
+            key.append(arrays[-1])
+        elif role is Role.SIZE:
+            sizes = tuple([v if v.__class__ is int else _as_index(op, plan.names[position], v) for v in operand])
+            arrays.append(sizes)
+            key.append(sizes)
         elif role is Role.TENSORS:
             for item in operand:
                 if item is not None and not isinstance(item, Tensor):
                     raise TypeError(
-                        f"{op.name}(): argument '{parameter.name}' must hold Tensors, not {type(item).__name__}"
+                        f"{op.name}(): argument '{plan.names[position]}' must hold Tensors, not {type(item).__name__}"
                     )
                 needs_grad |= item is not None and item.requires_grad
-            arrays.append(tuple(None if item is None else item._array for item in operand))
-            key.append(tuple(None if a is None else (a.dtype, a.shape) for a in arrays[-1]))
-        elif role is Role.SIZE:
-            sizes = tuple(_as_index(op, parameter.name, v) for v in operand)
-            arrays.append(sizes)
-            key.append(sizes)
-        elif role is Role.INT:
-            arrays.append(_as_index(op, parameter.name, operand))
-            key.append(arrays[-1])
+            arrays.append(tuple([None if item is None else item._array for item in operand]))
+            key.append(tuple([None if a is None else (a.dtype, a.shape) for a in arrays[-1]]))
         else:
-            scalar = _as_scalar(op, parameter.name, role, operand)
+            scalar = _as_scalar(op, plan.names[position], role, operand)
             if scalar is not operand:
                 converted = list(operands) if converted is None else converted
                 converted[position] = scalar
             if isinstance(scalar, Tensor):
-                array = scalar._array
-                arrays.append(array)
-                key.append((array.dtype, array.shape))
+                arrays.append(scalar._array)
+                key += (scalar._array.dtype, scalar._array.shape)
                 needs_grad |= scalar._requires_grad
             else:
                 arrays.append(scalar)
-                key.append(type(scalar))
-    types = infer(op, arrays, attributes, tuple(key))
-    evaluate = op.evaluate
-    if evaluate is None:
+                key.append(scalar.__class__)
+    try:
+        known = (*key, *attributes.values()) in _inferred
+    except TypeError:  # an attribute that cannot be hashed, as a slice: infer afresh
+        known = False
+    if not known:
+        _infer(op, arrays, attributes, key)
+    if plan.evaluate is None:
         raise RuntimeError(f"{op.name} runs only inside a compiled graph")
-    results = evaluate(np, *arrays, **attributes)
+    results = NotImplemented if plan.shortcut is None else plan.shortcut(*arrays, **attributes)
+    if results is NotImplemented:
+        results = plan.evaluate(np, *arrays, **attributes)
     if converted is not None:
         operands = tuple(converted)
-    record = needs_grad and op.vjp is not None and modes.state.grad_enabled
-    if op.outputs == 1 and not isinstance(results, tuple):
-        output = _wrap_result(results)
-        if Trait.VIEW in op.traits and isinstance(output, Tensor):
+    record = needs_grad and plan.differentiable and modes.state.grad_enabled
+    if plan.single and results.__class__ is not tuple:
+        output = wrap(results) if results.__class__ is np.ndarray else _wrap_result(results)
+        if plan.is_view and isinstance(output, Tensor):
             _mark_view(output, op, operands, attributes)
         if record and isinstance(output, Tensor):
             Node.attach(op, operands, attributes, (output,))
         return output
-    outputs = tuple(_wrap_result(r) for r in results)
+    outputs = tuple([_wrap_result(r) for r in results])
     if record:
         Node.attach(op, operands, attributes, outputs)
-    assert len(outputs) == len(types) or not types
     return outputs
 
 
-def infer(op: Op, arrays: list[Any], attributes: dict[str, Any], key: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Result types, which checks the operands; remembered per dtypes, shapes and attributes."""
-    try:
-        full_key = (key, tuple(attributes.items()))
-        known = _inferred.get(full_key)
-        if known is not None:
-            return known
-    except TypeError:  # an attribute that cannot be hashed, as a slice: infer afresh
-        full_key = None
+def _infer(op: Op, arrays: list[Any], attributes: dict[str, Any], key: list[Any]) -> None:
+    """Check the operands by inferring result types; what passed is remembered per dtypes, shapes and attributes."""
     operand_types = tuple(_type_of(a, p.role) for a, p in zip(arrays, op.schema.operands, strict=True))
-    types = op.infer_types(STATIC, operand_types, attributes)
-    if full_key is not None:
-        if len(_inferred) >= _INFERRED_LIMIT:
-            _inferred.clear()
-        _inferred[full_key] = types
-    return types
+    op.infer_types(STATIC, operand_types, attributes)
+    if len(_inferred) >= _INFERRED_LIMIT:
+        _inferred.clear()
+    try:
+        _inferred.add((*key, *attributes.values()))
+    except TypeError:
+        return
 
 
 def _type_of(value: Any, role: Role) -> Any:

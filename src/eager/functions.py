@@ -8,7 +8,8 @@ import numpy as np
 
 from ..ir.ops._op import Op, all_ops, get_op
 from . import modes
-from .dispatch import dispatch, quiet
+from .dispatch import dispatch
+from .fast import FLOAT_UFUNCS, quiet
 from .inplace import make_inplace
 from .tensor import Tensor, wrap
 
@@ -18,8 +19,13 @@ _ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "
 def make_function(op: Op) -> Callable[..., Any]:
     """The public function of an op, with its signature and documentation; `__ingot_op__` is the record."""
     schema = op.schema
+    ufunc = FLOAT_UFUNCS.get(op.name)
 
     def function(*args: Any, **kwargs: Any) -> Any:
+        if ufunc is not None and len(args) == 1 and not kwargs and not modes.active_modes:
+            result = _short_unary(ufunc, args[0])
+            if result is not None:
+                return result
         if kwargs and "out" in kwargs:
             return _into_out(function, args, kwargs)
         try:
@@ -64,6 +70,17 @@ def call(name: str, *args: Any, **kwargs: Any) -> Any:
     return dispatch(op, operands, attributes)
 
 
+def _short_unary(ufunc: Any, operand: Any) -> Tensor | None:
+    """The result for a floating-point tensor whose history is not recorded; None otherwise."""
+    if not isinstance(operand, Tensor) or (operand.requires_grad and modes.state.grad_enabled):
+        return None
+    array = operand._array
+    if array.dtype.kind != "f":
+        return None
+    result = quiet(ufunc, array)
+    return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+
+
 class _Signed:
     """What `inspect.signature` finds behind an op's function: the op's own signature, made when asked for."""
 
@@ -88,7 +105,8 @@ class _Signed:
 
 def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     """`Tensor.__add__` and the like: two tensors of one dtype, or a tensor and a number, go straight to numpy."""
-    ufunc = op.ufunc
+    ufunc = np.true_divide if op.name == "div" else op.ufunc
+    kinds = "f" if op.name == "div" else "fbiu"  # numpy divides integers in float64
 
     def refuse(value: Any) -> bool:
         return not isinstance(value, (Tensor, bool, int, float, complex, np.generic, np.ndarray))
@@ -105,13 +123,19 @@ def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             a = self._array
             try:
                 b = other._array
-                if a.dtype is b.dtype and not (self.requires_grad or other.requires_grad):
+                if (
+                    a.dtype is b.dtype
+                    and a.dtype.kind in kinds
+                    and not ((self.requires_grad or other.requires_grad) and modes.state.grad_enabled)
+                ):
                     result = quiet(ufunc, a, b)
                     return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
             except AttributeError:
                 kind = a.dtype.kind
-                if not self.requires_grad and (
-                    (other.__class__ is float and kind == "f") or (other.__class__ is int and kind == "f")
+                if (
+                    kind == "f"
+                    and (other.__class__ is float or other.__class__ is int)
+                    and not (self.requires_grad and modes.state.grad_enabled)
                 ):
                     result = quiet(ufunc, a, other)
                     return wrap(result if result.__class__ is np.ndarray else np.asarray(result))

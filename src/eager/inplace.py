@@ -126,7 +126,8 @@ def _record_view_write(target: Tensor, value: Tensor) -> None:
 
 def make_inplace(op: Op) -> Callable[..., Tensor]:
     """The method `name_` of an op: computes it and writes the result into the first operand."""
-    from .dispatch import dispatch, quiet
+    from .dispatch import dispatch
+    from .fast import quiet
 
     name = f"{op.name}_"
     ufunc = op.ufunc if len(op.schema.operands) == 2 else None

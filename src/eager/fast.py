@@ -1,0 +1,139 @@
+"""Shorter ways to evaluate common ops on common operands; the op records stay the reference, and a test compares both.
+
+Each takes what `evaluate` takes (without the array module) and answers NotImplemented where it does not apply. They run
+only on operands that `infer` has accepted.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["FLOAT_UFUNCS", "SHORTCUTS", "quiet"]
+
+
+@np.errstate(all="ignore")
+def quiet(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a numpy function without its floating-point warnings: infinities and NaN are results, as in PyTorch."""
+    return function(*arguments)
+
+
+# Ops of one operand that numpy computes in the operand's own floating-point dtype.
+FLOAT_UFUNCS: dict[str, Any] = {
+    "neg": np.negative, "abs": np.absolute, "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log,
+    "log2": np.log2, "log10": np.log10, "log1p": np.log1p, "sqrt": np.sqrt, "square": np.square, "sin": np.sin,
+    "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh,
+    "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
+    "reciprocal": np.reciprocal, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc,
+}  # fmt: skip
+
+_BINARY: dict[str, Any] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide, "maximum": np.maximum,
+    "minimum": np.minimum, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+    "ge": np.greater_equal,
+}  # fmt: skip
+_NUMBERS = (float, int)
+# Reductions of at least so many elements are done in chunks by einsum, which adds in vector registers.
+_LARGE = 1 << 15
+_CHUNK = 1024
+
+
+def _unary(ufunc: Any) -> Callable[..., Any]:
+    def evaluate(x: Any) -> Any:
+        return quiet(ufunc, x) if x.dtype.kind == "f" else NotImplemented
+
+    return evaluate
+
+
+def _binary(ufunc: Any) -> Callable[..., Any]:
+    """Two arrays of one floating-point dtype, or one and a Python number."""
+
+    def evaluate(a: Any, b: Any) -> Any:
+        if a.__class__ is np.ndarray and a.dtype.kind == "f":
+            if b.__class__ in _NUMBERS or (b.__class__ is np.ndarray and a.dtype is b.dtype):
+                return quiet(ufunc, a, b)
+        elif a.__class__ in _NUMBERS and b.__class__ is np.ndarray and b.dtype.kind == "f":
+            return quiet(ufunc, a, b)
+        return NotImplemented
+
+    return evaluate
+
+
+def _relu(x: Any) -> Any:
+    return quiet(np.maximum, x, 0) if x.dtype.kind == "f" else NotImplemented
+
+
+def _pow(a: Any, b: Any) -> Any:
+    if a.__class__ is np.ndarray and a.dtype.kind == "f" and b.__class__ in _NUMBERS and b == 2:
+        return quiet(np.square, a)
+    return NotImplemented
+
+
+def _axes(dim: Any, rank: int) -> Any:
+    if dim is None or dim == ():
+        return None
+    return dim % rank if dim.__class__ is int else tuple([d % rank for d in dim])
+
+
+def _sum(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
+    if (dtype is not None and dtype.numpy != x.dtype) or x.dtype.char not in "fd" or not x.ndim:
+        return NotImplemented
+    axes = _axes(dim, x.ndim)
+    if x.size >= _LARGE and x.flags.c_contiguous:
+        total = _large_sum(x, axes)
+        if total is not None:
+            if keepdim:
+                shape = tuple([1 if axes is None or d in _as_tuple(axes) else n for d, n in enumerate(x.shape)])
+                return np.asarray(total).reshape(shape)
+            return total
+    if axes.__class__ is tuple and not x.flags.c_contiguous:
+        return NotImplemented  # the reference sees to the order of the result
+    return quiet(np.add.reduce, x, axes, None, None, keepdim)
+
+
+def _as_tuple(axes: Any) -> tuple[int, ...]:
+    return axes if axes.__class__ is tuple else (axes,)
+
+
+def _large_sum(x: Any, axes: Any) -> Any:
+    """The sum over all or over the last dimensions, chunk by chunk; None where this is no faster."""
+    if axes is None:
+        whole = x.size - x.size % _CHUNK
+        flat = x.reshape(-1)
+        parts = quiet(np.einsum, "ij->i", flat[:whole].reshape(-1, _CHUNK))
+        return quiet(np.add.reduce, parts) + quiet(np.add.reduce, flat[whole:])
+    last = _as_tuple(axes)
+    kept = x.ndim - len(last)
+    if sorted(last) != list(range(kept, x.ndim)):
+        return None
+    length = 1
+    for size in x.shape[kept:]:
+        length *= size
+    if not 64 <= length <= 4 * _CHUNK:
+        return None
+    return quiet(np.einsum, "ij->i", x.reshape(-1, length)).reshape(x.shape[:kept])
+
+
+def _mean(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
+    total = _sum(x, dim=dim, keepdim=keepdim, dtype=dtype)
+    if total is NotImplemented or not x.size:
+        return NotImplemented
+    return quiet(np.true_divide, total, x.dtype.type(x.size // max(1, np.size(total))))
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    if a.ndim <= 2 and b.ndim <= 2 and a.dtype.char in "fd":
+        return quiet(np.matmul, a, b)
+    return NotImplemented
+
+
+SHORTCUTS: dict[str, Callable[..., Any]] = {
+    **{name: _unary(ufunc) for name, ufunc in FLOAT_UFUNCS.items()},
+    **{name: _binary(ufunc) for name, ufunc in _BINARY.items()},
+    "relu": _relu,
+    "pow": _pow,
+    "sum": _sum,
+    "mean": _mean,
+    "matmul": _matmul,
+    "mm": _matmul,
+}
