@@ -1,5 +1,6 @@
 """What the op families share: promotion and broadcasting of operand types, and arguments for samples."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,9 @@ from ..types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
 from ._op import F
 
 __all__ = [
-    "array_dtype", "broadcast_types", "cast", "dim_of", "dim_value", "describe", "floating", "ints", "is_at_most",
-    "normalise_dim", "normalise_dims", "promoted", "promoted_array_dtype", "randoms", "require_broadcast",
-    "require_tensor",
-    "same_device", "scalar_type_dtype", "shape_text", "sum_to",
+    "array_dtype", "broadcast_types", "cast", "conjugating", "dim_of", "dim_value", "describe", "floating", "ints",
+    "is_at_most", "normalise_dim", "normalise_dims", "promoted", "promoted_array_dtype", "randoms",
+    "require_broadcast", "require_tensor", "same_device", "scalar_type_dtype", "shape_text", "sum_to",
 ]  # fmt: skip
 
 
@@ -181,10 +181,30 @@ def is_at_most(a: Dim, b: Dim) -> bool:
     return difference >= 0 if isinstance(difference, int) else dim_max(difference, 0) == difference
 
 
+def conjugating(rule: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """A rule that multiplies by derivatives f'(x), made right for complex numbers: those need conj(f'(x)).
+
+    The gradient of a complex z is dL/d(re z) + i dL/d(im z), as in PyTorch, so that steps against it descend.
+    """
+
+    def vjp(context: Any, gradient: Any, *operands: Any, **attributes: Any) -> tuple[Any, ...]:
+        if gradient.dtype.kind != "c":
+            return rule(context, gradient, *operands, **attributes)
+        found = rule(context, F.conj(gradient), *operands, **attributes)
+        return tuple(None if g is None else F.conj(g) for g in found)
+
+    return vjp
+
+
 def sum_to(gradient: Any, like: Any) -> Any:
-    """The gradient summed over the dimensions along which `like` was broadcast; None for a scalar operand."""
+    """The gradient summed over the dimensions along which `like` was broadcast; None for a scalar operand.
+
+    Of a complex gradient a real operand gets the real part.
+    """
     if not hasattr(like, "shape"):
         return None
+    if gradient.dtype.kind == "c" and like.dtype.kind != "c":
+        gradient = F.real(gradient)
     return gradient if tuple(gradient.shape) == tuple(like.shape) else F.sum_to_size(gradient, tuple(like.shape))
 
 

@@ -12,6 +12,7 @@ from ..types import TensorType
 from ._common import (
     broadcast_types,
     cast,
+    conjugating,
     floating,
     ints,
     promoted,
@@ -22,6 +23,7 @@ from ._common import (
 from ._op import Elementwise, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 
 _BINARY_PUBLIC = ("", "method")
+_OF_COMPLEX = {"add", "sub", "mul", "div", "pow", "eq", "ne", "logical_and", "logical_or", "logical_xor", "xlogy"}
 
 
 # -- binary -----------------------------------------------------------------------------------------------------------
@@ -50,6 +52,8 @@ def binary(
 
     def infer(sizes: Sizes, input: Any, other: Any) -> TensorType:
         dtype = operate(promoted((input, other)))
+        if dtype.is_complex and name not in _OF_COMPLEX:
+            raise RuntimeError(f"{name}: complex tensors are not supported, given {input} and {other}")
         if refuse_bool and any(isinstance(t, TensorType) and t.dtype is bool_ for t in (input, other)):
             raise RuntimeError(f"{name}: bool tensors are not supported, given {input} and {other}; use ^ or ~ instead")
         return broadcast_types(sizes, name, (input, other), result(dtype))
@@ -60,9 +64,11 @@ def binary(
         value = compute(xp, cast(xp, input, dtype), cast(xp, other, dtype))
         return cast(xp, value, result(dtype))
 
+    rule = None if vjp is None else conjugating(vjp)
+
     def gradients(context: VjpContext, gradient: Any, input: Any, other: Any) -> tuple[Any, Any]:
-        assert vjp is not None
-        left, right = vjp(context, gradient, input, other)
+        assert rule is not None
+        left, right = rule(context, gradient, input, other)
         return (
             sum_to(left, input) if context.needs[0] and left is not None else None,
             sum_to(right, other) if context.needs[1] and right is not None else None,
@@ -144,8 +150,8 @@ MUL = binary(
     _quiet("multiply"),
     "{input} * {other}",
     lambda c, g, a, b: (
-        F.mul(g, _conjugate(b)) if c.needs[0] else None,
-        F.mul(g, _conjugate(a)) if c.needs[1] else None,
+        F.mul(g, b) if c.needs[0] else None,
+        F.mul(g, a) if c.needs[1] else None,
     ),
     ufunc=np.multiply,
     traits=(Trait.COMMUTATIVE,),
@@ -161,8 +167,8 @@ DIV = binary(
     _compute_divide,
     "{input} / {other}",
     lambda c, g, a, b: (
-        F.div(g, _conjugate(b)) if c.needs[0] else None,
-        F.neg(F.div(F.mul(g, c.output), _conjugate(b))) if c.needs[1] else None,
+        F.div(g, b) if c.needs[0] else None,
+        F.neg(F.div(F.mul(g, c.output), b)) if c.needs[1] else None,
     ),
     operate=floating,
     inplace=True,
@@ -212,10 +218,6 @@ def _integer_division(function: Any, a: Any, b: Any) -> Any:
         raise RuntimeError("ZeroDivisionError: an integer tensor is divided by zero")
     with np.errstate(all="ignore"):
         return function(a, b)
-
-
-def _conjugate(value: Any) -> Any:
-    return value  # complex gradients conjugate here once complex ops are differentiable
 
 
 def _compute_power(xp: Any, a: Any, b: Any) -> Any:

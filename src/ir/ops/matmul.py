@@ -10,6 +10,7 @@ from ..sizes import Sizes
 from ..types import TensorType
 from ._common import (
     broadcast_types,
+    conjugating,
     ints,
     promoted_array_dtype,
     randoms,
@@ -65,6 +66,7 @@ def _transposed(x: Any) -> Any:
     return F.transpose(x, -2, -1)
 
 
+@conjugating
 def _matmul_vjp(c: VjpContext, g: Any, a: Any, b: Any) -> tuple[Any, Any]:
     if a.ndim == 1 and b.ndim == 1:
         return F.mul(g, b) if c.needs[0] else None, F.mul(g, a) if c.needs[1] else None
@@ -153,6 +155,7 @@ def _evaluate_linear(xp: Any, input: Any, weight: Any, bias: Any) -> Any:
         return xp.asarray(value + bias, value.dtype)
 
 
+@conjugating
 def _linear_vjp(c: VjpContext, g: Any, input: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
     if weight.ndim == 1:
         return (

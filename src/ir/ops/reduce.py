@@ -11,6 +11,7 @@ from ..types import TensorType
 from ._common import (
     array_dtype,
     cast,
+    conjugating,
     dim_value,
     ints,
     normalise_dim,
@@ -276,6 +277,7 @@ def _evaluate_prod(xp: Any, input: Any, *, dim: int | None, keepdim: bool, dtype
         return xp.asarray(value, result.numpy, order="C")
 
 
+@conjugating
 def _prod_vjp(c: VjpContext, g: Any, input: Any, *, dim: int | None, keepdim: bool, dtype: DType | None) -> tuple[Any]:
     x = input if dtype is None else F.cast(input, dtype=dtype)
     if dim is None or not input.ndim:

@@ -7,13 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_, int64
+from ..dtypes import DType, bool_, complex64, complex128, float32, float64, int64
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import array_dtype, cast, floating, ints, randoms, require_tensor
+from ._common import array_dtype, cast, conjugating, floating, ints, randoms, require_tensor
 from ._op import Elementwise, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 
 _PUBLIC = ("", "method")
+_OF_COMPLEX = {
+    "neg", "abs", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "square",
+    "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid",
+    "isnan", "isinf", "isfinite", "logical_not",
+}  # fmt: skip
 
 
 def unary(
@@ -44,6 +49,8 @@ def unary(
             raise RuntimeError(
                 f"{name}: bool tensors are not supported, given {input}; use logical_not or convert first"
             )
+        if input.dtype.is_complex and name not in _OF_COMPLEX:
+            raise RuntimeError(f"{name}: complex tensors are not supported, given {input}")
         return TensorType(result(input.dtype), input.shape, input.device)
 
     def evaluate(xp: Any, input: Any) -> Any:
@@ -66,7 +73,7 @@ def unary(
         doc,
         infer=infer,
         evaluate=evaluate,
-        vjp=(lambda c, g, x: (vjp(c, g, x),)) if vjp is not None else None,
+        vjp=conjugating(lambda c, g, x: (vjp(c, g, x),)) if vjp is not None else None,
         lower=Elementwise(expression),
         traits=fields.pop("traits", (Trait.PURE,)),
         public=public,
@@ -98,8 +105,9 @@ ABS = unary(
     "Elementwise absolute value.\n\n>>> ingot.abs(ingot.tensor([-1.5, 0.25]))\ntensor([1.5000, 0.2500])",
     lambda xp, x: xp.absolute(x),
     "absolute({input})",
-    lambda c, g, x: F.mul(g, F.sign(x)),
+    lambda c, g, x: F.mul(g, F.sgn(x) if x.dtype.is_complex else F.sign(x)),
     float_only=False,
+    result=lambda dtype: {complex64: float32, complex128: float64}.get(dtype, dtype),
     inplace=True,
     ufunc=np.absolute,
     aliases=("absolute",),
