@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["make_parser"]
 
 _EXAMPLE_HELP = (
-    "an example argument: dtype and sizes (f32[1,784], i64[8]), a number, true or false, or a .npy file; may be repeated"
+    "an example argument, once for each: dtype and sizes (f32[1,784], i64[8]), a number, true, false, or a .npy file"
 )
 
 

@@ -14,7 +14,7 @@ the caller trusts it; damage anywhere is a LoadError that names the part.
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -38,9 +38,10 @@ from .archive_parts import (
     read_text,
 )
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
+from .cross import CpuChoice, named_target
 from .errors import JitError, LoadError
 from .function import Call, CompiledFunction, Specialised
-from .native import NativeBundle, graph_arrays
+from .native import NativeBundle, graph_arrays, native_bundle
 from .program import NativeProgram
 from .runtime.objects import ObjectError
 from .specialisation import Specialisation
@@ -97,12 +98,15 @@ def save(
     _extra_files: Mapping[str, "str | bytes"] | None = None,
     *,
     native: bool = True,
+    targets: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a compiled callable to a file, or to a binary file object: its graphs, weights and machine code.
 
     A scripted function must have been called, or asked for `graph_for(...)`, with arguments of the types that the
-    file is to serve. `native=False` leaves machine code out. The file is replaced at once, when it is complete.
+    file is to serve. `native=False` leaves machine code out; `targets` adds code for other CPUs to that for this one:
+    "x86-64-v3", "x86-64-v4", "aarch64-neoverse-n1", "apple-m1" and others (see `cross.target_names`). The file is
+    replaced at once, when it is complete.
 
     Raises JitError if there is no graph yet, ValueError for arguments whose structure has no saved form.
     """
@@ -112,6 +116,7 @@ def save(
         )
     # A module's graphs for training and for evaluation take the same arguments: the file gets those of its state now.
     state = function.state_key()
+    choices = [named_target(name) for name in dict.fromkeys(targets)] if native else []
     entries = [(key, s) for key, known in function._specialisations.items() if key[1] == state for s in known]
     if not entries:
         raise JitError(
@@ -140,7 +145,7 @@ def save(
             }
         )
     for index, (_, specialisation) in enumerate(entries if native else []):
-        source, added = _native_members(specialisation, index, texts[index], weights)
+        source, added = _native_members(specialisation, index, texts[index], weights, choices)
         sources += source
         members += added
     description = {
@@ -199,7 +204,11 @@ def _collect_weights(graph: Graph, weights: dict[str, np.ndarray[Any, Any]], dig
 
 
 def _native_members(
-    specialisation: Specialisation, index: int, text: str, weights: dict[str, np.ndarray[Any, Any]]
+    specialisation: Specialisation,
+    index: int,
+    text: str,
+    weights: dict[str, np.ndarray[Any, Any]],
+    choices: Sequence[CpuChoice],
 ) -> tuple[list[str], list[Member]]:
     """The generated source and the members of one specialisation's machine code; none where it has no native form."""
     from .codegen.compile import CpuTarget
@@ -209,12 +218,12 @@ def _native_members(
     if specialisation.fallback is not None or bundle is None:
         return [], []
     graph = specialisation.graph
-    outputs = len(graph.results) if graph.outputs is None else graph.outputs
-    interface = Interface(tuple(graph.parameters), tuple(graph.writes), outputs)
     known = graph_arrays(graph)
-    return [specialisation.source()], native_members(
-        bundle, CpuTarget(), interface, index, text.encode(), known, weights
-    )
+    codes = [(CpuTarget(), bundle)] + [(choice.cpu, native_bundle(specialisation, choice)[0]) for choice in choices]
+    members: list[Member] = []
+    for target, code in codes:
+        members += native_members(code, target, Interface.of(graph), index, text.encode(), known, weights)
+    return [specialisation.source()], members
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------

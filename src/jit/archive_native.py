@@ -10,12 +10,14 @@ address is computed from them.
 """
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..ir.core import Graph
 from ..ir.safetensors import write_safetensors
 from .archive_format import Member, part
 from .archive_parts import field, numbered, read_json, read_safetensors_part
@@ -25,7 +27,7 @@ from .errors import LoadError
 from .runtime.loader import features_subset, host_architecture
 from .signing import is_signed_by_us, sign
 
-__all__ = ["Interface", "NativePart", "native_labels", "native_members", "usable_part"]
+__all__ = ["Interface", "NativePart", "native_labels", "native_members", "runs_here", "usable_part"]
 
 _SUFFIXES = ("o", "json", "safetensors", "signature")
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -38,17 +40,31 @@ class Interface:
     parameters: tuple[str, ...]
     writes: tuple[tuple[int, int], ...]
     outputs: int
+    examples: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, graph: Graph) -> "Interface":
+        """The interface of a graph."""
+        outputs = len(graph.results) if graph.outputs is None else graph.outputs
+        return cls(tuple(graph.parameters), tuple(graph.writes), outputs, tuple(graph.examples.items()))
 
     def to_json(self) -> Any:
+        """The interface as JSON data."""
         return {
-            "parameters": list(self.parameters), "writes": [list(w) for w in self.writes], "outputs": self.outputs
-        }  # fmt: skip
+            "parameters": list(self.parameters),
+            "writes": [list(pair) for pair in self.writes],
+            "outputs": self.outputs,
+            "examples": [list(pair) for pair in self.examples],
+        }
 
     @classmethod
     def from_json(cls, data: Any, n_arguments: int, n_results: int) -> "Interface":
         """What `to_json` gave; ValueError for anything else, or where it does not fit the numbers of slots."""
         match data:
-            case {"parameters": list(parameters), "writes": list(writes), "outputs": int(outputs)}:
+            case {
+                "parameters": list(parameters), "writes": list(writes), "outputs": int(outputs),
+                "examples": list(examples),
+            }:  # fmt: skip
                 pass
             case _:
                 raise ValueError("the interface is not described")
@@ -63,7 +79,14 @@ class Interface:
             raise ValueError("the parameters are not names of arguments")
         if not 0 <= outputs <= n_results:
             raise ValueError(f"{outputs} of {n_results} results are returned")
-        return cls(tuple(parameters), tuple(pairs), outputs)
+        sizes: list[tuple[str, int]] = []
+        for pair in examples:
+            match pair:
+                case [str(name), int(size)]:
+                    sizes.append((name, size))
+                case _:
+                    raise ValueError(f"not a symbol and its size: {str(pair)[:50]}")
+        return cls(tuple(parameters), tuple(pairs), outputs, tuple(sizes))
 
 
 @dataclass(frozen=True)
@@ -149,11 +172,16 @@ def usable_part(members: dict[str, memoryview], index: int, weights: Arrays, tru
             continue
         data = read_json(members, names["json"])
         with part(names["json"]):
-            if features_subset(field(data, "features", str)):
+            if not runs_here(field(data, "triple", str), field(data, "features", str)):
                 continue
         own = read_safetensors_part(members, names["safetensors"])
         return NativePart(label, names, data, own, bytes(members[names["o"]]))
     return None
+
+
+def runs_here(triple: str, features: str) -> bool:
+    """Whether this machine can load objects of a triple, and its CPU has the features."""
+    return ("-apple-" in triple) == (sys.platform == "darwin") and not features_subset(features)
 
 
 def _rank(label: str, ours: str) -> tuple[bool, str]:

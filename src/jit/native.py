@@ -24,6 +24,7 @@ from .runtime import cache
 from .runtime.objects import ObjectError
 
 if TYPE_CHECKING:
+    from .cross import CpuChoice
     from .specialisation import Specialisation
 
 __all__ = ["KernelInfo", "NativeBuild", "NativeBundle", "graph_arrays", "native_bundle", "native_program"]
@@ -64,15 +65,15 @@ def _bundle_key(graph: Graph, target: CpuTarget) -> str:
 
 
 def native_bundle(
-    specialisation: "Specialisation", target: CpuTarget | None = None
+    specialisation: "Specialisation", choice: "CpuChoice | None" = None
 ) -> tuple[NativeBundle, tuple[CompileRecord, ...], float, bool]:
-    """Generate and compile native code for a specialisation's graph, or find it in the cache.
+    """Generate and compile native code for a specialisation's graph, or find it in the cache; for this CPU by default.
 
     Returns the bundle, what compiling each part cost, the milliseconds in all, and whether it was cached. Raises
     Unsupported if the graph has something without a native form, and CompileError inside `no_compile()` unless the
     cache has the code.
     """
-    target = target or CpuTarget()
+    target = CpuTarget() if choice is None else choice.cpu
     store = cache.default_cache()
     key = _bundle_key(specialisation.graph, target)
     known = graph_arrays(specialisation.graph)
@@ -80,7 +81,12 @@ def native_bundle(
     if blob is not None and (bundle := _unpack(blob, known)) is not None:
         return bundle, (), 0.0, True
     require_compiling(specialisation.name)
-    module = specialisation.module()
+    if choice is None:
+        module = specialisation.module()
+    else:
+        from .codegen.generate import generate
+
+        module = generate(specialisation.optimised, choice.tiles)
     compiled = compile_module(module, target)
     kernels = tuple(KernelInfo(k.name, k.title, _text(k.bytes_moved), _text(k.flops)) for k in module.kernels)
     bundle = NativeBundle(Layout.of(module), compiled.object, kernels, tuple(module.report))

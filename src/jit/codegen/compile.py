@@ -75,8 +75,10 @@ class CpuTarget:
 
     @property
     def label(self) -> str:
-        """A file-name-safe identifier: `x86_64-znver4`."""
-        return re.sub(r"[^\w-]", "_", f"{self.triple.split('-')[0]}-{self.cpu or 'generic'}")
+        """A file-name-safe identifier: `x86_64-znver4`, `x86_64-v3`."""
+        architecture = self.triple.split("-")[0].replace("arm64", "aarch64")
+        # LLVM calls the levels of x86-64 by the architecture's own name.
+        return re.sub(r"[^\w-]", "_", f"{architecture}-{self.cpu.removeprefix('x86-64').lstrip('-') or 'generic'}")
 
 
 @dataclass(frozen=True)
