@@ -127,6 +127,62 @@ def _matmul(a: Any, b: Any) -> Any:
     return NotImplemented
 
 
+def _plain_windows(x: Any, window: dict[str, Any]) -> Any:
+    """The elements of pooling windows that tile the input, one array per place in the window; None for others."""
+    kernel, stride, ones = window["kernel_size"], window["stride"], window["dilation"]
+    if any(window["padding"]) or any(d != 1 for d in ones) or window["ceil_mode"] or x.dtype.char not in "fd":
+        return None
+    high, wide = kernel if len(kernel) == 2 else kernel * 2
+    if stride and tuple(stride if len(stride) == 2 else stride * 2) != (high, wide):
+        return None
+    rows, columns = x.shape[-2] // high, x.shape[-1] // wide
+    tiled = x[..., : rows * high, : columns * wide]
+    return [tiled[..., i::high, j::wide] for i in range(high) for j in range(wide)]
+
+
+def _max_pool2d(x: Any, **window: Any) -> Any:
+    parts = _plain_windows(x, window)
+    return NotImplemented if parts is None else _largest(parts)
+
+
+def _largest(parts: list[Any]) -> Any:
+    best = parts[0].copy(order="C")
+    with np.errstate(all="ignore"):
+        for part in parts[1:]:
+            np.maximum(best, part, out=best)
+    return best
+
+
+def _max_pool2d_grad(gradient: Any, x: Any, **window: Any) -> Any:
+    parts = _plain_windows(x, window)
+    if parts is None:
+        return NotImplemented
+    best = _largest(parts)
+    if (best != best).any():
+        return NotImplemented  # NaN equals nothing
+    result = np.zeros(x.shape, gradient.dtype)
+    free = np.ones(best.shape, bool)  # windows whose first largest element is not found yet
+    for part, place in zip(parts, _plain_windows(result, window), strict=True):
+        hit = part == best
+        hit &= free
+        np.copyto(place, gradient, where=hit)
+        free ^= hit
+    return result
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    """Two arrays of one floating-point dtype, or one and a Python number."""
+    if a.__class__ is float or a.__class__ is int:
+        if b.__class__ is np.ndarray and b.dtype.kind == "f" and b.ndim:
+            return np.where(condition, b.dtype.type(a), b)
+    elif a.__class__ is np.ndarray and a.dtype.kind == "f":
+        if b.__class__ is np.ndarray and b.dtype is a.dtype:
+            return np.where(condition, a, b)
+        if (b.__class__ is float or b.__class__ is int) and a.ndim:
+            return np.where(condition, a, a.dtype.type(b))
+    return NotImplemented
+
+
 SHORTCUTS: dict[str, Callable[..., Any]] = {
     **{name: _unary(ufunc) for name, ufunc in FLOAT_UFUNCS.items()},
     **{name: _binary(ufunc) for name, ufunc in _BINARY.items()},
@@ -136,4 +192,7 @@ SHORTCUTS: dict[str, Callable[..., Any]] = {
     "mean": _mean,
     "matmul": _matmul,
     "mm": _matmul,
+    "where": _where,
+    "max_pool2d": _max_pool2d,
+    "max_pool2d_grad": _max_pool2d_grad,
 }

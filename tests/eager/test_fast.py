@@ -1,0 +1,97 @@
+"""The shorter ways to evaluate ops give exactly, or for sums nearly, what the op records give."""
+
+import warnings
+from typing import Any
+
+import ingot
+import numpy as np
+import pytest
+from ingot.eager.fast import FLOAT_UFUNCS, SHORTCUTS
+from ingot.ir.ops._op import get_op
+
+SAMPLES = [(name, i) for name in SHORTCUTS for i, _ in enumerate(get_op(name).samples())]
+SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, 3e38], np.float32)
+
+
+def both(name: str, operands: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return SHORTCUTS[name](*operands, **attributes), get_op(name).evaluate(np, *operands, **attributes)
+
+
+def assert_same(name: str, short: Any, reference: Any) -> None:
+    if short is NotImplemented:
+        return
+    assert short.dtype == reference.dtype and short.shape == reference.shape
+    if name in ("sum", "mean"):
+        np.testing.assert_allclose(short, reference, rtol=1e-5, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(short, reference)
+        assert (np.signbit(short) == np.signbit(reference)).all()
+
+
+@pytest.mark.parametrize(("name", "number"), SAMPLES)
+def test_samples(name: str, number: int) -> None:
+    sample = list(get_op(name).samples())[number]
+    operands, attributes = get_op(name).schema.bind(*sample.args, **sample.kwargs)
+    short, reference = both(name, operands, attributes)
+    assert_same(name, short, reference)
+
+
+def test_the_shortcuts_apply_to_floats() -> None:
+    applied = {name for name, _ in SAMPLES for short, _ in [both_of_first(name)] if short is not NotImplemented}
+    assert applied >= set(FLOAT_UFUNCS) | {"add", "mul", "div", "relu", "sum", "mean", "matmul", "max_pool2d", "where"}
+
+
+def both_of_first(name: str) -> tuple[Any, Any]:
+    sample = next(iter(get_op(name).samples()))
+    operands, attributes = get_op(name).schema.bind(*sample.args, **sample.kwargs)
+    return both(name, operands, attributes)
+
+
+@pytest.mark.parametrize("name", [*FLOAT_UFUNCS, "relu"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_special_values(name: str, dtype: str) -> None:
+    with np.errstate(all="ignore"):
+        values = SPECIAL.astype(dtype)
+    short, reference = both(name, (values,), {})
+    assert_same(name, short, reference)
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div", "maximum", "minimum", "eq", "lt"])
+@pytest.mark.parametrize("other", [2.5, 3, 0, -0.0, float("nan"), float("inf")])
+def test_numbers(name: str, other: Any) -> None:
+    for operands in ((SPECIAL, other), (other, SPECIAL), (SPECIAL.reshape(7, 1), SPECIAL)):
+        short, reference = both(name, operands, {})
+        assert_same(name, short, reference)
+
+
+@pytest.mark.parametrize("shape", [(40_003,), (200, 201), (7, 11, 600), (3, 20_000), (64, 1024)])
+@pytest.mark.parametrize("dim", [None, (0,), (-1,), (0, 1)])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_large_sums(shape: tuple[int, ...], dim: Any, keepdim: bool) -> None:
+    if dim is not None and max(dim) >= len(shape):
+        dim = (0,)
+    x = np.random.default_rng(0).random(shape, np.float32)
+    for name in ("sum", "mean"):
+        short, reference = both(name, (x,), {"dim": dim, "keepdim": keepdim, "dtype": None})
+        short = np.asarray(short)
+        exact = getattr(np, name)(x.astype(np.float64), axis=dim, keepdims=keepdim)
+        assert short.dtype == np.float32 and short.shape == reference.shape
+        np.testing.assert_allclose(short, exact, rtol=2e-6)
+
+
+def test_large_sums_keep_nan_and_infinity() -> None:
+    x = np.ones(100_000, np.float32)
+    x[77_777] = np.inf
+    assert ingot.from_numpy(x).sum().item() == np.inf
+    x[5] = -np.inf
+    assert np.isnan(ingot.from_numpy(x).sum().item())
+
+
+def test_pooling_takes_the_first_of_equal_elements() -> None:
+    x = ingot.zeros(1, 1, 4, 4, requires_grad=True)
+    ingot.nn.functional.max_pool2d(x, 2).backward(ingot.tensor([[[[1.0, float("inf")], [3.0, 4.0]]]]))
+    assert x.grad is not None
+    expected = [[1, 0, np.inf, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(x.grad.numpy()[0, 0], expected)
