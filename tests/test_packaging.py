@@ -22,6 +22,7 @@ ALLOWED = {
     "nn": {"ir", "eager", "nn"},
     "optim": {"ir", "eager", "optim"},
     "jit": {"ir", "eager", "jit"},
+    "onnx": {"ir", "eager", "jit", "onnx"},
     "runtime": {"ir", "eager", "jit", "runtime"},
     "cli": {"", "__version__", "ir", "eager", "nn", "jit", "onnx", "runtime", "cli"},
 }

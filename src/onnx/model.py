@@ -17,7 +17,7 @@ from ..ir.sizes import Sizes
 from ..ir.symbolic import SymbolicTensor, building
 from ..ir.types import TensorType
 from ..jit.function import Call, CompiledFunction, Specialised
-from ..jit.tree import LEAF, Structure, constant_structure
+from ..jit.tree import LEAF, Structure, constant_structure, flatten
 from .errors import OnnxError
 from .importer import Importer, Scope, check_graph
 from .proto import element_type, read_model, type_name
@@ -60,48 +60,53 @@ class OnnxModel(CompiledFunction):
         keywords = {self._parameters.get(k, k): v for k, v in keywords.items()}
         call = super()._bind(arguments, keywords)
         for declared, value in zip(self._inputs, call.arguments, strict=True):
-            self._check(declared, value)
+            self._check(declared, declared.type, value)
         if self._static:
-            kept, children = [], []
-            for index, leaf in enumerate(call.leaves):
+            # Values that decide about shapes are constants of the structure, so that others have a graph of their own.
+            call.leaves = []
+            children = []
+            for index, value in enumerate(call.arguments):
                 if index in self._static:
-                    array = leaf._array
-                    children.append(constant_structure((str(array.dtype), array.shape, array.tobytes())))
-                else:
-                    kept.append(leaf)
-                    children.append(LEAF)
-            positional, others = call.structure.children
-            call.structure = Structure("tuple", (Structure("tuple", tuple(children)), others))
-            call.leaves = kept
+                    parts = [t._array for t in (value if isinstance(value, (list, tuple)) else [value])]
+                    children.append(constant_structure(tuple((str(a.dtype), a.shape, a.tobytes()) for a in parts)))
+                    continue
+                leaves, structure = flatten(value)
+                call.leaves += leaves
+                children.append(structure)
+            call.structure = Structure("tuple", tuple(children))
         return call
 
-    def _check(self, declared: Any, value: Any) -> None:
+    def _check(self, declared: Any, kind: Any, value: Any) -> None:
         """OnnxError where an argument is not what the model declares."""
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"{self.__name__}: the input {declared.name!r} must be a tensor, given {type(value).__name__}"
-            )
-        kind = declared.type
+        label = f"{self._file}: the input {declared.name!r}"
+        if kind.HasField("optional_type"):
+            if value is not None:
+                self._check(declared, kind.optional_type.elem_type, value)
+            return
+        if kind.HasField("sequence_type"):
+            if not isinstance(value, (list, tuple)):
+                raise TypeError(f"{label} must be a list of tensors, given {type(value).__name__}")
+            for item in value:
+                self._check(declared, kind.sequence_type.elem_type, item)
+            return
         if not kind.HasField("tensor_type"):
-            raise OnnxError(f"{self._file}: the input {declared.name!r} is no tensor, and only tensors are supported")
+            raise OnnxError(f"{label} is neither a tensor nor a sequence of tensors: that is not supported")
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{label} must be a tensor, given {type(value).__name__}")
         wanted = element_type(kind.tensor_type.elem_type)
         if value.dtype != wanted:
             raise OnnxError(
-                f"{self._file}: the input {declared.name!r} must be {type_name(kind.tensor_type.elem_type)} "
-                f"({wanted.name}), given {value.dtype.name}; cast it first"
+                f"{label} must be {type_name(kind.tensor_type.elem_type)} ({wanted.name}), given {value.dtype.name}; "
+                "cast it first"
             )
         if kind.tensor_type.HasField("shape"):
-            dims = kind.tensor_type.shape.dim
-            shape = value._array.shape
+            dims, shape = kind.tensor_type.shape.dim, value._array.shape
             if len(dims) != len(shape) or any(
                 d.HasField("dim_value") and d.dim_value >= 0 and d.dim_value != n
                 for d, n in zip(dims, shape, strict=True)
             ):
-                expected = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
-                text = ", ".join(map(str, expected))
-                raise OnnxError(
-                    f"{self._file}: the input {declared.name!r} must have the shape [{text}], given {list(shape)}"
-                )
+                expected = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?" for d in dims]
+                raise OnnxError(f"{label} must have the shape [{', '.join(expected)}], given {list(shape)}")
 
     def _call(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         while True:
@@ -126,16 +131,28 @@ class OnnxModel(CompiledFunction):
         scope = Scope()
         parameters: dict[str, Dim] = {}
         positions: list[int] = []
-        for index, (declared, value) in enumerate(zip(self._inputs, call.arguments, strict=True)):
+
+        def entry(index: int, name: str, kind: Any, value: Tensor) -> Entry:
+            array = value._array
             if index in self._static:
-                scope.entries[declared.name] = Known.of(value._array.copy(), declared.name)
-                continue
-            shape = self._shape(declared, value._array.shape, sizes, parameters)
-            argument = builder.argument(
-                self._parameters[declared.name], TensorType(from_numpy(value._array.dtype), shape)
-            )
+                return Known.of(array.copy(), name)
             positions.append(index)
-            scope.entries[declared.name] = SymbolicTensor(builder, argument)
+            shape = self._shape(kind, array.shape, sizes, parameters)
+            return SymbolicTensor(builder, builder.argument(name, TensorType(from_numpy(array.dtype), shape)))
+
+        for index, (declared, value) in enumerate(zip(self._inputs, call.arguments, strict=True)):
+            kind = declared.type
+            kind = kind.optional_type.elem_type if kind.HasField("optional_type") else kind
+            if value is None:
+                scope.entries[declared.name] = None
+            elif kind.HasField("sequence_type"):
+                kind = kind.sequence_type.elem_type.tensor_type
+                name = self._parameters[declared.name]
+                items = [entry(index, f"{name}_{i}", kind, item) for i, item in enumerate(value)]
+                scope.entries[declared.name] = KnownSequence(tuple(items))
+            else:
+                name = self._parameters[declared.name]
+                scope.entries[declared.name] = entry(index, name, kind.tensor_type, value)
         try:
             with building(builder):
                 results = importer.graph(self._model.graph, scope)
@@ -155,7 +172,6 @@ class OnnxModel(CompiledFunction):
         self, declared: Any, shape: tuple[int, ...], sizes: Sizes, parameters: dict[str, Dim]
     ) -> tuple[Dim, ...]:
         """Sizes that the model states as they are, named ones as one symbol each, and the others as symbols."""
-        kind = declared.type.tensor_type
         dims = kind.shape.dim if kind.HasField("shape") else [None] * len(shape)
         result: list[Dim] = []
         for dim, size in zip(dims, shape, strict=True):

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ...ir import dtypes
 from ...ir.ops._op import F
 from ..proto import element_type
 from ..registry import op
+from ..values import Known
 
 _UNARY = {
     "Abs": "abs", "Acos": "acos", "Acosh": "acosh", "Asin": "asin", "Asinh": "asinh", "Atan": "atan", "Atanh": "atanh",
@@ -110,9 +113,13 @@ def cast(node: Any, x: Any) -> Any:
     return F.cast(x, dtype=element_type(node.attribute("to")))
 
 
-@op("CastLike")
-def cast_like(node: Any, x: Any, target: Any) -> Any:
-    return F.cast(x, dtype=target.dtype)
+@op("CastLike", raw=True)
+def cast_like(node: Any, scope: Any, x: Any, target: Any) -> Any:
+    dtype = target.dtype if isinstance(target, Known) else node.tensor(target).dtype.numpy
+    if isinstance(x, Known) and x.array.dtype != object:
+        with np.errstate(all="ignore"):
+            return Known.of(x.array.astype(dtype))
+    return F.cast(node.tensor(x), dtype=dtypes.as_dtype(dtype))
 
 
 @op("Where")

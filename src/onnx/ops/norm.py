@@ -42,9 +42,9 @@ def layer_normalization(node: Any, x: Any, scale: Any, bias: Any = None) -> Any:
     epsilon = node.attribute("epsilon", 1e-5)
     dims = tuple(x.shape)[axis:]
     plain = all(isinstance(d, int) for d in dims) and tuple(scale.shape) == dims
+    plain = plain and (bias is None or tuple(bias.shape) == dims)
     if plain and not (node.has_output(1) or node.has_output(2)):
-        if bias is None or tuple(bias.shape) == dims:
-            return F.layer_norm(x, dims, scale, bias, epsilon)
+        return F.layer_norm(x, dims, scale, bias, epsilon)
     wide = F.cast(x, dtype=dtypes.float32) if x.dtype is dtypes.float16 else x
     axes = tuple(range(axis, x.ndim))
     mean = F.mean(wide, axes, True)
