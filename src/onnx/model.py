@@ -168,9 +168,7 @@ class OnnxModel(CompiledFunction):
         builder.return_([value.value for value in values])
         return Specialised(builder.finish(), structure)
 
-    def _shape(
-        self, declared: Any, shape: tuple[int, ...], sizes: Sizes, parameters: dict[str, Dim]
-    ) -> tuple[Dim, ...]:
+    def _shape(self, kind: Any, shape: tuple[int, ...], sizes: Sizes, parameters: dict[str, Dim]) -> tuple[Dim, ...]:
         """Sizes that the model states as they are, named ones as one symbol each, and the others as symbols."""
         dims = kind.shape.dim if kind.HasField("shape") else [None] * len(shape)
         result: list[Dim] = []

@@ -37,7 +37,7 @@ def celu(node: Any, x: Any) -> Any:
 
 @op("Selu")
 def selu(node: Any, x: Any) -> Any:
-    # The defaults are the constants of Klambauer et al., "Self-Normalizing Neural Networks" (2017), as ONNX rounds them.
+    # The defaults are those of Klambauer et al., "Self-Normalizing Neural Networks" (2017), as ONNX rounds them.
     alpha, gamma = (
         node.attribute("alpha", 1.67326319217681884765625),
         node.attribute("gamma", 1.05070102214813232421875),

@@ -10,7 +10,7 @@ from ...ir.core import Block, Value
 from ...ir.dims import Dim
 from ...ir.ops._op import F
 from ...ir.symbolic import SymbolicTensor, wrap
-from ...ir.types import BoolType, IntType, ListType, TensorType, Type
+from ...ir.types import IntType, ListType, TensorType, Type
 from ..registry import op
 from ..values import Entry, Known, NeedsValue
 from ..values import Sequence as KnownSequence

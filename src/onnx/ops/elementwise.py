@@ -47,8 +47,8 @@ for _onnx_name, _name in _BINARY.items():
     op(_onnx_name)(_binary(_name))
 
 
-@op("Identity")
-def identity(node: Any, x: Any) -> Any:
+@op("Identity", raw=True)
+def identity(node: Any, scope: Any, x: Any) -> Any:
     return x
 
 
