@@ -1,4 +1,4 @@
-"""What all tests share: one kernel cache, so that a kernel is compiled once whichever worker and test needs it first."""
+"""What all tests share: one kernel cache, so that a kernel is compiled once, by whoever needs it first."""
 
 import os
 from pathlib import Path

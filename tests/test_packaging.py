@@ -23,13 +23,10 @@ ALLOWED = {
     "optim": {"ir", "eager", "optim"},
     "jit": {"ir", "eager", "jit"},
     "runtime": {"jit"},
-    "onnx": {"ir", "eager", "jit", "onnx"},
     "utils": {"ir", "eager", "utils"},
     "train": {"ir", "eager", "nn", "optim", "jit", "utils", "train", "serialization"},
-    "cli": {"ir", "eager", "jit", "onnx", "runtime", "cli"},
     "onnx": {"ir", "eager", "jit", "onnx"},
-    "runtime": {"ir", "eager", "jit", "runtime"},
-    "cli": {"", "__version__", "ir", "eager", "nn", "jit", "onnx", "runtime", "cli"},
+    "cli": {"ir", "eager", "jit", "onnx", "runtime", "cli"},
 }
 
 

@@ -24,12 +24,13 @@ def _view(address: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """A one-dimensional numpy array that starts at `address` and has no useful end."""
 
     class Memory:
-        __array_interface__ = {
-            "shape": (_PYTHON_EXTENT_BYTES // dtype.itemsize,),
-            "typestr": dtype.str,
-            "data": (int(address), False),
-            "version": 3,
-        }
+        def __init__(self) -> None:
+            self.__array_interface__ = {
+                "shape": (_PYTHON_EXTENT_BYTES // dtype.itemsize,),
+                "typestr": dtype.str,
+                "data": (int(address), False),
+                "version": 3,
+            }
 
     return np.asarray(Memory())
 
