@@ -22,11 +22,11 @@ ALLOWED = {
     "nn": {"ir", "eager", "nn"},
     "optim": {"ir", "eager", "optim"},
     "jit": {"ir", "eager", "jit"},
-    "runtime": {"jit"},
+    "runtime": {"ir", "eager", "jit", "runtime"},
     "utils": {"ir", "eager", "utils"},
     "train": {"ir", "eager", "nn", "optim", "jit", "utils", "train", "serialization"},
     "onnx": {"ir", "eager", "jit", "onnx"},
-    "cli": {"ir", "eager", "jit", "onnx", "runtime", "cli"},
+    "cli": {"__version__", "ir", "eager", "nn", "jit", "onnx", "runtime", "cli"},
 }
 
 
