@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import jit
 from ..eager.tensor import Tensor, wrap
+from ..jit.cross import named_target
 from ..jit.function import CompiledFunction
 from ..nn.module import Module
 from .errors import CommandError
@@ -23,6 +24,11 @@ __all__ = ["command"]
 
 def command(options: argparse.Namespace) -> Result:
     """Compile what the source names, for the example arguments, and save it."""
+    for target in options.target:
+        try:
+            named_target(target)
+        except ValueError as error:
+            raise CommandError(f"--target {error}") from None
     path, _, name = options.source.partition(":")
     examples = tuple(_tensor(example_value(text)) for text in options.example)
     if path.endswith(".onnx"):

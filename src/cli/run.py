@@ -20,6 +20,10 @@ def command(options: argparse.Namespace) -> Result:
     """Run a model once."""
     model = load(options.model, trust=options.trust)
     positional, named = prepare(model, *read_inputs(options.input))
+    try:
+        model.check(*positional, **named)
+    except TypeError as error:
+        raise CommandError(str(error)) from None
     result = model(*positional, **named)
     leaves: list[Any] = []
     take_apart(result, leaves, lambda value: isinstance(value, (np.ndarray, np.generic)))

@@ -46,8 +46,8 @@ class Variant:
             for leaf, kind in zip(leaves, self.leaves, strict=True)
         )
 
-    def run(self, leaves: Sequence[Any]) -> tuple[list[Any], Structure]:
-        """The results, written back where the graph does that."""
+    def run(self, leaves: Sequence[Any]) -> list[Any]:
+        """What is returned; what the graph writes is written to the arguments."""
         values = [*leaves, *self.parameters]
         results = self.program(values)
         returned = results[: self.interface.outputs]
@@ -56,7 +56,7 @@ class Variant:
                 np.copyto(values[argument], results[result])
             if result < self.interface.outputs:
                 returned[result] = values[argument]
-        return returned, self.results
+        return returned
 
     def __str__(self) -> str:
         where = f" where {', '.join(map(str, self.guards))}" if self.guards else ""
@@ -128,6 +128,23 @@ class Model:
         """Run the model. TypeError or RuntimeError where the arguments fit none of its programs."""
         if self._general is not None:
             return _call_general(self._general, arguments, keywords)
+        structure, given = self._take(arguments, keywords)
+        leaves = [_plain(leaf) for leaf in given]
+        variant = self._choose(structure, leaves)
+        returned = variant.run(leaves)
+        tensors = {id(leaf._array): leaf for leaf in given if _is_tensor(leaf)}
+        if tensors:
+            returned = [_as_tensor(value, tensors) for value in returned]
+        return unflatten(variant.results, returned)
+
+    def check(self, *arguments: Any, **keywords: Any) -> None:
+        """Raise what a call with these arguments would raise before it runs anything."""
+        if self._general is None:
+            structure, given = self._take(arguments, keywords)
+            self._choose(structure, [_plain(leaf) for leaf in given])
+
+    def _take(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Structure, list[Any]]:
+        """The structure and the leaves of a call's arguments."""
         if self._signature is not None:
             try:
                 bound = self._signature.bind(*arguments, **keywords)
@@ -139,21 +156,17 @@ class Model:
         structure = take_apart((arguments, keywords), given, _is_leaf)
         if self._bakes_numbers:
             structure, given = with_constant_numbers(structure, given, lambda leaf: not _is_array(leaf))
-        leaves = [_plain(leaf) for leaf in given]
-        returned, results = self._run(structure, leaves)
-        tensors = {id(leaf._array): leaf for leaf in given if _is_tensor(leaf)}
-        if tensors:
-            returned = [_as_tensor(value, tensors) for value in returned]
-        return unflatten(results, returned)
+        return structure, given
 
-    def _run(self, structure: Structure, leaves: Sequence[Any]) -> tuple[list[Any], Structure]:
+    def _choose(self, structure: Structure, leaves: Sequence[Any]) -> Variant:
+        """The program that fits."""
         reasons = []
         for variant in self._variants:
             if not variant.takes(structure, leaves):
                 continue
             values, reason = variant.program.binding.bind([*leaves, *variant.parameters])
             if values is not None:
-                return variant.run(leaves)
+                return variant
             reasons.append(reason)
         if reasons:
             raise RuntimeError(f"{self.__name__}: {'; '.join(dict.fromkeys(reasons))}")
