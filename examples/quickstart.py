@@ -145,7 +145,7 @@ def shortest_kernel(source: str) -> str:
     pairs = [
         f"{parts[i]}\n\n\n{parts[i + 1]}"
         for i in range(len(parts) - 1)
-        if parts[i].startswith("@body") and parts[i + 1].startswith("@kernel")
+        if parts[i].startswith("@body") and "(p, lo, hi):" in parts[i + 1]
     ]
     return min(pairs, key=len)
 
