@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..eager.modes import use_mode
-from ..eager.tensor import Tensor
+from ..eager.tensor import Tensor, wrap
 from ..ir.interp import run
 from ..ir.random_state import default_generator
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
 from .recorder import Baked, Recorder
-from .structure import Structure, with_constant_numbers
+from .structure import Structure, unflatten, with_constant_numbers
 from .tree import flatten
 
 __all__ = ["TracedFunction", "trace"]
@@ -146,9 +146,28 @@ def _argument_names(call: Call, signature: inspect.Signature | None) -> list[str
     return [name if name.isidentifier() else f"input{i}" for i, name in enumerate(names)]
 
 
+def _distinct(call: Call) -> Call:
+    """The call with a copy for every tensor that stands for a second argument, too: the next call may give two."""
+    if len({id(leaf._array) for leaf in call.leaves}) == len(call.leaves):
+        return call
+    leaves, structure = flatten((call.arguments, call.keywords))
+    seen: set[int] = set()
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            if id(leaf._array) in seen:
+                leaves[i] = wrap(leaf._array.copy())
+                leaves[i].requires_grad = leaf.requires_grad
+            seen.add(id(leaf._array))
+    distinct = Call(*unflatten(structure, leaves))
+    distinct.structure = call.structure
+    distinct.leaves = [leaf for leaf in distinct.leaves if isinstance(leaf, Tensor)]
+    return distinct
+
+
 def _record(
     function: Callable[..., Any], name: str, call: Call, named: dict[int, tuple[str, Tensor]]
 ) -> tuple[Any, Structure, dict[str, Tensor], list[Baked]]:
+    call = _distinct(call)
     recorder = Recorder(name if name.isidentifier() else "traced", named)
     gradients = {id(t): (t, t.grad) for _, t in named.values()}
     # Tensors of their own over the same memory, so that the caller's get no history from the trace.
@@ -188,8 +207,6 @@ def _check_returned(name: str, structure: Structure) -> None:
 def _run_plainly(function: Callable[..., Any], call: Call) -> Any:
     """The callable's result on copies of the arguments."""
     leaves = [t.detach().clone() for t in call.leaves]
-    from .tree import unflatten
-
     arguments, keywords = unflatten(call.structure, leaves)
     return function(*arguments, **keywords)
 

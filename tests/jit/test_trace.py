@@ -370,3 +370,9 @@ def test_a_training_step_is_one_graph_with_writes() -> None:
         assert_same(loss, reference_step(*batch).detach())
     for a, b in zip(model.parameters(), reference.parameters(), strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5)
+
+
+def test_a_tensor_that_is_given_twice_is_two_arguments() -> None:
+    x = ingot.ones(2)
+    traced = trace(lambda a, b: a - b * 2, (x, x))
+    assert traced(ingot.ones(2), ingot.zeros(2)).tolist() == [1, 1]
