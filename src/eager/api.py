@@ -152,7 +152,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 def install(namespace: dict[str, Any]) -> None:
     """Put these functions into the public namespace and on Tensor, over the generated ones."""
-    both = [add, sub, div, round, clamp_min, clamp_max, mv]
+    both: list[Any] = [add, sub, div, round, clamp_min, clamp_max, mv]
     both += [getattr(reductions, name) for name in reductions.__all__]
     both += [getattr(shapes, name) for name in shapes.__all__ if name not in _FUNCTIONS_ONLY]
     for function in both:
@@ -181,8 +181,8 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, f"{name}_", inplace_of(f"{name}_", getattr(Tensor, name)))
     Tensor.allclose, Tensor.equal = allclose, equal  # type: ignore[attr-defined]
     Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[attr-defined]
-    Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
-    Tensor.__setitem__ = indexing.setitem  # type: ignore[attr-defined]
+    for name, method in (("__getitem__", indexing.getitem), ("__setitem__", indexing.setitem)):
+        setattr(Tensor, name, method)
 
 
 # Of `shapes`: what PyTorch has as functions but not as methods (`where` is another function there).

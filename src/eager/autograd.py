@@ -342,7 +342,7 @@ def grad(
     """
     if materialize_grads and allow_unused is False:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
-    wanted = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    wanted: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     if not wanted:
         raise ValueError("grad requires non-empty inputs.")
     for t in wanted:
@@ -542,20 +542,20 @@ def _check_nan(node: Node, pairs: "list[tuple[Saved, Tensor]]") -> None:
 
 
 def _cast(gradient: Any, dtype: Any) -> Any:
-    from .functions import cast
+    from .functions import call
 
-    return cast(gradient, dtype=dtype)
+    return call("cast", gradient, dtype=dtype)
 
 
 def _add(a: Any, b: Any) -> Any:
-    from .functions import add
+    from .functions import call
 
-    return add(a, b)
+    return call("add", a, b)
 
 
 def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Exposed) -> None:
     """Add a gradient to `tensor.grad`, in place where it is there already."""
-    from .functions import clone
+    from .functions import call
 
     if gradient._array.shape != tensor._array.shape:
         raise RuntimeError(
@@ -570,7 +570,7 @@ def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Expose
     if known is None:
         array = gradient._array
         if id(array) in exposed or array.base is not None or not array.flags.writeable:
-            gradient = clone(gradient)
+            gradient = call("clone", gradient)
         exposed[id(gradient._array)] = gradient._array  # one array must not become the gradient of two leaves
         tensor._grad = gradient.detach()
     elif known._requires_grad or modes.current_mode() is not None or not known._array.flags.writeable:

@@ -13,6 +13,8 @@ class device:
     """
 
     __slots__ = ("index", "type")
+    type: str
+    index: int | None
 
     def __init__(self, name: "str | device", index: int | None = None) -> None:
         if isinstance(name, device):

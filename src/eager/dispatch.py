@@ -172,7 +172,8 @@ def _as_scalar(op: Op, name: str, role: Role, value: Any) -> Any:
     if type(value) in _SCALAR_TYPES and (type(value) is not str):
         return value
     if isinstance(value, (bool, int, float, complex)):  # subclasses, as numpy.float64 and tracked sizes are
-        return next(t(value) for t in (bool, int, float, complex) if isinstance(value, t))
+        plain: Any = value
+        return next(t(plain) for t in (bool, int, float, complex) if isinstance(value, t))
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray) and role is Role.OPERAND:

@@ -64,6 +64,7 @@ class _FunctionNode(PythonNode):
 
     __slots__ = ("context",)
     shares = True
+    context: FunctionContext
 
     def release(self) -> None:
         super().release()

@@ -49,20 +49,22 @@ def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> T
 
     Nothing is written where shapes or dtypes do not fit (RuntimeError). `fresh`: nobody else holds the value.
     """
-    from .functions import cast, clone, expand
+    from .functions import call
 
     check_writable(target, name)
     if target._view is not None:
         target._refresh()
     array = target._array
     if not fresh and modes.state.grad_enabled and value.requires_grad:
-        value = clone(value)  # the target's place in the graph is its own: neither a leaf's nor another tensor's
+        value = call(
+            "clone", value
+        )  # the target's place in the graph is its own: neither a leaf's nor another tensor's
     if value._array.dtype != array.dtype:
         if from_numpy(value._array.dtype).category > target.dtype.category:
             raise RuntimeError(
                 f"{name}: result type {value.dtype.name} can't be cast to the desired output type {target.dtype.name}"
             )
-        value = cast(value, dtype=target.dtype)
+        value = call("cast", value, dtype=target.dtype)
     if value._array.shape != array.shape:
         try:
             fits = np.broadcast_shapes(value._array.shape, array.shape) == array.shape
@@ -73,7 +75,7 @@ def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> T
                 f"{name}: output with shape {list(array.shape)} doesn't match the broadcast shape of the value, "
                 f"{list(value._array.shape)}"
             )
-        value = expand(value, tuple(array.shape))
+        value = call("expand", value, tuple(array.shape))
     if modes.active_modes and (mode := modes.state.mode) is not None:
         mode.written(target, value)
     np.copyto(array, value._array)
@@ -109,11 +111,11 @@ def _record_view_write(target: Tensor, value: Tensor) -> None:
         return tensor
 
     def rule(gradient: Tensor) -> tuple[Tensor, Tensor]:
-        from .functions import clone
+        from .functions import call
 
-        rest = clone(gradient)
+        rest = call("clone", gradient)
         part = through(rest)
-        written = clone(part)
+        written = call("clone", part)
         part.zero_()  # type: ignore[attr-defined]
         return rest, written
 

@@ -263,7 +263,7 @@ def _uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: A
     from_ = kwargs.pop("from", from_)
     if from_ > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
-    draws = rand(tuple(self.shape), dtype=_floating(self, "uniform_"), generator=generator)
+    draws: Any = rand(tuple(self.shape), dtype=_floating(self, "uniform_"), generator=generator)
     return write(self, draws * (to - from_) + from_, "uniform_", fresh=True)
 
 
@@ -273,7 +273,7 @@ def _normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: An
 
     if std < 0:
         raise RuntimeError(f"normal_ expects std >= 0.0, but found std {std}")
-    draws = randn(tuple(self.shape), dtype=_floating(self, "normal_"), generator=generator)
+    draws: Any = randn(tuple(self.shape), dtype=_floating(self, "normal_"), generator=generator)
     return write(self, draws * std + mean, "normal_", fresh=True)
 
 
@@ -324,8 +324,8 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
 
 def _masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """The tensor with the elements under the mask replaced by those of `source` in order."""
-    mask, target = np.broadcast_arrays(mask._array, self._array)
-    count = int(mask.sum())
+    chosen, target = np.broadcast_arrays(mask._array, self._array)
+    count = int(chosen.sum())
     if source.numel() < count:  # type: ignore[attr-defined]
         raise RuntimeError(
             f"masked_scatter_: expected at least {count} elements in source, given {source.numel()}"  # type: ignore[attr-defined]
@@ -334,7 +334,7 @@ def _masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     flat = _call("reshape", source, -1)
     values = _call("slice", flat, 0, count, dim=0)
     base = _call("expand", self, target.shape)
-    return _call("index_put", base, (wrap(np.ascontiguousarray(mask)),), values, spec=spec)  # type: ignore[no-any-return]
+    return _call("index_put", base, (wrap(np.ascontiguousarray(chosen)),), values, spec=spec)  # type: ignore[no-any-return]
 
 
 def _index_put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
@@ -377,7 +377,7 @@ def _geometry_(name: str) -> Any:
 
 def _set_data(self: Tensor, source: Any = None) -> Tensor:
     """Let the tensor be the memory of another; returns the tensor."""
-    self._array = wrap(np.empty(0, self._array.dtype))._array if source is None else source._array
+    self._array = np.empty(0, self._array.dtype) if source is None else source._array
     return self
 
 

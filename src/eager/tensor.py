@@ -369,7 +369,7 @@ class Tensor:
             raise RuntimeError(
                 "Only Tensors created explicitly by the user support the deepcopy protocol at the moment"
             )
-        result = type(self).__new__(type(self))
+        result: Tensor = _new(type(self))
         memo[id(self)] = result
         result._array = self._array.copy(order="K")
         result._requires_grad = self._requires_grad
@@ -379,7 +379,7 @@ class Tensor:
         return result
 
     def __copy__(self) -> "Tensor":
-        result = type(self).__new__(type(self))
+        result: Tensor = _new(type(self))
         result.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_counter", "_view", "_hooks")})
         result._alias_of = self
         return result
@@ -397,7 +397,7 @@ class Tensor:
 def _rebuild(
     cls: type, array: np.ndarray[Any, Any], requires_grad: bool, attributes: dict[str, Any] | None = None
 ) -> Tensor:
-    tensor: Tensor = cls.__new__(cls)
+    tensor: Tensor = _new(cls)
     tensor._array = array
     tensor._requires_grad = requires_grad
     tensor.__dict__.update(attributes or {})
