@@ -43,6 +43,8 @@ class PreparedModel(_base.BackendRep):  # type: ignore[misc]  # the package has 
 
 
 def _given(value: Any) -> Any:
+    if value is None or (isinstance(value, np.ndarray) and value.dtype == object and value.item() is None):
+        return None  # an optional value that is not there
     return [_given(v) for v in value] if isinstance(value, list) else to_tensor(value)
 
 

@@ -268,11 +268,7 @@ def schema_body(node: Node, inputs: Sequence[Entry], importer: Importer) -> Any:
     if schema.has_context_dependent_function:
         types = []
         for entry in inputs:
-            if entry is None:
-                types.append(onnx.TypeProto().SerializeToString())
-                continue
-            dtype, rank_shape = _type_and_shape(importer.tensor(entry))
-            types.append(onnx.helper.make_tensor_type_proto(dtype, rank_shape).SerializeToString())
+            types.append(_type_proto(entry, importer).SerializeToString())
         versions = [v for v in schema.context_dependent_function_opset_versions if v <= version]
         data = (
             schema.get_context_dependent_function_with_opset_version(
@@ -306,9 +302,16 @@ def schema_body(node: Node, inputs: Sequence[Entry], importer: Importer) -> Any:
     return function
 
 
-def _type_and_shape(tensor: Any) -> tuple[int, list[Any]]:
+def _type_proto(entry: Entry, importer: Importer) -> Any:
+    """The ONNX type of an entry; sizes that are not known are left open."""
+    if entry is None:
+        return onnx.TypeProto()
+    if isinstance(entry, KnownSequence):
+        element = _type_proto(entry.items[0], importer) if entry.items else onnx.TypeProto()
+        return onnx.helper.make_sequence_type_proto(element)
+    tensor = importer.tensor(entry)
     shape = [d if isinstance(d, int) else f"n{i}" for i, d in enumerate(tensor.shape)]
-    return onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype.numpy), shape
+    return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype.numpy), shape)
 
 
 def _schema(op_type: str, domain: str, version: int) -> Any:

@@ -187,7 +187,8 @@ def depth_to_space(node: Any, x: Any) -> Any:
 def space_to_depth(node: Any, x: Any) -> Any:
     n, c, h, w = x.shape
     b = node.attribute("blocksize")
-    x = F.permute(F.reshape(x, (n, c, h // b, b, w // b, b)), (0, 3, 5, 1, 2, 4))
+    order = (0, 3, 5, 1, 2, 4) if node.attribute("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    x = F.permute(F.reshape(x, (n, c, h // b, b, w // b, b)), order)
     return F.reshape(x, (n, c * b * b, h // b, w // b))
 
 
