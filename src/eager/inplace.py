@@ -75,7 +75,7 @@ def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> T
                 f"{name}: output with shape {list(array.shape)} doesn't match the broadcast shape of the value, "
                 f"{list(value._array.shape)}"
             )
-        value = call("expand", value, tuple(array.shape))
+        value = call("expand", value, tuple(target.shape))
     if modes.active_modes and (mode := modes.state.mode) is not None:
         mode.written(target, value)
     np.copyto(array, value._array)

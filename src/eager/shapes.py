@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .functions import call as _call
-from .tensor import Size, Tensor
+from .tensor import Size, Tensor, settled
 
 __all__ = [
     "argwhere", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors", "broadcast_to",
@@ -26,12 +26,6 @@ def _axis(name: str, tensor: Tensor, dim: int) -> int:
             f"{name}: Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})"
         )
     return dim % rank
-
-
-def settled(size: int) -> int:
-    """The size as a plain int that the result's structure depends on; a trace then holds for that size only."""
-    report = getattr(size, "settled", None)
-    return size if report is None else report()  # type: ignore[no-any-return]
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------

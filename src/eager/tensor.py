@@ -10,7 +10,7 @@ import numpy as np
 from ..ir.dtypes import DType, from_numpy
 from . import modes
 
-__all__ = ["Size", "StaleTensor", "Tensor", "wrap"]
+__all__ = ["Size", "StaleTensor", "Tensor", "settled", "wrap"]
 
 
 class Size(tuple[int, ...]):
@@ -34,6 +34,12 @@ class Size(tuple[int, ...]):
     def __getitem__(self, index: Any) -> Any:
         item = tuple.__getitem__(self, index)
         return Size(item) if isinstance(index, slice) else item
+
+
+def settled(size: int) -> int:
+    """The size as a plain int that the result's structure depends on; a trace then holds for that size only."""
+    report = getattr(size, "settled", None)
+    return size if report is None else report()  # type: ignore[no-any-return]
 
 
 class Tensor:
@@ -338,13 +344,13 @@ class Tensor:
     def __len__(self) -> int:
         if not self._array.ndim:
             raise TypeError("len() of a 0-d tensor")
-        return self.shape[0]
+        return settled(self.shape[0])
 
     def __iter__(self) -> "Iterator[Tensor]":
         if not self._array.ndim:
             raise TypeError("iteration over a 0-d tensor")
         self._bake("iteration")
-        return iter([self[i] for i in range(self._array.shape[0])])  # type: ignore[index]
+        return iter([self[i] for i in range(settled(self.shape[0]))])  # type: ignore[index]
 
     def __contains__(self, element: Any) -> bool:
         if not isinstance(element, (Tensor, bool, int, float, complex, np.generic)):

@@ -12,6 +12,7 @@ from ..eager.modes import Mode
 from ..eager.tensor import Tensor
 from ..ir.builder import Builder
 from ..ir.core import Array, Graph, Value
+from ..ir.dims import Dim
 from ..ir.dtypes import from_numpy
 from ..ir.location import Location
 from ..ir.ops._op import Op
@@ -83,6 +84,7 @@ _ITEM_KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"
 _SIZE_MESSAGES = {
     "comparison": "a size was compared, so a branch on it is recorded as the example took it",
     "bool": "a size was turned into a bool, so a branch on it is recorded as the example took it",
+    "count": "a size was used as a plain number, as of iterations, which is recorded as the example had it",
     "float": "a size was turned into a float, which is recorded as a constant",
 }
 
@@ -270,12 +272,14 @@ class Recorder(Mode):
                 return
         self._bake(kind, _BAKED_MESSAGES.get(kind, f"a tensor was turned into {kind}, which is recorded as it was"))
 
-    def _size_baked(self, what: str, size: TrackedInt) -> None:
-        if what == "settled":
-            self.builder.sizes.equal(size.dim, int(size), f"the trace is for {int(size)}, which {size.dim} was then")
-            return
-        # Checks inside this package compare sizes too: those decide nothing about what is recorded.
-        if what == "float" or not sys._getframe(2).f_code.co_filename.startswith(_PACKAGE):
+    def _size_baked(self, what: str, condition: tuple[Dim, Dim]) -> None:
+        """Python took a value out of a size: other sizes that would give another value are traced again."""
+        left, right = condition
+        sizes = self.builder.sizes
+        if sizes.hint(left) == sizes.hint(right) is not None:
+            sizes.equal(left, right, f"when the trace was made, {left} was {right}")
+        # Checks inside this package compare sizes too: those decide nothing that need be known.
+        if what in _SIZE_MESSAGES and not sys._getframe(2).f_code.co_filename.startswith(_PACKAGE):
             self._bake("size", _SIZE_MESSAGES[what])
 
     def _bake(self, kind: str, message: str) -> None:

@@ -15,6 +15,7 @@ from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
 from .recorder import Baked, Recorder
 from .structure import Structure, unflatten, with_constant_numbers
+from .tracked import followed_builtins
 from .tree import flatten
 
 __all__ = ["TracedFunction", "trace"]
@@ -180,7 +181,7 @@ def _record(
         recorder.argument(unique, tensor)
     state = default_generator.get_state()
     try:
-        with use_mode(recorder):
+        with use_mode(recorder), followed_builtins(Tensor):
             output = function(*call.arguments, **call.keywords)
             leaves, structure = flatten(output)
             _check_returned(name, structure)

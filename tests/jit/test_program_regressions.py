@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import ingot
 import numpy as np
 import pytest
-
-import ingot
 from ingot import jit
 
 EXECUTORS = ("interpreter", "python", "native")
@@ -128,5 +127,41 @@ def test_a_trace_follows_sizes_into_matrices_and_parts() -> None:
 def test_reductions_give_contiguous_tensors() -> None:
     """As in PyTorch; `view` of a sum over a dimension of a transposed tensor was refused."""
     x = torch.arange(24.0).reshape(2, 3, 4).permute(2, 1, 0)
-    for y in (x.sum(0), x.mean(1), x.amax(2), x.std(1), x.any(1), x.sum(1, keepdim=True), x.norm(dim=1), x.logsumexp(1)):
+    for y in (x.sum(0), x.mean(1), x.amax(2), x.std(1), x.any(1), x.sum(1, True), x.norm(dim=1), x.logsumexp(1)):
         assert y.is_contiguous()
+
+
+def counts(x):  # type: ignore[no-untyped-def]
+    n = x.shape[0]
+    y = x * (n**2 + (n << 1) + abs(n - 9) + divmod(n, 2)[1] + len([0] * n)) + n * 0.5
+    for i in range(n):
+        y = y + i
+    for row in x:
+        y = y + row
+    if n > 3 and len(x) != 6:
+        y = y * 2
+    return y
+
+
+def test_a_trace_whose_sizes_decide_what_runs_is_made_again() -> None:
+    """What Python took out of a size was recorded as the example had it, also where sizes differ."""
+    with jit.executor("interpreter"):
+        compiled = jit.trace(counts, (torch.ones(3),), on_bake="ignore")
+        assert {b.location.line for b in compiled.baked} >= {counts.__code__.co_firstlineno + k for k in (2, 3, 7)}
+        for n in (3, 2, 4, 6, 5, 3):
+            np.testing.assert_allclose(array(compiled(torch.ones(n))), array(counts(torch.ones(n))), rtol=1e-6)
+    assert len([0]) == 1 and isinstance(range(2), range) and type(range(2)) is range
+
+
+def broadcast_writes(x, y):  # type: ignore[no-untyped-def]
+    z = x.clone()
+    z.copy_(y)
+    x[1:] = y
+    x += y
+    return z
+
+
+def test_values_are_broadcast_to_sizes_of_the_call_where_they_are_written() -> None:
+    compiled = jit.trace(broadcast_writes, (torch.ones(3, 2), torch.ones(1)))
+    for shape in ((3, 2), (5, 4), (1, 1)):
+        assert_agrees(broadcast_writes, compiled, torch.ones(shape), torch.tensor([7.0]))
