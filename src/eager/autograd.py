@@ -37,16 +37,23 @@ class Saved:
         self.node = tensor._node
         self.index = tensor._output_index
         self.needed = tensor._requires_grad
-        self.version = tensor.version
+        counter = tensor._counter
+        if counter is None and tensor._view is None and tensor._alias_of is None:  # the usual case, without a call
+            self.version = 0
+        else:
+            self.version = tensor.version
 
-    def unpack(self, name: str) -> "Tensor":
+    def unpack(self, node: "Node") -> "Tensor":
         """The tensor, or a stand-in that raises where a derivative rule needs the values that were overwritten."""
-        version = self.tensor.version
+        tensor = self.tensor
+        if tensor._counter is None and tensor._view is None and tensor._alias_of is None:
+            return tensor
+        version = tensor.version
         if version != self.version:
             from .tensor import StaleTensor
 
-            return StaleTensor(self.tensor, _stale_message(self.tensor, version, self.version, name))
-        return self.tensor
+            return StaleTensor(tensor, _stale_message(tensor, version, self.version, node.name))
+        return tensor
 
 
 def _stale_message(tensor: "Tensor", version: int, expected: int, name: str) -> str:
@@ -64,7 +71,7 @@ class Node:
     """One recorded operation: operands, outputs, and the rule from output gradients to operand gradients."""
 
     __slots__ = (
-        "__weakref__", "attributes", "hooks", "name", "op", "operands", "output_meta", "outputs", "sequence", "trace",
+        "__weakref__", "attributes", "hooks", "op", "operands", "output_meta", "outputs", "sequence", "trace",
     )  # fmt: skip
 
     _counter = 0
@@ -72,8 +79,12 @@ class Node:
 
     def __init__(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> None:
         self.op = op
-        self.name = backward_name(op.name)
-        self.operands: tuple[Any, ...] | None = tuple([_save(o) for o in operands])
+        self.operands: tuple[Any, ...] | None = tuple(
+            [
+                Saved(o) if hasattr(o, "_array") else tuple(map(_save, o)) if o.__class__ is tuple else o
+                for o in operands
+            ]
+        )
         self.attributes = attributes
         self._start()
 
@@ -85,6 +96,11 @@ class Node:
         self.sequence = Node._counter
         self.trace = traceback.format_stack()[:-5] if _anomaly else None
 
+    @property
+    def name(self) -> str:
+        """What `grad_fn` shows, as `AddBackward0`."""
+        return backward_name(self.op.name)
+
     @classmethod
     def attach(cls, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], outputs: Sequence[Any]) -> "Node":
         """Record an op and make its floating-point outputs require gradients."""
@@ -95,7 +111,9 @@ class Node:
                 output._requires_grad = True
                 output._node = node
                 output._output_index = index
-                counter = output.version_counter()
+                counter = output._counter
+                if counter is None:
+                    counter = output.version_counter()
                 node.outputs.append((array, counter, counter[0]))
                 node.output_meta.append((array.shape, array.dtype))
             else:
@@ -119,12 +137,30 @@ class Node:
         self, gradients: list[Any], *, create_graph: bool, wanted: _Wanted = None
     ) -> "list[tuple[Saved, Tensor]]":
         """Pairs (operand, gradient) for the operands that require gradients, or for those of them that are wanted."""
-        from .tensor import StaleTensor, wrap
-
         if self.operands is None:
             raise RuntimeError(_FREED)
-        operands = tuple([_unpack(o, self.name) for o in self.operands])
+        operands = [
+            o.unpack(self) if o.__class__ is Saved else _unpack(o, self) if o.__class__ is tuple else o
+            for o in self.operands
+        ]
         needs = tuple([_needs(o, wanted) for o in self.operands])
+        argument = gradients[0] if self.op.outputs == 1 else tuple(gradients)
+        assert self.op.vjp is not None
+        results = self.op.vjp(_Context(self, needs, create_graph), argument, *operands, **self.attributes)
+        pairs: list[tuple[Saved, Any]] = []
+        for saved, need, result in zip(self.operands, needs, results, strict=True):
+            if result is None:
+                continue
+            if isinstance(saved, tuple):
+                pairs += [(item, g) for item, n, g in zip(saved, need, result, strict=True) if n and g is not None]
+            elif need:
+                pairs.append((saved, result))
+        return pairs
+
+    def outputs_again(self, create_graph: bool) -> tuple[Any, ...]:
+        """The outputs as a derivative rule may use them."""
+        from .tensor import StaleTensor, wrap
+
         outputs = []
         for index, (saved, meta) in enumerate(zip(self.outputs, self.output_meta, strict=True)):
             if meta is None:
@@ -137,19 +173,7 @@ class Node:
             elif create_graph:
                 output._requires_grad, output._node, output._output_index = True, self, index
             outputs.append(output)
-        context = VjpContext(tuple(outputs), needs)
-        argument = gradients[0] if self.op.outputs == 1 else tuple(gradients)
-        assert self.op.vjp is not None
-        results = self.op.vjp(context, argument, *operands, **self.attributes)
-        pairs: list[tuple[Saved, Any]] = []
-        for saved, need, result in zip(self.operands, needs, results, strict=True):
-            if result is None:
-                continue
-            if isinstance(saved, tuple):
-                pairs += [(item, g) for item, n, g in zip(saved, need, result, strict=True) if n and g is not None]
-            elif need:
-                pairs.append((saved, result))
-        return pairs
+        return tuple(outputs)
 
     def release(self) -> None:
         """Drop what was saved."""
@@ -158,6 +182,22 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name} object at {id(self):#x}>"
+
+
+class _Context(VjpContext):
+    """What a rule may use; the outputs are made when they are asked for, which most rules do not."""
+
+    def __init__(self, node: Node, needs: tuple[Any, ...], create_graph: bool) -> None:
+        self.node = node
+        self.needs = needs
+        self.create_graph = create_graph
+        self.made: tuple[Any, ...] | None = None
+
+    @property
+    def outputs(self) -> tuple[Any, ...]:  # type: ignore[override]
+        if self.made is None:
+            self.made = self.node.outputs_again(self.create_graph)
+        return self.made
 
 
 _names = {"reshape": "ViewBackward0", "cast": "ToCopyBackward0"}  # the rest follow from the op's name
@@ -175,14 +215,18 @@ def backward_name(name: str) -> str:
 class PythonNode(Node):
     """A node whose rule is a Python function of the output gradients: `autograd.Function`, writes through views."""
 
-    __slots__ = ("rule",)
+    __slots__ = ("_name", "rule")
 
     def __init__(self, name: str, inputs: "Sequence[Any]", rule: Callable[..., Any]) -> None:
-        self.name = name
+        self._name = name
         self.operands = tuple(_save(i) for i in inputs)
         self.attributes = {}
         self.rule: Callable[..., Any] | None = rule
         self._start()
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     def apply(
         self, gradients: list[Any], *, create_graph: bool, wanted: _Wanted = None
@@ -213,10 +257,10 @@ def _save(operand: Any) -> Any:
     return Saved(operand) if hasattr(operand, "_array") else operand
 
 
-def _unpack(operand: Any, name: str) -> Any:
+def _unpack(operand: Any, node: Node) -> Any:
     if isinstance(operand, Saved):
-        return operand.unpack(name)
-    return tuple([_unpack(o, name) for o in operand]) if isinstance(operand, tuple) else operand
+        return operand.unpack(node)
+    return tuple([_unpack(o, node) for o in operand]) if isinstance(operand, tuple) else operand
 
 
 def _needs(operand: Any, wanted: _Wanted) -> Any:
@@ -387,6 +431,10 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
         if not output.requires_grad:
             raise RuntimeError(f"element {number} of tensors does not require grad and does not have a grad_fn")
         if gradient is None:
+            if output._array.dtype.kind == "c":
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {output.dtype!r}"
+                )
             if output._array.size != 1:
                 raise RuntimeError(
                     f"grad can be implicitly created only for scalar outputs, given shape {list(output._array.shape)}: "

@@ -9,9 +9,10 @@ from ..dtypes import DType, complex64, complex128, default_dtype, float32, float
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import broadcast_types, ints, randoms, require_tensor, sum_to
-from ._op import Custom, ErrorSample, F, Op, Sample, VjpContext, define
+from ._op import Custom, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 
 _PUBLIC = ("", "method")
+_VIEW = (Trait.PURE, Trait.VIEW)
 _COMPLEX = {float32: complex64, float64: complex128}
 _REAL = {complex64: float32, complex128: float64}
 
@@ -29,6 +30,7 @@ def _unary(
     vjp: Callable[..., Any] | None,
     refuse_real: bool = False,
     public: tuple[str, ...] = _PUBLIC,
+    traits: tuple[str, ...] = (Trait.PURE,),
 ) -> Op:
     def infer(sizes: Sizes, input: Any) -> TensorType:
         input = require_tensor(name, "input", input)
@@ -48,6 +50,7 @@ def _unary(
         vjp=None if vjp is None else lambda c, g, x: (vjp(c, g, x),),
         lower=Custom(name),
         public=public,
+        traits=traits,
         samples=lambda: [
             *([] if refuse_real else [Sample((randoms(3, 4),)), Sample((ints(3),), differentiable=False)]),
             Sample((complexes(3, 4),), differentiable=False),
@@ -75,20 +78,22 @@ CONJ = _unary(
 )
 REAL = _unary(
     "real",
-    "The real parts of a tensor.\n\n>>> ingot.real(ingot.tensor([1 + 2j]))\ntensor([1.])",
-    lambda xp, x: xp.array(x.real, copy=True),
+    "The real parts of a tensor, as a view.\n\n>>> ingot.real(ingot.tensor([1 + 2j]))\ntensor([1.])",
+    lambda xp, x: x.real,
     lambda dtype: _REAL.get(dtype, dtype),
     lambda c, g, x: F.complex(g, F.mul(g, 0.0)) if x.dtype.is_complex else g,
     public=("",),  # a property of tensors
+    traits=_VIEW,
 )
 IMAG = _unary(
     "imag",
-    "The imaginary parts of a complex tensor.\n\n>>> ingot.imag(ingot.tensor([1 + 2j]))\ntensor([2.])",
-    lambda xp, x: xp.array(x.imag, copy=True),
+    "The imaginary parts of a complex tensor, as a view.\n\n>>> ingot.imag(ingot.tensor([1 + 2j]))\ntensor([2.])",
+    lambda xp, x: x.imag,
     lambda dtype: _REAL.get(dtype, dtype),
     lambda c, g, x: _with_imaginary(g),
     refuse_real=True,
     public=("",),
+    traits=_VIEW,
 )
 
 
@@ -219,13 +224,21 @@ def _infer_view_as_real(sizes: Sizes, input: Any) -> TensorType:
     return TensorType(_REAL[input.dtype], (*input.shape, 2), input.device)
 
 
+def _evaluate_view_as_real(xp: Any, input: Any) -> Any:
+    if not input.ndim:
+        return input.reshape(1).view(input.real.dtype)
+    parts = np.expand_dims(input, -1)
+    return parts.view(input.real.dtype)
+
+
 VIEW_AS_REAL = define(
     "view_as_real(input: Tensor)",
-    "The real and imaginary parts along a new last dimension of size 2.\n\n"
+    "The real and imaginary parts along a new last dimension of size 2, as a view.\n\n"
     ">>> ingot.view_as_real(ingot.tensor([1 + 2j]))\n"
     "tensor([[1., 2.]])",
     infer=_infer_view_as_real,
-    evaluate=lambda xp, input: xp.stack((input.real, input.imag), -1),
+    evaluate=_evaluate_view_as_real,
+    traits=_VIEW,
     vjp=lambda c, g, input: (F.view_as_complex(g),),
     lower=Custom("view_as_real"),
     public=("",),
@@ -244,13 +257,20 @@ def _infer_view_as_complex(sizes: Sizes, input: Any) -> TensorType:
     return TensorType(_COMPLEX[input.dtype], input.shape[:-1], input.device)
 
 
+def _evaluate_view_as_complex(xp: Any, input: Any) -> Any:
+    if input.strides[-1] != input.itemsize:
+        return _evaluate_complex(xp, input[..., 0], input[..., 1])
+    return input.view(np.complex64 if input.dtype == np.float32 else np.complex128)[..., 0]
+
+
 VIEW_AS_COMPLEX = define(
     "view_as_complex(input: Tensor)",
-    "Complex numbers of pairs along the last dimension, of size 2.\n\n"
+    "A view as complex numbers of pairs along the last dimension, of size 2.\n\n"
     ">>> ingot.view_as_complex(ingot.tensor([[1., 2.]]))\n"
     "tensor([1.+2.j])",
     infer=_infer_view_as_complex,
-    evaluate=lambda xp, input: _evaluate_complex(xp, input[..., 0], input[..., 1]),
+    evaluate=_evaluate_view_as_complex,
+    traits=_VIEW,
     vjp=lambda c, g, input: (F.view_as_real(g),),
     lower=Custom("view_as_complex"),
     public=("",),

@@ -53,7 +53,8 @@ def binary(
     def infer(sizes: Sizes, input: Any, other: Any) -> TensorType:
         dtype = operate(promoted((input, other)))
         if dtype.is_complex and name not in _OF_COMPLEX:
-            raise RuntimeError(f"{name}: complex tensors are not supported, given {input} and {other}")
+            kind = RuntimeError if name in ("maximum", "minimum") else NotImplementedError
+            raise kind(f"{name}: complex tensors are not supported, given {input} and {other}")
         if refuse_bool and any(isinstance(t, TensorType) and t.dtype is bool_ for t in (input, other)):
             raise RuntimeError(f"{name}: bool tensors are not supported, given {input} and {other}; use ^ or ~ instead")
         return broadcast_types(sizes, name, (input, other), result(dtype))

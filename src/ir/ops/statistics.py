@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType
+from ..dtypes import DType, complex64, complex128, float32, float64
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import array_dtype, cast, floating, ints, normalise_dims, randoms, require_tensor
@@ -156,7 +156,11 @@ def _infer_vector_norm(
     dims = normalise_dims("vector_norm", dim, input.rank)
     if ord == math.inf:
         require_elements(sizes, "vector_norm", input, dims)
-    return TensorType(dtype or input.dtype, reduced_shape(input.shape, dims, keepdim), input.device)
+    return TensorType(_real_dtype(dtype or input.dtype), reduced_shape(input.shape, dims, keepdim), input.device)
+
+
+def _real_dtype(dtype: DType) -> DType:
+    return {complex64: float32, complex128: float64}.get(dtype, dtype)
 
 
 def _evaluate_vector_norm(xp: Any, input: Any, *, ord: Any, dim: _Dims, keepdim: bool, dtype: DType | None) -> Any:
@@ -171,7 +175,7 @@ def _evaluate_vector_norm(xp: Any, input: Any, *, ord: Any, dim: _Dims, keepdim:
             value = xp.sqrt(xp.square(size).sum(axis=axes, keepdims=keepdim))
         else:
             value = (size**ord).sum(axis=axes, keepdims=keepdim) ** (1.0 / ord)
-    return xp.asarray(value, result.numpy, order="C")
+    return xp.asarray(value, _real_dtype(result).numpy, order="C")
 
 
 def _decompose_vector_norm(input: Any, *, ord: Any, dim: _Dims, keepdim: bool, dtype: DType | None) -> Any:
@@ -179,14 +183,14 @@ def _decompose_vector_norm(input: Any, *, ord: Any, dim: _Dims, keepdim: bool, d
     if dtype is not None and input.dtype is not dtype:
         input = F.cast(input, dtype=dtype)
     if ord == 0:
-        return F.sum(F.cast(F.ne(input, 0), dtype=input.dtype), dim, keepdim)
+        return F.sum(F.cast(F.ne(input, 0), dtype=_real_dtype(input.dtype)), dim, keepdim)
     size = F.abs(input)
     if ord in (math.inf, -math.inf):
         return (F.amax if ord > 0 else F.amin)(size, dim, keepdim)
     if ord == 1:
         return F.sum(size, dim, keepdim)
     if ord == 2:
-        return F.sqrt(F.sum(F.mul(input, input), dim, keepdim))
+        return F.sqrt(F.sum(F.mul(size, size) if input.dtype.is_complex else F.mul(input, input), dim, keepdim))
     return F.pow(F.sum(F.pow(size, ord), dim, keepdim), 1.0 / ord)
 
 

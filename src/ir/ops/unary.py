@@ -50,7 +50,7 @@ def unary(
                 f"{name}: bool tensors are not supported, given {input}; use logical_not or convert first"
             )
         if input.dtype.is_complex and name not in _OF_COMPLEX:
-            raise RuntimeError(f"{name}: complex tensors are not supported, given {input}")
+            raise NotImplementedError(f"{name}: complex tensors are not supported, given {input}")
         return TensorType(result(input.dtype), input.shape, input.device)
 
     def evaluate(xp: Any, input: Any) -> Any:
