@@ -1,5 +1,6 @@
 """Modules that hold modules: Sequential, ModuleList, ModuleDict."""
 
+import itertools
 import operator
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -99,6 +100,15 @@ class ModuleList(Module):
 
     def __setitem__(self, index: int, module: Module) -> None:
         self._modules[str(_position(index, len(self)))] = module
+
+    def __repr__(self) -> str:
+        lines, first = [], 0
+        for text, run in itertools.groupby(map(repr, self)):
+            count = len(list(run))
+            name = f"({first}): " if count == 1 else f"({first}-{first + count - 1}): {count} x "
+            lines.append("\n  " + name + text.replace("\n", "\n  "))
+            first += count
+        return f"{type(self).__name__}({''.join(lines)}\n)" if lines else f"{type(self).__name__}()"
 
 
 class ModuleDict(Module):

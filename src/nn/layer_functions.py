@@ -273,7 +273,8 @@ def rrelu(
     slope: Any = (lower + upper) / 2
     if training:
         slope = _rand(tuple(input.shape), dtype=input.dtype) * (upper - lower) + lower
-    return _maybe_inplace(input, _call("where", input > 0, input, input * slope), inplace, "rrelu_")
+    x = input.clone() if inplace else input
+    return _maybe_inplace(input, _call("where", x > 0, x, x * slope), inplace, "rrelu_")
 
 
 def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, dim: int = -1) -> Tensor:

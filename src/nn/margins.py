@@ -6,6 +6,7 @@ from typing import Any
 from ..eager.tensor import Tensor
 from . import functional as F
 from .module import Module
+from .vision import PairwiseDistance
 
 __all__ = [
     "BCELoss", "CTCLoss", "CosineEmbeddingLoss", "GaussianNLLLoss", "HingeEmbeddingLoss", "HuberLoss", "KLDivLoss",
@@ -207,7 +208,7 @@ class TripletMarginWithDistanceLoss(Module):
             raise ValueError(
                 f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead"
             )
-        self.distance_function = distance_function
+        self.distance_function = distance_function or PairwiseDistance()
         self.margin = margin
         self.swap = swap
         self.reduction = reduction

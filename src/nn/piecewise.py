@@ -1,5 +1,6 @@
 """Activations as modules: piecewise ones, smooth ones that are less common, and gates."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ..eager.creation import full
@@ -26,43 +27,46 @@ class _InplaceActivation(Module):
         return "inplace=True" if self.inplace else ""
 
 
-def _written(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    return write(input, result, "activation_") if inplace else result
+def _applied(function: Callable[..., Tensor], input: Tensor, *options: float, inplace: bool) -> Tensor:
+    if not inplace:
+        return function(input, *options)
+    # Of a copy: the derivative needs the input as it was.
+    return write(input, function(input.clone(), *options), f"{function.__name__}_")
 
 
 class ReLU6(_InplaceActivation):
     """Elementwise min(max(x, 0), 6)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.relu6(input), self.inplace)
+        return _applied(F.relu6, input, inplace=self.inplace)
 
 
 class SELU(_InplaceActivation):
     """Elementwise scaled ELU (Klambauer et al., 2017)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.selu(input), self.inplace)
+        return _applied(F.selu, input, inplace=self.inplace)
 
 
 class Hardsigmoid(_InplaceActivation):
     """Elementwise min(max(x + 3, 0), 6) / 6."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.hardsigmoid(input), self.inplace)
+        return _applied(F.hardsigmoid, input, inplace=self.inplace)
 
 
 class Hardswish(_InplaceActivation):
     """Elementwise x * hardsigmoid(x) (Howard et al., 2019)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.hardswish(input), self.inplace)
+        return _applied(F.hardswish, input, inplace=self.inplace)
 
 
 class Mish(_InplaceActivation):
     """Elementwise x * tanh(softplus(x)) (Misra, 2019)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.mish(input), self.inplace)
+        return _applied(F.mish, input, inplace=self.inplace)
 
 
 class LogSigmoid(Module):
@@ -126,7 +130,7 @@ class Hardtanh(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.hardtanh(input, self.min_val, self.max_val), self.inplace)
+        return _applied(F.hardtanh, input, self.min_val, self.max_val, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
@@ -141,7 +145,7 @@ class CELU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.celu(input, self.alpha), self.inplace)
+        return _applied(F.celu, input, self.alpha, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
@@ -157,7 +161,7 @@ class Threshold(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return _written(input, F.threshold(input, self.threshold, self.value), self.inplace)
+        return _applied(F.threshold, input, self.threshold, self.value, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")

@@ -5,6 +5,7 @@ from typing import Any
 from ..eager.tensor import Tensor
 from . import functional as F
 from .module import Module
+from .windows import spread
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
@@ -100,9 +101,9 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        self.kernel_size = spread(kernel_size, 1, "kernel_size")
+        self.stride = self.kernel_size if stride is None else spread(stride, 1, "stride")
+        self.padding = spread(padding, 1, "padding")
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
@@ -113,7 +114,7 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool3d(AvgPool1d):
+class AvgPool3d(Module):
     """The mean over windows of (N, C, D, H, W); `stride` defaults to the window."""
 
     def __init__(
@@ -125,7 +126,12 @@ class AvgPool3d(AvgPool1d):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
     def forward(self, input: Tensor) -> Tensor:
@@ -138,6 +144,9 @@ class AvgPool3d(AvgPool1d):
             self.count_include_pad,
             self.divisor_override,
         )
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class _AdaptiveAvgPool(Module):
