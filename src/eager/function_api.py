@@ -177,10 +177,12 @@ def _keep(context: FunctionContext, tensor: Any, results: list[Any], connected: 
     for index, (result, output) in enumerate(zip(results, connected, strict=True)):
         if tensor is result and isinstance(output, Tensor) and output._node is not None:
             return _keep_output(context, output, index)
-    saved = Saved(tensor)
+    saved, reference = Saved(tensor), context._node
 
     def input_again() -> Tensor:
-        found = saved.unpack(context._name)
+        node = reference()
+        assert node is not None
+        found = saved.unpack(node)
         found._array  # noqa: B018  (raises where the values were overwritten)
         return found
 
