@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-fast check format bench clean
+.PHONY: demo test test-fast check format bench onnx-conformance clean
 
 # A stamp per set of extras: reinstalled when pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml
@@ -35,6 +35,11 @@ format: $(VENV)/.installed-check
 
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
+
+# ONNX's own tests over Ingot, counted; EXECUTOR=native compiles them all, which takes a while.
+EXECUTOR ?= interpreter
+onnx-conformance: $(VENV)/.installed-onnx
+	$(BIN)/python tests/onnx/conformance.py $(EXECUTOR)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from onnx.backend import base as _base
 
 from ..eager.modes import no_grad

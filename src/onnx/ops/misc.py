@@ -94,7 +94,9 @@ def discrete_fourier_transform(node: Any, x: Any, length: Any = None, axis: Any 
         k = np.arange(rows)[:, None] * np.arange(outputs)[None, :] * (2 * np.pi / n)
         scale = 1 / n if inverse else 1.0
         cosine, sine = np.cos(k) * scale, np.sin(k) * scale * (1 if inverse else -1)
-    c, s = (node.constant(m, x.dtype) for m in (cosine, sine))
+    exact, given = dtypes.float64, x.dtype  # the sums cancel
+    c, s = (node.constant(m, exact) for m in (cosine, sine))
+    x = F.cast(x, dtype=exact)
     x = F.slice(x, 0, rows, dim=dim)
     order = [d for d in range(x.ndim - 1) if d != dim] + [dim]
     back = [order.index(d) for d in range(x.ndim - 1)]
@@ -108,7 +110,7 @@ def discrete_fourier_transform(node: Any, x: Any, length: Any = None, axis: Any 
     parts = [F.permute(real_part, tuple(back))]
     if not (inverse and onesided):
         parts.append(F.permute(imaginary_part, tuple(back)))
-    return F.stack(parts, x.ndim - 1)
+    return F.cast(F.stack(parts, x.ndim - 1), dtype=given)
 
 
 @op("MelWeightMatrix", values=(0, 1, 2, 3, 4))
