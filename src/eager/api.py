@@ -108,6 +108,18 @@ def _inplace(name: str) -> Any:
     return method
 
 
+def _inplace_div() -> Any:
+    plain = getattr(Tensor, "__itruediv__")  # noqa: B009  (made from the op record)
+    rounded = inplace_of("div_", div)
+
+    def method(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        return plain(self, other) if rounding_mode is None else rounded(self, other, rounding_mode=rounding_mode)
+
+    method.__name__ = method.__qualname__ = "div_"
+    method.__doc__ = "In-place version of `div`; returns the tensor itself."
+    return method
+
+
 # -- questions -----------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +189,8 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, name, method)
     for name, descriptor in PROPERTIES.items():
         setattr(Tensor, name, descriptor)
-    for name in ("div", "round", "clamp_min", "clamp_max", "index_fill", "index_copy"):
+    Tensor.div_ = Tensor.divide_ = Tensor.true_divide_ = _inplace_div()  # type: ignore[attr-defined]
+    for name in ("round", "clamp_min", "clamp_max", "index_fill", "index_copy"):
         setattr(Tensor, f"{name}_", inplace_of(f"{name}_", getattr(Tensor, name)))
     Tensor.allclose, Tensor.equal = allclose, equal  # type: ignore[attr-defined]
     Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[attr-defined]

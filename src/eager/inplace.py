@@ -129,17 +129,28 @@ def _record_view_write(target: Tensor, value: Tensor) -> None:
 def make_inplace(op: Op) -> Callable[..., Tensor]:
     """The method `name_` of an op: computes it and writes the result into the first operand."""
     from .dispatch import dispatch
-    from .fast import quiet
+    from .fast import FLOAT_UFUNCS, quiet
 
     name = f"{op.name}_"
     ufunc = op.ufunc if len(op.schema.operands) == 2 else None
+    kinds = "fiu"
+    if op.name == "div":
+        ufunc, kinds = np.true_divide, "f"
+    unary = FLOAT_UFUNCS.get(op.name)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if ufunc is not None and len(args) == 1 and not kwargs and not modes.active_modes:
             other = args[0]
             recorded = modes.state.grad_enabled and (self.requires_grad or getattr(other, "requires_grad", False))
-            if not recorded and _same_kind(self, other):
+            if not recorded and _same_kind(self, other, kinds):
                 quiet(ufunc, self._array, getattr(other, "_array", other), self._array)
+                self.bump_version()
+                return self
+        elif unary is not None and not args and not kwargs and not modes.active_modes:
+            array = self._array
+            recorded = modes.state.grad_enabled and self.requires_grad
+            if not recorded and array.dtype.kind == "f" and array.flags.writeable:
+                quiet(unary, array, array)
                 self.bump_version()
                 return self
         check_writable(self, name)
@@ -151,10 +162,10 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
     return method
 
 
-def _same_kind(target: Tensor, other: Any) -> bool:
+def _same_kind(target: Tensor, other: Any, kinds: str) -> bool:
     """Whether numpy itself computes the op in place with the right dtype and shape."""
     array = target._array
-    if not array.flags.writeable:
+    if not array.flags.writeable or array.dtype.kind not in kinds:
         return False
     if isinstance(other, Tensor):
         return other._array.dtype == array.dtype and other._array.shape == array.shape

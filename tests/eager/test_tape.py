@@ -1,6 +1,7 @@
 """The autograd tape: memory, depth, hooks, places in the graph under in-place writes, anomaly mode, own derivatives."""
 
 import gc
+import tracemalloc
 import weakref
 from typing import Any
 
@@ -215,6 +216,24 @@ def test_failed_writes_change_nothing() -> None:
     with pytest.raises(TypeError):
         x[0] = "a"
     assert x.tolist() == [0, 1, 2] and x.version == 0
+
+
+def test_in_place_ops_allocate_no_second_buffer() -> None:
+    x, y = ingot.ones(1_000_000), ingot.ones(1_000_000)
+    size = x.numpy().nbytes
+    for write in (lambda: x.add_(y), lambda: x.mul_(0.5), lambda: x.div_(y), lambda: x.exp_(), lambda: x.fill_(1)):
+        tracemalloc.start()
+        write()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < size / 4
+
+
+def test_bools_are_not_subtracted_in_place() -> None:
+    flags = ingot.tensor([True, False])
+    with pytest.raises(RuntimeError, match="bool"):
+        flags.sub_(ingot.tensor([True, True]))
+    assert flags.tolist() == [True, False]
 
 
 def test_read_only_memory_is_not_written() -> None:
