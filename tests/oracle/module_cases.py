@@ -277,7 +277,8 @@ def run_optimiser(text: str, library: Any, steps: int = 20) -> Iterator[tuple[st
         loss.backward()
         return loss
 
-    for _ in range(steps):
+    # A line search chooses by comparisons, where the last digit decides once the loss is flat.
+    for _ in range(3 if "wolfe" in text else steps):
         if text.startswith("LBFGS"):
             optimiser.step(closure)
         else:
