@@ -1,5 +1,6 @@
 """Walks an ONNX graph and builds Ingot's: known values are folded, the rest is emitted operator by operator."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +28,9 @@ from .values import Sequence as KnownSequence
 __all__ = ["Importer", "check_graph", "schema_body"]
 
 MAX_DEPTH = 64
+# More nodes than any model has, once functions are written out: a few that call each other can stand for 2**60.
+MAX_NODES = 500_000
+MAX_TENSOR_BYTES = 1 << 40
 # Folding makes constants; past this many bytes an operation is left to run time.
 MAX_FOLDED_BYTES = 1 << 28
 _NEVER_FOLDED = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial",
@@ -61,6 +65,8 @@ class Importer:
         self.functions = {(f.domain, f.name): f for f in model.functions}
         self._constants: dict[int, tuple[Known, SymbolicTensor]] = {}
         self._depth = 0
+        self._count = 0
+        self._inside: list[tuple[str, str]] = []
         self._eager = 0
 
     # -- values -------------------------------------------------------------------------------------------------------
@@ -118,6 +124,9 @@ class Importer:
 
     def _node(self, index: int, proto: Any, scope: Scope, versions: Mapping[str, int], where: str) -> None:
         location = node_location(self.name, index, proto, where)
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise OnnxError(f"the model has more than {MAX_NODES} nodes once its functions are written out", location)
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         node = Node(self, proto, versions.get(domain, 1), location)
         inputs: list[Entry] = []
@@ -142,7 +151,14 @@ class Importer:
                 continue
             if name in scope.entries:
                 raise node.error(f"the name {name!r} is given to two values")
+            self._check_size(node, entry)
             scope.entries[name] = entry
+
+    def _check_size(self, node: Node, entry: Entry) -> None:
+        if isinstance(entry, SymbolicTensor) and all(isinstance(d, int) for d in entry.shape):
+            size = math.prod(entry.shape) * entry.dtype.itemsize  # type: ignore[arg-type]
+            if size > MAX_TENSOR_BYTES:
+                raise node.error(f"{node.op_type} makes a tensor of {list(entry.shape)}, {size} bytes: too large")
 
     def _results(self, node: Node, inputs: list[Entry], scope: Scope) -> list[Entry]:
         function = self.functions.get((node.proto.domain, node.op_type))
@@ -172,6 +188,7 @@ class Importer:
             node.op_type not in _NEVER_FOLDED
             and all(isinstance(e, Known) and not has_symbols(e) for e in known)
             and sum(e.array.nbytes for e in known if isinstance(e, Known)) <= MAX_FOLDED_BYTES
+            and _grown(node, inputs) <= MAX_FOLDED_BYTES // 8
         )
 
     def _fold(self, emitter: Emitter, node: Node, inputs: Sequence[Entry]) -> list[Entry]:
@@ -187,6 +204,10 @@ class Importer:
 
     def _inline(self, node: Node, function: Any, inputs: Sequence[Entry]) -> list[Entry]:
         """The results of a function of the model, or of the body that ONNX defines an operator by."""
+        key = (node.proto.domain, node.op_type)
+        if key in self._inside:
+            raise node.error(f"the function {node.op_type!r} calls itself")
+        self._inside.append(key)
         scope = Scope()
         for name, entry in zip(function.input, [*inputs, *[None] * len(function.input)], strict=False):
             scope.entries[name] = entry
@@ -194,6 +215,7 @@ class Importer:
         nodes = [_with_attributes(n, attributes) for n in function.node]
         versions = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in function.opset_import}
         self.nodes(nodes, scope, versions, f"{node.op_type}.")
+        self._inside.pop()
         # Outputs that the node does not ask for need not be there.
         wanted = [bool(name) for name in node.proto.output] + [False] * len(function.output)
         return [
@@ -223,6 +245,16 @@ class Importer:
 
 def _outside(value: Value, region: Any) -> bool:
     return value.block is not region
+
+
+def _grown(node: Node, inputs: Sequence[Entry]) -> int:
+    """How many elements an operator makes whose result may be far larger than its inputs."""
+    arrays = [e.array for e in inputs if isinstance(e, Known)]
+    if node.op_type == "ConstantOfShape" or (node.op_type == "Expand" and len(arrays) == 2):
+        return math.prod(max(int(n), 1) for n in arrays[-1].reshape(-1))
+    if node.op_type == "Tile" and len(arrays) == 2:
+        return int(arrays[0].size) * math.prod(max(int(n), 1) for n in arrays[1].reshape(-1))
+    return 0
 
 
 def _entries(results: Any) -> list[Entry]:
@@ -331,21 +363,40 @@ def check_graph(model: Any, name: str) -> None:
         if depth > MAX_DEPTH:
             raise OnnxError(f"{name}: graphs are nested deeper than {MAX_DEPTH}")
         for index, proto in enumerate(nodes):
+            attributes = [a.name for a in proto.attribute]
+            _require_text(name, proto.name, proto.op_type, proto.domain, *proto.input, *proto.output, *attributes)
             domain = "" if proto.domain == "ai.onnx" else proto.domain
             if (proto.domain, proto.op_type) not in functions and not _is_supported(domain, proto.op_type, versions):
                 label = proto.name or ", ".join(filter(None, proto.output)) or f"number {index + 1}"
                 operator = f"{domain}.{proto.op_type}" if domain else proto.op_type
                 unknown.append(f"{operator} (node {label!r})")
             for graph in nested_graphs(proto):
+                _require_graph_text(name, graph)
                 visit(graph.node, versions, depth + 1)
 
+    _require_graph_text(name, model.graph)
     visit(model.graph.node, versions, 0)
     for function in model.functions:
+        _require_text(name, function.name, function.domain, *function.input, *function.output, *function.attribute)
         own = {("" if o.domain == "ai.onnx" else o.domain): int(o.version) for o in function.opset_import}
         visit(function.node, own, 0)
     if unknown:
         count = len(unknown)
         raise OnnxError(f"{name}: {count} node{'s' * (count > 1)} with unsupported operators: {', '.join(unknown)}")
+
+
+def _require_graph_text(name: str, graph: Any) -> None:
+    named = (*graph.input, *graph.output, *graph.initializer)
+    _require_text(name, graph.name, *(v.name for v in named))
+    for value in graph.input:
+        _require_text(name, *(d.dim_param for d in value.type.tensor_type.shape.dim))
+
+
+def _require_text(name: str, *texts: Any) -> None:
+    """OnnxError where a name is not UTF-8, which the protobuf package then gives as bytes."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise OnnxError(f"{name}: the model is damaged: the name {text!r} is not UTF-8")
 
 
 def _is_supported(domain: str, op_type: str, versions: Mapping[str, int]) -> bool:

@@ -53,7 +53,7 @@ class _Snapshot:
         builder = node.importer.builder
         self.block, self.length, self.sizes = builder.block, len(builder.block.instructions), builder.sizes.save()
         self.constants = dict(node.importer._constants)
-        self.depth = node.importer._depth
+        self.depth, self.inside = node.importer._depth, list(node.importer._inside)
 
     def restore(self) -> None:
         builder = self.importer.builder
@@ -61,7 +61,7 @@ class _Snapshot:
         del self.block.instructions[self.length :]
         builder.sizes.load(self.sizes)
         self.importer._constants = dict(self.constants)
-        self.importer._depth = self.depth
+        self.importer._depth, self.importer._inside = self.depth, list(self.inside)
 
 
 @op("If", raw=True)

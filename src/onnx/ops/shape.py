@@ -94,7 +94,8 @@ def expand(node: Any, x: Any, shape: Any) -> Any:
 
 @op("Concat")
 def concat(node: Any, *inputs: Any) -> Any:
-    return F.cat(inputs, node.axis(node.attribute("axis", 1), inputs[0].ndim))
+    axis = node.attribute("axis", 1) if node.version < 4 else node.attribute("axis")
+    return F.cat(inputs, node.axis(axis, inputs[0].ndim))
 
 
 @op("Split", values=(1,))
@@ -157,7 +158,11 @@ def range_(node: Any, start: Any, limit: Any, delta: Any) -> Any:
         (low,), (high,), (step,) = (node.sizes(e) for e in (start, limit, delta))
         return F.arange(low, high, step, dtype=dtypes.as_dtype(start.dtype))
     low, high, step = (node.array(e, "a bound").reshape(-1)[0] for e in (start, limit, delta))
-    count = max(int(np.ceil((high - low) / step)), 0)
+    if step == 0:
+        raise node.error("Range: the step is 0")
+    count = max(int(np.ceil((float(high) - float(low)) / float(step))), 0)
+    if count > 1 << 28:
+        raise node.error(f"Range: {count} elements are too many")
     return node.constant(low + np.arange(count).astype(low.dtype) * step, dtypes.as_dtype(low.dtype))
 
 
