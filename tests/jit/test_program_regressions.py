@@ -165,3 +165,48 @@ def test_values_are_broadcast_to_sizes_of_the_call_where_they_are_written() -> N
     compiled = jit.trace(broadcast_writes, (torch.ones(3, 2), torch.ones(1)))
     for shape in ((3, 2), (5, 4), (1, 1)):
         assert_agrees(broadcast_writes, compiled, torch.ones(shape), torch.tensor([7.0]))
+
+
+def triangles(x):  # type: ignore[no-untyped-def]
+    mask = x > 0
+    return mask.triu(), mask.tril(-1), (x.int() * mask).triu(1)
+
+
+def test_decompositions_keep_the_dtype_of_bools() -> None:
+    """The parts gave 64-bit integers, written into memory for bools."""
+    x = torch.tensor([[1.0, 2.0, -3.0], [4.0, -5.0, 6.0]])
+    assert_agrees(triangles, jit.trace(triangles, (x,)), x)
+
+
+def rows(x, y):  # type: ignore[no-untyped-def]
+    z = torch.nn.functional.layer_norm(x, x.shape[-1:])
+    z[0] = y
+    return z
+
+
+def test_sizes_as_shapes_and_leading_ones_of_values_in_script() -> None:
+    scripted = jit.script(rows)
+    with jit.executor("interpreter"):
+        for shape in ((2, 3), (4, 5), (1, 1)):
+            x, y = torch.arange(float(np.prod(shape))).reshape(shape), torch.ones(1, 1, shape[1])
+            np.testing.assert_allclose(array(scripted(x, y)), array(rows(x, y)), rtol=1e-5, atol=1e-6)
+
+
+def largest_of_some(x, n: int):  # type: ignore[no-untyped-def]
+    y = x[:0]
+    if n > 1:
+        y = x
+    if n > 0:
+        return float(x.max()) + y.shape[0]
+    return 0.0
+
+
+def test_an_operation_that_fails_for_some_sizes_does_not_for_others() -> None:
+    """The graph made for an empty tensor, which raises, was taken to be for all sizes."""
+    scripted = jit.script(largest_of_some)
+    with jit.executor("interpreter"):
+        assert scripted(torch.ones(0), 0) == 0.0
+        with pytest.raises(RuntimeError, match="numel"):
+            scripted(torch.ones(0), 1)
+        assert scripted(torch.ones(3), 2) == 4.0
+        assert scripted(torch.ones(0), 0) == 0.0

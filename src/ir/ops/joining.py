@@ -319,7 +319,7 @@ def _triangle(name: str, doc: str, keep: str) -> Op:
     def decompose(input: Any, *, diagonal: int) -> Any:
         rows = F.unsqueeze(F.arange(diagonal, input.shape[-2] + diagonal, 1), 1)
         columns = F.arange(0, input.shape[-1], 1)
-        return F.where(getattr(F, keep)(columns, rows), input, 0)
+        return F.where(getattr(F, keep)(columns, rows), input, F.full((), 0, dtype=input.dtype))
 
     return define(
         f"{name}(input: Tensor, diagonal: int = 0)",

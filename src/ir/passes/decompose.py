@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ..core import Graph, Instruction, Value
 from ..ops._op import Decompose
 from ..rewrite import Rewriter, rewrite, rule
+from ..types import TensorType, Type
 
 __all__ = ["decompose"]
 
@@ -22,6 +23,14 @@ def decompose(graph: Graph, keep: Callable[[Instruction], bool] | None = None) -
         if keep is not None and keep(instruction):
             return None
         assert isinstance(instruction.op.lower, Decompose)
-        return rewriter.call(instruction.op.lower.function, instruction)
+        values = rewriter.call(instruction.op.lower.function, instruction)
+        return [_typed(rewriter, v, r.type) for v, r in zip(values, instruction.results, strict=True)]
 
     return rewrite(graph, expand)
+
+
+def _typed(rewriter: Rewriter, value: Value, type: Type) -> Value:
+    """The value with the dtype that the composite's inference gave it: promotion of its parts may give another."""
+    if isinstance(type, TensorType) and isinstance(value.type, TensorType) and value.type.dtype is not type.dtype:
+        return rewriter.builder.emit("cast", value, dtype=type.dtype)
+    return value

@@ -275,7 +275,7 @@ def _require_sum(context: Context, tensor: TensorRef, axis: int, total: Abstract
         try:
             context.builder.sizes.equal(dim, int(total.value), message)
         except RuntimeError as error:
-            context.fails(error)
+            context.fails(error, tensor.value)
         return
     left, right = number(context, context.dim_scalar(dim)), number(context, total)
     context.emit_all("require_equal", [left, right], {"message": message})
@@ -348,7 +348,8 @@ def _extreme(name: str, full: str, pairwise: str) -> Handler:
                     RuntimeError(
                         f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
                         "reduction dim with the 'dim' argument."
-                    )
+                    ),
+                    tensor.value,
                 )
             return call_op(context, get_op(full), [tensor], {})
         keepdim = given.get("keepdim", Constant(False))

@@ -178,7 +178,7 @@ def _unpack(context: Context, targets: list[ast.expr], value: Abstract) -> None:
         try:
             context.builder.sizes.equal(dim, len(targets), message)
         except RuntimeError:
-            context.fails(ValueError(message))
+            context.fails(ValueError(message), value.value)
         items: tuple[Abstract, ...] = tuple(sequence.element(Constant(i)) for i in range(len(targets)))
     else:
         items = iteration.known_items(context, sequence, "the number of unpacked elements")

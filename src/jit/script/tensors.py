@@ -36,6 +36,8 @@ __all__ = ["attribute", "call_op", "item", "write", "write_item"]
 
 _ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other"}
 _COPIES = frozenset({"reshape", "flatten", "contiguous"})  # views or copies, by how the memory lies
+# Ops with attributes that people give as sizes of tensors: `layer_norm(x, x.shape[-1:])`.
+_SHAPED = frozenset({"layer_norm", "rms_norm"})
 _LIST_OPS = {"cat": "list.cat", "stack": "list.stack"}
 
 
@@ -46,6 +48,9 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
     """Bind a call to an op's schema and emit it."""
     given = [_to_binder(context, a) for a in arguments]
     named = {k: _to_binder(context, v) for k, v in keywords.items()}
+    if op.name in _SHAPED:
+        given = [given[0], *(_settled(context, v) for v in given[1:])] if given else given
+        named = {k: _settled(context, v) for k, v in named.items()}
     for ignored in ("out", "device", "layout", "memory_format", "non_blocking"):
         if ignored in named and named[ignored] in (None, "cpu", CPU) and not _has(op, ignored):
             del named[ignored]
@@ -72,6 +77,21 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
         first = None
     built = [_result(context, op, first, r, flat[1:], attributes) for r in results]
     return built[0] if len(built) == 1 else Tuple(tuple(built))
+
+
+def _settled(context: Context, value: Any) -> Any:
+    """Sizes of the call as ints, in tuples and lists; that they are these becomes a condition of the graph."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(_settled(context, v) for v in value)
+    if not isinstance(value, Scalar):
+        return value
+    kind, sizes = context.type_of(value.value), context.builder.sizes
+    if not isinstance(kind, IntType) or kind.value is None or (hint := sizes.hint(kind.value)) is None:
+        return value
+    sizes.equal(
+        kind.value, hint, f"{kind.value} was {hint} when the graph was made, and an argument that must be known"
+    )
+    return hint
 
 
 def _has(op: Op, name: str) -> bool:
@@ -313,6 +333,12 @@ def write(context: Context, target: TensorRef, value: Value, name: str) -> Tenso
         context.fails(
             RuntimeError(f"{name}: an expanded tensor is written in place, of which several elements are one; clone it")
         )
+    sizes = context.builder.sizes
+    while name == "setitem" and type.rank > target_type.rank and sizes.hint(type.shape[0]) == 1:
+        sizes.equal(type.shape[0], 1, "setitem: leading dimensions of the value are left out where their size is 1")
+        value = context.emit("squeeze", value, dim=(0,))
+        type = context.type_of(value)
+        assert isinstance(type, TensorType)
     if type.dtype is not target_type.dtype:
         if type.dtype.category > target_type.dtype.category:
             context.fails(
@@ -339,7 +365,7 @@ def write(context: Context, target: TensorRef, value: Value, name: str) -> Tenso
             with building(builder):
                 written = write_through(SymbolicTensor(builder, base), steps, SymbolicTensor(builder, value))
         except (RuntimeError, ValueError, IndexError) as error:
-            context.fails(error)
+            context.fails(error, base, value)
         new = written.value
     else:
         new = value
