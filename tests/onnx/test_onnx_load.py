@@ -1,4 +1,4 @@
-"""ONNX models as compiled callables: sizes stay symbols, control flow runs natively, bad models are refused in place."""
+"""ONNX models as compiled callables: sizes stay symbols, loops run as loops, bad models are refused in place."""
 
 import os
 import subprocess
@@ -7,15 +7,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import ingot
 import numpy as np
 import pytest
-
-import ingot
 from ingot import jit
 
-onnx = pytest.importorskip("onnx", reason="the onnx package is an extra: pip install 'ingot[onnx]'")
+pytest.importorskip("onnx", reason="the onnx package is an extra: pip install 'ingot[onnx]'")
 
 from ingot.onnx import OnnxError, backend, load
+
+import onnx
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18]>'
 
@@ -257,7 +258,7 @@ def test_arguments_that_the_model_does_not_declare() -> None:
     model = load(parse("f (float[N,3] x) => (float[N,3] y) { y = Relu(x) }"))
     with pytest.raises(OnnxError, match=r"'x' must have the shape \[N, 3\], given \[2, 4\]"):
         model(ingot.ones(2, 4))
-    with pytest.raises(OnnxError, match="must be FLOAT .float32., given int64"):
+    with pytest.raises(OnnxError, match=r"must be FLOAT .float32., given int64"):
         model(ingot.tensor([[1, 2, 3]]))
     with pytest.raises(TypeError, match="must be a tensor, given int"):
         model(3)
@@ -273,7 +274,7 @@ def test_absurd_sizes(shape: list[int]) -> None:
 def test_absurd_initializers() -> None:
     model = parse("f (float[N] x) => (float[N] y) { y = Add(x, w) }", w=np.ones(2, np.float32))
     model.graph.initializer[0].dims[:] = [1 << 40, 1 << 40]
-    with pytest.raises(OnnxError, match="'w'.*bytes, the file has 8"):
+    with pytest.raises(OnnxError, match=r"'w'.*bytes, the file has 8"):
         load(model)(ingot.ones(2))
 
 
