@@ -64,6 +64,7 @@ from .ir.dtypes import (
 )
 from .ir.dtypes import default_dtype as get_default_dtype
 from .jit.runtime.pool import get_num_threads, set_num_threads
+from .serialization import load, save
 
 half, double, cfloat, cdouble = float16, float64, complex64, complex128
 short, long = int16, int64

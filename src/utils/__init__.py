@@ -1,0 +1,5 @@
+"""What goes around tensors: data loading."""
+
+from . import data
+
+__all__ = ["data"]
