@@ -122,6 +122,17 @@ def as_dtype(value: Any) -> DType:
         raise TypeError(f"expected a dtype such as ingot.float32, given {value!r}") from None
 
 
+def dtype_named(name: str) -> DType:
+    """The dtype of exactly this name, for names that come from files: numpy reads a whole language of them.
+
+    >>> dtype_named("float32")
+    ingot.float32
+    """
+    if name not in _BY_NAME:
+        raise ValueError(f"{name[:50]!r} is not the name of a dtype")
+    return _BY_NAME[name]
+
+
 def _promote(a: DType, b: DType) -> DType:
     if a is b:
         return a

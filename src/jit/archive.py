@@ -21,7 +21,7 @@ import numpy as np
 
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Array, Graph
-from ..ir.dtypes import as_dtype
+from ..ir.dtypes import dtype_named
 from ..ir.safetensors import write_safetensors
 from ..ir.text import parse, print_graph
 from .archive_format import Member, part, read_members, write_members
@@ -306,7 +306,7 @@ def _read_specialisation(
             raise ValueError("a graph is not described by an object")
         leaves = tuple(leaf_from_json(leaf) for leaf in field(item, "leaves", list))
         arguments = Structure.from_json(item.get("arguments"))
-        dtype = as_dtype(field(item, "default_dtype", str))
+        dtype = dtype_named(field(item, "default_dtype", str))
         if len(leaves) != arguments.n_leaves or len(leaves) + len(graph.parameters) != len(graph.arguments):
             raise ValueError(f"{len(leaves)} arguments are described, and the graph has {len(graph.arguments)}")
         results = Structure.from_json(item.get("results"))

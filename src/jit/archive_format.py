@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..ir.location import LocatedError
-from .errors import LoadError
+from .errors import JitError, LoadError
 
 __all__ = ["Member", "part", "read_members", "write_members"]
 
@@ -80,8 +80,8 @@ def part(name: str) -> Iterator[None]:
     except LoadError:
         raise
     except (
-        LocatedError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError,
-        MemoryError, RuntimeError,
+        LocatedError, JitError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
+        RecursionError, MemoryError, RuntimeError,
     ) as error:  # fmt: skip
         raise LoadError(f"{name}: {error}") from error
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.dtypes import DTYPES
 from .structure import Structure, constant_structure, unflatten
 
 __all__ = ["leaf_from_json", "leaf_to_json", "signature_from_json", "signature_to_json"]
@@ -12,10 +13,17 @@ __all__ = ["leaf_from_json", "leaf_to_json", "signature_from_json", "signature_t
 _SCALAR_NAMES: dict[str, type] = {"bool": bool, "int": int, "float": float, "complex": complex}
 
 
+def _array_name(dtype: np.dtype[Any]) -> str:
+    return dtype.str.lstrip("<>=|")
+
+
+_ARRAY_NAMES = {_array_name(dtype.numpy): dtype.numpy for dtype in DTYPES.values()}
+
+
 def leaf_to_json(leaf: Any) -> Any:
     if isinstance(leaf, tuple):
         dtype, rank = leaf
-        return [np.dtype(dtype).str.lstrip("<>=|"), rank]
+        return [_array_name(dtype), rank]
     return leaf.__name__
 
 
@@ -23,11 +31,8 @@ def leaf_from_json(data: Any) -> Any:
     match data:
         case str(name) if name in _SCALAR_NAMES:
             return _SCALAR_NAMES[name]
-        case [str(dtype), int(rank)] if 0 <= rank <= 64 and len(dtype) <= 4:
-            try:
-                return (np.dtype(dtype), rank)
-            except TypeError:
-                pass
+        case [str(dtype), int(rank)] if 0 <= rank <= 64 and dtype in _ARRAY_NAMES:
+            return (_ARRAY_NAMES[dtype], rank)
     raise ValueError(f"not an argument's type: {str(data)[:50]}")
 
 

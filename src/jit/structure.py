@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..ir.dtypes import DType, as_dtype
+from ..ir.dtypes import DType, dtype_named
 
 __all__ = [
     "LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten", "with_constant_numbers",
@@ -250,7 +250,7 @@ def _constant_from_json(data: Any) -> Any:
         case {"str": str(text)}:
             return text
         case {"dtype": str(name)}:
-            return as_dtype(name)
+            return dtype_named(name)
         case {"device": str(name)}:
             from ..eager.device import device
 
