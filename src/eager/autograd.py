@@ -283,9 +283,19 @@ def refresh_view(tensor: "Tensor") -> None:
         if source._requires_grad or view._requires_grad:
             with modes.use_mode(None), modes.enable_grad():
                 again = replay_view(source, op, operands, attributes)
+            if _place(again) != _place(view):
+                raise RuntimeError(
+                    "a view of a tensor cannot be used after the tensor was turned in place (t_(), transpose_(), ...) "
+                    "and written: take the view again"
+                )
             view._node, view._output_index = again._node, again._output_index
             view._requires_grad = again._requires_grad
         view._view_version = version
+
+
+def _place(tensor: "Tensor") -> tuple[Any, ...]:
+    array = tensor._array
+    return array.__array_interface__["data"][0] if array.size else 0, array.shape, array.strides
 
 
 def replay_view(source: "Tensor", op: Op | None, operands: tuple[Any, ...], attributes: dict[str, Any]) -> "Tensor":

@@ -204,6 +204,12 @@ def test_a_view_taken_apart_from_its_base_is_an_error_not_a_wrong_gradient() -> 
         w.t_()
     x.sum().backward()
     assert w.grad.tolist() == [2.0, 4.0]
+    base = (w * w).expand(2, 2).clone()
+    row = base[0]
+    base.t_()
+    base.mul_(2)
+    with pytest.raises(RuntimeError, match="take the view again"):
+        row.sum()
 
 
 def test_failed_writes_change_nothing() -> None:
