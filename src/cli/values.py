@@ -88,7 +88,8 @@ def write_outputs(files: Sequence[str], leaves: Sequence[Any], result: Any) -> N
     if len(files) == 1 and suffixes[0] == ".json":
         Path(files[0]).write_text(json.dumps(to_plain(result)) + "\n", encoding="utf-8")
     elif len(files) == 1 and suffixes[0] == ".npz":
-        np.savez(files[0], **{f"output{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)})
+        arrays: dict[str, Any] = {f"output{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        np.savez(files[0], **arrays)
     elif len(files) != len(leaves):
         raise CommandError(
             f"{len(files)} --output files were given for {len(leaves)} results: give one each, or one .npz or .json"
