@@ -1,6 +1,6 @@
 """The public names of `ingot`, gathered from the parts; imported when the first of them is asked for."""
 
-from . import autograd, ir, jit, linalg, nn, optim, special
+from . import autograd, fft, ir, jit, linalg, nn, optim, special
 from .eager import (
     Size,
     Tensor,
