@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ..eager.tensor import Tensor
 from .optimizer import Optimizer, required_non_negative
 
 __all__ = ["SGD"]
@@ -56,4 +57,7 @@ class SGD(Optimizer):
                     state["momentum_buffer"].mul_(momentum).add_(gradient, alpha=1 - group["dampening"])
                 buffer = state["momentum_buffer"]
                 gradient = gradient + buffer * momentum if group["nesterov"] else buffer
-            p.add_(gradient, alpha=-group["lr"])
+            if isinstance(group["lr"], Tensor):
+                p.sub_(gradient * group["lr"])
+            else:
+                p.add_(gradient, alpha=-group["lr"])

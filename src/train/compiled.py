@@ -1,0 +1,105 @@
+"""A training step as one compiled call: forward, backward, clipping and the optimiser's update."""
+
+import warnings
+from typing import Any
+
+from ..eager.creation import tensor
+from ..eager.modes import no_grad
+from ..eager.tensor import Tensor
+from ..jit import trace
+from ..nn.utils import clip_grad_norm_
+
+__all__ = ["CompiledStep"]
+
+# What a trace may take from Python for good without a step becoming wrong at the next batch.
+_HARMLESS = ("mode",)
+
+
+class CompiledStep:
+    """Runs the first batch eagerly, so that the optimiser has its state, records the second, and calls that since.
+
+    Learning rates are arguments, so that a schedule changes nothing that is compiled. Where the step cannot be recorded
+    faithfully there is a warning that says why, and training goes on eagerly.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._traced: Any = None
+        self._warm = False
+        self._reason: str | None = None
+        if trainer.accumulate != 1:
+            self._give_up("gradient accumulation is not compiled")
+
+    def _give_up(self, reason: str) -> None:
+        self._reason = reason
+        warnings.warn(f"Trainer(compile=True): training runs eagerly: {reason}", stacklevel=3)
+
+    def usable(self) -> bool:
+        """Whether this batch is for the compiled step."""
+        if self._reason is not None:
+            return False
+        if not self._warm:  # the first batch is run eagerly
+            self._warm = True
+            return False
+        return True
+
+    def _record(self, batch: Any) -> None:
+        trainer = self._trainer
+        rates = [float(g["lr"]) for g in trainer.optimizer.param_groups]
+
+        def step(inputs: Any, targets: Any, *rates: Any) -> Any:
+            for group, rate in zip(trainer.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            trainer.optimizer.zero_grad()
+            found = trainer._forward((inputs, targets))
+            found["loss"].backward()
+            if trainer.clip_norm is not None:
+                clip_grad_norm_(trainer.model.parameters(), trainer.clip_norm)
+            trainer.optimizer.step()
+            loss = found["loss"].detach()
+            return (loss, found["prediction"].detach()) if "prediction" in found else (loss,)
+
+        # Recording must not train: what it writes is put back.
+        kept = [t._array.copy() for t in self._state()]
+        try:
+            traced = trace(step, (*batch, *map(tensor, rates)), check_trace=False, on_bake="ignore")
+        finally:
+            for group, rate in zip(trainer.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            for t, array in zip(self._state(), kept, strict=True):
+                t._array[...] = array
+            trainer.optimizer.zero_grad()
+        baked = [b for b in traced.baked if b.kind not in _HARMLESS]
+        if baked:
+            self._give_up(f"a recorded step would keep a value of this batch for good: {baked[0].message}")
+            return
+        self._traced = traced
+
+    def _state(self) -> list[Any]:
+        trainer = self._trainer
+        state = [*trainer.model.parameters(), *trainer.model.buffers()]
+        for entries in trainer.optimizer.state.values():
+            state += [v for v in entries.values() if isinstance(v, Tensor)]
+        return state
+
+    def __call__(self, batch: Any) -> dict[str, Any]:
+        """Loss and prediction; "done" where the step has been taken."""
+        trainer = self._trainer
+        if self._traced is None:
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
+                self._give_up("only batches of (inputs, targets) that are tensors are compiled")
+            else:
+                try:
+                    self._record(batch)
+                except Exception as error:
+                    self._give_up(f"{type(error).__name__}: {error}")
+            if self._traced is None:
+                trainer.optimizer.zero_grad()
+                return trainer._forward(batch)  # type: ignore[no-any-return]
+        rates = [tensor(float(g["lr"])) for g in trainer.optimizer.param_groups]
+        with no_grad():
+            loss, *prediction = self._traced(*batch, *rates)
+        found: dict[str, Any] = {"loss": loss, "done": True}
+        if prediction:
+            found |= {"prediction": prediction[0], "target": batch[1]}
+        return found
