@@ -66,7 +66,8 @@ def _alpha_dropout(name: str, input: Any, p: float, training: bool, inplace: boo
         return input
     if p == 1.0:
         return _maybe_inplace(input, input * 0.0, inplace, f"{name}_")
-    kept = _rand(shape, dtype=input.dtype) >= p
+    draws: Any = _rand(shape, dtype=input.dtype)
+    kept = draws >= p
     # Scale and shift keep mean 0 and variance 1 (Klambauer et al., 2017, "alpha dropout").
     scale = ((1 - p) * (1 + p * _SELU_FLOOR**2)) ** -0.5
     shift = -scale * p * _SELU_FLOOR
@@ -272,7 +273,8 @@ def rrelu(
         raise ValueError(f"Lower bound should be less than or equal to the upper bound, given {lower} and {upper}")
     slope: Any = (lower + upper) / 2
     if training:
-        slope = _rand(tuple(input.shape), dtype=input.dtype) * (upper - lower) + lower
+        draws: Any = _rand(tuple(input.shape), dtype=input.dtype)
+        slope = draws * (upper - lower) + lower
     x = input.clone() if inplace else input
     return _maybe_inplace(input, _call("where", x > 0, x, x * slope), inplace, "rrelu_")
 

@@ -30,9 +30,9 @@ class UninitializedParameter(Parameter):
         """Take this shape; the values are arbitrary until they are set."""
         element = self.dtype if dtype is None else as_dtype(dtype)
         self._array = np.zeros(tuple(shape), element.numpy)
-        self.__class__ = Parameter
+        self.__class__ = Parameter  # type: ignore[assignment]
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override,unused-ignore]
         return "<UninitializedParameter>"
 
 
@@ -103,7 +103,7 @@ class LazyLinear(_Lazy, Linear):  # type: ignore[misc]
 class _LazyConv(_Lazy):
     def __init__(self, out_channels: int, kernel_size: Any, *args: Any, **kwargs: Any) -> None:
         groups = kwargs.get("groups", args[self._groups_at] if len(args) > self._groups_at else 1)
-        self._plain.__init__(self, groups, out_channels, kernel_size, *args, **kwargs)  # type: ignore[arg-type]
+        self._plain.__init__(self, groups, out_channels, kernel_size, *args, **kwargs)  # type: ignore[call-arg,arg-type]
         self._begin(kwargs.get("dtype"))
 
     # Where `groups` stands among the arguments after kernel_size.
@@ -163,7 +163,7 @@ class _LazyNorm(_Lazy):
     _sized = ("weight", "bias")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._plain.__init__(self, 1, *args, **kwargs)  # type: ignore[arg-type]
+        self._plain.__init__(self, 1, *args, **kwargs)  # type: ignore[call-arg,arg-type]
         self._begin(kwargs.get("dtype"))
 
     def _size(self, input: Tensor) -> int:

@@ -281,7 +281,8 @@ def _adaptive_max_pool(name: str, input: Tensor, output_size: Any, spatial: int,
     x, had_batch = _batched(name, input, spatial)
     shape = x.shape[2:]
     sizes = _sizes(output_size, shape)
-    values, flat = x, None
+    values: Any = x
+    flat: Any = None
     block = 1
     for dim in range(spatial - 1, -1, -1):
         values, places = _adaptive_max(values, dim + 2, sizes[dim])

@@ -68,7 +68,8 @@ class AveragedModel(Module):
     def update_parameters(self, model: Module) -> None:
         """Take the model's weights into the average."""
         count = int(self.n_averaged)
-        own, others = list(self.module.parameters()), list(model.parameters())
+        own: list[Any] = list(self.module.parameters())
+        others: list[Any] = list(model.parameters())
         if self.use_buffers:
             own += list(self.module.buffers())
             others += list(model.buffers())
@@ -79,8 +80,8 @@ class AveragedModel(Module):
                 else:
                     averaged.copy_(self.avg_fn(averaged.detach(), current.detach(), count))
             if not self.use_buffers:
-                for kept, current in zip(self.module.buffers(), model.buffers(), strict=True):
-                    kept.copy_(current)
+                for buffer, newest in zip(self.module.buffers(), model.buffers(), strict=True):
+                    buffer.copy_(newest)
             self.n_averaged.add_(1)
 
 

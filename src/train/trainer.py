@@ -385,7 +385,7 @@ def _batch_size(batch: Any) -> int:
     first = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
     if isinstance(first, Mapping):
         first = next(iter(first.values()))
-    shape = getattr(first, "shape", ())
+    shape: Any = getattr(first, "shape", ())
     return int(shape[0]) if len(shape) else 1
 
 

@@ -54,7 +54,7 @@ class _SpectralNorm:
         object.__setattr__(module, self.name, self.compute(module, module.training))
 
 
-def _parameter(module: Module, name: str, kind: type) -> Any:
+def _parameter(module: Module, name: str, kind: Any) -> Any:
     if any(isinstance(h, kind) and h.name == name for h in module._forward_pre_hooks.values()):
         raise RuntimeError(f"Cannot register two {kind.__name__.strip('_')} hooks on the same parameter {name}")
     weight = module._parameters.pop(name, None)
@@ -75,7 +75,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     return module
 
 
-def _remove(module: Module, name: str, kind: type, parts: tuple[str, ...]) -> Module:
+def _remove(module: Module, name: str, kind: Any, parts: tuple[str, ...]) -> Module:
     for key, hook in list(module._forward_pre_hooks.items()):
         if isinstance(hook, kind) and hook.name == name:
             with no_grad():

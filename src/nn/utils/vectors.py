@@ -24,7 +24,8 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Any]) -> None:
     if vec.ndim != 1 or vec.shape[0] != expected:
         raise RuntimeError(f"expected a vector of {expected} elements, given {list(vec.shape)}")
     position = 0
+    values: Any = vec
     with no_grad():
         for p in targets:
-            p.copy_(vec[position : position + p.numel()].reshape(p.shape))
+            p.copy_(values[position : position + p.numel()].reshape(p.shape))
             position += p.numel()
