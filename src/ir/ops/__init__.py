@@ -38,6 +38,8 @@ from . import (
     shape,
     slicing,
     special,
+    special_functions,
+    special_pairs,
     statistics,
     unary,
 )
@@ -80,6 +82,8 @@ __all__ = [
     "shape",
     "slicing",
     "special",
+    "special_functions",
+    "special_pairs",
     "statistics",
     "unary",
 ]
