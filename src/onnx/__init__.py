@@ -4,6 +4,7 @@ Needs the `onnx` package: `pip install 'ingot[onnx]'`.
 """
 
 from .errors import OnnxError
+from .exporter import export
 from .model import OnnxModel, load
 
-__all__ = ["OnnxError", "OnnxModel", "load"]
+__all__ = ["OnnxError", "OnnxModel", "export", "load"]

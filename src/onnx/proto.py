@@ -84,7 +84,7 @@ def read_model(source: Any) -> tuple[Any, str, Path | None]:
 
 
 def _parse(data: bytes, name: str) -> Any:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     model = onnx.ModelProto()
     try:

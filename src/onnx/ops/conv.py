@@ -61,7 +61,7 @@ def convolve(node: Any, x: Any, weight: Any, bias: Any, strides: Any, pads: Any,
     n, _, depth, height, width = x.shape
     size = node.fix(weight.shape[2])
     out = (depth - dilations[0] * (size - 1) - 1) // strides[0] + 1
-    total = None
+    total: Any = None
     for k in range(size):
         # Every output plane sees the input plane k of its window; planes go into the batch.
         start = k * dilations[0]
