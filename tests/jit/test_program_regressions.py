@@ -210,3 +210,43 @@ def test_an_operation_that_fails_for_some_sizes_does_not_for_others() -> None:
             scripted(torch.ones(0), 1)
         assert scripted(torch.ones(3), 2) == 4.0
         assert scripted(torch.ones(0), 0) == 0.0
+
+
+def assigned_in_an_earlier_iteration(n: int) -> int:
+    total = 0
+    for k in range(n):
+        if k != 2:
+            v = k * 10
+        total += v
+    return total
+
+
+def test_a_variable_keeps_its_value_from_an_earlier_iteration() -> None:
+    """It was not carried where a branch assigned it, and counted as not bound."""
+    scripted = jit.script(assigned_in_an_earlier_iteration)
+    for name in EXECUTORS:
+        with jit.executor(name):
+            assert scripted(5) == assigned_in_an_earlier_iteration(5) == 90
+
+
+def branch_with_loop(x, n: int):  # type: ignore[no-untyped-def]
+    if n > 2:
+        for _ in range(n):
+            x = x * x.sin()
+    else:
+        x = x * 3
+    return x
+
+
+def test_gradients_where_the_branch_with_the_loop_is_not_taken() -> None:
+    """What backward keeps of the loop was a list at address 0."""
+    scripted = jit.script(branch_with_loop)
+    for name in EXECUTORS:
+        for n in (1, 4):
+            gradients = []
+            for function in (branch_with_loop, scripted):
+                x = torch.tensor([0.5, -1.0, 2.0], requires_grad=True)
+                with jit.executor(name):
+                    function(x, n).sum().backward()
+                gradients.append(array(x.grad))
+            np.testing.assert_allclose(*gradients, rtol=1e-5)

@@ -85,8 +85,14 @@ def _set_undefined(driver: Driver, value: Value) -> None:
             driver.set_scalar(value, "0.0")
         case BoolType():
             driver.set_scalar(value, "False")
-        case IntType() | ListType():
+        case IntType():
             driver.set_scalar(value, "0")
+        case ListType():
+            name = driver.fresh("l")  # an empty list: it may be passed on, and taken apart outside
+            driver.allocate(name, "24")
+            for slot in range(3):
+                driver.line(f"set_slot_i64({name}, {slot}, 0)")
+            driver.locals[value] = name
         case TupleType(elements=elements):
             parts = [Value(t) for t in elements]
             for part in parts:

@@ -34,6 +34,7 @@ def name_value(context: Context, name: str) -> Abstract:
     found = frame.variables.get(name)
     if found is not None and found is not UNBOUND:
         if isinstance(found, Union) and UNBOUND in found.alternatives:
+            context.unbound_reads.add((frame, name))
             found = bound_value(context, found, f"local variable {name!r}")
             frame.variables[name] = found
         return found
