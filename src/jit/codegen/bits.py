@@ -38,7 +38,7 @@ def _native(
 
     def with_lowering(lowering: Lowering) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            @type_callable(function)
+            @type_callable(function)  # type: ignore[untyped-decorator]
             def register_typing(context: Any) -> Any:
                 return typers[len(signature)]
 

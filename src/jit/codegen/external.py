@@ -25,7 +25,7 @@ def lower(
     """Let compiled code call `function` with 64-bit integers: `emit(builder, arguments)` writes the instructions."""
     signature = (types.int64 if returns else types.void)(*[types.int64] * len(parameters))
 
-    @type_callable(function)
+    @type_callable(function)  # type: ignore[untyped-decorator]
     def typing(context: Any) -> Any:
         def typer(*arguments: Any) -> Any:
             return signature
@@ -98,7 +98,7 @@ def address_of(function: Callable[..., Any]) -> Callable[[], Any]:
     def address() -> Any:
         return function
 
-    @type_callable(address)
+    @type_callable(address)  # type: ignore[untyped-decorator]
     def typing(context: Any) -> Any:
         return lambda: types.int64
 

@@ -104,7 +104,7 @@ def _stack_function(name: str, n_bytes: int) -> Callable[[], int]:
     stack = _python_stack(n_bytes)
     stack.__name__ = stack.__qualname__ = name
 
-    @type_callable(stack)
+    @type_callable(stack)  # type: ignore[untyped-decorator]
     def type_stack(context: Any) -> Any:
         return lambda: types.int64
 
