@@ -7,12 +7,18 @@ from ..eager.creation import tensor
 from ..eager.modes import no_grad
 from ..eager.tensor import Tensor
 from ..jit import trace
+from ..jit.errors import FallbackWarning
 from ..nn.utils import clip_grad_norm_
 
 __all__ = ["CompiledStep"]
 
 # What a trace may take from Python for good without a step becoming wrong at the next batch.
 _HARMLESS = ("mode",)
+_MAX_RECORDINGS = 4
+
+
+class _NotRecorded(Exception):
+    """A recording does not fit a batch, and would be made anew in the middle of a call."""
 
 
 class CompiledStep:
@@ -24,7 +30,8 @@ class CompiledStep:
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
-        self._traced: Any = None
+        self._traced: list[Any] = []
+        self._recording = False
         self._warm = False
         self._reason: str | None = None
         if trainer.accumulate != 1:
@@ -48,6 +55,8 @@ class CompiledStep:
         rates = [float(g["lr"]) for g in trainer.optimizer.param_groups]
 
         def step(inputs: Any, targets: Any, *rates: Any) -> Any:
+            if not self._recording:
+                raise _NotRecorded
             for group, rate in zip(trainer.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
             trainer.optimizer.zero_grad()
@@ -61,9 +70,11 @@ class CompiledStep:
 
         # Recording must not train: what it writes is put back.
         kept = [t._array.copy() for t in self._state()]
+        self._recording = True
         try:
             traced = trace(step, (*batch, *map(tensor, rates)), check_trace=False, on_bake="ignore")
         finally:
+            self._recording = False
             for group, rate in zip(trainer.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
             for t, array in zip(self._state(), kept, strict=True):
@@ -73,7 +84,10 @@ class CompiledStep:
         if baked:
             self._give_up(f"a recorded step would keep a value of this batch for good: {baked[0].message}")
             return
-        self._traced = traced
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FallbackWarning)
+            traced.specialisations[0].program("native")
+        self._traced.append(traced)
 
     def _state(self) -> list[Any]:
         trainer = self._trainer
@@ -84,21 +98,29 @@ class CompiledStep:
 
     def __call__(self, batch: Any) -> dict[str, Any]:
         """Loss and prediction; "done" where the step has been taken."""
-        trainer = self._trainer
-        if self._traced is None:
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
-                self._give_up("only batches of (inputs, targets) that are tensors are compiled")
-            else:
-                try:
-                    self._record(batch)
-                except Exception as error:
-                    self._give_up(f"{type(error).__name__}: {error}")
-            if self._traced is None:
-                trainer.optimizer.zero_grad()
-                return trainer._forward(batch)  # type: ignore[no-any-return]
-        rates = [tensor(float(g["lr"])) for g in trainer.optimizer.param_groups]
+        for traced in self._traced:
+            try:
+                return self._run(traced, batch)
+            except _NotRecorded:
+                continue
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
+            self._give_up("only batches of (inputs, targets) that are tensors are compiled")
+        elif len(self._traced) == _MAX_RECORDINGS:
+            self._give_up(f"the batches are of more than {_MAX_RECORDINGS} kinds (shapes that no recording fits)")
+        else:
+            try:
+                self._record(batch)
+            except Exception as error:
+                self._give_up(f"{type(error).__name__}: {error}")
+        if self._reason is None:
+            return self._run(self._traced[-1], batch)
+        self._trainer.optimizer.zero_grad()
+        return self._trainer._forward(batch)  # type: ignore[no-any-return]
+
+    def _run(self, traced: Any, batch: Any) -> dict[str, Any]:
+        rates = [tensor(float(g["lr"])) for g in self._trainer.optimizer.param_groups]
         with no_grad():
-            loss, *prediction = self._traced(*batch, *rates)
+            loss, *prediction = traced(*batch, *rates)
         found: dict[str, Any] = {"loss": loss, "done": True}
         if prediction:
             found |= {"prediction": prediction[0], "target": batch[1]}
