@@ -24,7 +24,7 @@ from ..ir.core import Array, Graph
 from ..ir.dtypes import dtype_named
 from ..ir.safetensors import write_safetensors
 from ..ir.text import parse, print_graph
-from .archive_format import Member, part, read_members, write_members
+from .archive_format import Member, Members, part, read_members, write_members
 from .archive_native import Interface, native_members, usable_part
 from .archive_parts import (
     FORMAT_VERSION,
@@ -257,7 +257,7 @@ def load(
     return function
 
 
-def load_members(members: dict[str, memoryview], trust: bool) -> LoadedFunction:
+def load_members(members: Members, trust: bool) -> LoadedFunction:
     """The callable that the parts of a file describe."""
     description = read_json(members, "ingot.json")
     with part("ingot.json"):
@@ -292,7 +292,7 @@ def load_members(members: dict[str, memoryview], trust: bool) -> LoadedFunction:
 
 
 def _read_specialisation(
-    members: dict[str, memoryview], index: int, item: Any, weights: dict[str, Array], function: LoadedFunction
+    members: Members, index: int, item: Any, weights: dict[str, Array], function: LoadedFunction
 ) -> tuple[Any, Specialisation]:
     name = numbered("graph", index, "ir")
     text = read_text(members, name)
@@ -315,7 +315,7 @@ def _read_specialisation(
 
 
 def _adopt_native(
-    members: dict[str, memoryview],
+    members: Members,
     specialisation: Specialisation,
     index: int,
     arrays: dict[str, np.ndarray[Any, Any]],

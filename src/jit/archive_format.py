@@ -12,7 +12,7 @@ import secrets
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ from typing import BinaryIO
 from ..ir.location import LocatedError
 from .errors import JitError, LoadError
 
-__all__ = ["Member", "part", "read_members", "write_members"]
+__all__ = ["Member", "Members", "part", "read_members", "write_members"]
 
 _ALIGNMENT = 64
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -86,8 +86,52 @@ def part(name: str) -> Iterator[None]:
         raise LoadError(f"{name}: {error}") from error
 
 
-def read_members(path: "str | os.PathLike[str] | BinaryIO") -> dict[str, memoryview]:
-    """The members of a file, as views of its mapped bytes, checked against their checksums."""
+class Members(Mapping[str, memoryview]):
+    """The members of a file, as views of its mapped bytes.
+
+    Checksums are verified when the file is read, except those of machine code (`native/`), which are when it is asked
+    for: code for other CPUs is never touched, and signed code (`unchecked`) is known by its signature.
+    """
+
+    def __init__(self, views: Mapping[str, memoryview], checksums: Mapping[str, int]) -> None:
+        self._views = dict(views)
+        self._pending = dict(checksums)
+        for name in list(self._pending):
+            if not name.startswith("native/"):
+                self._check(name)
+
+    def _check(self, name: str) -> None:
+        if name in self._pending:
+            if zlib.crc32(self._views[name]) != self._pending[name]:
+                raise LoadError(f"{name}: damaged: its checksum does not match")
+            del self._pending[name]
+
+    def __getitem__(self, name: str) -> memoryview:
+        view = self._views[name]
+        self._check(name)
+        return view
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._views
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def unchecked(self, name: str) -> memoryview:
+        """A member whose bytes are verified in another way."""
+        return self._views[name]
+
+    def verified(self, names: Iterable[str]) -> None:
+        """Take these members for undamaged: a signature says so."""
+        for name in names:
+            self._pending.pop(name, None)
+
+
+def read_members(path: "str | os.PathLike[str] | BinaryIO") -> Members:
+    """The members of a file; LoadError where it is damaged."""
     if isinstance(path, (str, os.PathLike)):
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -102,10 +146,7 @@ def read_members(path: "str | os.PathLike[str] | BinaryIO") -> dict[str, memoryv
             raise TypeError(f"load: expected a binary file, which reads bytes, given {type(path).__name__}")
         data = memoryview(bytearray(content))
         infos = _directory(io.BytesIO(content), "the file")
-    members: dict[str, memoryview] = {}
-    for info in infos:
-        members[info.filename] = _member(data, info)
-    return members
+    return Members({info.filename: _member(data, info) for info in infos}, {info.filename: info.CRC for info in infos})
 
 
 def _directory(file: BinaryIO, where: str) -> list[zipfile.ZipInfo]:
@@ -128,7 +169,7 @@ def _directory(file: BinaryIO, where: str) -> list[zipfile.ZipInfo]:
 
 
 def _member(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """The bytes of one member."""
+    """The bytes of one member, not yet verified."""
     name = info.filename
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 0x1:
         raise LoadError(f"{name}: compressed or encrypted, which ingots are not")
@@ -143,7 +184,4 @@ def _member(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
         raise LoadError(f"{name}: its header is damaged")
     if start + info.file_size > len(data):
         raise LoadError(f"{name}: cut short")
-    content = data[start : start + info.file_size]
-    if zlib.crc32(content) != info.CRC:
-        raise LoadError(f"{name}: damaged: its checksum does not match")
-    return content
+    return data[start : start + info.file_size]

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ir.core import Graph
 from .archive import LoadedFunction, load_members
-from .archive_format import part, read_members
+from .archive_format import Members, part, read_members
 from .archive_native import is_signed, native_labels, runs_here
 from .archive_parts import field, numbered, read_json, read_safetensors_part
 from .archive_signature import signature_from_json
@@ -30,7 +30,7 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
     members = read_members(path)
     description = read_json(members, "ingot.json")
     # Without the machine code: looking at a file runs nothing.
-    graphs_only = {name: view for name, view in members.items() if not name.startswith("native/")}
+    graphs_only = Members({name: members[name] for name in members if not name.startswith("native/")}, {})
     function = load_members(graphs_only, trust=False)
     arrays = read_safetensors_part(members, "weights.safetensors")
     with part("ingot.json"):

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..ir.core import Graph
 from ..ir.safetensors import write_safetensors
-from .archive_format import Member, part
+from .archive_format import Member, Members, part
 from .archive_parts import field, numbered, read_json, read_safetensors_part
 from .bundle import NativeBundle
 from .codegen.compile import CpuTarget
@@ -142,26 +142,32 @@ def _signed_weights(weights: Arrays) -> list[bytes]:
     return parts
 
 
-def native_labels(members: Mapping[str, memoryview]) -> list[str]:
+def native_labels(members: Members) -> list[str]:
     """The CPUs that a file has machine code for."""
     names = {name.split("/")[1].split(".")[0] for name in members if name.startswith("native/")}
     return sorted(name for name in names if any(m.startswith(f"native/{name}.") and m.endswith(".o") for m in members))
 
 
-def is_signed(members: Mapping[str, memoryview], label: str, index: int, weights: Arrays) -> bool:
+def is_signed(members: Members, label: str, index: int, weights: Arrays) -> bool:
     """Whether this user signed the machine code of a graph."""
     stem = f"native/{label}"
     names = [numbered(stem, index, suffix) for suffix in _SUFFIXES]
     if absent := [name for name in names if name not in members]:
         raise LoadError(f"{absent[0]}: the file has no such part")
-    code, description, constants, signature = (members[name] for name in names)
+    code, description, constants, signature = (members.unchecked(name) for name in names)
     with part(names[3]):
         signed = bytes(signature).decode("ascii")
     text = members[numbered("graph", index, "ir")]
-    return is_signed_by_us(signed, text, description, constants, code, *_signed_weights(weights))
+    good = is_signed_by_us(signed, text, description, constants, code, *_signed_weights(weights))
+    if good:
+        members.verified(names)
+    else:
+        for name in names:  # somebody else's, or damaged: then it is an error
+            members[name]
+    return good
 
 
-def usable_part(members: dict[str, memoryview], index: int, weights: Arrays, trust: bool) -> NativePart | None:
+def usable_part(members: Members, index: int, weights: Arrays, trust: bool) -> NativePart | None:
     """The machine code of a graph for this CPU, if there is any that may run and can; the best fit first."""
     ours = CpuTarget().label
     for label in sorted(native_labels(members), key=lambda name: _rank(name, ours)):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.safetensors import SafetensorsError, read_safetensors
-from .archive_format import part
+from .archive_format import Members, part
 from .bundle import array_key
 from .errors import LoadError
 
@@ -31,7 +31,7 @@ def parameter_name(name: str) -> str:
     return f"parameter:{name}"
 
 
-def read_text(members: dict[str, memoryview], name: str) -> str:
+def read_text(members: Members, name: str) -> str:
     """A part that is text."""
     if name not in members:
         raise LoadError(f"{name}: the file has no such part, so it is not an ingot")
@@ -42,7 +42,7 @@ def read_text(members: dict[str, memoryview], name: str) -> str:
         return bytes(content).decode()
 
 
-def read_json(members: dict[str, memoryview], name: str) -> dict[str, Any]:
+def read_json(members: Members, name: str) -> dict[str, Any]:
     """A part that is a JSON object."""
     text = read_text(members, name)
     with part(name):
@@ -52,7 +52,7 @@ def read_json(members: dict[str, memoryview], name: str) -> dict[str, Any]:
         return data
 
 
-def read_safetensors_part(members: dict[str, memoryview], name: str) -> dict[str, np.ndarray[Any, Any]]:
+def read_safetensors_part(members: Members, name: str) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of a part, as views of its bytes."""
     if name not in members:
         raise LoadError(f"{name}: the file has no such part")

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
-from ..jit.archive_format import part, read_members
+from ..jit.archive_format import Members, part, read_members
 from ..jit.archive_native import Interface, usable_part
 from ..jit.archive_parts import (
     MAX_SPECIALISATIONS,
@@ -29,7 +29,6 @@ from .model import Model, Variant
 
 __all__ = ["load"]
 
-Members = dict[str, memoryview]
 Arrays = dict[str, np.ndarray[Any, Any]]
 _SCALARS: dict[type, type[Type]] = {bool: BoolType, int: IntType, float: FloatType, complex: ComplexType}
 

@@ -7,7 +7,6 @@ because LLVM ends the process at an unknown symbol.
 
 import contextlib
 import ctypes
-import ctypes.util
 import functools
 import sys
 import threading
@@ -217,10 +216,18 @@ def _libraries() -> list[ctypes.CDLL]:
         return [ctypes.CDLL("ucrtbase"), ctypes.CDLL("vcruntime140"), ctypes.CDLL("ntdll")]
     libraries = [ctypes.CDLL(None)]
     # musl and macOS have the mathematics library inside the C library; glibc has a file of its own.
-    if name := ctypes.util.find_library("m") if sys.platform != "linux" else "libm.so.6":
+    if name := _mathematics_library():
         with contextlib.suppress(OSError):
             libraries.append(ctypes.CDLL(name))
     return libraries
+
+
+def _mathematics_library() -> str | None:
+    if sys.platform == "linux":
+        return "libm.so.6"
+    import ctypes.util  # not at the top: it imports a lot
+
+    return ctypes.util.find_library("m")
 
 
 def _external_address(name: str) -> int:
