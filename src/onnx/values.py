@@ -31,8 +31,9 @@ class Known:
     @staticmethod
     def sizes(values: "list[Dim] | np.ndarray[Any, Any]", dtype: Any = np.int64) -> "Known":
         """A known value of sizes: plain numbers where no expression is among them."""
-        array = np.empty(np.shape(values), dtype=object)
-        array[...] = values
+        given: Any = values
+        array: np.ndarray[Any, Any] = np.empty(np.shape(given), dtype=object)
+        array[...] = given
         known = Known(array, np.dtype(dtype))
         return known if has_symbols(known) else Known(array.astype(dtype), np.dtype(dtype))
 

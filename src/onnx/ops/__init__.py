@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     indexing,
     linear,
     misc,
+    ml,
     norm,
     pool,
     quantised,

@@ -72,7 +72,7 @@ def if_(node: Any, scope: Any, condition: Entry) -> Any:
     builder = node.importer.builder
     before = _Snapshot(node)
     value = _boolean(node, condition)
-    blocks, arms = [], []
+    blocks, arms = [], list[Any]()
     for name in ("then_branch", "else_branch"):
         block = Block()
         with builder.inside(block):

@@ -157,21 +157,3 @@ def unique(node: Any, scope: Any, x: Any) -> Any:
         rank[order] = np.arange(len(order))
         first, counts, inverse = first[order], counts[order], rank[inverse]
     return tuple(Known.of(a) for a in (values, *(t.astype(np.int64) for t in (first, inverse, counts))))
-
-
-@op("ArrayFeatureExtractor", domain="ai.onnx.ml")
-def array_feature_extractor(node: Any, x: Any, indices: Any) -> Any:
-    result = F.index_select(x, x.ndim - 1, F.reshape(F.cast(indices, dtype=dtypes.int64), (-1,)))
-    return F.unsqueeze(result, 0) if x.ndim == 1 else result
-
-
-@op("Binarizer", domain="ai.onnx.ml")
-def binarizer(node: Any, x: Any) -> Any:
-    return F.cast(F.gt(x, node.attribute("threshold", 0.0)), dtype=x.dtype)
-
-
-@op("Scaler", domain="ai.onnx.ml")
-def scaler(node: Any, x: Any) -> Any:
-    x = F.cast(x, dtype=dtypes.float32)
-    offset, scale = (node.constant(node.attribute(n), dtypes.float32) for n in ("offset", "scale"))
-    return F.mul(F.sub(x, offset), scale)
