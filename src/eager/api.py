@@ -178,8 +178,8 @@ def install(namespace: dict[str, Any]) -> None:
         namespace[name] = getattr(shapes, name)
     for function in (is_tensor, is_floating_point, is_complex, numel, positive, allclose, equal, rsub):
         namespace[function.__name__] = function
-    Tensor.subtract = Tensor.sub  # type: ignore[attr-defined]
-    Tensor.divide = Tensor.true_divide = Tensor.div  # type: ignore[attr-defined]
+    Tensor.subtract = Tensor.sub  # type: ignore[method-assign,assignment]
+    Tensor.divide = Tensor.true_divide = Tensor.div  # type: ignore[method-assign,assignment]
     namespace.update(subtract=sub, divide=div, true_divide=div)
     for name in ("add", "sub"):
         setattr(Tensor, f"{name}_", _inplace(name))
@@ -189,11 +189,11 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, name, method)
     for name, descriptor in PROPERTIES.items():
         setattr(Tensor, name, descriptor)
-    Tensor.div_ = Tensor.divide_ = Tensor.true_divide_ = _inplace_div()  # type: ignore[attr-defined]
+    Tensor.div_ = Tensor.divide_ = Tensor.true_divide_ = _inplace_div()  # type: ignore[method-assign,assignment]
     for name in ("round", "clamp_min", "clamp_max", "index_fill", "index_copy"):
         setattr(Tensor, f"{name}_", inplace_of(f"{name}_", getattr(Tensor, name)))
-    Tensor.allclose, Tensor.equal = allclose, equal  # type: ignore[attr-defined]
-    Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[attr-defined]
+    Tensor.allclose, Tensor.equal = allclose, equal  # type: ignore[method-assign,assignment]
+    Tensor.where = lambda self, condition, other: where(condition, self, other)  # type: ignore[method-assign,assignment]
     for name, method in (("__getitem__", indexing.getitem), ("__setitem__", indexing.setitem)):
         setattr(Tensor, name, method)
 

@@ -81,9 +81,9 @@ def _adjoint(self: Tensor) -> Tensor:
     return _call("conj", turned) if self.dtype.is_complex else turned  # type: ignore[no-any-return]
 
 
-Tensor.real = property(real, _set_part("real"), doc="The real parts, as a view.")  # type: ignore[attr-defined]
-Tensor.imag = property(  # type: ignore[attr-defined]
+Tensor.real = property(real, _set_part("real"), doc="The real parts, as a view.")  # type: ignore[method-assign,assignment]
+Tensor.imag = property(  # type: ignore[method-assign,assignment]
     lambda self: _call("imag", self), _set_part("imag"), doc="The imaginary parts, as a view."
 )
-Tensor.mH = property(_adjoint, doc="The transposed and conjugated matrices.")  # type: ignore[attr-defined]
-Tensor.adjoint = _adjoint  # type: ignore[attr-defined]
+Tensor.mH = property(_adjoint, doc="The transposed and conjugated matrices.")  # type: ignore[method-assign,assignment]
+Tensor.adjoint = _adjoint  # type: ignore[method-assign,assignment]

@@ -42,7 +42,13 @@ def settled(size: int) -> int:
     return size if report is None else report()  # type: ignore[no-any-return]
 
 
-class Tensor:
+if TYPE_CHECKING:
+    from .tensor_methods import TensorMethods
+else:
+    TensorMethods = object
+
+
+class Tensor(TensorMethods):
     """An n-dimensional array of one dtype that can record what happens to it for `backward()`.
 
     Made by `ingot.tensor`, `ingot.zeros` and the like, and by every op. Wrapping an array shares its memory.

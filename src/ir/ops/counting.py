@@ -228,7 +228,7 @@ def _evaluate_searchsorted(
         sorted_sequence = np.take_along_axis(sorted_sequence, sorter, -1)
     dtype = promoted_array_dtype((sorted_sequence, input)).numpy
     result = np.int32 if out_int32 else np.int64
-    side = "right" if right else "left"
+    side: Any = "right" if right else "left"
     sequence = sorted_sequence.astype(dtype, copy=False)
     values = input.astype(dtype, copy=False) if hasattr(input, "dtype") else np.asarray(input, dtype)
     if sequence.ndim == 1:
