@@ -23,6 +23,7 @@ __all__ = [
     "parse_dim",
     "parse_dim_tokens",
     "product",
+    "solve",
     "substitute",
     "symbol",
     "symbols",
@@ -415,6 +416,23 @@ def symbols(dim: Dim) -> frozenset[str]:
 def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     """The dimension with the given symbols replaced."""
     return dim.evaluate(values) if isinstance(dim, DimExpr) else dim
+
+
+def solve(dim: Dim, value: int) -> tuple[str, int] | None:
+    """The only symbol of a linear dimension and what it is where the dimension is `value`; None where that is not so.
+
+    >>> solve(symbol("n") * 2 + 1, 7), solve(symbol("n") * 2, 7)
+    (('n', 3), None)
+    """
+    if not isinstance(dim, DimExpr) or len(dim.symbols()) != 1:
+        return None
+    (name,) = dim.symbols()
+    constant = sum(c for monomial, c in dim._terms if not monomial)
+    rest = [(monomial, c) for monomial, c in dim._terms if monomial]
+    if len(rest) != 1 or [str(atom) for atom in rest[0][0]] != [name]:
+        return None
+    quotient, remainder = divmod(value - constant, rest[0][1])
+    return (name, quotient) if remainder == 0 and quotient >= 0 else None
 
 
 def is_term(dim: Dim) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.core import Graph, Guard
-from ..ir.dims import Dim, DimExpr, substitute
+from ..ir.dims import Dim, DimExpr, solve, substitute
 from ..ir.types import IntType, TensorType, Type
 from .errors import JitError
 from .layout import Layout
@@ -58,6 +58,10 @@ class SizeBinding:
                 expected = substitute(dim, values)
             except (ValueError, ZeroDivisionError) as error:
                 return None, f"{what} is {size}, expected {dim}: {error}"
+            # A gradient may be of a sum of sizes of which only one is that of another argument.
+            if (solved := solve(expected, size)) is not None:
+                values[solved[0]] = solved[1]
+                continue
             if expected != size:
                 shown = f"{dim} = {expected}" if isinstance(dim, DimExpr) else str(dim)
                 return None, f"{what} is {size}, expected {shown}"

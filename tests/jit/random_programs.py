@@ -13,59 +13,97 @@ SIZES = (0, 1, 2, 3, 5, 7)
 LARGEST = float(1 << 20)
 MOST_ELEMENTS = 2000
 
-_EXACT_UNARY = ("{0}.abs()", "-{0}", "{0}.relu()", "{0}.sign()", "{0}.floor()", "{0}.ceil()", "{0}.round()",
-                "{0}.trunc()", "{0}.square()", "{0}.clamp(-2, 2)", "{0}.clamp(min=0.5)", "{0}.frac()", "{0}.clone()",
-                "torch.nn.functional.relu6({0})", "{0}.neg().contiguous()", "{0}.nan_to_num(0.5, 3.0, -3.0)")  # fmt: skip
-_SMOOTH_UNARY = ("{0}.tanh()", "{0}.sigmoid()", "{0}.sin()", "{0}.cos()", "{0}.clamp(-5, 5).exp()", "{0}.erf()",
-                 "({0} * {0} + 1).log()", "({0} * {0} + 0.5).sqrt()", "({0} * {0} + 0.5).rsqrt()", "{0}.abs().log1p()",
-                 "{0}.atan()", "torch.nn.functional.gelu({0})", "torch.nn.functional.silu({0})",
-                 "torch.nn.functional.softplus({0})", "torch.nn.functional.elu({0})", "{0}.clamp(-2, 2).expm1()",
-                 "({0} * {0} + 1).reciprocal()", "{0}.abs().pow(1.5)", "{0} ** 2", "{0} / ({0}.abs() + 1)",
-                 "torch.nn.functional.leaky_relu({0}, 0.1)", "torch.nn.functional.hardswish({0})")  # fmt: skip
-_INT_UNARY = ("{0}.abs()", "-{0}", "{0}.sign()", "{0}.clamp(-3, 3)", "{0} // 2", "{0} % 3", "{0} * 3 - 1", "{0} // -3",
-              "~{0}", "{0} & 5", "{0} | 2", "{0} ^ 3", "{0} % -2", "{0}.clone()", "{0}.remainder(4)", "{0}.fmod(3)")  # fmt: skip
-_BINARY = ("{0} + {1}", "{0} - {1}", "{0} * {1}", "torch.maximum({0}, {0} + {1})", "torch.minimum({0} * {1}, {0})",
-           "torch.add({0}, {1}, alpha=2)", "{0}.mul({1}).add(1)", "torch.where({0} > 0, {0}, {1})", "{1} - {0}")  # fmt: skip
-_COMPARE = ("{0} < {1}", "{0} >= {1}", "{0} == {1}", "{0} != {1}", "{0} > 0", "{0} <= 1", "{0}.isnan()", "{0} == {0}",
-            "torch.isfinite({0})")  # fmt: skip
-_BOOLEAN = ("{0} & {1}", "{0} | {1}", "{0} ^ {1}", "~{0}", "{0}.logical_not()", "{0}.logical_xor({1})")
-_VIEWS = ("{0}.transpose({a}, {b})", "{0}.unsqueeze({a})", "{0}.unsqueeze(-1)", "{0}.flatten()", "{0}.reshape(-1)",
-          "{0}.squeeze()", "{0}.squeeze({a})", "{0}[1:]", "{0}[..., ::2]", "{0}[:, 0]", "{0}[0]", "{0}[-1]",
-          "{0}[None]", "{0}[..., None]", "{0}.flip({a})", "{0}.select({a}, 0)", "{0}.narrow({a}, 0, 1)",
-          "{0}.narrow({a}, 0, {0}.shape[{a}] - 1)", "{0}[:{0}.shape[0] // 2]", "{0}[..., :-1]", "{0}[..., 1:, :]",
-          "{0}.unsqueeze(0).expand(3, *{0}.shape)", "{0}.reshape({0}.shape[0], -1)", "{0}.chunk(2, {a})[0]",
-          "{0}.unbind({a})[0]", "{0}.split(2, {a})[0]", "{0}.mT", "{0}.t()", "{0}.roll(1, {a})", "{0}.roll(-2, {a})",
-          "{0}.repeat(2, 1)", "{0}.permute({p})", "{0}.flatten({a}, {b})", "{0}.diagonal()", "{0}.tril()",
-          "{0}.triu(1)", "{0}.view({0}.shape)", "{0}.reshape({0}.numel(), 1)", "{0}[::2, 1::3]", "{0}.reshape(1, *{0}.shape)",
-          "{0}.view({0}.size(0), {0}.size(1), 1)", "torch.cat([{0}, {0}[:1]])")  # fmt: skip
-_REDUCTIONS = ("{0}.sum()", "{0}.sum({a})", "{0}.sum({a}, keepdim=True)", "{0}.amax({a})", "{0}.amin({a}, keepdim=True)",
-               "{0}.max()", "{0}.min({a})[0]", "{0}.max({a})[1]", "{0}.argmax({a})", "{0}.argmin()", "{0}.cumsum({a})",
-               "{0}.sum(({a}, {b}))", "{0}.max({a}, keepdim=True)[0]", "({0} > 0).sum({a})", "{0}.any({a})", "({0} < 1).all()",
-               "{0}.argmax({a}, keepdim=True)", "({0} != 0).any({a}, keepdim=True)")  # fmt: skip
-_SMOOTH_REDUCTIONS = ("{0}.mean()", "{0}.mean({a})", "{0}.mean({a}, keepdim=True)", "{0}.softmax({a})", "{0}.logsumexp({a})",
-                      "{0}.log_softmax({a})", "{0}.var({a}, unbiased=False)", "{0}.std()", "{0}.prod({a})", "{0}.norm()",
-                      "{0}.cumsum({a})", "torch.nn.functional.layer_norm({0}, {0}.shape[-1:])", "{0}.var({a}, keepdim=True)")  # fmt: skip
-_PRODUCTS = ("{0} @ {1}", "{0} @ {1}.mT", "{0}.mT @ {1}", "torch.matmul({0}, {1})", "torch.outer({0}.flatten(), {1}.flatten())",
-             "torch.nn.functional.linear({0}, {1})", "torch.einsum('ij,kj->ik', {0} * 1.0, {1} * 1.0)", "({0} * {1}).sum(-1)",
-             "torch.einsum('...i,...i->...', {0}, {1})", "torch.bmm({0}, {1}.mT)", "torch.mm({0}, {1})")  # fmt: skip
-_JOINS = ("torch.cat([{0}, {1}], {a})", "torch.cat(({0}, {0}), -1)", "torch.stack([{0}, {1}], {a})", "torch.stack([{0}, {0}])",
-          "torch.nn.functional.pad({0}, (1, 2))", "torch.nn.functional.pad({0}, (0, 1, 2, 0), value=1.5)", "torch.cat([{0}, {1}])")  # fmt: skip
-_INDEXING = ("{0}[{i}]", "{0}[..., {i}]", "{0}.index_select({a}, {i}.flatten())", "{0}[{m}]", "{0}.masked_fill({m}, 2)",
-             "{0}.masked_fill({m}, -1.5)", "torch.where({m}, {0}, 0)", "{0}.gather({a}, {i})", "torch.where({m}, {0}, {1})",
-             "{0}.masked_select({m})", "{0}[{i}, {i}]", "{0}[:, {i}]")  # fmt: skip
-_CREATIONS = ("torch.zeros_like({0})", "torch.ones({0}.shape[{a}], 2)", "torch.full_like({0}, 1.5)", "torch.arange({0}.shape[0])",
-              "torch.arange({0}.numel()).reshape({0}.shape)", "{0}.new_zeros({0}.shape[{a}])", "torch.eye({0}.shape[-1])",
-              "torch.tensor([1.0, -2.0, 0.5])", "torch.tensor(2.0)", "torch.tensor([0, 1])", "{0}.new_ones(2, {0}.size({a}))",
-              "torch.zeros({0}.shape[0], {0}.shape[-1])")  # fmt: skip
-_CASTS = ("{0}.float()", "{0}.double()", "{0}.to(torch.float32)", "{0}.type_as({1})")
-_EXACT_CASTS = ("{0}.long()", "{0}.int()", "{0}.bool()", "{0}.to(torch.int64)", "{0} > 0.5")
-_WRITES = ("{0} += {1}", "{0} *= 2", "{0}[0] = {s}", "{0}[..., 0] += 1", "{0}[1:] = {0}[:-1]", "{0}.add_({1})", "{0}.mul_({1})",
-           "{0}[{m}] = {s}", "{0}.fill_({s})", "{0}[:, 1:] -= 1", "{0}.zero_()", "{0}.copy_({1})", "{0}.t().mul_(2)",
-           "{0}.select({a}, 0).zero_()", "{0}[::2] = {1}[::2]", "{0}[{i}] = {s}", "{0}.clamp_(-1, 1)", "{0}.masked_fill_({m}, 1)",
-           "{0}.flatten().add_(1)", "{0}[None][0].sub_(1)", "{0}[0], {0}[-1] = {0}[-1], {0}[0]", "{0}.transpose({a}, {b})[0] = 1")  # fmt: skip
-_INTS = ("{0}.shape[{a}]", "{0}.size(-1)", "{0}.numel()", "{0}.dim()", "len({0})", "{n} + {k}", "{n} - {k}", "{n} // 2", "{n} % 3",
-         "{n} * 2", "max({n}, {k})", "min({n}, {0}.shape[{a}])", "abs({k} - {n})", "-{n} // 3", "-{n} % 4")  # fmt: skip
-_DATA_INTS = ("int({0}.sum())", "int({0}.max())", "int(({0} > 0).sum())", "{0}.argmax().item()")
+_EXACT_UNARY = (
+    "{0}.abs()", "-{0}", "{0}.relu()", "{0}.sign()", "{0}.floor()", "{0}.ceil()", "{0}.round()", "{0}.trunc()",
+    "{0}.square()", "{0}.clamp(-2, 2)", "{0}.clamp(min=0.5)", "{0}.frac()", "{0}.clone()",
+    "torch.nn.functional.relu6({0})", "{0}.neg().contiguous()", "{0}.nan_to_num(0.5, 3.0, -3.0)",
+)  # fmt: skip
+_SMOOTH_UNARY = (
+    "{0}.tanh()", "{0}.sigmoid()", "{0}.sin()", "{0}.cos()", "{0}.clamp(-5, 5).exp()", "{0}.erf()",
+    "({0} * {0} + 1).log()", "({0} * {0} + 0.5).sqrt()", "({0} * {0} + 0.5).rsqrt()", "{0}.abs().log1p()",
+    "{0}.atan()", "torch.nn.functional.gelu({0})", "torch.nn.functional.silu({0})",
+    "torch.nn.functional.softplus({0})", "torch.nn.functional.elu({0})", "{0}.clamp(-2, 2).expm1()",
+    "({0} * {0} + 1).reciprocal()", "{0}.abs().pow(1.5)", "{0} ** 2", "{0} / ({0}.abs() + 1)",
+    "torch.nn.functional.leaky_relu({0}, 0.1)", "torch.nn.functional.hardswish({0})",
+)  # fmt: skip
+_INT_UNARY = (
+    "{0}.abs()", "-{0}", "{0}.sign()", "{0}.clamp(-3, 3)", "{0} // 2", "{0} % 3", "{0} * 3 - 1", "{0} // -3", "~{0}",
+    "{0} & 5", "{0} | 2", "{0} ^ 3", "{0} % -2", "{0}.clone()", "{0}.remainder(4)", "{0}.fmod(3)",
+)  # fmt: skip
+_BINARY = (
+    "{0} + {1}", "{0} - {1}", "{0} * {1}", "torch.maximum({0}, {0} + {1})", "torch.minimum({0} * {1}, {0})",
+    "torch.add({0}, {1}, alpha=2)", "{0}.mul({1}).add(1)", "torch.where({0} > 0, {0}, {1})", "{1} - {0}",
+)  # fmt: skip
+_COMPARE = (
+    "{0} < {1}", "{0} >= {1}", "{0} == {1}", "{0} != {1}", "{0} > 0", "{0} <= 1", "{0}.isnan()", "{0} == {0}",
+    "torch.isfinite({0})",
+)  # fmt: skip
+_BOOLEAN = (
+    "{0} & {1}", "{0} | {1}", "{0} ^ {1}", "~{0}", "{0}.logical_not()", "{0}.logical_xor({1})",
+)  # fmt: skip
+_VIEWS = (
+    "{0}.transpose({a}, {b})", "{0}.unsqueeze({a})", "{0}.unsqueeze(-1)", "{0}.flatten()", "{0}.reshape(-1)",
+    "{0}.squeeze()", "{0}.squeeze({a})", "{0}[1:]", "{0}[..., ::2]", "{0}[:, 0]", "{0}[0]", "{0}[-1]", "{0}[None]",
+    "{0}[..., None]", "{0}.flip({a})", "{0}.select({a}, 0)", "{0}.narrow({a}, 0, 1)",
+    "{0}.narrow({a}, 0, {0}.shape[{a}] - 1)", "{0}[:{0}.shape[0] // 2]", "{0}[..., :-1]", "{0}[..., 1:, :]",
+    "{0}.unsqueeze(0).expand(3, *{0}.shape)", "{0}.reshape({0}.shape[0], -1)", "{0}.chunk(2, {a})[0]",
+    "{0}.unbind({a})[0]", "{0}.split(2, {a})[0]", "{0}.mT", "{0}.t()", "{0}.roll(1, {a})", "{0}.roll(-2, {a})",
+    "{0}.repeat(2, 1)", "{0}.permute({p})", "{0}.flatten({a}, {b})", "{0}.diagonal()", "{0}.tril()", "{0}.triu(1)",
+    "{0}.view({0}.shape)", "{0}.reshape({0}.numel(), 1)", "{0}[::2, 1::3]", "{0}.reshape(1, *{0}.shape)",
+    "{0}.view({0}.size(0), {0}.size(1), 1)", "torch.cat([{0}, {0}[:1]])",
+)  # fmt: skip
+_REDUCTIONS = (
+    "{0}.sum()", "{0}.sum({a})", "{0}.sum({a}, keepdim=True)", "{0}.amax({a})", "{0}.amin({a}, keepdim=True)",
+    "{0}.max()", "{0}.min({a})[0]", "{0}.max({a})[1]", "{0}.argmax({a})", "{0}.argmin()", "{0}.cumsum({a})",
+    "{0}.sum(({a}, {b}))", "{0}.max({a}, keepdim=True)[0]", "({0} > 0).sum({a})", "{0}.any({a})", "({0} < 1).all()",
+    "{0}.argmax({a}, keepdim=True)", "({0} != 0).any({a}, keepdim=True)",
+)  # fmt: skip
+_SMOOTH_REDUCTIONS = (
+    "{0}.mean()", "{0}.mean({a})", "{0}.mean({a}, keepdim=True)", "{0}.softmax({a})", "{0}.logsumexp({a})",
+    "{0}.log_softmax({a})", "{0}.var({a}, unbiased=False)", "{0}.std()", "{0}.prod({a})", "{0}.norm()",
+    "{0}.cumsum({a})", "torch.nn.functional.layer_norm({0}, {0}.shape[-1:])", "{0}.var({a}, keepdim=True)",
+)  # fmt: skip
+_PRODUCTS = (
+    "{0} @ {1}", "{0} @ {1}.mT", "{0}.mT @ {1}", "torch.matmul({0}, {1})", "torch.outer({0}.flatten(), {1}.flatten())",
+    "torch.nn.functional.linear({0}, {1})", "torch.einsum('ij,kj->ik', {0} * 1.0, {1} * 1.0)", "({0} * {1}).sum(-1)",
+    "torch.einsum('...i,...i->...', {0}, {1})", "torch.bmm({0}, {1}.mT)", "torch.mm({0}, {1})",
+)  # fmt: skip
+_JOINS = (
+    "torch.cat([{0}, {1}], {a})", "torch.cat(({0}, {0}), -1)", "torch.stack([{0}, {1}], {a})",
+    "torch.stack([{0}, {0}])", "torch.nn.functional.pad({0}, (1, 2))",
+    "torch.nn.functional.pad({0}, (0, 1, 2, 0), value=1.5)", "torch.cat([{0}, {1}])",
+)  # fmt: skip
+_INDEXING = (
+    "{0}[{i}]", "{0}[..., {i}]", "{0}.index_select({a}, {i}.flatten())", "{0}[{m}]", "{0}.masked_fill({m}, 2)",
+    "{0}.masked_fill({m}, -1.5)", "torch.where({m}, {0}, 0)", "{0}.gather({a}, {i})", "torch.where({m}, {0}, {1})",
+    "{0}.masked_select({m})", "{0}[{i}, {i}]", "{0}[:, {i}]",
+)  # fmt: skip
+_CREATIONS = (
+    "torch.zeros_like({0})", "torch.ones({0}.shape[{a}], 2)", "torch.full_like({0}, 1.5)",
+    "torch.arange({0}.shape[0])", "torch.arange({0}.numel()).reshape({0}.shape)", "{0}.new_zeros({0}.shape[{a}])",
+    "torch.eye({0}.shape[-1])", "torch.tensor([1.0, -2.0, 0.5])", "torch.tensor(2.0)", "torch.tensor([0, 1])",
+    "{0}.new_ones(2, {0}.size({a}))", "torch.zeros({0}.shape[0], {0}.shape[-1])",
+)  # fmt: skip
+_CASTS = (
+    "{0}.float()", "{0}.double()", "{0}.to(torch.float32)", "{0}.type_as({1})",
+)  # fmt: skip
+_EXACT_CASTS = (
+    "{0}.long()", "{0}.int()", "{0}.bool()", "{0}.to(torch.int64)", "{0} > 0.5",
+)  # fmt: skip
+_WRITES = (
+    "{0} += {1}", "{0} *= 2", "{0}[0] = {s}", "{0}[..., 0] += 1", "{0}[1:] = {0}[:-1]", "{0}.add_({1})",
+    "{0}.mul_({1})", "{0}[{m}] = {s}", "{0}.fill_({s})", "{0}[:, 1:] -= 1", "{0}.zero_()", "{0}.copy_({1})",
+    "{0}.t().mul_(2)", "{0}.select({a}, 0).zero_()", "{0}[::2] = {1}[::2]", "{0}[{i}] = {s}", "{0}.clamp_(-1, 1)",
+    "{0}.masked_fill_({m}, 1)", "{0}.flatten().add_(1)", "{0}[None][0].sub_(1)", "{0}[0], {0}[-1] = {0}[-1], {0}[0]",
+    "{0}.transpose({a}, {b})[0] = 1",
+)  # fmt: skip
+_INTS = (
+    "{0}.shape[{a}]", "{0}.size(-1)", "{0}.numel()", "{0}.dim()", "len({0})", "{n} + {k}", "{n} - {k}", "{n} // 2",
+    "{n} % 3", "{n} * 2", "max({n}, {k})", "min({n}, {0}.shape[{a}])", "abs({k} - {n})", "-{n} // 3", "-{n} % 4",
+)  # fmt: skip
+_DATA_INTS = (
+    "int({0}.sum())", "int({0}.max())", "int(({0} > 0).sum())", "{0}.argmax().item()",
+)  # fmt: skip
 
 
 @dataclass
@@ -251,20 +289,23 @@ class _Draft:
         text = self.expression(names)
         if not text:
             return []
-        if depth and c.random() < 0.7:
-            target = self.pick("t", names)
-        elif c.random() < 0.1:
-            target = self.pick("t", names)
-        else:
-            target = None
+        again = c.random() < (0.7 if depth else 0.1)
+        target = self.pick("t", names) if again else None
         return [f"{target or self.fresh()} = {text}"]
 
     def condition(self, names: dict[str, Any]) -> str:
         c = self.choose
         n = self.pick("n", names) or "2"
         tensor = self.pick("t", names) or "x0"
-        forms = [f"{n} > {c.randint(0, 3)}", f"{n} % 2 == 0", f"{tensor}.shape[0] > 2", f"{tensor}.dim() == {c.randint(1, 3)}",
-                 f"{n} < 3 and {n} != 1", f"not {n} == 2", f"{n} == 1 or {n} > 4"]  # fmt: skip
+        forms = [
+            f"{n} > {c.randint(0, 3)}",
+            f"{n} % 2 == 0",
+            f"{tensor}.shape[0] > 2",
+            f"{tensor}.dim() == {c.randint(1, 3)}",
+            f"{n} < 3 and {n} != 1",
+            f"not {n} == 2",
+            f"{n} == 1 or {n} > 4",
+        ]
         if not self.smooth:
             forms += [
                 f"{tensor}.sum() > 0",
@@ -322,8 +363,9 @@ class _Draft:
         text = self.expression(names)
         if not text:
             return []
-        return [f"{history} = []", f"for {counter} in range(3):", *_indented(self.block(inner, depth + 1, False)),
-                f"    {history}.append({text})", f"{self.fresh()} = {c.choice(['torch.stack', 'torch.cat'])}({history})"]  # fmt: skip
+        body = _indented(self.block(inner, depth + 1, False))
+        joined = f"{self.fresh()} = {c.choice(['torch.stack', 'torch.cat'])}({history})"
+        return [f"{history} = []", f"for {counter} in range(3):", *body, f"    {history}.append({text})", joined]
 
     def works(self, lines: list[str], names: dict[str, Any]) -> bool:
         """Run the statement; if it fails or its values are too large, the values are as they were before."""
@@ -387,11 +429,7 @@ def random_program(library: Any, seed: int, *, control: bool, steps: int = 9) ->
         dims = tuple(
             -1 if c.random() < 0.15 else c.randrange(3) for _ in range(c.randint(1, 3) if i == 0 else c.randint(0, 3))
         )
-        arguments.append(
-            Argument(
-                dtypes[0] if i == 0 else c.choice(dtypes), dims, c.choice(layouts)
-            )
-        )
+        arguments.append(Argument(dtypes[0] if i == 0 else c.choice(dtypes), dims, c.choice(layouts)))
     special = not smooth and c.random() < 0.2
     numbers: list[int | float] = [c.randint(0, 5) for _ in range(c.randint(0, 2))] if control else []
     program = Program(seed, "", arguments, special, numbers)
@@ -408,7 +446,7 @@ def random_program(library: Any, seed: int, *, control: bool, steps: int = 9) ->
         if steps <= 0:
             break
     results = [n for n in draft.names if n[0] == "v" and isinstance(draft.names[n], library.Tensor)] or ["x0"]
-    returned = c.sample(results, min(len(results), 2)) + ["x0"]
+    returned = [*c.sample(results, min(len(results), 2)), "x0"]
     if results[-1] not in returned:
         returned.append(results[-1])
     text = "".join(f"    {line}\n" for line in lines)
