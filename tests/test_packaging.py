@@ -57,7 +57,7 @@ def test_a_wheel_contains_every_module(tmp_path: Path) -> None:
         contained = {name for name in archive.namelist() if not name.split("/")[0].endswith(".dist-info")}
     expected = {
         f"ingot/{path.relative_to(SOURCE).as_posix()}"
-        for path in [*SOURCE.rglob("*.py"), SOURCE / "py.typed"]
+        for path in [*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyi"), SOURCE / "py.typed"]
         if "egg-info" not in path.as_posix()
     }
     assert contained == expected
