@@ -348,6 +348,9 @@ class Module:
                 continue
             value = state_dict[key]
             array = value._array if isinstance(value, Tensor) else np.asarray(value)
+            if hasattr(target, "materialize"):  # a lazy layer's parameter takes the shape that it is given
+                values[key] = array
+                continue
             if array.shape != target._array.shape:
                 problems.append(
                     f"size mismatch for {key}: copying a param with shape {list(array.shape)} from checkpoint, "
@@ -358,6 +361,8 @@ class Module:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems))
         with no_grad():
             for key, array in values.items():
+                if hasattr(own[key], "materialize"):
+                    own[key].materialize(array.shape)  # type: ignore[attr-defined]
                 own[key].copy_(Tensor(array))  # type: ignore[attr-defined]
         return IncompatibleKeys(missing, unexpected)
 

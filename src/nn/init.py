@@ -9,8 +9,8 @@ from ..eager.tensor import Tensor
 from ..ir.random_state import default_generator
 
 __all__ = [
-    "calculate_gain", "constant_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "uniform_",
-    "xavier_normal_", "xavier_uniform_", "zeros_",
+    "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
+    "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
 
@@ -98,3 +98,68 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill by Glorot and Bengio (2010) from a normal distribution."""
     fan_in, fan_out = fan_in_and_out(tensor)
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
+
+
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+    """Fill with draws from the normal distribution that lie in [a, b]; others are drawn again."""
+    if a > b:
+        raise ValueError(f"trunc_normal_: expected a <= b, given {a} and {b}")
+    shape = tensor._array.shape
+    values = mean + std * default_generator.normal(shape, np.float64)
+    for _ in range(1000):
+        outside = (values < a) | (values > b)
+        count = int(outside.sum())
+        if not count:
+            break
+        values[outside] = mean + std * default_generator.normal((count,), np.float64)
+    else:  # almost nothing of the distribution lies within: take the nearest
+        values = np.clip(values, a, b)
+    return _set(tensor, values)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Fill a matrix with the identity; ValueError for other ranks."""
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    return _set(tensor, np.eye(*tensor._array.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Fill a convolution's weight so that it hands on as many channels as it can."""
+    shape = tensor._array.shape
+    if len(shape) not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    values = np.zeros(shape)
+    each = shape[0] // groups
+    centre = tuple(n // 2 for n in shape[2:])
+    for g in range(groups):
+        for d in range(min(each, shape[1])):
+            values[(g * each + d, d, *centre)] = 1
+    return _set(tensor, values)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill with a (semi-)orthogonal matrix, later dimensions taken together (Saxe et al., 2014)."""
+    shape = tensor._array.shape
+    if len(shape) < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if not tensor._array.size:
+        return tensor
+    rows, columns = shape[0], tensor._array.size // shape[0]
+    flat = default_generator.normal((max(rows, columns), min(rows, columns)), np.float64)
+    q, r = np.linalg.qr(flat)
+    q *= np.sign(np.diag(r))  # makes the distribution uniform (Mezzadri, 2007)
+    return _set(tensor, gain * (q if rows >= columns else q.T).reshape(shape))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+    """Fill a matrix with normal draws, a part of each column with 0 (Martens, 2010)."""
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor._array.shape
+    values = std * default_generator.normal((rows, columns))
+    for column in range(columns):
+        values[default_generator.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
+    return _set(tensor, values)
