@@ -78,6 +78,26 @@ def test_arrays_in_arrays_out(files: Callable[[str], Path]) -> None:
     np.testing.assert_array_equal(model(x.astype(">f4")), expected)
 
 
+def test_calls_like_an_earlier_one(files: Callable[[str], Path]) -> None:
+    model = runtime.load(files("net"))
+    for n in (2, 3, 2, 3, 0, 2):
+        x = np.full((n, 4), n, np.float32)
+        result = model(x)
+        np.testing.assert_array_equal(result, model(x=x))
+        strided = np.full((n, 8), n, np.float32)[:, ::2]
+        np.testing.assert_array_equal(model(strided), result)
+    with pytest.raises(TypeError):
+        model(np.full((2, 4), 2, np.float64))
+    counted = runtime.load(files("count"))
+    assert [counted(n, 0.0) for n in (1, 2, 3, 3)] == [0, 1, 3, 3]
+    for _ in range(2):
+        with pytest.raises(OverflowError):
+            counted(1 << 63, 1.0)
+    written = runtime.load(files("add_one"))
+    x = np.zeros(2, np.float32)
+    assert [written(x) is x for _ in range(3)] == [True] * 3 and x.tolist() == [3, 3]
+
+
 def test_tensors_in_tensors_out(files: Callable[[str], Path]) -> None:
     x = ingot.ones(2, 4)
     result = runtime.load(files("net"))(x)
