@@ -19,8 +19,9 @@ from ..ir.types import BoolType, FloatType, IntType, TensorType, Type
 from ..jit.function import CompiledFunction
 from ..jit.trace import trace
 from ..jit.tree import Structure
+from . import export_control, export_elements, export_layers, export_shapes  # noqa: F401  # registers the rules
 from .errors import OnnxError
-from .export_rules import RULES
+from .export_registry import RULES
 from .proto import onnx
 
 __all__ = ["Writer", "export"]
