@@ -20,7 +20,7 @@ def default_collate(batch: list[Any]) -> Any:
     """A list of examples as one batch: tensors stacked, numbers as tensors, tuples and dictionaries item by item.
 
     >>> ingot.utils.data.default_collate([(1, 2.0), (3, 4.0)])
-    [tensor([1, 3]), tensor([2., 4.], dtype=float64)]
+    [tensor([1, 3]), tensor([2., 4.], dtype=ingot.float64)]
     """
     first = batch[0]
     if isinstance(first, Tensor):
