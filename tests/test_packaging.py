@@ -117,3 +117,15 @@ def test_no_module_unpickles_or_evaluates() -> None:
         assert names.isdisjoint({"pickle", "marshal", "dill", "shelve"}), path
         calls = [n.func.id for n in parsed(path) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
         assert "eval" not in calls, path
+
+
+def test_importing_ingot_waits_for_nothing() -> None:
+    code = """
+import sys, ingot
+print([name for name in ("numpy", "ingot.eager", "ingot.ir", "ingot.jit") if name in sys.modules])
+names = dir(ingot)
+from ingot import *
+print(tensor is ingot.tensor, "tensor" in names, "randn" in names, ingot.nn.__name__, hasattr(ingot, "nonsense"))
+"""
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout == "[]\nTrue True True ingot.nn False\n"
