@@ -8,6 +8,7 @@ code is remembered per exact argument types and shapes.
 
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,8 @@ from ..ir.dtypes import default_dtype, from_numpy
 from ..ir.sizes import Sizes
 from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
 from . import executors
-from .errors import JitError
-from .specialisation import Specialisation
+from .errors import FallbackWarning, JitError
+from .specialisation import Specialisation, user_level
 from .tree import Structure, flatten, unflatten
 
 __all__ = ["Call", "CompiledFunction", "Specialised"]
@@ -121,6 +122,10 @@ class CompiledFunction:
         """The tensor that a graph's parameter stands for, at this moment."""
         raise JitError(f"{self.__name__} has no parameter {name!r}")
 
+    def python_callable(self) -> Callable[..., Any] | None:
+        """The Python callable that was compiled, where there is one."""
+        return None
+
     def state_key(self) -> Any:
         """What besides the arguments decides which graph is right (a module's training flag); compared by value."""
         return None
@@ -171,6 +176,8 @@ class CompiledFunction:
             if parameter._array is not array:
                 return _UNKNOWN
             tensors.append(parameter)
+        if specialisation.writes_shared([t._array if isinstance(t, Tensor) else t for t in tensors]):
+            return _UNKNOWN
         if modes.state.grad_enabled and any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
             results = specialisation.run_with_gradients(tensors, "native")
         else:
@@ -181,6 +188,8 @@ class CompiledFunction:
         call = self._bind(arguments, keywords)
         specialisation, parameters = self._select(call)
         tensors = [*call.leaves, *parameters]
+        if specialisation.writes_shared([t._array if isinstance(t, Tensor) else t for t in tensors]):
+            return self._call_original(arguments, keywords)
         executor = executors.current_executor()
         if modes.current_mode() is not None:
             return self._finish(specialisation, tensors, specialisation.run_eagerly(tensors))
@@ -191,6 +200,15 @@ class CompiledFunction:
         if executor == "native" and not keywords:
             self._remember(arguments, call, specialisation, parameters)
         return self._finish(specialisation, tensors, results)
+
+    def _call_original(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """Run as Python where an argument that is written shares memory with another: a graph has no such thing."""
+        original = self.python_callable()
+        message = f"{self.__name__}: an argument that is written in place shares memory with another argument"
+        if original is None:
+            raise RuntimeError(f"{message}, which a loaded program cannot do; pass a copy: `x.clone()`")
+        warnings.warn(f"{message}, so this call runs as plain Python", FallbackWarning, stacklevel=user_level())
+        return original(*arguments, **keywords)
 
     def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
         if self._signature is not None:

@@ -152,7 +152,7 @@ def _op_by_op(specialisation: "Specialisation", tensors: Sequence[Any]) -> list[
 
 
 def _warn(specialisation: "Specialisation", error: LocatedError) -> None:
-    from .specialisation import _user_level
+    from .specialisation import user_level
 
     specialisation.gradient_fallback = error.message
     where = f" ({error.location})" if error.location is not None else ""
@@ -160,5 +160,5 @@ def _warn(specialisation: "Specialisation", error: LocatedError) -> None:
         f"{specialisation.name} runs op by op where gradients are needed: {error.message}{where}; "
         "inside ingot.no_grad() it runs compiled",
         FallbackWarning,
-        stacklevel=_user_level(),
+        stacklevel=user_level(),
     )

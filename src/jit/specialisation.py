@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .gradients import CompiledDerivative
     from .native import NativeBundle
 
-__all__ = ["Specialisation"]
+__all__ = ["Specialisation", "user_level"]
 
 
 class Specialisation:
@@ -153,7 +153,7 @@ class Specialisation:
             f"{self.name} runs in the interpreter, because {unsupported.reason}"
             + (f" ({unsupported.location})" if unsupported.location is not None else ""),
             FallbackWarning,
-            stacklevel=_user_level(),
+            stacklevel=user_level(),
         )
         return self.program("interpreter")
 
@@ -201,6 +201,28 @@ class Specialisation:
             return {key: self._wrapped(item, tensors, arguments) for key, item in result.items()}
         return result
 
+    def writes_shared(self, values: Sequence[Any]) -> bool:
+        """Whether an argument that the graph writes shares memory with another: then the graph is not what was meant.
+
+        Memory that two arguments share by ways that numpy does not know is not noticed.
+        """
+        if not self._written:
+            return False
+        owners: dict[int, list[int]] = {}
+        for position, value in enumerate(values):
+            if isinstance(value, np.ndarray):
+                owner: Any = value if value.base is None else value.base
+                owners.setdefault(id(owner), []).append(position)
+        return any(
+            _share_memory(values[a], values[b])
+            for positions in owners.values()
+            if len(positions) > 1
+            for a in positions
+            if a in self._written
+            for b in positions
+            if a != b
+        )
+
     @property
     def depends_on_numbers(self) -> bool:
         """Whether an int among the arguments is a size, so that its value decides whether the graph fits."""
@@ -237,6 +259,15 @@ class Specialisation:
         return run_with_gradients(self, tensors, executor)
 
 
+def _share_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # any int
+    except np.exceptions.TooHardError:
+        return True
+
+
 def _write(tensor: Tensor, result: Any) -> None:
     array = result._array if isinstance(result, Tensor) else result
     if array is not tensor._array:
@@ -247,7 +278,7 @@ def _write(tensor: Tensor, result: Any) -> None:
     tensor.bump_version()
 
 
-def _user_level() -> int:
+def user_level() -> int:
     """The stack level of the first caller outside this package, for warnings."""
     import sys
     from pathlib import Path

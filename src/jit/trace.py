@@ -55,6 +55,9 @@ class TracedFunction(CompiledFunction):
     def parameter(self, name: str) -> Tensor:
         return self._parameters[name]
 
+    def python_callable(self) -> Callable[..., Any]:
+        return self._function
+
     def specialise(self, call: Call) -> Specialised:
         key = call.key()
         if self._example_key is None:
@@ -234,9 +237,9 @@ def _hint(entries: list[Baked]) -> str:
 
 
 def _level() -> int:
-    from .specialisation import _user_level
+    from .specialisation import user_level
 
-    return _user_level()
+    return user_level()
 
 
 def trace(

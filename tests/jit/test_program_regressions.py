@@ -1,6 +1,8 @@
 """Programs that random testing found to go wrong: each runs on every executor and gives what eager execution gives."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import ingot
@@ -250,3 +252,38 @@ def test_gradients_where_the_branch_with_the_loop_is_not_taken() -> None:
                     function(x, n).sum().backward()
                 gradients.append(array(x.grad))
             np.testing.assert_allclose(*gradients, rtol=1e-5)
+
+
+def writes_one(x, y):  # type: ignore[no-untyped-def]
+    x += 1
+    return x * y
+
+
+@pytest.mark.parametrize("make", [jit.script, lambda f: jit.trace(f, (torch.ones(3), torch.ones(3)))])
+def test_a_written_argument_that_shares_memory_with_another(make: Callable[..., Any], tmp_path: Path) -> None:
+    """Each argument was taken to be memory of its own."""
+    compiled = make(writes_one)
+    a, b = torch.arange(4.0), torch.arange(4.0)
+    assert compiled(a[1:], b[1:]).tolist() == [2.0, 6.0, 12.0]
+    for split in (lambda t: (t[1:], t[:-1]), lambda t: (t, t), lambda t: (t[::2], t[1::2])):
+        given, expected = torch.arange(4.0), torch.arange(4.0)
+        shared = np.shares_memory(*(p.numpy() for p in split(given)))
+        with pytest.warns(jit.FallbackWarning, match="shares memory") if shared else nullcontext():
+            found = compiled(*split(given))
+        assert found.tolist() == writes_one(*split(expected)).tolist() and given.tolist() == expected.tolist()
+    compiled.save(tmp_path / "f.ingot", native=False)
+    with pytest.raises(RuntimeError, match="shares memory"):
+        jit.load(tmp_path / "f.ingot")(a, a)
+
+
+def picks_a_row(x, y):  # type: ignore[no-untyped-def]
+    index = x.int()
+    z = torch.outer(index, y)
+    return z.clone(), z.index_select(0, index % z.shape[0]), x.gather(0, torch.tensor(0))
+
+
+def test_a_dimension_of_size_one_is_stored_at_place_zero() -> None:
+    """It was stored at a place that only the index's memory knows."""
+    x, y = torch.ones(1), torch.linspace(0, 1, 5)
+    traced = jit.trace(lambda x, y: picks_a_row(x.squeeze(0).unsqueeze(0), y), (x, y))
+    assert_agrees(picks_a_row, traced, x, y)

@@ -340,7 +340,7 @@ class _Planner:
             self.note(instruction, "stored: its consumer reads every element several times")
             must_store = True
         if joined is not None:
-            joined.outputs[value] = next(iter(joined.accesses[value]))
+            joined.outputs[value] = _stored_at(value, next(iter(joined.accesses[value])))
             self.inline(joined, value)
             return
         if must_store:
@@ -360,7 +360,7 @@ class _Planner:
             group = users[0]
             if self.join_reduction(group, instruction):
                 if value in self.hard:
-                    group.outputs[value] = next(iter(group.accesses[value]))
+                    group.outputs[value] = _stored_at(value, next(iter(group.accesses[value])))
                 self.inline(group, value)
                 return
         elif len(users) > 1:
@@ -480,3 +480,9 @@ def plan_block(block: Block, stored_operands: Any, accepts_epilogue: Any, writab
     applied to the instruction's result as it is made. `writable` are arguments whose memory may be overwritten.
     """
     return _Planner(block, stored_operands, accepts_epilogue, [], writable).run()
+
+
+def _stored_at(value: Value, indices: Indices) -> Indices:
+    """Where a value that is read at these indices is stored: a dimension of size 1 has place 0 only."""
+    assert isinstance(value.type, TensorType)
+    return tuple(0 if size == 1 else index for index, size in zip(indices, value.type.shape, strict=True))

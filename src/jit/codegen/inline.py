@@ -16,6 +16,7 @@ from .indexing import Indices, broadcast_indices
 from .reads import (
     READS,
     axis_of,
+    gather_place,
     index_layout,
     index_select_indices,
     pad_pairs,
@@ -133,7 +134,7 @@ def _gather(elements: Elements, instruction: Instruction, indices: Indices) -> C
         return elements.element(source, ())
     axis = axis_of(instruction, source)
     position = elements.dynamic_index(elements.element(index, indices), _shape(source)[axis], indices)
-    return elements.element(source, (*indices[:axis], position, *indices[axis + 1 :]))
+    return elements.element(source, gather_place(instruction, indices, position))
 
 
 def _index_select(elements: Elements, instruction: Instruction, indices: Indices) -> Code:

@@ -50,12 +50,20 @@ def axis_of(instruction: Instruction, value: Value) -> int:
     return dim % max(len(_shape(value)), 1)
 
 
+def gather_place(instruction: Instruction, indices: Indices, position: Dim) -> Indices:
+    """Where a gather reads its source; its index may be of another rank where one is of rank 0, or it is empty."""
+    source = tensor_operands(instruction)[0]
+    rank = len(_shape(source))
+    if not rank:
+        return ()
+    place = list(indices) if len(indices) == rank else [0] * rank
+    place[axis_of(instruction, source)] = position
+    return tuple(place)
+
+
 def _gather(instruction: Instruction, indices: Indices) -> list[Read]:
     source, index = tensor_operands(instruction)
-    place = list(indices) if _shape(source) else []
-    if place:
-        place[axis_of(instruction, source)] = anywhere()
-    return [(source, [tuple(place)]), (index, [indices])]
+    return [(source, [gather_place(instruction, indices, anywhere())]), (index, [indices])]
 
 
 def index_select_indices(instruction: Instruction, indices: Indices) -> Indices:

@@ -40,6 +40,9 @@ class _Scripted(CompiledFunction):
             self._guards.setdefault((id(owner), name), (owner, name, value))
         return Specialised(made.graph, made.results, made.exceptions)
 
+    def python_callable(self) -> Any:
+        return self._target
+
     def parameter(self, name: str) -> Tensor:
         root = self._root
         if root is not None:
