@@ -95,7 +95,7 @@ class MultiheadAttention(Module):
     ) -> tuple[Tensor, Tensor | None]:
         swap = self.batch_first and query.ndim == 3
         if swap:
-            query, key, value = (t.transpose(0, 1) for t in (query, key, value))
+            query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
         output, weights = F.multi_head_attention_forward(
             query,
             key,

@@ -113,19 +113,27 @@ def multi_head_attention_forward(
     if tuple(key.shape[:2]) != tuple(value.shape[:2]):
         raise AssertionError(f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}")
     head = embed // num_heads
-    if use_separate_proj_weight:
-        projections = (q_proj_weight, k_proj_weight, v_proj_weight)
+    if not use_separate_proj_weight:
+        q_proj_weight = in_proj_weight[:embed]
+        k_proj_weight = in_proj_weight[embed : 2 * embed]
+        v_proj_weight = in_proj_weight[2 * embed :]
+    if in_proj_bias is None:
+        q = _call("linear", query, q_proj_weight)
+        k = _call("linear", key, k_proj_weight)
+        v = _call("linear", value, v_proj_weight)
     else:
-        projections = in_proj_weight.chunk(3)
-    biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-    q, k, v = (_call("linear", x, w, b) for x, w, b in zip((query, key, value), projections, biases, strict=True))
+        q = _call("linear", query, q_proj_weight, in_proj_bias[:embed])
+        k = _call("linear", key, k_proj_weight, in_proj_bias[embed : 2 * embed])
+        v = _call("linear", value, v_proj_weight, in_proj_bias[2 * embed :])
     source = k.shape[0]
     mask = _joined_mask(attn_mask, key_padding_mask, (batch, num_heads, length, source), q.dtype)
     if bias_k is not None and bias_v is not None:
         k = _call("cat", [k, bias_k.expand(1, batch, embed)], 0)
         v = _call("cat", [v, bias_v.expand(1, batch, embed)], 0)
         mask = None if mask is None else _call("pad", mask, (0, 1))
-    q, k, v = (t.reshape(t.shape[0], batch, num_heads, head).permute(1, 2, 0, 3) for t in (q, k, v))
+    q = q.reshape(length, batch, num_heads, head).permute(1, 2, 0, 3)
+    k = k.reshape(k.shape[0], batch, num_heads, head).permute(1, 2, 0, 3)
+    v = v.reshape(v.shape[0], batch, num_heads, head).permute(1, 2, 0, 3)
     if add_zero_attn:
         nothing = k.new_zeros((batch, num_heads, 1, head))
         k, v = _call("cat", [k, nothing], 2), _call("cat", [v, nothing], 2)

@@ -1,6 +1,5 @@
 """Functions of layers that are made of other ops: dropouts, normalisation, bags of embeddings, activations."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -108,7 +107,7 @@ def instance_norm(
         if running_mean is None or running_var is None:
             raise ValueError("Expected running_mean and running_var to be defined when use_input_stats=False")
         return _call("batch_norm", x, running_mean, running_var, weight, bias, eps=eps)
-    count = math.prod(x.shape[2:])
+    count = x.numel() // (x.shape[0] * channels) if x.shape[0] * channels else 0
     if count == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(x.shape)}")
     if running_mean is not None and running_var is not None:
