@@ -16,6 +16,7 @@ from ..ir.dtypes import from_numpy
 from ..ir.location import Location
 from ..ir.ops._op import F
 from ..ir.symbolic import SymbolicTensor, building
+from ..ir.types import TensorType
 from ..jit.errors import JitError
 from .errors import OnnxError
 from .node import Node
@@ -30,7 +31,7 @@ __all__ = ["Importer", "check_graph", "schema_body"]
 MAX_DEPTH = 64
 # More nodes than any model has, once functions are written out: a few that call each other can stand for 2**60.
 MAX_NODES = 500_000
-MAX_TENSOR_BYTES = 1 << 40
+MAX_TENSOR_BYTES = 1 << 36
 # Folding makes constants; past this many bytes an operation is left to run time.
 MAX_FOLDED_BYTES = 1 << 28
 _NEVER_FOLDED = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial",
@@ -135,6 +136,7 @@ class Importer:
             if not found:
                 raise node.error(f"the input {name!r} is not computed before this node: a cycle, or a missing node")
             inputs.append(entry)
+        block, start = self.builder.block, len(self.builder.block.instructions)
         with self.builder.at(location):
             try:
                 results = self._results(node, inputs, scope)
@@ -144,6 +146,9 @@ class Importer:
                 raise node.error(f"{proto.op_type}: {error}") from error
             except MemoryError as error:
                 raise node.error(f"{proto.op_type}: {error or 'the result does not fit into memory'}") from None
+        for instruction in block.instructions[start:]:
+            for result in instruction.results:
+                self._check_size(node, result)
         if len(results) < sum(1 for name in proto.output if name):
             raise node.error(f"{proto.op_type} has {len(results)} outputs here, the node asks for {len(proto.output)}")
         for name, entry in zip(proto.output, results, strict=False):
@@ -151,14 +156,14 @@ class Importer:
                 continue
             if name in scope.entries:
                 raise node.error(f"the name {name!r} is given to two values")
-            self._check_size(node, entry)
             scope.entries[name] = entry
 
-    def _check_size(self, node: Node, entry: Entry) -> None:
-        if isinstance(entry, SymbolicTensor) and all(isinstance(d, int) for d in entry.shape):
-            size = math.prod(entry.shape) * entry.dtype.itemsize  # type: ignore[arg-type]
+    def _check_size(self, node: Node, value: Value) -> None:
+        """OnnxError for a tensor that no machine holds, before anything tries to."""
+        if isinstance(value.type, TensorType) and all(isinstance(d, int) for d in value.type.shape):
+            size = math.prod(value.type.shape) * value.type.dtype.itemsize  # type: ignore[arg-type]
             if size > MAX_TENSOR_BYTES:
-                raise node.error(f"{node.op_type} makes a tensor of {list(entry.shape)}, {size} bytes: too large")
+                raise node.error(f"{node.op_type} makes a tensor of {list(value.type.shape)}, {size} bytes: too large")
 
     def _results(self, node: Node, inputs: list[Entry], scope: Scope) -> list[Entry]:
         function = self.functions.get((node.proto.domain, node.op_type))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Node"]
 
 _MISSING: Any = object()
+_WINDOW = frozenset({"dilations", "kernel_shape", "output_padding", "output_shape", "pads", "strides"})
 
 
 class Node:
@@ -63,7 +64,10 @@ class Node:
             case kinds.FLOATS:
                 return tuple(float(v) for v in proto.floats)
             case kinds.INTS:
-                return tuple(int(v) for v in proto.ints)
+                values = tuple(int(v) for v in proto.ints)
+                if name in _WINDOW and any(abs(v) >= 1 << 31 for v in values):
+                    raise self.error(f"{self.op_type}: {name} is out of range: {list(values)}")
+                return values
             case kinds.STRINGS:
                 return tuple(v.decode("utf-8", "replace") for v in proto.strings)
         raise self.error(f"{self.op_type}: the attribute {name!r} has a type that is not supported")

@@ -42,6 +42,8 @@ def einsum(node: Any, *inputs: Any) -> Any:
 def determinant(node: Any, x: Any) -> Any:
     """The determinant by elimination with pivoting (Golub and Van Loan, Matrix Computations, section 3.4)."""
     size = node.fix(x.shape[-1])
+    if size > 256:
+        raise node.error(f"Det: matrices of more than 256 rows are not supported, given {size}")
     result = None
     for k in range(size):
         # The row with the largest element in column k is swapped with row k, which turns the sign.

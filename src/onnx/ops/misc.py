@@ -82,6 +82,8 @@ def discrete_fourier_transform(node: Any, x: Any, length: Any = None, axis: Any 
     dim = node.axis(int(node.number(axis, default, "the axis")), x.ndim)
     size = node.fix(x.shape[dim])
     n = int(node.number(length, 2 * (size - 1) if inverse and onesided else size, "the length"))
+    if not 1 <= n <= 8192:
+        raise node.error(f"DFT: expected a length from 1 to 8192, given {n}")
     if inverse and onesided:
         # Half a spectrum: the other half are the conjugates.
         used = min(size, n // 2 + 1)
@@ -117,6 +119,8 @@ def discrete_fourier_transform(node: Any, x: Any, length: Any = None, axis: Any 
 def mel_weight_matrix(node: Any, bins: Any, length: Any, rate: Any, low: Any, high: Any) -> Any:
     """Triangular filters at equal distances on the mel scale (Stevens, Volkmann and Newman, 1937)."""
     n_bins, n_fft, frequency = (int(node.number(v, what="a size")) for v in (bins, length, rate))
+    if not (1 <= n_bins <= 1 << 14 and 1 <= n_fft <= 1 << 16 and frequency > 0):
+        raise node.error(f"MelWeightMatrix: {n_bins} bins of a transform of {n_fft} at {frequency} Hz are out of range")
     bounds = [float(node.number(v, what="a frequency")) for v in (low, high)]
     lowest, highest = (2595 * math.log10(1 + f / 700) for f in bounds)
     points = np.arange(n_bins + 2) * ((highest - lowest) / (n_bins + 2)) + lowest

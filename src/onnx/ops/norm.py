@@ -66,6 +66,8 @@ def rms_normalization(node: Any, x: Any, scale: Any) -> Any:
 def local_response_normalization(node: Any, x: Any) -> Any:
     """Division by a power of the mean square over neighbouring channels (Krizhevsky et al., 2012, section 3.3)."""
     size = node.attribute("size")
+    if not 1 <= size <= 1024:
+        raise node.error(f"LRN: expected a size from 1 to 1024, given {size}")
     before = (size - 1) // 2
     amounts = [0] * (2 * x.ndim)
     amounts[2 * (x.ndim - 2)], amounts[2 * (x.ndim - 2) + 1] = before, size - 1 - before

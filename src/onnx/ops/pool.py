@@ -1,6 +1,7 @@
 """Pooling: by Ingot's in two dimensions with equal padding, else as a maximum or sum over shifted windows."""
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ import numpy as np
 from ...ir.ops._op import F
 from ..registry import op
 from .conv import pad_spatial, same_pads
+
+# Every place of such a window is an operation of the graph.
+MAX_WINDOW = 4096
 
 
 class _Window:
@@ -46,6 +50,8 @@ class _Window:
 
     def slices(self, node: Any, x: Any, value: float) -> list[Any]:
         """For every place in the window, the elements that all windows have there."""
+        if math.prod(self.kernel) > MAX_WINDOW:
+            raise node.error(f"{node.op_type}: a window of {self.kernel} has more than {MAX_WINDOW} places")
         out = self.output(node, x)
         pads = list(self.pads)
         if self.ceil:

@@ -105,6 +105,8 @@ def split(node: Any, x: Any, split: Any = None) -> Any:
     if sizes is None:
         # Parts of equal size, the last one smaller.
         count = node.attribute("num_outputs", node.n_outputs)
+        if count != node.n_outputs:
+            raise node.error(f"Split: num_outputs is {count}, and the node has {node.n_outputs} outputs")
         total = node.fix(x.shape[axis])
         part = -(-total // count)
         sizes = [max(min(part, total - i * part), 0) for i in range(count)]
