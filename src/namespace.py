@@ -1,6 +1,6 @@
 """The public names of `ingot`, gathered from the parts; imported when the first of them is asked for."""
 
-from . import autograd, fft, ir, jit, linalg, nn, optim, special
+from . import autograd, fft, func, ir, jit, linalg, nn, optim, special
 from .eager import (
     Size,
     Tensor,
@@ -47,6 +47,7 @@ from .eager.random import (
     seed,
     set_rng_state,
 )
+from .func import vmap
 from .ir.dtypes import DType as dtype
 from .ir.dtypes import bool_ as bool
 from .ir.dtypes import (

@@ -522,6 +522,9 @@ def _walk(
             gradients = pending.pop(node)
             if node.hooks or watched:
                 _run_hooks(node, gradients, watched, captured, exposed)
+            is_wanted = wanted is not None and any((id(node), i) in watched for i in range(len(gradients)))
+            if wanted is not None and is_wanted and not any(map(wanted, node.edges())):
+                continue  # what is wanted of this node is its output: its own operands lead to nothing
             try:
                 pairs = node.apply(gradients, create_graph=create_graph, wanted=wanted)
             except Exception as error:

@@ -1,5 +1,5 @@
-"""What goes around tensors: data loading."""
+"""What goes around tensors: data loading, checkpoints."""
 
-from . import data
+from . import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
