@@ -121,7 +121,8 @@ def _resized(node: Any, x: Any, scales: list[float], outs: list[int | None], mod
         if not 0 <= out <= 1 << 24:
             raise node.error(f"{node.op_type}: a size of {out} is out of range")
         places = _places(mode, size, out, scale, (roi[axis], roi[len(scales) + axis]) if roi is not None else (0, 1))
-        x = _apply(node, x, axis, _weights(node, kind, places, size, scale))
+        if out != size or (places != np.arange(size)).any():
+            x = _apply(node, x, axis, _weights(node, kind, places, size, scale))
         if mode == "tf_crop_and_resize":
             shape = [1] * x.ndim
             shape[axis] = out
