@@ -3,7 +3,19 @@
 from typing import Any
 
 from ..ir import ops  # defines every op, before functions are made of them
-from . import api, complex_numbers, creation, elementary, families, functions, interop, ordering, products, series
+from . import (
+    api,
+    complex_numbers,
+    creation,
+    elementary,
+    families,
+    functions,
+    grids,
+    interop,
+    ordering,
+    products,
+    series,
+)
 from .device import device
 from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .printing import set_printoptions
@@ -12,7 +24,7 @@ from .tensor import Size, Tensor
 namespaces: dict[str, dict[str, Any]] = {"": {}, "functional": {}, "special": {}, "linalg": {}, "fft": {}}
 functions.install_ops(namespaces)
 api.install(namespaces[""])
-for _family in (complex_numbers, elementary, interop, ordering, products, series):
+for _family in (complex_numbers, elementary, grids, interop, ordering, products, series):
     families.install(namespaces[""], _family)
 elementary.install_inplace(namespaces[""])
 

@@ -1,15 +1,13 @@
 """Small functions of tensors in PyTorch's call forms, in-place methods of ops, and facts about dtypes."""
 
 import builtins
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, as_dtype, default_dtype, int64, promote, result_dtype, scalar_dtype
+from ..ir.dtypes import DType, as_dtype, default_dtype, promote, result_dtype, scalar_dtype
 from ..ir.ops._op import all_ops
-from . import creation
 from .families import with_out
 from .functions import call as _call
 from .methods import inplace_of
@@ -18,11 +16,11 @@ from .tensor import Tensor, wrap
 __all__ = ["ALIASES", "FUNCTIONS", "METHODS", "install_inplace"]
 
 FUNCTIONS = (
-    "can_cast", "combinations", "diag_embed", "diagflat", "dist", "dsplit", "finfo", "float_power", "frexp", "hsplit",
-    "igamma", "igammac", "iinfo", "index_put", "is_nonzero", "is_same_size", "is_signed", "ldexp", "logspace",
-    "masked_scatter", "meshgrid", "mvlgamma", "polygamma", "promote_types", "range", "renorm", "result_type",
-    "row_stack", "scalar_tensor", "select_scatter", "slice_scatter", "split_with_sizes", "tril_indices", "triu_indices",
-    "unravel_index", "vsplit",
+    "can_cast", "diag_embed", "diagflat", "dist", "dsplit", "finfo", "float_power", "frexp", "hsplit",
+    "igamma", "igammac", "iinfo", "index_put", "is_nonzero", "is_same_size", "is_signed", "ldexp",
+    "masked_scatter", "mvlgamma", "polygamma", "promote_types", "renorm", "result_type",
+    "row_stack", "select_scatter", "slice_scatter", "split_with_sizes",
+    "vsplit",
 )  # fmt: skip
 METHODS = (
     "diag_embed", "diagflat", "dist", "dsplit", "float_power", "frexp", "hsplit", "igamma", "igammac", "is_nonzero",
@@ -144,133 +142,6 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
     False
     """
     return tuple(input.shape) == tuple(other.shape)
-
-
-# -- creation ----------------------------------------------------------------------------------------------------------
-
-
-def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of rank 0, of the default dtype unless another is given.
-
-    >>> ingot.scalar_tensor(2)
-    tensor(2.)
-    """
-    return creation.full((), s, dtype=dtype or default_dtype(), device=device, requires_grad=requires_grad)
-
-
-def logspace(
-    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
-    """`steps` powers of `base` with evenly spaced exponents from `start` to `end`.
-
-    >>> ingot.logspace(0, 2, 3)
-    tensor([  1.,  10., 100.])
-    """
-    target = default_dtype() if dtype is None else as_dtype(dtype)
-    exponents = creation.linspace(start, end, steps, dtype="float64", device=device)
-    result = _call("cast", _call("pow", float(base), exponents), dtype=target)
-    return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
-
-
-def range(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
-    """The numbers from start to end, `end` included.
-
-    >>> ingot.range(1, 3)
-    tensor([1., 2., 3.])
-    """
-    first, last = (0, start) if end is None else (start, end)
-    count = math.floor((last - first) / step) + 1
-    return wrap((first + step * np.arange(max(count, 0))).astype((as_dtype(dtype or default_dtype())).numpy))
-
-
-def _triangle(row: int, col: int, offset: int, upper: bool, dtype: Any) -> Tensor:
-    found = np.triu_indices(row, offset, col) if upper else np.tril_indices(row, offset, col)
-    return wrap(np.asarray(np.stack(found), as_dtype(dtype or int64).numpy))
-
-
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The positions of the lower triangle of a matrix, in two rows.
-
-    >>> ingot.tril_indices(2, 2)
-    tensor([[0, 1, 1],
-            [0, 0, 1]])
-    """
-    return _triangle(row, col, offset, False, dtype)
-
-
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The positions of the upper triangle of a matrix, in two rows.
-
-    >>> ingot.triu_indices(2, 2)
-    tensor([[0, 0, 1],
-            [0, 1, 1]])
-    """
-    return _triangle(row, col, offset, True, dtype)
-
-
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinates on a grid of vectors; "xy" swaps the first two dimensions.
-
-    >>> ingot.meshgrid(ingot.tensor([1, 2]), ingot.tensor([3, 4]), indexing="ij")[1]
-    tensor([[3, 4],
-            [3, 4]])
-    """
-    parts = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
-    if not parts:
-        raise RuntimeError("meshgrid expects a non-empty TensorList")
-    if indexing not in ("ij", "xy"):
-        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
-    if any(t.ndim > 1 for t in parts):
-        raise RuntimeError(f"meshgrid: Expected 0D or 1D tensors, given {[list(t.shape) for t in parts]}")
-    if any(t.dtype is not parts[0].dtype for t in parts):
-        raise RuntimeError("meshgrid expects all tensors to have the same dtype")
-    swap = indexing == "xy" and len(parts) > 1
-    if swap:
-        parts[0], parts[1] = parts[1], parts[0]
-    sizes = [t.shape[0] if t.ndim else 1 for t in parts]
-    grids = []
-    for position, tensor in enumerate(parts):
-        shape = [1] * len(parts)
-        shape[position] = sizes[position]
-        grids.append(_call("expand", _call("reshape", tensor, shape), *sizes))
-    if swap:
-        grids[0], grids[1] = grids[1], grids[0]
-    return tuple(grids)
-
-
-def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All choices of r elements of a vector, in rows.
-
-    >>> ingot.combinations(ingot.tensor([1, 2, 3]))
-    tensor([[1, 2],
-            [1, 3],
-            [2, 3]])
-    """
-    if input.ndim != 1:
-        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
-    if r < 0:
-        raise RuntimeError(f"Expect a non-negative number, but got {r}")
-    chosen = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = np.asarray(list(chosen(np.arange(int(input.shape[0])), r)), np.int64).reshape(-1, r)
-    if r == 0:
-        return creation.empty((0,), dtype=input.dtype)
-    return _call("index", input, (wrap(rows),), spec=("tensor",))  # type: ignore[no-any-return]
-
-
-def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
-    """The coordinates, in a tensor of that shape, of positions in the flat tensor.
-
-    >>> ingot.unravel_index(ingot.tensor([3]), (2, 2))
-    (tensor([1]), tensor([1]))
-    """
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    parts: list[Tensor] = []
-    rest = indices
-    for size in reversed(sizes):
-        parts.append(_call("remainder", rest, size))
-        rest = _call("floor_divide", rest, size)
-    return tuple(reversed(parts))
 
 
 # -- shapes ------------------------------------------------------------------------------------------------------------

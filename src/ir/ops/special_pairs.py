@@ -150,7 +150,7 @@ LOGADDEXP2 = _plain(
     "logaddexp2",
     "log2(2**input + 2**other), without overflow.\n\n"
     ">>> ingot.logaddexp2(ingot.tensor([1., 1000.]), ingot.tensor([1., 1000.]))\n"
-    "tensor([2.0000e+00, 1.0010e+03])",
+    "tensor([   2., 1001.])",
     np.logaddexp2,
     _logaddexp2_vjp,
     "float",
