@@ -65,6 +65,8 @@ _FORMS: dict[str, Callable[..., Any]] = {
         x, shape if isinstance(shape, tuple) else (shape,), *args, **kwargs
     ),
     "item": lambda x: x.item(),
+    "qr": torch.linalg.qr,
+    "conj": lambda x: torch.conj_physical(x),
 }
 _NOT_COMPARED = {
     "rand", "randn", "randint", "randperm", "bernoulli", "native_dropout", "multinomial",  # other generators
@@ -80,7 +82,13 @@ _DIFFERENCES = {
     ("pad", 3): "PyTorch crops before it pads, and fails where that leaves nothing",
     ("pad", 5): "PyTorch pads fewer dimensions of small tensors",
 }
-_NUMBERS_TOO = ("maximum", "minimum", "atan2", "logical_and", "logical_or", "logical_xor", "logaddexp", "hypot")
+_DIFFERENCES |= {(name, 1): "PyTorch takes tensors only" for name in (
+    "logaddexp2", "gcd", "lcm", "heaviside", "nextafter")}  # fmt: skip
+_DIFFERENCES[("i0", 4)] = "PyTorch's vector path gives NaN for i0(inf)"
+_DIFFERENCES[("heaviside", 2)] = "PyTorch does not promote the values"
+_NUMBERS_TOO = (
+    "maximum", "minimum", "atan2", "logical_and", "logical_or", "logical_xor", "logaddexp", "hypot", "fmax", "fmin",
+)  # fmt: skip
 _DIFFERENCES |= {(name, 2): "PyTorch takes tensors only" for name in _NUMBERS_TOO}
 _DIFFERENCES |= {(name, 3): "PyTorch takes floats only" for name in ("logaddexp", "hypot")}
 # Parameters that PyTorch does not differentiate by, or ops that it does not differentiate at these samples.
@@ -89,7 +97,7 @@ _CONSTANTS = {
     "batch_norm": (1, 2),
 }  # fmt: skip
 _NOT_DIFFERENTIATED = {
-    ("scatter", 1), ("scatter", 3), ("scatter_add", 1), *(("floor_divide", i) for i in range(7)),
+    ("scatter", 1), ("scatter", 3), ("sgn", 0), ("scatter_add", 1), *(("floor_divide", i) for i in range(7)),
 }  # fmt: skip
 
 

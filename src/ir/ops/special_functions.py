@@ -241,7 +241,7 @@ ENTR = _unary(
 
 def _sinc(x: Any) -> Any:
     angle = np.pi * np.where(x == 0, 1.0, x)
-    return np.where(x == 0, 1.0, np.where(np.isinf(x), 0.0, np.sin(angle) / angle))
+    return np.where(x == 0, 1.0, np.sin(angle) / angle)
 
 
 def _sinc_vjp(c: VjpContext, g: Any, x: Any) -> Any:
