@@ -26,22 +26,27 @@ def add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Tensor:
     >>> ingot.add(ingot.tensor([1.0, 2.0]), 1, alpha=3)
     tensor([4., 5.])
     """
-    result = _call("add", input, other if alpha == 1 else _scale(other, alpha))
+    result = _call("add", input, other if alpha == 1 else _scale(input, other, alpha))
     return result if out is None else write_out(out, result, "add")  # type: ignore[no-any-return]
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Tensor:
     """Elementwise `input - alpha * other`."""
-    result = _call("sub", input, other if alpha == 1 else _scale(other, alpha))
+    result = _call("sub", input, other if alpha == 1 else _scale(input, other, alpha))
     return result if out is None else write_out(out, result, "sub")  # type: ignore[no-any-return]
 
 
-def _scale(other: Any, alpha: Any) -> Any:
+def _scale(input: Any, other: Any, alpha: Any) -> Any:
+    """alpha * other, in the dtype that `input` and `other` have together: alpha does not take part in promotion."""
     if not isinstance(other, Tensor):
         return other * alpha
     if isinstance(alpha, float) and other.dtype.category < 2:
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    return _call("mul", other, alpha)
+        dtype = input.dtype if isinstance(input, Tensor) else None
+        if dtype is None or dtype.category < 2:
+            raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+        other = _call("cast", other, dtype=dtype)
+    scaled = _call("mul", other, alpha)
+    return scaled if scaled.dtype is other.dtype else _call("cast", scaled, dtype=other.dtype)
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Tensor:
@@ -101,7 +106,7 @@ def _inplace(name: str) -> Any:
     plain = getattr(Tensor, f"__i{name}__")
 
     def method(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-        return plain(self, other if alpha == 1 else _scale(other, alpha))  # type: ignore[no-any-return]
+        return plain(self, other if alpha == 1 else _scale(self, other, alpha))  # type: ignore[no-any-return]
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"In-place version of `{name}`; returns the tensor itself."

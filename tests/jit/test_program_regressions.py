@@ -287,3 +287,15 @@ def test_a_dimension_of_size_one_is_stored_at_place_zero() -> None:
     x, y = torch.ones(1), torch.linspace(0, 1, 5)
     traced = jit.trace(lambda x, y: picks_a_row(x.squeeze(0).unsqueeze(0), y), (x, y))
     assert_agrees(picks_a_row, traced, x, y)
+
+
+def test_alpha_takes_no_part_in_promotion_and_nan_has_no_sign() -> None:
+    """As in PyTorch."""
+    flags, ints, floats = torch.tensor([True, False]), torch.tensor([1, 2]), torch.tensor([1.0, float("nan")])
+    assert torch.add(flags, flags, alpha=2).tolist() == [True, False]
+    assert torch.add(floats[:1], ints[:1], alpha=0.5).tolist() == [1.5]
+    with pytest.raises(RuntimeError, match="alpha must not be a floating point"):
+        torch.add(ints, ints, alpha=0.5)
+    assert (torch.zeros(0, dtype=torch.int64) % torch.zeros(1, dtype=torch.int64)).shape == (0,)
+    assert_agrees(torch.sign, jit.trace(lambda x: x.sign(), (floats,)), floats)
+    assert floats.sign().tolist() == [1.0, 0.0]

@@ -131,6 +131,8 @@ ANGLE = _unary(
 def _sgn(xp: Any, x: Any) -> Any:
     if x.dtype.kind == "b":
         return xp.array(x, copy=True)
+    if x.dtype.kind != "c":
+        return xp.asarray(x > 0, x.dtype) - (x < 0)  # 0 for NaN, as `sign`
     return xp.sign(x)
 
 

@@ -215,7 +215,7 @@ FMOD = binary(
 
 
 def _integer_division(function: Any, a: Any, b: Any) -> Any:
-    if a.dtype.kind in "iub" and not np.all(b):
+    if a.dtype.kind in "iub" and a.size and not np.all(b):
         raise RuntimeError("ZeroDivisionError: an integer tensor is divided by zero")
     with np.errstate(all="ignore"):
         return function(a, b)

@@ -115,8 +115,8 @@ ABS = unary(
 )
 SIGN = unary(
     "sign",
-    "Elementwise sign: -1, 0 or 1; NaN stays NaN.\n\n>>> ingot.sign(ingot.tensor([-1.5, 0.25]))\ntensor([-1.,  1.])",
-    lambda xp, x: xp.sign(x) if x.dtype.kind != "b" else x,
+    "Elementwise sign: -1, 0 or 1; 0 for NaN.\n\n>>> ingot.sign(ingot.tensor([-1.5, 0.25]))\ntensor([-1.,  1.])",
+    lambda xp, x: xp.asarray(x > 0, x.dtype) - (x < 0) if x.dtype.kind != "b" else x,
     "sign({input})",
     lambda c, g, x: F.mul(g, 0.0),
     float_only=False,

@@ -250,12 +250,13 @@ _native(absolute, 1, _same, _lower_absolute)
 
 
 def sign(x: Any) -> Any:
-    """-1, 0 or 1 by the sign of x; NaN stays NaN.
+    """-1, 0 or 1 by the sign of x; 0 for NaN, as in PyTorch.
 
     >>> int(sign(-2))
     -1
     """
-    return np.sign(x)
+    kind = type(x)
+    return kind(kind(x > 0) - kind(x < 0))
 
 
 def _lower_sign(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
@@ -263,8 +264,7 @@ def _lower_sign(context: Any, builder: Any, signature: Any, arguments: list[Any]
     one, zero = x.type(1), x.type(0)
     if isinstance(kind, types.Float):
         positive, negative = builder.fcmp_ordered(">", x, zero), builder.fcmp_ordered("<", x, zero)
-        rest = builder.select(builder.fcmp_ordered("==", x, zero), zero, x)
-        return builder.select(positive, one, builder.select(negative, x.type(-1), rest))
+        return builder.select(positive, one, builder.select(negative, x.type(-1), zero))
     compare = builder.icmp_signed if kind.signed else builder.icmp_unsigned
     negative = builder.icmp_signed("<", x, zero) if kind.signed else ir.IntType(1)(0)
     minus_one = x.type(-1 if kind.signed else 0)
