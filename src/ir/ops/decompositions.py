@@ -73,8 +73,8 @@ def _qr_vjp(c: VjpContext, g: Any, A: Any, *, mode: str) -> tuple[Any]:
         raise RuntimeError("linalg.qr: with mode='complete' only square matrices have a gradient; use mode='reduced'")
     if for_q is None:
         for_q = F.mul(q, 0.0)
-    wide = size == m and m != n and isinstance(m, int) and isinstance(n, int) and m < n
-    if wide:
+    if n != size:  # wide, or of sizes yet unknown: then Y may have no columns
+        m = size
         square = F.slice(r, 0, m, dim=-1)
         rest = None
         if for_r is not None:

@@ -46,9 +46,9 @@ def _fitted(x: Any, dim: int, size: Dim) -> Any:
     given = x.shape[dim]
     if given == size:
         return x
-    if isinstance(given, int) and isinstance(size, int) and given < size:
-        return F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, size - given))
-    return F.slice(x, 0, size, dim=dim)
+    if isinstance(given, int) and isinstance(size, int) and given > size:
+        return F.slice(x, 0, size, dim=dim)
+    return F.slice(F.pad(x, (0, 0) * (x.ndim - 1 - dim) + (0, size)), 0, size, dim=dim)
 
 
 def _like_input(gradient: Any, input: Any, dim: tuple[int, ...]) -> Any:

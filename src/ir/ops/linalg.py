@@ -150,7 +150,6 @@ SLOGDET = define(
         Sample((matrices(3, 3),)),
         Sample((matrices(2, 4, 4),)),
         Sample((-matrices(3, 3),)),
-        Sample((np.ones((2, 2), np.float32),), differentiable=False),
     ],
     errors=lambda: [
         ErrorSample((randoms(3, 4),), RuntimeError, "square"),

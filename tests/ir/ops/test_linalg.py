@@ -60,6 +60,11 @@ def test_the_determinant_of_a_singular_matrix_has_a_gradient() -> None:
     np.testing.assert_allclose(x.grad.numpy(), [[4.0, -2.0], [-2.0, 1.0]], atol=1e-5)
 
 
+def test_slogdet_of_a_singular_matrix() -> None:
+    sign, logarithm = linalg.slogdet(ingot.ones(2, 2))
+    assert sign.item() == 0.0 and logarithm.item() == -np.inf
+
+
 def test_the_gradient_of_cholesky_is_symmetric() -> None:
     x = definite(matrix(3, 3)).detach().requires_grad_()
     linalg.cholesky(x).sum().backward()
