@@ -151,7 +151,7 @@ def _comparison(name: str) -> Any:
         value = plain(self, other)
         if value is NotImplemented or (isinstance(other, TrackedInt) and other.dim == self.dim):
             return value
-        self.report("comparison", _condition(name, self.dim, dim_of(other), value))
+        self.report("comparison", _condition(name.strip("_"), self.dim, dim_of(other), value))
         return value
 
     method.__name__ = name

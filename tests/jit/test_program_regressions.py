@@ -299,3 +299,22 @@ def test_alpha_takes_no_part_in_promotion_and_nan_has_no_sign() -> None:
     assert (torch.zeros(0, dtype=torch.int64) % torch.zeros(1, dtype=torch.int64)).shape == (0,)
     assert_agrees(torch.sign, jit.trace(lambda x: x.sign(), (floats,)), floats)
     assert floats.sign().tolist() == [1.0, 0.0]
+
+
+def compares(x):  # type: ignore[no-untyped-def]
+    n = x.shape[0]
+    return x * (1 if n < 3 else 2) * (3 if n <= 3 else 5) * (7 if n > 4 else 11) * (13 if n >= 6 else 17) + min(4, n)
+
+
+def is_one_of(x):  # type: ignore[no-untyped-def]
+    n, m = x.shape
+    return x * (2 if n == 3 else 3) + (5 if n != 4 else 7) + (11 if 5 > n else 13) + (17 if n else 19) + max(n, m)
+
+
+@pytest.mark.parametrize("function", [compares, is_one_of])
+@pytest.mark.parametrize("example", range(7))
+def test_every_comparison_of_sizes_is_a_condition(function: Callable[..., Any], example: int) -> None:
+    with jit.executor("interpreter"):
+        compiled = jit.trace(function, (torch.ones(example, 4),), on_bake="ignore")
+        for n in (*range(8), 0):
+            assert array(compiled(torch.ones(n, 4))).tolist() == array(function(torch.ones(n, 4))).tolist()
