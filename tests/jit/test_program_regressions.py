@@ -318,3 +318,15 @@ def test_every_comparison_of_sizes_is_a_condition(function: Callable[..., Any], 
         compiled = jit.trace(function, (torch.ones(example, 4),), on_bake="ignore")
         for n in (*range(8), 0):
             assert array(compiled(torch.ones(n, 4))).tolist() == array(function(torch.ones(n, 4))).tolist()
+
+
+def writes_through_permute(x):  # type: ignore[no-untyped-def]
+    y = x * 1
+    y.permute(2, 0, 1).select(2, 0).zero_()
+    return y + x.permute(dims=(0, 1, 2))
+
+
+def test_writes_through_a_permuted_view() -> None:
+    x = torch.ones(2, 3, 4)
+    assert_agrees(writes_through_permute, jit.script(writes_through_permute), x)
+    assert_agrees(writes_through_permute, jit.trace(writes_through_permute, (x,)), x)

@@ -259,5 +259,15 @@ def _make_binder(name: str, parameters: tuple[Parameter, ...]) -> Callable[..., 
     )
     # The text comes from op records in this package only, never from a user or a file.
     exec(compile(source, f"<schema of {name}>", "exec"), namespace)
-    binder: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] = namespace[name]
-    return binder
+    plain: Callable[..., tuple[tuple[Any, ...], dict[str, Any]]] = namespace[name]
+    variadic = next((p.name for p in parameters if p.variadic), None)
+    if variadic is None:
+        return plain
+
+    def bind(*arguments: Any, **keywords: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        # By name too: `x.permute(dims=(1, 0))`.
+        if variadic in keywords:
+            arguments = (*arguments, _as_group(keywords.pop(variadic)))
+        return plain(*arguments, **keywords)
+
+    return bind
