@@ -308,7 +308,7 @@ def compares(x):  # type: ignore[no-untyped-def]
 
 def is_one_of(x):  # type: ignore[no-untyped-def]
     n, m = x.shape
-    return x * (2 if n == 3 else 3) + (5 if n != 4 else 7) + (11 if 5 > n else 13) + (17 if n else 19) + max(n, m)
+    return x * (2 if n == 3 else 3) + (5 if n != 4 else 7) + (11 if n < 5 else 13) + (17 if n else 19) + max(n, m)
 
 
 @pytest.mark.parametrize("function", [compares, is_one_of])
