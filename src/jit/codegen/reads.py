@@ -56,7 +56,7 @@ def gather_place(instruction: Instruction, indices: Indices, position: Dim) -> I
     rank = len(_shape(source))
     if not rank:
         return ()
-    place = list(indices) if len(indices) == rank else [0] * rank
+    place: list[Dim] = list(indices) if len(indices) == rank else [0] * rank
     place[axis_of(instruction, source)] = position
     return tuple(place)
 
@@ -76,7 +76,7 @@ def index_select_indices(instruction: Instruction, indices: Indices) -> Indices:
 
 def _index_select(instruction: Instruction, indices: Indices) -> list[Read]:
     source, index = tensor_operands(instruction)
-    place = list(indices)
+    place: list[Dim] = list(indices)
     if place:
         place[axis_of(instruction, source)] = anywhere()
     return [(source, [tuple(place)]), (index, [index_select_indices(instruction, indices)])]
