@@ -19,7 +19,10 @@ TIMES = int(os.environ.get("INGOT_RANDOM_PROGRAMS", "1"))
 # What eager execution refuses, compiled code may have left out where nothing needs it.
 REFUSALS = (RuntimeError, IndexError, ZeroDivisionError, TypeError, ValueError, NameError)
 
-pytestmark = pytest.mark.filterwarnings("ignore::ingot.jit.FallbackWarning", "ignore::RuntimeWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ingot.jit.FallbackWarning", "ignore::RuntimeWarning"),
+]
 
 
 def batches(count: int, size: int = 10) -> Any:

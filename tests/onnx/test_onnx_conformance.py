@@ -10,6 +10,8 @@ pytest.importorskip("onnx", reason="the onnx package is an extra: pip install 'i
 
 from conformance import cases, exclusions, run_case
 
+pytestmark = pytest.mark.slow
+
 GROUPS = 8
 # Compiled, rather than interpreted: one test of each kind of code; `make onnx-conformance EXECUTOR=native` runs all.
 NATIVE = (

@@ -172,6 +172,7 @@ def reference(name: str) -> Callable[[Array], Array]:
     }[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, d in UNARY if d == "f32"])
 def test_float32_accuracy(name: str) -> None:
     exact_function = reference(name)
