@@ -1,4 +1,4 @@
-"""Pooling layers that `layers` does not have: one and three dimensions, adaptive, power-average, and unpooling."""
+"""Pooling layers: maxima, means and power averages over windows, in one to three dimensions; adaptive ones; unpooling."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from .module import Module
 from .windows import spread
 
 __all__ = [
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
-    "AvgPool1d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d", "MaxPool3d", "MaxUnpool1d",
-    "MaxUnpool2d", "MaxUnpool3d",
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d",
+    "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
 ]  # fmt: skip
 
 
@@ -44,6 +44,15 @@ class MaxPool1d(_MaxPool):
 
     def forward(self, input: Tensor) -> Any:
         return F.max_pool1d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
+
+
+class MaxPool2d(_MaxPool):
+    """The maximum over windows of (N, C, H, W); `stride` defaults to the window."""
+
+    def forward(self, input: Tensor) -> Any:
+        return F.max_pool2d(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
 
@@ -114,9 +123,7 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool3d(Module):
-    """The mean over windows of (N, C, D, H, W); `stride` defaults to the window."""
-
+class _AvgPool(Module):
     def __init__(
         self,
         kernel_size: Any,
@@ -134,6 +141,28 @@ class AvgPool3d(Module):
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(_AvgPool):
+    """The mean over windows of (N, C, H, W); `stride` defaults to the window."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.avg_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+
+class AvgPool3d(_AvgPool):
+    """The mean over windows of (N, C, D, H, W); `stride` defaults to the window."""
+
     def forward(self, input: Tensor) -> Tensor:
         return F.avg_pool3d(
             input,
@@ -144,9 +173,6 @@ class AvgPool3d(Module):
             self.count_include_pad,
             self.divisor_override,
         )
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class _AdaptiveAvgPool(Module):
@@ -163,6 +189,13 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.adaptive_avg_pool1d(input, self.output_size)
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+    """The means of (N, C, H, W) over as many windows as the output sizes say (None keeps a size)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(input, self.output_size)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
