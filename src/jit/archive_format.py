@@ -45,6 +45,8 @@ def write_members(path: "str | os.PathLike[str] | BinaryIO", members: Sequence[M
         path.write(buffer.getvalue())
         return
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: the folder {target.parent} does not exist")
     temporary = target.with_name(f".{target.name}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -1,4 +1,4 @@
-"""Pooling layers: maxima, means and power averages over windows, in one to three dimensions; adaptive ones; unpooling."""
+"""Pooling layers: maxima, means and power averages over windows, in one to three dimensions; and unpooling."""
 
 from typing import Any
 
