@@ -126,14 +126,16 @@ def function_source(function: Callable[..., Any]) -> FunctionSource:
     if found is not None:
         return found
     parsed = parse_file(code.co_filename, function.__globals__)
-    if parsed is None:
+    candidates = [n for n in _functions(parsed[0]) if _matches(n, code)] if parsed is not None else []
+    # Since Python 3.13 "<string>" may hold the text of `python -c`, which is another program than this one.
+    is_pseudo_file = code.co_filename.startswith("<")
+    if parsed is None or (not candidates and is_pseudo_file):
         raise ScriptError(
             f"the source of {function.__qualname__} cannot be read from {code.co_filename!r}",
             hint="define it in a file or a notebook cell: code typed into a plain Python prompt, or run by exec(), "
             "keeps no source",
         )
-    tree, lines = parsed
-    candidates = [n for n in _functions(tree) if _matches(n, code)]
+    _, lines = parsed
     # Two lambdas can share parameters and place only by being nested: the innermost is the smaller.
     if not candidates:
         raise ScriptError(
