@@ -9,11 +9,16 @@ import numpy as np
 
 from ..eager.modes import use_mode
 from ..eager.tensor import Tensor, wrap
+from ..ir.core import Graph
+from ..ir.dims import Dim, DimExpr
 from ..ir.interp import run
+from ..ir.location import Location
 from ..ir.random_state import default_generator
+from ..ir.types import TensorType
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
 from .recorder import Baked, Recorder
+from .specialisation import Specialisation
 from .structure import Structure, unflatten, with_constant_numbers
 from .tracked import followed_builtins
 from .tree import flatten
@@ -121,6 +126,61 @@ class TracedFunction(CompiledFunction):
                     f"{self.__name__}: result {index} of the graph differs from the callable's by up to {worst:.3g}",
                     hint="it may change state outside that the trace does not see; or pass check_trace=False",
                 )
+        self._check_other_sizes(call, specialisation)
+
+    def _check_other_sizes(self, call: Call, specialisation: Specialisation) -> None:
+        """Find numbers computed from sizes that went into the graph unseen, as `1.0 / n` does: Python asks the float.
+
+        Each free size is made one larger. Where the graph is for that size too, tracing there must give the same graph.
+        """
+        if any(entry.kind not in _QUIET_KINDS for entry in self.baked):
+            return  # data or sizes are known to be baked in, so other data may well give another graph
+        graph = specialisation.graph
+        parameters = [self._parameters[n]._array for n in graph.parameters]
+        types = [a.type for a in graph.arguments[: len(call.leaves)]]
+        names = {str(d) for t in types if isinstance(t, TensorType) for d in t.shape if _is_free(d)}
+        found: list[Baked] = []
+        for name in sorted(names):
+            leaves = [_grown(t, kind, name) for t, kind in zip(call.leaves, types, strict=True)]
+            if not specialisation.fits([*(t._array for t in leaves), *parameters]):
+                continue
+            arguments, keywords = unflatten(call.structure, leaves)
+            try:
+                other, _, _, _ = _record(
+                    self._function, self.__name__, self._bind(arguments, keywords), self._named_tensors()
+                )
+            except Exception:  # the callable itself does not take this size
+                continue
+            if other != graph:
+                message = f"a number that depends on the size {name} is recorded as the example had it"
+                found.append(Baked("size", message, _first_difference(graph, other)))
+        self.baked.extend(found)
+        self._report(found)
+
+
+def _is_free(dim: Dim) -> bool:
+    """Whether a dimension is a size that a call is free to choose."""
+    return isinstance(dim, DimExpr) and dim.is_symbol()
+
+
+def _grown(tensor: Tensor, kind: Any, name: str) -> Tensor:
+    """The tensor with its last element repeated in every dimension whose size is the symbol."""
+    array = tensor._array
+    for axis, dim in enumerate(kind.shape):
+        if _is_free(dim) and str(dim) == name and array.shape[axis]:
+            array = np.concatenate([array, np.take(array, [-1], axis)], axis)
+    if array is tensor._array:
+        return tensor
+    grown = wrap(array)
+    return grown.requires_grad_() if tensor.requires_grad else grown
+
+
+def _first_difference(graph: Graph, other: Graph) -> Location | None:
+    """Where the first instruction comes from that another trace recorded otherwise."""
+    for one, two in zip(graph.walk(), other.walk(), strict=False):
+        if one.op is not two.op or (one.op.name == "constant" and one.attributes != two.attributes):
+            return one.location
+    return None
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:

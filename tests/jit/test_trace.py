@@ -164,6 +164,15 @@ def test_values_taken_from_tensors_are_reported(function: Callable[..., Any], ki
     assert all(e.location is not None and e.location.file == __file__ for e in traced.baked)
 
 
+@pytest.mark.parametrize("function", [lambda x: x * (1.0 / x.shape[0]), lambda x: x + 0.5 * len(x)])
+def test_numbers_that_hide_a_size_are_found_by_another_size(function: Callable[..., Any]) -> None:
+    with pytest.warns(TraceWarning, match="depends on the size"):
+        traced = trace(function, ingot.ones(3, 2))
+    (entry,) = traced.baked
+    assert entry.kind == "size"
+    assert entry.location is not None and "lambda x" in (entry.location.source_line() or "")
+
+
 def test_a_tensor_from_outside_is_reported_as_a_constant() -> None:
     outside = ingot.ones(3)
     with pytest.warns(TraceWarning, match="from outside"):

@@ -245,14 +245,21 @@ def test_concurrent_callers(address: dict[str, int]) -> None:
 
 def test_the_thread_count_changes_while_others_run(address: dict[str, int]) -> None:
     arrays = [np.zeros(37, np.int64) for _ in range(3)]
-    callers = [threading.Thread(target=hammer, args=(address, 500, counters)) for counters in arrays]
+    changed = threading.Event()
+
+    def call(counters: np.ndarray) -> None:
+        hammer(address, 100, counters)
+        assert changed.wait(60)  # the rest runs after at least one change
+        hammer(address, 400, counters)
+
+    callers = [threading.Thread(target=call, args=(counters,)) for counters in arrays]
     for caller in callers:
         caller.start()
     changes = 0
-    while any(caller.is_alive() for caller in callers):
+    while not changes or any(caller.is_alive() for caller in callers):
         pool.set_num_threads(1 + changes % 5)
         changes += 1
-    assert changes
+        changed.set()
     assert all((counters == 500 * 20).all() for counters in arrays)
 
 
