@@ -37,5 +37,6 @@ def raise_at(
     code = compile(ast.Module([statement], []), location.file, "exec").replace(
         co_name=location.function or "<compiled>"
     )
+    # The code is the one statement built above; of the location it has only names for the traceback.
     exec(code, {"__error__": error})
     raise AssertionError("unreachable: the code above raises")

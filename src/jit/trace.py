@@ -18,7 +18,7 @@ from ..ir.types import TensorType
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
 from .recorder import Baked, Recorder
-from .specialisation import Specialisation
+from .specialisation import Specialisation, user_level
 from .structure import Structure, unflatten, with_constant_numbers
 from .tracked import followed_builtins
 from .tree import flatten
@@ -96,7 +96,7 @@ class TracedFunction(CompiledFunction):
             others = f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
             raise TraceError(f"{entries[0].message}{others}", entries[0].location, hint=_hint(entries))
         for entry in entries:
-            warnings.warn(str(entry), TraceWarning, stacklevel=_level())
+            warnings.warn(str(entry), TraceWarning, stacklevel=user_level())
 
     def check(self, call: Call) -> None:
         """TraceError where a second trace differs, or the graph does not compute what the callable does."""
@@ -294,12 +294,6 @@ def _hint(entries: list[Baked]) -> str:
         where = f" {name}" if name and not name.startswith("<") else " the function that holds it"
         return f"decorate{where} with @jit.script: a scripted function keeps its branches and loops inside a trace"
     return "keep the value a tensor, or pass on_bake='ignore' if the example's value is meant"
-
-
-def _level() -> int:
-    from .specialisation import user_level
-
-    return user_level()
 
 
 def trace(

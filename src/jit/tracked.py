@@ -217,19 +217,3 @@ def _reflected_true_quotient(self: TrackedInt, other: Any) -> Any:
 
 TrackedInt.__truediv__ = _true_quotient  # type: ignore[method-assign,assignment]
 TrackedInt.__rtruediv__ = _reflected_true_quotient  # type: ignore[method-assign,assignment]
-
-
-def tracked_max(a: int, b: int) -> int:
-    """The larger of two ints that may be tracked."""
-    return _extreme(max, dim_max, a, b)
-
-
-def tracked_min(a: int, b: int) -> int:
-    """The smaller of two ints that may be tracked."""
-    return _extreme(min, dim_min, a, b)
-
-
-def _extreme(plain: Callable[..., int], on_dims: Callable[[Dim, Dim], Dim], a: int, b: int) -> int:
-    source = a if isinstance(a, TrackedInt) else b
-    value = plain(int(a), int(b))
-    return source._make(value, on_dims(dim_of(a), dim_of(b))) if isinstance(source, TrackedInt) else value

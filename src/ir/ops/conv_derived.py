@@ -244,8 +244,6 @@ def _evaluate_transposed1d(
     )[..., 0, :]
 
 
-_STRIDED = {"stride": 2, "padding": 1, "groups": 2, "output_padding": 1}
-
 CONV_TRANSPOSE1D = define(
     "conv_transpose1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: ints = 1, padding: ints = 0, "
     "output_padding: ints = 0, groups: int = 1, dilation: ints = 1)",

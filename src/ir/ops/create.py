@@ -121,17 +121,6 @@ def _infer_arange(sizes: Sizes, start: Any, end: Any, step: Any, *, dtype: DType
     return TensorType(result, ((span + (abs(by) - 1)) // abs(by),))
 
 
-def arange_length(start: float, end: float, step: float) -> int:
-    """The number of elements of a range of numbers; RuntimeError where there is none."""
-    if step == 0:
-        raise RuntimeError("arange: step must be nonzero")
-    if not (math.isfinite(start) and math.isfinite(end)) or math.isnan(step):
-        raise RuntimeError(f"arange: unsupported range: {start} to {end} by {step}")
-    if (end - start) * (1 if step > 0 else -1) < 0:
-        raise RuntimeError(f"arange: the end {end} is on the wrong side of the start {start} for a step of {step}")
-    return math.ceil((end - start) / step)
-
-
 def _evaluate_arange(xp: Any, start: Any, end: Any, step: Any, *, dtype: DType | None) -> Any:
     if dtype is None:
         dtype = int64 if all(isinstance(v, int) for v in (start, end, step)) else default_dtype()

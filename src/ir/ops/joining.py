@@ -266,14 +266,6 @@ def _pad_vjp(c: VjpContext, g: Any, input: Any, pad: tuple[Any, ...], *, mode: s
     return g, None
 
 
-def _decompose_border(input: Any, pad: tuple[Any, ...], *, mode: str, value: Any) -> Any:
-    for axis, (before, after) in enumerate(_pairs(input.ndim, [dim_of(p) for p in pad])):
-        if (before, after) != (0, 0):
-            size = input.shape[axis]
-            input = F.index_select(input, axis, border_index(mode, F.arange(-1 * before, size + after, 1), size))
-    return input
-
-
 PAD = define(
     "pad(input: Tensor, pad: Size, mode: str = 'constant', value: number | None = None)",
     "The tensor with a border: `pad` gives (before, after) of the last dimension, then of the one before it, ...; "

@@ -510,7 +510,3 @@ def _symbol_terms(name: str) -> Any:
     from ...ir.dims import symbol
 
     return symbol(name)._terms
-
-
-def _location(value: Value) -> Location | None:
-    return value.instruction.location if value.instruction is not None else None

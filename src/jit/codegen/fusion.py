@@ -16,7 +16,7 @@ from typing import Any
 
 from ...ir.core import Block, Instruction, Value
 from ...ir.dims import Dim
-from ...ir.ops._op import Custom, Elementwise, Reduce, View
+from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from ..errors import Unsupported
 from .access import operand_indices, reduced_axes
@@ -460,11 +460,6 @@ def visits_once(value: Value, indices: Indices, loops: Sequence[Loop]) -> bool:
             return False
         seen.add(name)
     return seen == extents.keys()
-
-
-def is_custom(instruction: Instruction) -> bool:
-    """Whether an instruction is left to a named emitter."""
-    return isinstance(instruction.op.lower, Custom)
 
 
 def count_uses(block: Block, value: Value) -> int:

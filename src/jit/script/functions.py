@@ -236,11 +236,6 @@ def _axis(context: Context, tensor: TensorRef, dim: Abstract, name: str) -> int:
     return int(axis) % rank
 
 
-def _known_size(context: Context, tensor: TensorRef, axis: int) -> int | None:
-    """The size of a dimension as it is in this call, without making it a condition."""
-    return context.builder.sizes.hint(context.tensor_type(tensor).shape[axis])
-
-
 def _parts(context: Context, tensor: TensorRef, axis: int, bounds: list[tuple[Abstract, Abstract]]) -> Abstract:
     op = get_op("slice")
     return Tuple(tuple(call_op(context, op, [tensor, a, b], {"dim": Constant(axis)}) for a, b in bounds))

@@ -24,8 +24,6 @@ __all__ = [
     "concatenate", "contains", "copy", "extend", "from_element", "get", "length", "method", "new", "repeat", "set_item",
 ]  # fmt: skip
 
-_ELEMENT_METHODS = {"contains", "count", "index"}
-
 
 def new(context: Context, items: tuple[Abstract, ...]) -> ListRef:
     """A new list of known length."""
