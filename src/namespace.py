@@ -51,6 +51,7 @@ from .func import vmap
 from .ir.dtypes import DType as dtype
 from .ir.dtypes import bool_ as bool
 from .ir.dtypes import (
+    bfloat16,
     complex64,
     complex128,
     float16,

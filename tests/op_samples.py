@@ -77,7 +77,7 @@ def infer(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> tupl
 
 def evaluate(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Any, ...]:
     assert op.evaluate is not None
-    result = op.evaluate(np, *operands, **attributes)
+    result = op.run(np, operands, attributes)
     return tuple(result) if op.outputs != 1 else (result,)
 
 

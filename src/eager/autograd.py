@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..ir.dtypes import FLOATING_KINDS
 from ..ir.ops._op import Op, VjpContext
 from . import modes
 
@@ -107,7 +108,7 @@ class Node:
         node = cls(op, operands, attributes)
         for index, output in enumerate(outputs):
             array = getattr(output, "_array", None)
-            if array is not None and array.dtype.kind in "fc":
+            if array is not None and array.dtype.kind in FLOATING_KINDS:
                 output._requires_grad = True
                 output._node = node
                 output._output_index = index

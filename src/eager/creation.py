@@ -30,7 +30,7 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
             array = np.asarray(data)
         except ValueError as error:
             raise ValueError(f"tensor(): expected nested sequences of equal lengths ({error})") from None
-        if array.dtype == object or array.dtype.kind in "USOV":
+        if array.dtype.kind in "USO" or (array.dtype.kind == "V" and array.dtype.name != "bfloat16"):
             raise TypeError(f"tensor(): expected numbers or nested sequences of numbers, given {type(data).__name__}")
         if dtype is None:
             if _first_leaf_is_numpy(data):

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from ..ir import dtypes
-from ..ir.dtypes import DType, from_numpy
+from ..ir.dtypes import DType
 from ..ir.ops._op import Op, Trait, set_dispatcher
+from ..ir.ops._reduced import is_reduced, type_of
 from ..ir.ops.schema import Role
 from ..ir.sizes import STATIC
-from ..ir.types import BoolType, ComplexType, FloatType, IntType, StrType, TensorType
 from . import modes
 from .autograd import Node, refresh_view
 from .fast import SHORTCUTS, quiet
@@ -17,14 +17,9 @@ from .tensor import Tensor, wrap
 
 __all__ = ["dispatch", "execute", "quiet"]
 
-_SCALAR_TYPES: dict[type, Any] = {
-    bool: BoolType(),
-    int: IntType(),
-    float: FloatType(),
-    complex: ComplexType(),
-    str: StrType(),
-}
-_inferred: set[Any] = set()
+_NUMBERS = frozenset({bool, int, float, complex})
+# Calls that were checked, by op, dtypes, shapes and attributes: whether they compute in reduced precision.
+_inferred: dict[Any, bool] = {}
 _INFERRED_LIMIT = 8192
 
 
@@ -107,16 +102,16 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
                 arrays.append(scalar)
                 key.append(scalar.__class__)
     try:
-        known = (*key, *attributes.values()) in _inferred
+        reduced = _inferred.get((*key, *attributes.values()))
     except TypeError:  # an attribute that cannot be hashed, as a slice: infer afresh
-        known = False
-    if not known:
-        _infer(op, arrays, attributes, key)
+        reduced = None
+    if reduced is None:
+        reduced = _infer(op, arrays, attributes, key)
     if plan.evaluate is None:
         raise RuntimeError(f"{op.name} runs only inside a compiled graph")
     results = NotImplemented if plan.shortcut is None else plan.shortcut(*arrays, **attributes)
     if results is NotImplemented:
-        results = plan.evaluate(np, *arrays, **attributes)
+        results = op.run(np, tuple(arrays), attributes) if reduced else plan.evaluate(np, *arrays, **attributes)
     if converted is not None:
         operands = tuple(converted)
     record = needs_grad and plan.differentiable and modes.state.grad_enabled
@@ -133,28 +128,18 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
     return outputs
 
 
-def _infer(op: Op, arrays: list[Any], attributes: dict[str, Any], key: list[Any]) -> None:
+def _infer(op: Op, arrays: list[Any], attributes: dict[str, Any], key: list[Any]) -> bool:
     """Check the operands by inferring result types; what passed is remembered per dtypes, shapes and attributes."""
-    operand_types = tuple(_type_of(a, p.role) for a, p in zip(arrays, op.schema.operands, strict=True))
+    operand_types = tuple(type_of(a, p.role) for a, p in zip(arrays, op.schema.operands, strict=True))
     op.infer_types(STATIC, operand_types, attributes)
     if len(_inferred) >= _INFERRED_LIMIT:
         _inferred.clear()
+    reduced = is_reduced(arrays)
     try:
-        _inferred.add((*key, *attributes.values()))
+        _inferred[(*key, *attributes.values())] = reduced
     except TypeError:
-        return
-
-
-def _type_of(value: Any, role: Role) -> Any:
-    if isinstance(value, np.ndarray):
-        return TensorType(from_numpy(value.dtype), value.shape)
-    if value is None:
-        return None
-    if isinstance(value, tuple):
-        return tuple(_type_of(v, role) for v in value)
-    if role in (Role.INT, Role.SIZE):
-        return IntType(int(value))
-    return _SCALAR_TYPES[type(value)]
+        pass
+    return reduced
 
 
 def _as_index(op: Op, name: str, value: Any) -> int:
@@ -169,7 +154,7 @@ def _as_index(op: Op, name: str, value: Any) -> int:
 
 
 def _as_scalar(op: Op, name: str, role: Role, value: Any) -> Any:
-    if type(value) in _SCALAR_TYPES and (type(value) is not str):
+    if type(value) in _NUMBERS:
         return value
     if isinstance(value, (bool, int, float, complex)):  # subclasses, as numpy.float64 and tracked sizes are
         plain: Any = value

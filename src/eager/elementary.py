@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, as_dtype, default_dtype, promote, result_dtype, scalar_dtype
+from ..ir.dtypes import DType, as_dtype, default_dtype, limits, promote, result_dtype, scalar_dtype
 from ..ir.ops._op import all_ops
 from .families import with_out
 from .functions import call as _call
@@ -48,7 +48,7 @@ class finfo:
         dtype = default_dtype() if type is None else as_dtype(type)
         if dtype.category < 2:
             raise TypeError(f"finfo() requires a floating point input type. Use iinfo to handle {dtype!r}")
-        info = np.finfo(dtype.numpy)
+        info = limits(dtype)
         self.dtype = dtype.name
         self.bits = int(info.bits)
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.dtypes import FLOATING_KINDS
 from . import modes
 from .autograd import PythonNode, Saved
 from .tensor import Tensor, wrap
@@ -153,12 +154,12 @@ def _record(cls: type[Function], context: FunctionContext, args: Sequence[Any], 
             result = alias
         elif result._view is not None and any(result is d for d in context._dirty):
             raise RuntimeError(f"{cls.__name__}: an input that is a view cannot be written in place; clone() it first")
-        elif result._array.dtype.kind in "fc" and result._node is None and result._view is not None:
+        elif result._array.dtype.kind in FLOATING_KINDS and result._node is None and result._view is not None:
             # A view of an input: the node, not the history of its base, is where its gradient goes.
             alias = wrap(result._array)
             alias._alias_of = result
             result = alias
-        if result._array.dtype.kind in "fc":
+        if result._array.dtype.kind in FLOATING_KINDS:
             result._requires_grad, result._node, result._output_index = True, node, index
             node.output_meta.append((result._array.shape, result._array.dtype))
         else:
@@ -268,7 +269,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
 
         results = []
         for gradient in found if several else (found,):
-            if isinstance(gradient, Tensor) and gradient._array.dtype.kind in "fc":
+            if isinstance(gradient, Tensor) and gradient._array.dtype.kind in FLOATING_KINDS:
                 node = PythonNode("OnceDifferentiableBackward", [g for g in gradients if g is not None], refuse)
                 node.output_meta.append((gradient._array.shape, gradient._array.dtype))
                 gradient = wrap(gradient._array)

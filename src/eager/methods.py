@@ -62,7 +62,7 @@ def _converter(name: str) -> Any:
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The tensor as another dtype; without one, the name of its type."""
     if dtype is None:
-        names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
+        names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
                  "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
         return f"ingot.{names.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
     return _to(self, as_dtype(dtype))
@@ -294,7 +294,7 @@ def _random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: 
     if to is None and from_:
         from_, to = 0, from_
     if to is None:
-        bits = {"float16": 11, "float32": 24, "float64": 53, "bool": 1, "uint8": 8}.get(self.dtype.name)
+        bits = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53, "bool": 1, "uint8": 8}.get(self.dtype.name)
         to = 2 ** (bits if bits is not None else 8 * self.dtype.itemsize - 1)
         to = builtins.min(to, 2**63 - 1)
     draws = randint(from_, to, tuple(self.shape), generator=generator)
@@ -483,7 +483,7 @@ METHODS: dict[str, Any] = {
     "positive": _positive,
     "__pos__": _positive,
 }
-for _name in ("float", "double", "half", "long", "int", "short", "bool"):
+for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool"):
     METHODS[_name] = _converter(_name)
 METHODS["byte"] = _converter("uint8")
 METHODS["char"] = _converter("int8")

@@ -140,6 +140,8 @@ def _lines(array: np.ndarray[Any, Any], formatter: _Formatter, indent: int, summ
 def tensor_repr(tensor: Any) -> str:
     """The text of a tensor, as `tensor([1., 2.], requires_grad=True)`."""
     array = tensor._array
+    if array.dtype.kind == "V":  # bfloat16
+        array = array.astype(np.float32)
     prefix = "Parameter containing:\ntensor(" if type(tensor).__name__ == "Parameter" else "tensor("
     summarize = array.size > _options.threshold
     suffixes = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, from_numpy
+from ..ir.dtypes import FLOATING_KINDS, DType, from_numpy
 from . import modes
 
 __all__ = ["Size", "StaleTensor", "Tensor", "settled", "wrap"]
@@ -180,7 +180,7 @@ class Tensor(TensorMethods):
 
     @requires_grad.setter
     def requires_grad(self, requires_grad: bool) -> None:
-        if requires_grad and self._array.dtype.kind not in "fc":
+        if requires_grad and self._array.dtype.kind not in FLOATING_KINDS:
             raise RuntimeError(
                 "only Tensors of floating point and complex dtype can require gradients, given one of "
                 f"{self.dtype.name}"
@@ -289,18 +289,20 @@ class Tensor(TensorMethods):
             raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
         if modes.active_modes and (mode := modes.state.mode) is not None:
             mode.baked(self._array.dtype.kind, self)
-        return self._array.item()
+        return _python_value(self._array)
 
     def tolist(self) -> Any:
         """The elements as nested Python lists (a number for a tensor of rank 0)."""
         self._bake("list")
-        return self._array.tolist()
+        return (self._array if self._array.dtype.kind != "V" else self._array.astype(np.float32)).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The data as a numpy array that shares memory. RuntimeError for a tensor that requires grad, unless forced."""
         if self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         self._bake("numpy")
+        if self._array.dtype.kind == "V":
+            raise TypeError("Got unsupported ScalarType BFloat16: numpy has no bfloat16; use tensor.float().numpy()")
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -340,7 +342,7 @@ class Tensor(TensorMethods):
                 f"{self._array.size} elements"
             )
         self._bake(what)
-        return self._array.item()
+        return _python_value(self._array)
 
     def __index__(self) -> int:
         if self._array.size != 1 or self._array.dtype.kind not in "iub":
@@ -460,6 +462,12 @@ class RemovableHandle:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+
+def _python_value(array: np.ndarray[Any, Any]) -> Any:
+    """The only element as a Python number."""
+    value = array.item()
+    return float(value) if array.dtype.kind == "V" else value
 
 
 _new = Tensor.__new__

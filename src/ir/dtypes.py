@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DTYPES", "DType", "as_dtype", "default_dtype", "from_numpy", "promote", "result_dtype", "set_default_dtype"]
+__all__ = [
+    "DTYPES", "FLOATING_KINDS", "DType", "as_dtype", "default_dtype", "from_numpy", "limits", "promote", "result_dtype",
+    "set_default_dtype",
+]  # fmt: skip
+
+# The `kind` of numpy dtypes whose tensors can require gradients. ml_dtypes gives bfloat16 the kind "V".
+FLOATING_KINDS = "fcV"
 
 
 class DType:
@@ -20,7 +26,7 @@ class DType:
         self.name = name
         self.short = short
         self.numpy: np.dtype[Any] = np.dtype(numpy_dtype)
-        self.kind = short[0] if short != "bf16" else "f"
+        self.kind = short[0]
         self.itemsize = self.numpy.itemsize
 
     @property
@@ -50,6 +56,28 @@ class DType:
         return as_dtype, (self.name,)
 
 
+class _BFloat16(DType):
+    """bfloat16: its numpy dtype comes from ml_dtypes, which is imported when the first such array is made."""
+
+    __slots__ = ("_numpy",)
+
+    def __init__(self) -> None:
+        self.name, self.short, self.kind, self.itemsize = "bfloat16", "bf16", "f", 2
+        self._numpy: np.dtype[Any] | None = None
+
+    @property
+    def numpy(self) -> np.dtype[Any]:  # type: ignore[override]
+        """The numpy dtype of ml_dtypes; ImportError, with what to install, where that is missing."""
+        if self._numpy is None:
+            try:
+                import ml_dtypes
+            except ImportError as error:
+                raise ImportError("bfloat16 needs the package ml_dtypes: pip install ml_dtypes") from error
+            self._numpy = np.dtype(ml_dtypes.bfloat16)
+            _BY_NUMPY[self._numpy] = self
+        return self._numpy
+
+
 bool_ = DType("bool", "bool", np.bool_)
 uint8 = DType("uint8", "u8", np.uint8)
 int8 = DType("int8", "i8", np.int8)
@@ -57,20 +85,24 @@ int16 = DType("int16", "i16", np.int16)
 int32 = DType("int32", "i32", np.int32)
 int64 = DType("int64", "i64", np.int64)
 float16 = DType("float16", "f16", np.float16)
+bfloat16 = _BFloat16()
 float32 = DType("float32", "f32", np.float32)
 float64 = DType("float64", "f64", np.float64)
 complex64 = DType("complex64", "c64", np.complex64)
 complex128 = DType("complex128", "c128", np.complex128)
 
 DTYPES: dict[str, DType] = {
-    d.short: d for d in (bool_, uint8, int8, int16, int32, int64, float16, float32, float64, complex64, complex128)
-}
+    d.short: d
+    for d in (
+        bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128,
+    )
+}  # fmt: skip
 _ALIASES = {
     "half": float16, "float": float32, "double": float64, "short": int16, "int": int32, "long": int64,
     "cfloat": complex64, "cdouble": complex128,
 }  # fmt: skip
 _BY_NAME: dict[str, DType] = {d.name: d for d in DTYPES.values()} | DTYPES | _ALIASES
-_BY_NUMPY: dict[np.dtype[Any], DType] = {d.numpy: d for d in DTYPES.values()}
+_BY_NUMPY: dict[np.dtype[Any], DType] = {d.numpy: d for d in DTYPES.values() if d is not bfloat16}
 _BY_PYTHON: dict[type, DType] = {bool: bool_, int: int64}
 _default = float32
 
@@ -81,7 +113,7 @@ def default_dtype() -> DType:
 
 
 def set_default_dtype(dtype: DType) -> None:
-    """Set the element type of new floating-point tensors (float16, float32 or float64)."""
+    """Set the element type of new floating-point tensors (float16, bfloat16, float32 or float64)."""
     global _default
     if not isinstance(dtype, DType) or not dtype.is_floating_point:
         raise TypeError(f"set_default_dtype: expected a floating-point dtype, given {dtype!r}")
@@ -92,8 +124,10 @@ def from_numpy(dtype: Any) -> DType:
     """The dtype of a numpy dtype; TypeError where Ingot has no such type."""
     found = _BY_NUMPY.get(dtype)
     if found is None:
-        native = np.dtype(dtype).newbyteorder("=")
-        found = _BY_NUMPY.get(native)
+        native = np.dtype(dtype)
+        if native.name == "bfloat16" and native == bfloat16.numpy:
+            return bfloat16
+        found = _BY_NUMPY.get(native.newbyteorder("="))
     if found is None:
         names = ", ".join(d.name for d in DTYPES.values())
         raise TypeError(f"arrays of {np.dtype(dtype)} are not supported: expected one of {names}")
@@ -145,6 +179,8 @@ def _promote(a: DType, b: DType) -> DType:
     if a.kind == "u" or b.kind == "u":
         signed = b if a.kind == "u" else a
         return int16 if signed.itemsize == 1 else signed
+    if a.itemsize == b.itemsize:
+        return float32  # float16 and bfloat16: neither holds the other
     return a if a.itemsize > b.itemsize else b
 
 
@@ -158,6 +194,19 @@ def promote(a: DType, b: DType) -> DType:
     (ingot.int16, ingot.float16)
     """
     return _PROMOTIONS[a, b]
+
+
+def limits(dtype: DType) -> Any:
+    """The `finfo` of a floating-point or complex dtype.
+
+    >>> float(limits(float16).max)
+    65504.0
+    """
+    if dtype is bfloat16:
+        import ml_dtypes
+
+        return ml_dtypes.finfo(dtype.numpy)
+    return np.finfo(dtype.numpy)
 
 
 def scalar_dtype(value: bool | int | float | complex) -> DType:

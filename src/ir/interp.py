@@ -22,6 +22,7 @@ from .types import (
     NoneType,
     OptionalType,
     RecordType,
+    SetType,
     StrType,
     TensorType,
     TupleType,
@@ -160,7 +161,7 @@ class Interpreter:
         if op.evaluate is None:
             raise NotImplementedError(f"the op {op.name} has no reference implementation")
         self.check_broadcast(instruction)
-        results = op.evaluate(self.xp, *op.schema.unflatten(operands), **instruction.attributes)
+        results = op.run(self.xp, op.schema.unflatten(operands), instruction.attributes)
         if not isinstance(results, tuple):
             results = (results,)
         types = [r.type for r in instruction.results]
@@ -270,6 +271,8 @@ def has_type(value: Any, type: Type) -> bool:
             return value is None or has_type(value, element)
         case ListType(element=element):
             return isinstance(value, list) and all(has_type(v, element) for v in value)
+        case SetType(element=element):
+            return isinstance(value, set) and all(has_type(v, element) for v in value)
         case DictType(key=key, element=element):
             return isinstance(value, dict) and all(has_type(k, key) and has_type(v, element) for k, v in value.items())
         case TupleType(elements=elements):
@@ -303,6 +306,6 @@ def _undefined(type: Type, sizes: Mapping[str, int], xp: Any) -> Any:
         case RecordType(fields=fields):
             return tuple(_undefined(t, sizes, xp) for _, t in fields)
     simple = {BoolType: False, FloatType: 0.0, ComplexType: 0j, StrType: ""}
-    if isinstance(type, ListType):
-        return []
+    if isinstance(type, (ListType, SetType)):
+        return [] if isinstance(type, ListType) else set()
     return {} if isinstance(type, DictType) else simple.get(type.__class__)

@@ -210,7 +210,7 @@ def _format_element(element: Any) -> str:
     """A number that reads back to the same bits; hexadecimal bits where decimal digits cannot say them (-nan)."""
     if element.dtype.kind == "c":
         return f"complex({_format_element(element.real)}, {_format_element(element.imag)})"
-    if element.dtype.kind != "f":
+    if element.dtype.kind not in "fV":
         return str(element.item())
     # The shortest digits for this width: read back through float64, they could round twice, so that is tried.
     for text in (str(element), repr(float(element))):

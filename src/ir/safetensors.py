@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .dtypes import bfloat16
+
 __all__ = ["ALIGNMENT", "SafetensorsError", "read_safetensors", "write_safetensors"]
 
 ALIGNMENT = 64
@@ -29,6 +31,14 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     }.items()
 }  # fmt: skip
 _NAMES = {(dtype.kind, dtype.itemsize): name for name, dtype in _DTYPES.items()}
+
+
+def _name_of(dtype: np.dtype[Any]) -> str | None:
+    return "BF16" if dtype.name == "bfloat16" else _NAMES.get((dtype.kind, dtype.itemsize))
+
+
+def _dtype_of(name: str) -> np.dtype[Any] | None:
+    return bfloat16.numpy if name == "BF16" else _DTYPES.get(name)
 
 
 class SafetensorsError(ValueError):
@@ -52,14 +62,14 @@ def write_safetensors(arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Mapp
     for index, (name, array) in enumerate(arrays.items()):
         if name == _METADATA or name.startswith(_PADDING):
             raise SafetensorsError(f"the name {name!r} is reserved")
-        dtype = _NAMES.get((array.dtype.kind, array.dtype.itemsize))
+        dtype = _name_of(array.dtype)
         if dtype is None:
             raise SafetensorsError(f"the array {name!r} has dtype {array.dtype}, which the format does not have")
         if gap := -position % ALIGNMENT:
             header[f"{_PADDING}{index}"] = _entry("U8", (gap,), position, position + gap)
             chunks.append(bytes(gap))
             position += gap
-        data = np.ascontiguousarray(array, dtype=_DTYPES[dtype]).tobytes()
+        data = np.ascontiguousarray(array, dtype=_dtype_of(dtype)).tobytes()
         header[name] = _entry(dtype, array.shape, position, position + len(data))
         chunks.append(data)
         position += len(data)
@@ -133,9 +143,9 @@ def _parse_entry(name: str, entry: Any, available: int) -> tuple[np.dtype[Any], 
             pass
         case _:
             raise SafetensorsError(f"the array {name!r} is described by {str(entry)[:100]}")
-    dtype = _DTYPES.get(kind)
+    dtype = _dtype_of(kind)
     if dtype is None:
-        raise SafetensorsError(f"the array {name!r} has dtype {kind!r}, expected one of {', '.join(_DTYPES)}")
+        raise SafetensorsError(f"the array {name!r} has dtype {kind!r}, expected one of {', '.join(_DTYPES)}, BF16")
     if len(shape) > 64 or not all(type(n) is int and 0 <= n < 1 << 62 for n in shape):
         raise SafetensorsError(f"the array {name!r} has shape {str(shape)[:100]}")
     if not 0 <= start <= end <= available:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DTYPES
+from ..ir.dtypes import DTYPES, bfloat16
 from .structure import Structure, constant_structure, unflatten
 
 __all__ = ["leaf_from_json", "leaf_to_json", "signature_from_json", "signature_to_json"]
@@ -14,10 +14,11 @@ _SCALAR_NAMES: dict[str, type] = {"bool": bool, "int": int, "float": float, "com
 
 
 def _array_name(dtype: np.dtype[Any]) -> str:
-    return dtype.str.lstrip("<>=|")
+    return "bf16" if dtype.kind == "V" else dtype.str.lstrip("<>=|")
 
 
-_ARRAY_NAMES = {_array_name(dtype.numpy): dtype.numpy for dtype in DTYPES.values()}
+# Dtypes by name; that of bfloat16 comes from a package which is imported only where it is used.
+_ARRAY_NAMES = {"bf16": bfloat16} | {_array_name(d.numpy): d for d in DTYPES.values() if d is not bfloat16}
 
 
 def leaf_to_json(leaf: Any) -> Any:
@@ -32,7 +33,7 @@ def leaf_from_json(data: Any) -> Any:
         case str(name) if name in _SCALAR_NAMES:
             return _SCALAR_NAMES[name]
         case [str(dtype), int(rank)] if 0 <= rank <= 64 and dtype in _ARRAY_NAMES:
-            return (_ARRAY_NAMES[dtype], rank)
+            return (_ARRAY_NAMES[dtype].numpy, rank)
     raise ValueError(f"not an argument's type: {str(data)[:50]}")
 
 

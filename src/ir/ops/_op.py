@@ -14,6 +14,7 @@ from typing import Any
 
 from ..sizes import Sizes
 from ..types import Type
+from ._reduced import BY_DTYPE, is_reduced, run_widened
 from .schema import Schema, parse_schema
 
 __all__ = [
@@ -183,6 +184,13 @@ class Op:
     def has_effect(self) -> bool:
         """Whether the op must stay, in order, even where its results are unused."""
         return not self.is_pure
+
+    def run(self, xp: Any, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+        """What `evaluate` gives, with operands of float16 and bfloat16 computed in float32 and rounded once."""
+        assert self.evaluate is not None
+        if is_reduced(operands) and Trait.VIEW not in self.traits and self.name not in BY_DTYPE:
+            return run_widened(self, xp, operands, attributes)
+        return self.evaluate(xp, *operands, **attributes)
 
     def infer_types(self, sizes: Sizes, operand_types: tuple[Any, ...], attributes: dict[str, Any]) -> tuple[Type, ...]:
         """Result types as a tuple; operand types come one per operand parameter."""

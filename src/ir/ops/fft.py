@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim
-from ..dtypes import DType, complex64, complex128, default_dtype, float16, float32, float64
+from ..dtypes import DType, complex64, complex128, default_dtype, float32, float64
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import array_dtype, randoms, require_tensor
@@ -19,8 +19,8 @@ _COMPLEX = {float32: complex64, float64: complex128}
 
 def _operate(name: str, dtype: DType) -> DType:
     """The real dtype of the precision that a transform is computed in."""
-    if dtype is float16:
-        raise RuntimeError(f"{name}: float16 is not supported on a CPU; convert to float32")
+    if dtype.itemsize == 2:
+        raise RuntimeError(f"{name}: {dtype.name} is not supported on a CPU; convert to float32")
     real = _REAL.get(dtype, dtype)
     return real if real.category == 2 else default_dtype()
 

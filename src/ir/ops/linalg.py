@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim
-from ..dtypes import DType, complex64, complex128, float16, float32, float64
+from ..dtypes import DType, complex64, complex128, float32, float64
 from ..sizes import STATIC, Sizes
 from ..types import TensorType
 from ._common import ints, randoms, require_tensor, sum_to
@@ -26,7 +26,7 @@ def require_matrix(name: str, type: Any, argument: str = "A") -> TensorType:
         raise RuntimeError(
             f"linalg.{name}: The input tensor {argument} must have at least 2 dimensions, given {type} of {type.rank}"
         )
-    if type.dtype.category < 2 or type.dtype is float16:
+    if type.dtype.category < 2 or type.dtype.itemsize == 2:
         raise RuntimeError(
             f"linalg.{name}: Expected a float32, float64 or complex tensor, given {argument} of {type.dtype.name}"
         )

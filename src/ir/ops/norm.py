@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim, product
-from ..dtypes import DType
+from ..dtypes import DType, limits
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import array_dtype, cast, ints, normalise_dim, randoms, require_tensor
@@ -221,7 +221,7 @@ LAYER_NORM = define(
 
 
 def _rms_eps(dtype: DType, eps: float | None) -> float:
-    return float(np.finfo(dtype.numpy).eps) if eps is None else eps
+    return float(limits(dtype).eps) if eps is None else eps
 
 
 def _evaluate_rms_norm(

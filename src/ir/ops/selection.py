@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import DType, bool_
+from ..dtypes import DType, bool_, limits
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import (
@@ -330,11 +330,11 @@ _fused(
 
 
 def _replacements(dtype: DType, nan: float | None, posinf: float | None, neginf: float | None) -> tuple[Any, Any, Any]:
-    limits = np.finfo(dtype.numpy)
+    found = limits(dtype)
     return (
         0.0 if nan is None else nan,
-        float(limits.max) if posinf is None else posinf,
-        float(limits.min) if neginf is None else neginf,
+        float(found.max) if posinf is None else posinf,
+        float(found.min) if neginf is None else neginf,
     )
 
 

@@ -54,10 +54,9 @@ def FOLD(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
             return None
     arguments = [c.require() if isinstance(c, Array) else c for c in constants]
     op = instruction.op
-    assert op.evaluate is not None
     try:
         with np.errstate(all="ignore"):
-            results = op.evaluate(np, *op.schema.unflatten(arguments), **instruction.attributes)
+            results = op.run(np, op.schema.unflatten(arguments), instruction.attributes)
     except Exception:  # the program raises it when it gets there
         return None
     results = results if isinstance(results, tuple) else (results,)
