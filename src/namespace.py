@@ -49,7 +49,6 @@ from .eager.random import (
 )
 from .func import vmap
 from .ir.dtypes import DType as dtype
-from .ir.dtypes import bool_ as bool
 from .ir.dtypes import (
     bfloat16,
     complex64,
@@ -64,6 +63,7 @@ from .ir.dtypes import (
     set_default_dtype,
     uint8,
 )
+from .ir.dtypes import bool_ as bool
 from .ir.dtypes import default_dtype as get_default_dtype
 from .jit.runtime.pool import get_num_threads, set_num_threads
 from .serialization import load, save

@@ -1,5 +1,6 @@
 """The one door: every op call is run here, recorded for backward, or handed to the mode that watches."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -135,10 +136,8 @@ def _infer(op: Op, arrays: list[Any], attributes: dict[str, Any], key: list[Any]
     if len(_inferred) >= _INFERRED_LIMIT:
         _inferred.clear()
     reduced = is_reduced(arrays)
-    try:
+    with suppress(TypeError):
         _inferred[(*key, *attributes.values())] = reduced
-    except TypeError:
-        pass
     return reduced
 
 
