@@ -14,6 +14,7 @@ import numpy as np
 
 from .dims import Dim, DimExpr
 from .location import Location
+from .records import record
 from .types import Type, substitute_type
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Block:
                 yield from region.walk()
 
 
-@dataclass(frozen=True)
+@record
 class Guard:
     """A condition on argument sizes under which a graph is right: `left == right`."""
 

@@ -8,8 +8,9 @@ import keyword
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+from .records import record
 
 __all__ = [
     "Dim",
@@ -52,7 +53,7 @@ _FUNCTIONS: dict[str, Callable[[int, int], int]] = {
 }
 
 
-@dataclass(frozen=True)
+@record
 class _Atom:
     """A symbol (`arguments` empty) or a function of two dimensions that no polynomial expresses."""
 

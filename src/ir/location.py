@@ -1,12 +1,13 @@
 """Where a value came from in the user's program, and the one renderer of located errors."""
 
 import linecache
-from dataclasses import dataclass
+
+from .records import record
 
 __all__ = ["LocatedError", "Location", "render_error"]
 
 
-@dataclass(frozen=True)
+@record
 class Location:
     """A place in source text: 1-based line, 0-based columns; `source` is the line's text where it is at hand."""
 

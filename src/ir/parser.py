@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from .lexer import ParseError, Source, Token, unescape
 from .location import Location
 from .ops._op import Op, get_op
 from .reader import MAX_NESTING, TokenReader
+from .records import replace
 from .types import TensorType, Type
 from .verify import VerifyError, verify
 

@@ -1,25 +1,25 @@
 """The types of IR values: tensors with symbolic sizes, Python scalars, and containers of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .dims import Dim, DimExpr, substitute
 from .dtypes import DType
+from .records import field, record
 
 __all__ = [
     "BoolType", "ComplexType", "DictType", "FloatType", "IntType", "ListType", "NoneType", "OptionalType", "RecordType",
-    "ScalarType", "StrType", "TensorType", "TupleType", "Type", "contained_types", "join_types", "substitute_type",
+    "ScalarType", "SetType", "StrType", "TensorType", "TupleType", "Type", "contained_types", "join_types", "substitute_type",
     "type_dims", "type_symbols",
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record
 class Type:
     """Base of all IR types. Types are values: equal where they mean the same."""
 
 
-@dataclass(frozen=True)
+@record
 class TensorType(Type):
     """A tensor: element type, sizes (ints or symbolic) and device ("cpu", "cuda:0")."""
 
@@ -36,12 +36,12 @@ class TensorType(Type):
         return f"{self.dtype.short}[{', '.join(map(str, self.shape))}]{suffix}"
 
 
-@dataclass(frozen=True)
+@record
 class ScalarType(Type):
     """Base of the Python scalars' types."""
 
 
-@dataclass(frozen=True)
+@record
 class IntType(ScalarType):
     """A 64-bit integer; `value` is its size expression where it is known to be one."""
 
@@ -51,7 +51,7 @@ class IntType(ScalarType):
         return "int" if self.value is None else f"int<{self.value}>"
 
 
-@dataclass(frozen=True)
+@record
 class FloatType(ScalarType):
     """A Python float (64 bits)."""
 
@@ -59,7 +59,7 @@ class FloatType(ScalarType):
         return "float"
 
 
-@dataclass(frozen=True)
+@record
 class BoolType(ScalarType):
     """A Python bool."""
 
@@ -67,7 +67,7 @@ class BoolType(ScalarType):
         return "bool"
 
 
-@dataclass(frozen=True)
+@record
 class ComplexType(ScalarType):
     """A Python complex number (two 64-bit floats)."""
 
@@ -75,7 +75,7 @@ class ComplexType(ScalarType):
         return "complex"
 
 
-@dataclass(frozen=True)
+@record
 class StrType(Type):
     """A Python string."""
 
@@ -83,7 +83,7 @@ class StrType(Type):
         return "str"
 
 
-@dataclass(frozen=True)
+@record
 class NoneType(Type):
     """The type of None."""
 
@@ -91,7 +91,7 @@ class NoneType(Type):
         return "None"
 
 
-@dataclass(frozen=True)
+@record
 class OptionalType(Type):
     """A value or None."""
 
@@ -101,7 +101,7 @@ class OptionalType(Type):
         return f"Optional[{self.element}]"
 
 
-@dataclass(frozen=True)
+@record
 class ListType(Type):
     """A list; an object with identity, so that two names can share it."""
 
@@ -111,7 +111,7 @@ class ListType(Type):
         return f"List[{self.element}]"
 
 
-@dataclass(frozen=True)
+@record
 class TupleType(Type):
     """A tuple of known length."""
 
@@ -121,7 +121,7 @@ class TupleType(Type):
         return f"Tuple[{', '.join(map(str, self.elements))}]"
 
 
-@dataclass(frozen=True)
+@record
 class DictType(Type):
     """A dictionary; an object with identity."""
 
@@ -132,7 +132,17 @@ class DictType(Type):
         return f"Dict[{self.key}, {self.element}]"
 
 
-@dataclass(frozen=True)
+@record
+class SetType(Type):
+    """A set; an object with identity."""
+
+    element: Type
+
+    def __str__(self) -> str:
+        return f"Set[{self.element}]"
+
+
+@record
 class RecordType(Type):
     """A named tuple or dataclass: a name and named fields."""
 
@@ -148,7 +158,7 @@ class RecordType(Type):
 def contained_types(type: Type) -> tuple[Type, ...]:
     """The types directly inside a container type."""
     match type:
-        case OptionalType(element=element) | ListType(element=element):
+        case OptionalType(element=element) | ListType(element=element) | SetType(element=element):
             return (element,)
         case TupleType(elements=elements):
             return elements
@@ -170,6 +180,8 @@ def substitute_type(type: Type, values: Mapping[str, Dim]) -> Type:
             return OptionalType(substitute_type(element, values))
         case ListType(element=element):
             return ListType(substitute_type(element, values))
+        case SetType(element=element):
+            return SetType(substitute_type(element, values))
         case TupleType(elements=elements):
             return TupleType(tuple(substitute_type(e, values) for e in elements))
         case DictType(key=key, element=element):

@@ -12,12 +12,12 @@ address is computed from them.
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir.core import Graph
+from ..ir.records import record
 from ..ir.safetensors import write_safetensors
 from .archive_format import Member, Members, part
 from .archive_parts import field, numbered, read_json, read_safetensors_part
@@ -33,7 +33,7 @@ _SUFFIXES = ("o", "json", "safetensors", "signature")
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
-@dataclass(frozen=True)
+@record
 class Interface:
     """What a graph says of its calls besides its types; see `ir.core.Graph` for the fields."""
 
@@ -89,7 +89,7 @@ class Interface:
         return cls(tuple(parameters), tuple(pairs), outputs, tuple(sizes))
 
 
-@dataclass(frozen=True)
+@record
 class NativePart:
     """The parts of one machine code, not yet looked into, but allowed to run here."""
 

@@ -1,19 +1,19 @@
 """A native program as data: its layout, constants and object file, as ingots and the cache keep it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir.core import Array
+from ..ir.records import record
 from .layout import Layout
 from .runtime.memory import ALIGNMENT, address_of
 
 __all__ = ["KernelInfo", "NativeBundle", "array_key"]
 
 
-@dataclass(frozen=True)
+@record
 class KernelInfo:
     """What `explain()` says of a kernel: its name, what it computes, bytes moved and operations as size expressions."""
 
@@ -23,7 +23,7 @@ class KernelInfo:
     flops: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class NativeBundle:
     """A native program as data. Constants that are the graph's own arrays are kept with the graph, not here."""
 

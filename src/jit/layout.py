@@ -4,7 +4,6 @@ The JSON form travels in ingots and in the cache, beside the object file; consta
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..ir.dims import Dim, parse_dim
 from ..ir.lexer import Source
 from ..ir.location import Location
 from ..ir.reader import TokenReader
+from ..ir.records import record
 from ..ir.types import Type
 from .codegen.module import ArgumentSpec, Buffer, ErrorSite, GeneratedModule, ResultSpec
 
@@ -24,7 +24,7 @@ MAX_SCRATCH_SLOTS = 1 << 20
 _RESULT_KINDS = ("output", "argument", "runtime", "scalar", "constant", "list")
 
 
-@dataclass(frozen=True)
+@record
 class Layout:
     """A generated module without its sources: what is in its frame and its plan, and its errors."""
 

@@ -3,10 +3,10 @@
 import dataclasses
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..ir.dtypes import DType, dtype_named
+from ..ir.records import field, record
 
 __all__ = [
     "LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten", "with_constant_numbers",
@@ -18,7 +18,7 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {bool: bool, int: int, float: fl
 _KINDS = ("tuple", "list", "dict", "record", "union")
 
 
-@dataclass(frozen=True)
+@record
 class _Identity:
     """An object that is equal to itself only, kept alive."""
 
@@ -31,7 +31,7 @@ class _Identity:
         return id(self.value)
 
 
-@dataclass(frozen=True)
+@record
 class _Exactly:
     """A float or complex number that is equal where its text is: -0.0 is not 0.0, and NaN is NaN."""
 
@@ -44,7 +44,7 @@ class _Exactly:
         return hash(repr(self.value))
 
 
-@dataclass(frozen=True)
+@record
 class Structure:
     """How leaves are put together: `kind` is "leaf", "constant", "tuple", "list", "dict", "record" or "union".
 

@@ -3,12 +3,12 @@
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..ir.core import Guard
+from ..ir.records import record
 from ..ir.types import IntType, Type
 from ..jit.archive_native import Interface
 from ..jit.program import NativeProgram
@@ -21,7 +21,7 @@ _NUMBERS = (bool, int, float)
 _MAX_KNOWN = 1024
 
 
-@dataclass(frozen=True)
+@record
 class Variant:
     """One program of a model, for arguments of one structure and of these types."""
 

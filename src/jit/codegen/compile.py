@@ -12,12 +12,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...ir.records import field, record
 from ..errors import CompileForbidden
 from ..runtime import cache, loader
 from ..runtime.static_library import pack_objects
@@ -65,7 +65,7 @@ def require_compiling(what: str) -> None:
         )
 
 
-@dataclass(frozen=True)
+@record
 class CpuTarget:
     """The CPU that code is generated for, as LLVM names it; by default the host."""
 
@@ -81,7 +81,7 @@ class CpuTarget:
         return re.sub(r"[^\w-]", "_", f"{architecture}-{self.cpu.removeprefix('x86-64').lstrip('-') or 'generic'}")
 
 
-@dataclass(frozen=True)
+@record
 class CompileRecord:
     """What compiling one function cost, in milliseconds, or that the cache had it."""
 
@@ -90,7 +90,7 @@ class CompileRecord:
     cached: bool
 
 
-@dataclass(frozen=True)
+@record
 class CompiledModule:
     """A static library with the driver's C entry point, and what making it cost."""
 

@@ -35,10 +35,11 @@ import numpy as np
 from ...ir.core import Graph, Guard
 from ...ir.dims import Dim
 from ...ir.location import Location
+from ...ir.records import record
 from ...ir.types import Type
 
 __all__ = [
-    "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_HEADER", "FRAME_PLAN", "FRAME_POOL",
+    "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_GENERATOR", "FRAME_HEADER", "FRAME_PLAN", "FRAME_POOL",
     "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec", "STATUS_INTERNAL",
     "STATUS_OK", "STATUS_OUT_OF_MEMORY",
 ]  # fmt: skip
@@ -47,7 +48,8 @@ FRAME_PLAN = 0  # address of the plan table
 FRAME_WORKSPACE = 1  # base address of the workspace, 64-byte aligned
 FRAME_POOL = 2  # the pool's address, passed on to `launch`
 FRAME_ARENA = 3  # handle of the call's arena: memory whose size is known at run time only
-FRAME_DETAIL = 4  # two slots: integers for the message of an error status
+FRAME_GENERATOR = 4  # at the start, the address of the random generator's state
+FRAME_DETAIL = 4  # two slots: where an error ends the call, integers for its message
 FRAME_SCRATCH = 6  # address of scratch slots, where the driver builds kernels' parameter tables
 # Slot 7 belongs to the caller (see runtime/frame.py).
 FRAME_HEADER = 8
@@ -57,7 +59,7 @@ STATUS_OUT_OF_MEMORY = -1
 STATUS_INTERNAL = -2  # compiled code raised a Python exception, which generated code never should
 
 
-@dataclass(frozen=True)
+@record
 class KernelSource:
     """A range kernel `def name(p, lo, hi)`, self-contained with the functions it calls (vector math, bodies).
 
@@ -73,7 +75,7 @@ class KernelSource:
     title: str = ""  # what it computes, for explain(): "add, mul, tanh (model.py:12)"
 
 
-@dataclass(frozen=True)
+@record
 class Buffer:
     """A region of the workspace: its size and the interval of driver positions in which it is live (inclusive)."""
 
@@ -83,7 +85,7 @@ class Buffer:
     name: str = ""
 
 
-@dataclass(frozen=True)
+@record
 class ArgumentSpec:
     """An argument: its IR type; `written` where the driver may update the caller's array in place."""
 
@@ -92,7 +94,7 @@ class ArgumentSpec:
     written: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class ResultSpec:
     """A result: its IR type, and where its storage comes from.
 
@@ -107,7 +109,7 @@ class ResultSpec:
     index: int = 0
 
 
-@dataclass(frozen=True)
+@record
 class ErrorSite:
     """An error status (its position + 1): the exception to raise and the user's line.
 

@@ -16,8 +16,9 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from ...ir.records import record
 
 DEFAULT_LIMIT = 1 << 30
 FORMAT_VERSION = 1
@@ -51,7 +52,7 @@ def cache_key(*parts: str | bytes) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
+@record
 class CacheInfo:
     """What a cache directory holds: how many files, how many bytes, and the limit in bytes."""
 
@@ -61,7 +62,7 @@ class CacheInfo:
     limit: int
 
 
-@dataclass(frozen=True)
+@record
 class _Entry:
     path: str
     size: int

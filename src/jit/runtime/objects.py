@@ -5,8 +5,8 @@ are from the System V ABI ("Object files", ELF-64) and Apple's `mach-o/loader.h`
 """
 
 import struct
-from dataclasses import dataclass
 
+from ...ir.records import record
 from .static_library import MAGIC, unpack_objects
 
 _ELF_MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -24,7 +24,7 @@ class ObjectError(RuntimeError):
     """An object file that is malformed, made for another machine, or needs symbols that nobody provides."""
 
 
-@dataclass(frozen=True)
+@record
 class ObjectSymbols:
     """The container ("elf" or "mach-o"), the architecture, and the names an object defines and needs."""
 

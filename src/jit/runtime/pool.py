@@ -14,8 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import pool_code
 from .cpus import available_cpus
@@ -36,14 +35,12 @@ _SPIN_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 _PARALLEL_FOR_TYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 5)
 
 
-@dataclass(frozen=True)
-class _Worker:
+class _Worker(NamedTuple):
     thread: threading.Thread
     slot: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Code:
+class _Code(NamedTuple):
     worker: Callable[[int, int], None]
     wake_slot: Callable[[int, int], int]
     spin: Callable[[int], None]
@@ -175,7 +172,7 @@ def _resize(threads: int) -> None:
     code = _code()
     oversubscribed = threads > available_cpus()
     # With fewer CPUs than threads, whoever spins keeps somebody from working.
-    _field(pool_code.SPINS).value = 0 if oversubscribed else int(SPIN_SECONDS * _spins_per_second(code))
+    _field(pool_code.SPINS).value = 0 if oversubscribed else int(SPIN_SECONDS * _spins_per_second())
     while len(_workers) >= threads:
         worker = _workers[-1]
         # In both lists for a moment: an interrupt in between must not lose it.
@@ -222,8 +219,9 @@ def _start_worker(code: _Code) -> bool:
 
 
 @functools.cache
-def _spins_per_second(code: _Code) -> float:
+def _spins_per_second() -> float:
     # The hint takes from 1 to 140 cycles, depending on the CPU. The fastest of three: a thread switch only adds time.
+    code = _code()
     rounds = 500
     best = float("inf")
     for _ in range(3):
@@ -233,8 +231,7 @@ def _spins_per_second(code: _Code) -> float:
     return rounds / max(best, 1e-7)
 
 
-@dataclass(frozen=True)
-class _Semaphores:
+class _Semaphores(NamedTuple):
     """The addresses of the functions that wait for a semaphore and post it, and what makes one (with count 0).
 
     `create` gets the address of 64 bytes that the semaphore may use, and returns its handle.
