@@ -18,12 +18,14 @@ from ._common import (
 )
 from ._op import Custom, Elementwise, ErrorSample, F, Lowering, Op, Sample, VjpContext, define
 
+__all__ = ["erfcx", "log_ndtr", "modified_bessel", "ndtri", "unary_special"]
+
 _SPECIAL = ("special",)
 _PUBLIC = ("", "method")
 _erfc = np.vectorize(math.erfc, otypes=[float])
 
 
-def _unary(
+def unary_special(
     name: str,
     doc: str,
     compute: Callable[[Any], Any],
@@ -101,24 +103,24 @@ def _scaled_bessel(x: Any, order: int) -> Any:
     return value if order == 0 else np.copysign(1.0, x) * value
 
 
-def _bessel(x: Any, order: int) -> Any:
+def modified_bessel(x: Any, order: int) -> Any:
     size = np.abs(x)
     value = _scaled_bessel(x, order) * np.exp(np.minimum(size, 700.0)) * np.exp(np.maximum(size - 700.0, 0.0))
     return np.where(np.isinf(size), size if order == 0 else x, value)
 
 
-I0E = _unary(
+I0E = unary_special(
     "i0e",
     "Elementwise exp(-|x|) * i0(x).\n\n>>> ingot.special.i0e(ingot.tensor([0., 1.]))\ntensor([1.0000, 0.4658])",
     lambda x: _scaled_bessel(x, 0),
     lambda c, g, x: F.mul(g, F.sub(F.i1e(x), F.mul(F.sign(x), c.output))),
 )
-I0 = _unary(
+I0 = unary_special(
     "i0",
     "Elementwise modified Bessel function of the first kind of order 0.\n\n"
     ">>> ingot.i0(ingot.tensor([0., 1.]))\n"
     "tensor([1.0000, 1.2661])",
-    lambda x: _bessel(x, 0),
+    lambda x: modified_bessel(x, 0),
     lambda c, g, x: F.mul(g, F.i1(x)),
     public=("", "method", "special"),
     inplace=True,
@@ -134,18 +136,18 @@ def _first_order_slope(value: Any, zeroth: Any, x: Any, sign: Any = None) -> Any
     return F.where(zero, 0.5, slope)
 
 
-I1E = _unary(
+I1E = unary_special(
     "i1e",
     "Elementwise exp(-|x|) * i1(x).\n\n>>> ingot.special.i1e(ingot.tensor([0., 1.]))\ntensor([0.0000, 0.2079])",
     lambda x: _scaled_bessel(x, 1),
     lambda c, g, x: F.mul(g, _first_order_slope(c.output, F.i0e(x), x, F.sign(x))),
 )
-I1 = _unary(
+I1 = unary_special(
     "i1",
     "Elementwise modified Bessel function of the first kind of order 1.\n\n"
     ">>> ingot.special.i1(ingot.tensor([0., 1.]))\n"
     "tensor([0.0000, 0.5652])",
-    lambda x: _bessel(x, 1),
+    lambda x: modified_bessel(x, 1),
     lambda c, g, x: F.mul(g, _first_order_slope(c.output, F.i0(x), x)),
 )
 
@@ -193,7 +195,7 @@ def ndtri(p: Any) -> Any:
 
 _LOG_TWO_PI = math.log(2 * math.pi)
 
-NDTR = _unary(
+NDTR = unary_special(
     "ndtr",
     "Elementwise distribution function of the standard normal distribution.\n\n"
     ">>> ingot.special.ndtr(ingot.tensor([0., 1.]))\n"
@@ -202,7 +204,7 @@ NDTR = _unary(
     lambda c, g, x: F.mul(g, F.mul(F.exp(F.mul(F.square(x), -0.5)), 1 / math.sqrt(2 * math.pi))),
     expression="0.5 * erfc({input} * -0.7071067811865476)",
 )
-LOG_NDTR = _unary(
+LOG_NDTR = unary_special(
     "log_ndtr",
     "Elementwise logarithm of `ndtr`, accurate in both tails.\n\n"
     ">>> ingot.special.log_ndtr(ingot.tensor([0., -10.]))\n"
@@ -210,7 +212,7 @@ LOG_NDTR = _unary(
     log_ndtr,
     lambda c, g, x: F.mul(g, F.exp(F.sub(F.sub(F.mul(F.square(x), -0.5), _LOG_TWO_PI / 2), c.output))),
 )
-NDTRI = _unary(
+NDTRI = unary_special(
     "ndtri",
     "Elementwise inverse of `ndtr`; NaN outside [0, 1].\n\n"
     ">>> ingot.special.ndtri(ingot.tensor([0.5, 0.975]))\n"
@@ -220,13 +222,13 @@ NDTRI = _unary(
     low=0.05,
     high=0.95,
 )
-ERFCX = _unary(
+ERFCX = unary_special(
     "erfcx",
     "Elementwise exp(x**2) * erfc(x).\n\n>>> ingot.special.erfcx(ingot.tensor([0., 10.]))\ntensor([1.0000, 0.0561])",
     erfcx,
     lambda c, g, x: F.mul(g, F.sub(F.mul(F.mul(x, 2.0), c.output), 2 / math.sqrt(math.pi))),
 )
-ENTR = _unary(
+ENTR = unary_special(
     "entr",
     "Elementwise -x * log(x): 0 at 0 and -inf below.\n\n"
     ">>> ingot.special.entr(ingot.tensor([0., 0.5]))\n"
@@ -250,7 +252,7 @@ def _sinc_vjp(c: VjpContext, g: Any, x: Any) -> Any:
     return F.mul(g, F.where(zero, 0.0, F.div(F.sub(F.cos(F.mul(safe, math.pi)), c.output), safe)))
 
 
-SINC = _unary(
+SINC = unary_special(
     "sinc",
     "Elementwise sin(pi * x) / (pi * x), and 1 at 0.\n\n"
     ">>> ingot.sinc(ingot.tensor([0., 0.5]))\n"
@@ -264,7 +266,7 @@ SINC = _unary(
 
 # -- small functions ---------------------------------------------------------------------------------------------------
 
-DEG2RAD = _unary(
+DEG2RAD = unary_special(
     "deg2rad",
     "Elementwise degrees as radians.\n\n>>> ingot.deg2rad(ingot.tensor([180.]))\ntensor([3.1416])",
     np.deg2rad,
@@ -273,7 +275,7 @@ DEG2RAD = _unary(
     public=_PUBLIC,
     inplace=True,
 )
-RAD2DEG = _unary(
+RAD2DEG = unary_special(
     "rad2deg",
     "Elementwise radians as degrees.\n\n>>> ingot.rad2deg(ingot.tensor([0.5]))\ntensor([28.6479])",
     np.rad2deg,
@@ -282,7 +284,7 @@ RAD2DEG = _unary(
     public=_PUBLIC,
     inplace=True,
 )
-SIGNBIT = _unary(
+SIGNBIT = unary_special(
     "signbit",
     "Whether the sign of each element is negative, also of -0.\n\n"
     ">>> ingot.signbit(ingot.tensor([1., -0.]))\n"
@@ -292,7 +294,7 @@ SIGNBIT = _unary(
     public=_PUBLIC,
     result=lambda dtype: bool_,
 )
-ISPOSINF = _unary(
+ISPOSINF = unary_special(
     "isposinf",
     "Whether each element is infinity.\n\n>>> ingot.isposinf(ingot.tensor([float('inf'), 1.]))\ntensor([ True, False])",
     lambda x: x == np.inf,
@@ -300,7 +302,7 @@ ISPOSINF = _unary(
     public=_PUBLIC,
     result=lambda dtype: bool_,
 )
-ISNEGINF = _unary(
+ISNEGINF = unary_special(
     "isneginf",
     "Whether each element is minus infinity.\n\n"
     ">>> ingot.isneginf(ingot.tensor([-float('inf'), 1.]))\n"
