@@ -1,29 +1,21 @@
 """The base of all layers and models: a tree of modules with parameters, buffers, hooks and a state."""
 
-import itertools
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ..ir.dtypes import DType, as_dtype
 from .device import as_device
-from .modes import no_grad
+from .module_hooks import HookedModule
+from .module_state import IncompatibleKeys, StatefulModule
 from .parameter import Buffer, Parameter
-from .tensor import RemovableHandle, Tensor
+from .tensor import Tensor
 
 __all__ = ["IncompatibleKeys", "Module"]
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` could not match."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-class Module:
+class Module(HookedModule, StatefulModule):
     """A layer or model: assign parameters, buffers and other modules to attributes, and write `forward`.
 
     >>> class Twice(ingot.nn.Module):
@@ -38,68 +30,64 @@ class Module:
 
     training: bool
 
-    def __init__(self) -> None:
+    # Whether __init__ passes what it is given on to the next class, for modules that have other bases too.
+    call_super_init: bool = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not self.call_super_init and (args or kwargs):
+            given = (
+                f"{len(args) + 1} positional arguments"
+                if args
+                else f"an unexpected keyword argument '{next(iter(kwargs))}'"
+            )
+            raise TypeError(f"{type(self).__name__}.__init__() takes 1 positional argument but got {given}")
         # Through __dict__: __setattr__ needs these to exist.
-        self.__dict__.update(
-            training=True,
-            _parameters={},
-            _buffers={},
-            _modules={},
-            _non_persistent=set(),
-            _forward_hooks={},
-            _forward_pre_hooks={},
-        )
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent=set())
+        self._init_hooks()
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass writes its own."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for hook in list(self._forward_pre_hooks.values()):
-            replaced = hook(self, args)
-            if replaced is not None:
-                args = replaced if isinstance(replaced, tuple) else (replaced,)
-        result = self.forward(*args, **kwargs)
-        for hook in list(self._forward_hooks.values()):
-            replaced = hook(self, args, result)
-            if replaced is not None:
-                result = replaced
-        return result
-
     # -- attributes ---------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        tables = self.__dict__.get("_parameters"), self.__dict__.get("_buffers"), self.__dict__.get("_modules")
-        parameters, buffers, modules = tables
-        if isinstance(value, (Parameter, Buffer, Module)) and parameters is None:
-            raise AttributeError("cannot assign parameters or modules before Module.__init__() call")
+        own = self.__dict__
+        parameters, buffers, modules = own.get("_parameters"), own.get("_buffers"), own.get("_modules")
         if parameters is None or buffers is None or modules is None:
+            for kind, what in ((Parameter, "parameters"), (Buffer, "buffer"), (Module, "module")):
+                if isinstance(value, kind):
+                    raise AttributeError(f"cannot assign {what} before Module.__init__() call")
             object.__setattr__(self, name, value)
         elif isinstance(value, Parameter):
             if name not in parameters:
                 self._forget(name)
             self.register_parameter(name, value)
+        elif name in parameters:
+            self._require_kind(name, value, None, "parameter", "nn.Parameter")
+            parameters[name] = None
         elif isinstance(value, Module):
-            self._forget(name)
+            if name not in modules:
+                self._forget(name)
             modules[name] = value
+        elif name in modules:
+            self._require_kind(name, value, None, "child module", "nn.Module")
+            modules[name] = None
         elif isinstance(value, Buffer):
             if name not in buffers:
                 self._forget(name)
             self.register_buffer(name, value, persistent=value.persistent)
-        elif name in parameters:
-            if value is not None:
-                raise TypeError(
-                    f"cannot assign '{type(value).__name__}' as parameter '{name}' (nn.Parameter or None expected)"
-                )
-            parameters[name] = None
-        elif name in modules and value is None:
-            modules[name] = None
         elif name in buffers:
-            if value is not None and not isinstance(value, Tensor):
-                raise TypeError(f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected)")
+            self._require_kind(name, value, Tensor, "buffer", "Tensor")
             buffers[name] = value
         else:
             object.__setattr__(self, name, value)
+
+    def _require_kind(self, name: str, value: Any, kind: type | None, what: str, expected: str) -> None:
+        if value is not None and (kind is None or not isinstance(value, kind)):
+            raise TypeError(f"cannot assign '{type(value).__name__}' as {what} '{name}' ({expected} or None expected)")
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):
@@ -126,18 +114,29 @@ class Module:
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter; KeyError for a name that is taken or has a dot."""
-        self._check_name(name, self._parameters)
+        if "_parameters" not in self.__dict__:
+            raise AttributeError("cannot assign parameter before Module.__init__() call")
+        self._check_name("parameter", name, self._parameters)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
-                f"cannot assign '{type(param).__name__}' object to parameter '{name}' (nn.Parameter required)"
+                f"cannot assign '{type(param).__name__}' object to parameter '{name}' (nn.Parameter or None required)"
+            )
+        if param is not None and param._node is not None:
+            raise ValueError(
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. To "
+                f"express '{name}' as a function of another Tensor, compute the value in the forward() method."
             )
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a buffer: state that is not learnt; `persistent` False leaves it out of the state dict."""
-        self._check_name(name, self._buffers)
+        if "_buffers" not in self.__dict__:
+            raise AttributeError("cannot assign buffer before Module.__init__() call")
+        self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor required)")
+            raise TypeError(
+                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor or None required)"
+            )
         self._buffers[name] = tensor
         if persistent:
             self._non_persistent.discard(name)
@@ -146,18 +145,22 @@ class Module:
 
     def add_module(self, name: str, module: "Module | None") -> None:
         """Add a submodule; KeyError for a name that is taken or has a dot."""
-        self._check_name(name, self._modules)
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
+        self._check_name("module", name, self._modules)
         self._modules[name] = module
 
-    register_module = add_module
+    def register_module(self, name: str, module: "Module | None") -> None:
+        """Add a submodule: another name of `add_module`."""
+        self.add_module(name, module)
 
-    def _check_name(self, name: str, table: Mapping[str, Any]) -> None:
-        if not isinstance(name, str) or not name:
-            raise KeyError(f"an attribute name must be a non-empty string, given {name!r}")
+    def _check_name(self, what: str, name: str, table: Mapping[str, Any]) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} name should be a string. Got {type(name).__name__}")
         if "." in name:
-            raise KeyError(f'an attribute name can\'t contain ".", given {name!r}')
+            raise KeyError(f'{what} name can\'t contain "."; given {name!r}')
+        if not name:
+            raise KeyError(f'{what} name can\'t be empty string ""')
         if name not in table and hasattr(self, name):
             raise KeyError(f"attribute '{name}' already exists")
 
@@ -226,19 +229,44 @@ class Module:
         """The submodule of a dotted name; AttributeError where there is none."""
         module: Module = self
         for name in target.split(".") if target else ():
-            found = module._modules.get(name)
-            if found is None:
+            if not hasattr(module, name):
                 raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
-            module = found
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"`{name}` is not an nn.Module")
         return module
+
+    def set_submodule(self, target: str, module: "Module", strict: bool = False) -> None:
+        """Put a module at a dotted name; with `strict`, only in the place of another one."""
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of a dotted name; AttributeError where there is none."""
+        return self._get_member(target, Parameter, "_parameters", "an nn.Parameter")  # type: ignore[no-any-return]
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name; AttributeError where there is none."""
+        return self._get_member(target, Tensor, "_buffers", "a buffer")  # type: ignore[no-any-return]
+
+    def _get_member(self, target: str, kind: type, table: str, what: str) -> Any:
         path, _, name = target.rpartition(".")
-        found = self.get_submodule(path)._parameters.get(name)
-        if found is None:
-            raise AttributeError(f"{type(self).__name__} has no parameter `{target}`")
-        return found  # type: ignore[no-any-return]
+        module = self.get_submodule(path)
+        if not hasattr(module, name):
+            raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+        value = getattr(module, name)
+        if not isinstance(value, kind) or (table == "_buffers" and name not in module._buffers):
+            raise AttributeError(f"`{name}` is not {what}")
+        return value
 
     def apply(self, fn: Callable[["Module"], Any]) -> Self:
         """Call `fn` on every module below and then on this one."""
@@ -277,15 +305,32 @@ class Module:
                 p.grad = p.grad.detach()  # type: ignore[attr-defined]
                 p.grad.zero_()  # type: ignore[attr-defined]
 
+    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> Self:
+        """Replace the data of every parameter, of its gradient and of every buffer by what `fn` makes of it."""
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        for p in self._parameters.values():
+            if p is not None:
+                p._array = fn(p.detach())._array  # type: ignore[attr-defined]
+                if p._grad is not None:
+                    p._grad = fn(p._grad.detach())  # type: ignore[attr-defined]
+        for name, b in self._buffers.items():
+            if b is not None:
+                converted = fn(b.detach())  # type: ignore[attr-defined]
+                if converted._array is not b._array:
+                    self._buffers[name] = converted
+        return self
+
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Convert floating-point parameters and buffers to a dtype, in place."""
+        """Convert floating-point parameters and buffers to a dtype, in place: of the module, which it returns."""
         dtype: DType | None = None
         for a in (*args, *kwargs.values()):
             if isinstance(a, DType):
                 dtype = a
             elif isinstance(a, Tensor):
                 dtype = a.dtype
-            elif not isinstance(a, bool):
+            elif not isinstance(a, bool) and a is not None and "format" not in type(a).__name__:
                 as_device(a)
         if dtype is None:
             return self
@@ -293,97 +338,60 @@ class Module:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
             )
-        for t in itertools.chain(self.parameters(), self.buffers()):
-            if t.dtype.is_floating_point:
-                t._array = t._array.astype(dtype.numpy)
-                if t.grad is not None:
-                    t.grad = Tensor(t.grad._array.astype(dtype.numpy))
-        return self
+        return self._apply(lambda t: t.to(dtype) if t.dtype.is_floating_point or t.dtype.is_complex else t)
+
+    def type(self, dst_type: Any) -> Self:
+        """Convert all parameters and buffers to a dtype, in place."""
+        dtype = as_dtype(dst_type)
+        return self._apply(lambda t: t.to(dtype))
+
+    def _to_floating(self, name: str) -> Self:
+        dtype = as_dtype(name)
+        return self._apply(lambda t: t.to(dtype) if t.dtype.is_floating_point else t)
 
     def float(self) -> Self:
         """Parameters and buffers as float32."""
-        return self.to(as_dtype("float32"))
+        return self._to_floating("float32")
 
     def double(self) -> Self:
         """Parameters and buffers as float64."""
-        return self.to(as_dtype("float64"))
+        return self._to_floating("float64")
 
     def half(self) -> Self:
         """Parameters and buffers as float16."""
-        return self.to(as_dtype("float16"))
+        return self._to_floating("float16")
+
+    def bfloat16(self) -> Self:
+        """Parameters and buffers as bfloat16."""
+        return self._to_floating("bfloat16")
 
     def cpu(self) -> Self:
         """The module itself: its tensors are on the CPU."""
         return self
 
-    # -- state --------------------------------------------------------------------------------------------------------
+    def cuda(self, device: Any = None) -> Self:
+        """RuntimeError: there is no such device here."""
+        as_device("cuda" if device is None else device)
+        return self
 
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> "OrderedDict[str, Tensor]":
-        """Parameters and persistent buffers by dotted name; they share memory with the module."""
-        state: OrderedDict[str, Tensor] = OrderedDict()
-        for path, module in self.named_modules(prefix=prefix.removesuffix("."), remove_duplicate=False):
-            for name, value in (*module._parameters.items(), *module._buffers.items()):
-                if value is not None and name not in module._non_persistent:
-                    key = f"{path}.{name}" if path else name
-                    state[key] = value if keep_vars else value.detach()
-        return state
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
+        """Give parameters and buffers new memory without values on a device."""
+        as_device(device)
+        return self._apply(lambda t: Tensor(np.empty_like(t._array)), recurse)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Copy a state into the module. RuntimeError lists missing, unexpected and misshapen entries all at once.
-
-        `strict` False allows missing and unexpected keys and returns them; shapes must fit all the same. Nothing is
-        copied where there is an error.
-        """
-        own = self.state_dict(keep_vars=True)
-        missing = [k for k in own if k not in state_dict]
-        unexpected = [k for k in state_dict if k not in own]
-        problems = []
-        if strict and unexpected:
-            problems.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ".")
-        if strict and missing:
-            problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ".")
-        values: dict[str, np.ndarray[Any, Any]] = {}
-        for key, target in own.items():
-            if key not in state_dict:
-                continue
-            value = state_dict[key]
-            array = value._array if isinstance(value, Tensor) else np.asarray(value)
-            if hasattr(target, "materialize"):  # a lazy layer's parameter takes the shape that it is given
-                values[key] = array
-                continue
-            if array.shape != target._array.shape:
-                problems.append(
-                    f"size mismatch for {key}: copying a param with shape {list(array.shape)} from checkpoint, "
-                    f"the shape in current model is {list(target._array.shape)}."
-                )
-            values[key] = array
-        if problems:
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems))
-        with no_grad():
-            for key, array in values.items():
-                if hasattr(own[key], "materialize"):
-                    own[key].materialize(array.shape)  # type: ignore[attr-defined]
-                own[key].copy_(Tensor(array))  # type: ignore[attr-defined]
-        return IncompatibleKeys(missing, unexpected)
-
-    # -- hooks and text -----------------------------------------------------------------------------------------------
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call `hook(module, args, output)` after each forward; what it returns replaces the output."""
-        return RemovableHandle(self._forward_hooks, hook)
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call `hook(module, args)` before each forward; what it returns replaces the arguments."""
-        return RemovableHandle(self._forward_pre_hooks, hook)
+    # -- text ---------------------------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
         """What `repr` shows in the parentheses."""
         return ""
 
+    def _get_name(self) -> str:
+        return type(self).__name__
+
     def __repr__(self) -> str:
         lines = [f"({name}): " + repr(m).replace("\n", "\n  ") for name, m in self._modules.items()]
         extra = self.extra_repr()
-        if not lines:
-            return f"{type(self).__name__}({extra})"
+        if not lines and "\n" not in extra:
+            return f"{self._get_name()}({extra})"
         body = "\n  ".join([*(extra.split("\n") if extra else []), *lines])
-        return f"{type(self).__name__}(\n  {body}\n)"
+        return f"{self._get_name()}(\n  {body}\n)"
