@@ -1,6 +1,7 @@
 """Sharing memory with other libraries: DLPack, the array interface, buffers; and the display of notebooks."""
 
 import html
+import importlib
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,24 @@ def _array_interface(self: Tensor) -> dict[str, Any]:
     return dict(self.numpy().__array_interface__)
 
 
+def _array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
+    """The functions of the Python array API standard over tensors (`ingot.array_api`)."""
+    namespace = importlib.import_module("..array_api", __package__)
+    if api_version is not None and api_version not in namespace.SUPPORTED_VERSIONS:
+        raise ValueError(f"api_version {api_version!r}, expected one of {', '.join(namespace.SUPPORTED_VERSIONS)}")
+    return namespace
+
+
+def _to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
+    """The tensor on a device, as the Python array API standard spells it."""
+    if stream is not None:
+        raise ValueError(f"to_device: a CPU tensor has no stream, given {stream!r}")
+    return self.to(device=device)
+
+
 for _name, _value in {
+    "__array_namespace__": _array_namespace,
+    "to_device": _to_device,
     "__dlpack__": _dlpack,
     "__dlpack_device__": _dlpack_device,
     "_repr_html_": _html,
