@@ -512,7 +512,7 @@ def parse_dim_tokens(tokens: Sequence[str], start: int) -> tuple[Dim, int]:
         dim = reader.sum(0)
     except ZeroDivisionError as error:
         raise ValueError(str(error)) from None
-    if isinstance(dim, int) and abs(dim) >= 1 << 63:
+    if isinstance(dim, int) and not -(1 << 63) <= dim < 1 << 63:
         raise ValueError("a size does not fit in 64 bits")
     return dim, reader.position
 
@@ -569,7 +569,7 @@ class _DimReader:
             self.expect(")")
             return value
         if token.isascii() and token.isdigit():
-            if len(token) > 19 or int(token) >= 1 << 63:
+            if len(token) > 19 or int(token) > 1 << 63:  # the lowest integer is written as its negation
                 raise ValueError("a size does not fit in 64 bits")
             return int(token)
         if token in ("max", "min", "bcast"):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..ir.core import Guard
 from ..ir.dims import Dim, DimExpr
+from ..ir.random_state import MIX_MULTIPLIERS, MIX_SHIFTS, STEP, Generator
 from ..ir.types import BoolType, FloatType, IntType, TensorType, Type
 from .codegen.module import ArgumentSpec, ResultSpec
 from .errors import Unsupported
@@ -60,6 +61,9 @@ int64_t ${name}_run($parameters);
 /* What a code that ${name}_run returned means. */
 const char *${name}_message(int64_t code);
 
+/* Restart the random numbers, as ingot.manual_seed does; they begin as with seed 0. For one thread at a time. */
+void ${name}_seed(uint64_t seed);
+
 #ifdef __cplusplus
 }
 #endif
@@ -93,7 +97,18 @@ void ingot_parallel_for(int64_t pool, int64_t function, int64_t argument, int64_
         ((void (*)(int64_t, int64_t, int64_t))(intptr_t)function)(argument, 0, n);
 }
 
-${helpers}static void *align64(void *memory) { return (void *)(((uintptr_t)memory + 63) & ~(uintptr_t)63); }
+${helpers}/* The state of the random numbers (SplitMix64); drivers advance it in one atomic step. */
+static uint64_t generator = UINT64_C($seed_0);
+
+static uint64_t mixed(uint64_t z) {
+    z = (z ^ (z >> $shift_0)) * UINT64_C($multiplier_0);
+    z = (z ^ (z >> $shift_1)) * UINT64_C($multiplier_1);
+    return z ^ (z >> $shift_2);
+}
+
+void ${name}_seed(uint64_t seed) { generator = mixed(mixed(seed) ^ UINT64_C($step)); }
+
+static void *align64(void *memory) { return (void *)(((uintptr_t)memory + 63) & ~(uintptr_t)63); }
 
 ${name}_model *${name}_open(const char *weights_file) {
     static const unsigned char start[] = {$start};
@@ -153,7 +168,8 @@ $checks
         return -1;
     char *workspace = align64(memory);
     int64_t arena = 0;
-    int64_t frame[] = {(int64_t)(intptr_t)plan, (int64_t)(intptr_t)workspace, 0, (int64_t)(intptr_t)&arena, 0, 0,
+    int64_t frame[] = {(int64_t)(intptr_t)plan, (int64_t)(intptr_t)workspace, 0, (int64_t)(intptr_t)&arena,
+                       (int64_t)(intptr_t)&generator, 0,
                        (int64_t)(intptr_t)(workspace + total), 0, $frame};
     int64_t status = $driver((int64_t)(intptr_t)frame);
     if (status == 0) {
@@ -205,6 +221,14 @@ static void free_blocks(int64_t block) {
 }
 
 
+def _stream() -> dict[str, str]:
+    """The constants of the random stream, as the source calls them."""
+    numbers = {f"shift_{i}": str(shift) for i, shift in enumerate(MIX_SHIFTS)}
+    numbers |= {f"multiplier_{i}": hex(m) for i, m in enumerate(MIX_MULTIPLIERS)}
+    start = Generator().manual_seed(0).take(0)
+    return numbers | {"step": hex(STEP), "seed_0": hex(start)}
+
+
 @dataclass(frozen=True)
 class CProgram:
     """What C source is made from. `offsets` are places in the weights: of the layout's constants, and of parameters."""
@@ -248,6 +272,7 @@ class CProgram:
         messages += [f"    case {code}: return {_string(text)};" for code, _, text in self._conditions()]
         checks = [f"    if (!({condition}))\n        return {code};" for code, condition, _ in self._conditions()]
         text = Template(_SOURCE).safe_substitute(
+            **_stream(),
             name=self.name,
             title=_comment(self.layout.name),
             driver=self.layout.driver,

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 
 from ..ir.core import Graph
+from ..ir.random_state import default_generator
 from ..ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
 from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
 from .errors import JitError, Unsupported
@@ -248,7 +249,7 @@ class NativeProgram(_PlannedProgram):
         if enter is None or self._written or self._lists or self.layout.uses_arena or allocators is None:
             return lambda arguments: self._run_general(plan, arguments, self._take_state())
         address, nbytes = plan.address, plan.workspace
-        pool_address = pool.pool_address
+        pool_address, generator = pool.pool_address, default_generator.address
         acquire, release = workspace.acquire, workspace.release
 
         def run(arguments: Sequence[Any]) -> list[Any]:
@@ -260,11 +261,22 @@ class NativeProgram(_PlannedProgram):
             if nbytes:
                 block = acquire(nbytes)
                 status = enter(
-                    address, block.address, pool_address(), 0, 0, 0, state.scratch, state.call, *arguments, *outputs
+                    address,
+                    block.address,
+                    pool_address(),
+                    0,
+                    generator,
+                    0,
+                    state.scratch,
+                    state.call,
+                    *arguments,
+                    *outputs,
                 )
                 release(block)
             else:
-                status = enter(address, 0, pool_address(), 0, 0, 0, state.scratch, state.call, *arguments, *outputs)
+                status = enter(
+                    address, 0, pool_address(), 0, generator, 0, state.scratch, state.call, *arguments, *outputs
+                )
             if status:
                 return self._not_done(plan, arguments, state, status)
             states.append(state)
@@ -287,7 +299,8 @@ class NativeProgram(_PlannedProgram):
 
     def _run_general(self, plan: Plan, arguments: Sequence[Any], state: CallState) -> list[Any]:
         block = workspace.acquire(plan.workspace)
-        header = (plan.address, block.address, pool.pool_address(), state.arena, 0, 0, state.scratch, state.call)
+        pools, generator = pool.pool_address(), default_generator.address
+        header = (plan.address, block.address, pools, state.arena, generator, 0, state.scratch, state.call)
         try:
             prepared, back, _kept = self._separate(arguments, state.arena)
             outputs = self._allocate(plan)
@@ -328,7 +341,8 @@ class PythonProgram(_PlannedProgram):
         plan = self.plan_for(arguments)
         state = self._new_state(0)
         block = workspace.acquire(plan.workspace)
-        header = (plan.address, block.address, 0, state.arena, 0, 0, state.scratch, state.call)
+        generator = default_generator.address
+        header = (plan.address, block.address, 0, state.arena, generator, 0, state.scratch, state.call)
         try:
             prepared, back, _kept = self._separate(arguments, state.arena)
             outputs = self._allocate(plan)

@@ -9,6 +9,7 @@ from .driver import Driver, Storage, _LoopFrame
 from .fusion import Unsupported, count_uses
 from .interface import check_type
 from .lists import LISTS
+from .module import FRAME_GENERATOR
 from .reads import PARTS, UPDATES
 from .scalars import SCALARS, run_item, run_scalar
 
@@ -56,6 +57,14 @@ def _require_equal(driver: Driver, instruction: Instruction) -> None:
         message = instruction.attributes["message"].replace("{", "(").replace("}", ")")
         message = f"{message} (at run time: {{0}} and {{1}})"
         driver.line(f"return {driver.error('RuntimeError', message, instruction.location)}")
+
+
+def _take_random(driver: Driver, instruction: Instruction) -> None:
+    driver.imports.add("take_random")
+    count = instruction.operands[0]
+    assert count is not None
+    taken = f"take_random(slot_i64(frame, {FRAME_GENERATOR}), {driver.scalar(count)})"
+    driver.set_scalar(instruction.results[0], taken)
 
 
 def _raise(driver: Driver, instruction: Instruction) -> None:
@@ -434,6 +443,7 @@ CONTROL: dict[str, Handler] = {
     "bind_dim": _bind_dim,
     "require_equal": _require_equal,
     "raise": _raise,
+    "take_random": _take_random,
     "undefined": _undefined,
     "if": _if,
     "loop": _loop,

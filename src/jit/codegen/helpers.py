@@ -14,14 +14,16 @@ from numba.extending import lower_builtin, type_callable
 
 from .bits import wrap_i64
 from .primitives import set_slot_i64
+from .random_stream import random_word, take_random
 
 __all__ = [
     "compare_int_float", "difference_overflows", "power_overflows", "product_overflows", "sum_overflows",
     "absolute", "as_bool", "as_f32", "as_f64", "as_i16", "as_i32", "as_i64", "as_i8", "as_u8", "ceil", "floor",
     "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "maximum_step",
     "minimum", "minimum_step",
-    "product_step",
-    "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "trunc",
+    "product_step", "random_word",
+    "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "take_random",
+    "trunc",
 ]  # fmt: skip
 
 Lowering = Callable[[Any, Any, Any, list[Any]], Any]

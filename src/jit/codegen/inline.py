@@ -12,7 +12,7 @@ from ...ir.dims import Dim, DimExpr
 from ...ir.types import BoolType, IntType, TensorType
 from .elements import Elements, Inline, describe
 from .fusion import Unsupported
-from .indexing import Indices, broadcast_indices
+from .indexing import Indices, broadcast_indices, flat_index
 from .reads import (
     READS,
     axis_of,
@@ -83,6 +83,16 @@ def _arange_steps(elements: Elements, instruction: Instruction, indices: Indices
     return elements.text.assign(
         elements.text.place(indices), cast(code, result.dtype, requirements).text, result.dtype, describe(instruction)
     )
+
+
+def _random_bits(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
+    start = instruction.operands[0]
+    assert start is not None
+    text = elements.text
+    text.requirements.helpers.add("random_word")
+    place = text.index(flat_index(indices, _result(instruction).shape))
+    word = f"random_word({elements.number(start).text}, {place})"
+    return text.assign(text.place(indices), word, dtypes.int64, describe(instruction))
 
 
 def _constant(elements: Elements, instruction: Instruction, indices: Indices) -> Code:
@@ -308,6 +318,7 @@ INLINE: dict[str, Inline] = {
     "arange": _arange,
     "arange_steps": _arange_steps,
     "linspace": _linspace,
+    "random_bits": _random_bits,
     "constant": _constant,
     "gather": _gather,
     "index_select": _index_select,

@@ -39,9 +39,9 @@ from ...ir.records import record
 from ...ir.types import Type
 
 __all__ = [
-    "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_GENERATOR", "FRAME_HEADER", "FRAME_PLAN", "FRAME_POOL",
-    "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec", "STATUS_INTERNAL",
-    "STATUS_OK", "STATUS_OUT_OF_MEMORY",
+    "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_GENERATOR", "FRAME_HEADER",
+    "FRAME_PLAN", "FRAME_POOL", "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec",
+    "STATUS_INTERNAL", "STATUS_OK", "STATUS_OUT_OF_MEMORY",
 ]  # fmt: skip
 
 FRAME_PLAN = 0  # address of the plan table
