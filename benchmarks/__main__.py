@@ -1,15 +1,20 @@
-"""Measures Ingot beside PyTorch in one process, at the same number of threads, results compared first.
+"""Measures Ingot beside its peers in one process, at the same number of threads, results compared first.
 
 Run with `make bench`; `python -m benchmarks --only mlp` runs the workloads whose name contains the text.
 """
 
 import argparse
+import importlib.util
+import json
+import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +23,11 @@ import ingot
 import numpy as np
 from ingot import jit
 
+from . import models
+from .machine import limits
 from .measure import compare, require_same
+from .peers import PEERS, candidates
+from .picture import picture
 from .workloads import WORKLOADS, Workload
 
 try:
@@ -48,38 +57,105 @@ def longest_collatz(limit: int) -> int:
     return best
 
 
-def run_workload(workload: Workload) -> str:
+def run_workload(
+    workload: Workload, options: argparse.Namespace, peers: list[str], limit: dict[str, float]
+) -> dict[str, Any]:
+    """Everything that is measured of a workload: times in microseconds, seconds of compiling, share of the limit."""
+    with torch.inference_mode() if torch is not None else nullcontext(), ingot.no_grad():
+        made = candidates(workload, options.threads, peers)
+        usable = {who: c for who, c in made.items() if not c.note}
+        results = {who: c.array(c.run()) for who, c in usable.items()}
+        require_same(workload.name, results, workload.tolerance)
+        times = compare(
+            {who: c.run for who, c in usable.items()}, seconds=0.25 * len(usable), quietest=options.quietest
+        )
+    rate = 0.0
+    if workload.kind == "compute":
+        rate = workload.flops / times["ingot"] / 1e3
+    elif workload.kind:
+        rate = workload.nbytes / times["ingot"] / 1e3
+    return {
+        "name": workload.name,
+        "kind": workload.kind,
+        "times": times,
+        "compile": {who: c.compile_seconds for who, c in usable.items() if c.compile_seconds is not None},
+        "skipped": {who: c.note for who, c in made.items() if c.note},
+        "rate": rate,
+        "share": rate / limit[workload.kind] if workload.kind else None,
+    }
+
+
+def row_text(row: dict[str, Any], peers: list[str]) -> str:
     """One row of the table."""
-    function, arguments = workload.ingot()
-    with ingot.no_grad():
-        compiled = function(*arguments)
-        candidates: dict[str, Callable[[], Any]] = {"ingot": lambda: function(*arguments)}
-        results = {"ingot": compiled.numpy()}
-        if torch is not None:
-            peer, peer_arguments = workload.torch()
-            with torch.inference_mode():
-                results["torch"] = peer(*peer_arguments).numpy()
-                require_same(workload.name, results, workload.tolerance)
+    times, compiled = row["times"], row["compile"]
+    others = {who: t for who, t in times.items() if who != "ingot"}
+    best = f"{min(others.values()) / times['ingot']:7.2f}x" if others else f"{'-':>8}"
+    cells = "".join(f"{times[who]:12,.1f}" if who in times else f"{'-':>12}" for who in peers)
+    unit = "GFLOP/s" if row["kind"] == "compute" else "GB/s"
+    rate = f"{row['rate']:6.0f} {unit:<7} {row['share']:4.0%}" if row["share"] is not None else " " * 19
+    cold = "  ".join(f"{compiled[who]:5.1f}" if who in compiled else "    -" for who in ("ingot", "inductor", "jax"))
+    return f"{row['name']:<40}{times['ingot']:12,.1f}{cells}{best} {rate}  {cold}"
 
-                def run_peer() -> Any:
-                    return peer(*peer_arguments)
 
-                candidates["torch"] = run_peer
-                times = compare(candidates)
-        else:
-            times = compare(candidates)
-    ours = times["ingot"]
-    theirs = times.get("torch")
-    ratio = f"{theirs / ours:8.2f}x" if theirs is not None else f"{'-':>9}"
-    other = f"{theirs:12,.1f}" if theirs is not None else f"{'-':>12}"
-    return f"{workload.name:<34} {ours:12,.1f} {other} {ratio}"
+def geometric_mean(values: Iterable[float]) -> float:
+    """exp of the mean logarithm."""
+    logs = [math.log(v) for v in values]
+    return math.exp(sum(logs) / max(1, len(logs)))
+
+
+def run_table(options: argparse.Namespace) -> None:
+    """All workloads, in interleaved runs, with the machine's limits measured beside them."""
+    peers = [p for p in options.peers.split(",") if p in PEERS and available(p)]
+    limit = limits(options.threads)
+    text = (
+        f"{options.threads} threads; measured limits: {limit['compute']:.0f} GFLOP/s, "
+        f"reading {limit['read']:.1f} GB/s, copying {limit['copy']:.1f} GB/s"
+    )
+    print(f"Microseconds per call (medians, interleaved). {text}\n")
+    head = "".join(f"{who:>12}" for who in peers)
+    print(f"{'workload':<40}{'ingot':>12}{head}{'best peer':>9}{'rate, of limit':>19}  cold: ingot inductor jax, s")
+    rows: list[dict[str, Any]] = []
+    warm_up()
+    for workload in WORKLOADS:
+        if options.only not in workload.name:
+            continue
+        try:
+            row = run_workload(workload, options, peers, limit)
+        except Exception as error:  # a workload that fails is listed, and the others are still measured
+            print(f"{workload.name:<40} failed: {type(error).__name__}: {str(error)[:150]}", flush=True)
+            continue
+        rows.append(row)
+        print(row_text(row, peers), flush=True)
+        for who, note in row["skipped"].items() if options.verbose else ():
+            print(f"    {who}: {note[:200]}")
+    best = [
+        min(t for who, t in r["times"].items() if who != "ingot") / r["times"]["ingot"]
+        for r in rows
+        if len(r["times"]) > 1
+    ]
+    eager = [r["times"]["torch"] / r["times"]["ingot"] for r in rows if "torch" in r["times"]]
+    print(f"\ngeometric means: {geometric_mean(best):.2f}x the best peer, {geometric_mean(eager):.2f}x PyTorch eager")
+    if options.json:
+        record = {"machine": {"text": text, "limits": limit}, "peers": peers, "workloads": rows}
+        Path(options.json).write_text(json.dumps(record, indent=1))
+        Path(options.json).with_suffix(".svg").write_text(picture(record))
+
+
+def warm_up() -> None:
+    """Import what compilers import at first use: it is no part of a workload's compile time."""
+    ingot.jit.trace(lambda x: x + 1, ingot.ones(3), check_trace=False)(ingot.ones(3))
+
+
+def available(peer: str) -> bool:
+    """Whether a peer is installed."""
+    module = {"onnxruntime": "onnxruntime", "jax": "jax"}.get(peer, "torch")
+    return torch is not None and importlib.util.find_spec(module) is not None
 
 
 def new_batch_sizes() -> str:
     """That a compiled callable compiles nothing at new batch sizes."""
-    workload = next(w for w in WORKLOADS if w.name == "mlp 784-256-128-10, batch 1")
-    function, _ = workload.ingot()
     with ingot.no_grad():
+        function = jit.freeze(jit.trace(models.mlp(ingot).eval(), ingot.randn(1, 784), check_trace=False))
         function(ingot.randn(1, 784))
         with jit.no_compile():
             for batch in (2, 7, 64, 1000):
@@ -101,10 +177,10 @@ def scripted_loop() -> str:
 
 def fresh_process() -> str:
     """Load an ingot and predict once in a fresh process, process start included, kernels cached."""
-    workload = next(w for w in WORKLOADS if w.name == "digits cnn, batch 1")
-    function, arguments = workload.ingot()
+    images = ingot.randn(1, 1, 8, 8)
     with ingot.no_grad():
-        function(*arguments)
+        function = jit.freeze(jit.trace(models.digits(ingot).eval(), images, check_trace=False))
+        function(images)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.ingot"
         function.save(path)
@@ -122,19 +198,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="run the workloads whose name contains this text")
     parser.add_argument("--threads", type=int, default=ingot.get_num_threads())
+    parser.add_argument("--peers", default=",".join(PEERS), help="which peers, separated by commas")
+    parser.add_argument("--json", help="write the figures to this file, and a picture of them beside it (.svg)")
+    parser.add_argument("--quietest", action="store_true", help="the best round counts, not the median: a busy machine")
+    parser.add_argument("--verbose", action="store_true", help="say why a peer was left out")
     options = parser.parse_args()
-    warnings.simplefilter("error", jit.FallbackWarning)
+    warnings.simplefilter("ignore")
+    # Each library's threads are told before it starts them.
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={options.threads}"
     ingot.set_num_threads(options.threads)
     if torch is not None:
         torch.set_num_threads(options.threads)
         torch.manual_seed(0)
     np.random.seed(0)
-    peer = f"PyTorch {torch.__version__} eager" if torch is not None else "PyTorch is not installed"
-    print(f"{options.threads} threads, microseconds per call (medians, interleaved); peer: {peer}\n")
-    print(f"{'workload':<34} {'ingot':>12} {'torch':>12} {'ratio':>9}")
-    for workload in WORKLOADS:
-        if options.only in workload.name:
-            print(run_workload(workload), flush=True)
+    run_table(options)
     if not options.only:
         print()
         for line in (new_batch_sizes, scripted_loop, fresh_process):

@@ -1,4 +1,4 @@
-"""Interleaved timing of the same work done by several candidates in one process."""
+"""Interleaved timing of the same work done by several candidates in one process, and the machine's limits."""
 
 import time
 from collections.abc import Callable
@@ -20,10 +20,15 @@ def require_same(name: str, results: dict[str, Any], tolerance: float = 1e-4) ->
             raise SystemExit(f"{name}: {who} and {first} disagree: nothing was measured")
 
 
-def compare(candidates: dict[str, Callable[[], Any]], seconds: float = 1.0, rounds: int = 15) -> dict[str, float]:
+def compare(
+    candidates: dict[str, Callable[[], Any]], seconds: float = 1.0, rounds: int = 15, *, quietest: bool = False
+) -> dict[str, float]:
     """Median microseconds of a call for each candidate, over rounds of each in turn.
 
-    The candidates alternate, so that a change of the machine's speed meets them all.
+    With `quietest`, the median of each one's best round: for a machine that others use too.
+
+    The candidates alternate, so that a change of the machine's speed meets them all. Each round starts with calls that
+    are not counted: threads of the previous candidate may still spin, and caches hold its data.
     """
     for function in candidates.values():
         for _ in range(3):
@@ -32,6 +37,8 @@ def compare(candidates: dict[str, Callable[[], Any]], seconds: float = 1.0, roun
     share = seconds / rounds / len(candidates)
     for _ in range(rounds):
         for who, function in candidates.items():
+            time.sleep(0.002)
+            function()
             times: list[float] = []
             end = time.perf_counter() + share
             while not times or time.perf_counter() < end:
@@ -39,4 +46,5 @@ def compare(candidates: dict[str, Callable[[], Any]], seconds: float = 1.0, roun
                 function()
                 times.append(time.perf_counter() - start)
             slots[who].append(median(times))
-    return {who: median(times) * 1e6 for who, times in slots.items()}
+    choose = min if quietest else median
+    return {who: choose(times) * 1e6 for who, times in slots.items()}
