@@ -72,6 +72,8 @@ def literal(value: Any, dtype: DType) -> str:
     if dtype.kind == "i" and number_int >> (bits - 1):
         number_int -= 1 << bits
     text = str(number_int)
+    if number_int == -(1 << 63):
+        return f"({number_int + 1} - 1)"  # as a negated literal it would be unsigned for Numba
     if dtype is not dtypes.int64:
         return f"np.{dtype.name}({text})"
     return f"({text})" if text.startswith("-") else text
