@@ -10,9 +10,10 @@ import ctypes
 import functools
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .elf import NotMappable, can_map, map_objects
 from .objects import ObjectError, object_symbols
 from .static_library import MAGIC, unpack_objects
 from .targets import (
@@ -97,13 +98,23 @@ def load_object(blob: bytes, symbols: Sequence[str]) -> dict[str, int]:
         raise ObjectError(
             f"object file: needs {', '.join(unknown)}, which neither the C library nor the runtime provides to kernels"
         )
+    members = unpack_objects(blob) if blob.startswith(MAGIC) else [blob]
+    if can_map() and table.architecture == "x86_64":
+        with contextlib.suppress(NotMappable):
+            mapped = map_objects(members, lambda name: addresses.get(name, 0))
+            if all(name in mapped for name in symbols):
+                return {name: mapped[name] for name in symbols}
+    return _load_by_llvm(members, symbols, addresses)
+
+
+def _load_by_llvm(members: Sequence[bytes], symbols: Sequence[str], addresses: Mapping[str, int]) -> dict[str, int]:
     binding = native_llvm()
     with _lock:
         for name, address in addresses.items():
             binding.add_symbol(name, address)
         machine = binding.Target.from_triple(host_triple()).create_target_machine()
         engine = binding.create_mcjit_compiler(binding.parse_assembly("", binding.create_context()), machine)
-        for member in unpack_objects(blob) if blob.startswith(MAGIC) else [blob]:
+        for member in members:
             engine.add_object_file(binding.ObjectFileRef.from_data(member))
         engine.finalize_object()
         found = {name: engine.get_function_address(name) for name in symbols}

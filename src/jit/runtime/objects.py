@@ -5,6 +5,8 @@ are from the System V ABI ("Object files", ELF-64) and Apple's `mach-o/loader.h`
 """
 
 import struct
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ...ir.records import record
 from .static_library import MAGIC, unpack_objects
@@ -68,7 +70,8 @@ def _library_symbols(objects: list[bytes]) -> ObjectSymbols:
     return ObjectSymbols(container, architecture, defined, undefined)
 
 
-def _name(table: bytes, offset: int) -> str:
+def name_at(table: bytes, offset: int) -> str:
+    """The name that starts at an offset of a string table."""
     return table[offset : table.index(b"\0", offset)].decode("ascii")
 
 
@@ -78,8 +81,24 @@ def _slice(blob: bytes, offset: int, size: int, what: str) -> bytes:
     return blob[offset : offset + size]
 
 
-def _elf_symbols(blob: bytes) -> ObjectSymbols:
-    identity, kind, machine, _, _, _, sections_at, _, _, _, _, entry_size, count, _ = _ELF_HEADER.unpack_from(blob)
+class ElfSection(NamedTuple):
+    """A section header: the fields of Elf64_Shdr."""
+
+    name: int
+    kind: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
+
+
+def elf_sections(blob: bytes) -> list[ElfSection]:
+    """The sections of a relocatable ELF file, whose bytes all lie within it."""
+    identity, kind, _, _, _, _, sections_at, _, _, _, _, entry_size, count, _ = _ELF_HEADER.unpack_from(blob)
     if identity[4] != 2 or identity[5] != 1:
         raise ObjectError("object file: ELF, but not 64-bit little-endian")
     if kind != 1:
@@ -87,22 +106,39 @@ def _elf_symbols(blob: bytes) -> ObjectSymbols:
     if entry_size != _ELF_SECTION.size:
         raise ValueError(f"its section headers have {entry_size} bytes")
     headers = _slice(blob, sections_at, count * entry_size, "section table")
-    sections = list(_ELF_SECTION.iter_unpack(headers))
+    sections = [ElfSection._make(fields) for fields in _ELF_SECTION.iter_unpack(headers)]
+    for section in sections:
+        if section.kind != 8:  # SHT_NOBITS occupies no bytes of the file
+            _slice(blob, section.offset, section.size, "last section")
+    return sections
+
+
+def elf_section_bytes(blob: bytes, section: ElfSection) -> bytes:
+    """The bytes of a section."""
+    return blob[section.offset : section.offset + section.size]
+
+
+def elf_symbols(blob: bytes, table: ElfSection) -> Iterator[tuple[int, int, int, int, int, int]]:
+    """The entries of a symbol table: name, info, other, section, value and size (Elf64_Sym)."""
+    return _ELF_SYMBOL.iter_unpack(elf_section_bytes(blob, table))
+
+
+def _elf_symbols(blob: bytes) -> ObjectSymbols:
+    sections = elf_sections(blob)
     defined: set[str] = set()
     undefined: set[str] = set()
-    for _, section_type, _, _, offset, size, link, _, _, _ in sections:
-        if section_type != 8:  # SHT_NOBITS occupies no bytes of the file
-            _slice(blob, offset, size, "last section")
-        if section_type != 2:  # SHT_SYMTAB
+    for table in sections:
+        if table.kind != 2:  # SHT_SYMTAB
             continue
-        strings = _slice(blob, sections[link][4], sections[link][5], "string table")
-        for name_at, info, _, section, _, _ in _ELF_SYMBOL.iter_unpack(_slice(blob, offset, size, "symbol table")):
-            if name_at == 0:
+        strings = elf_section_bytes(blob, sections[table.link])
+        for name, info, _, section, _, _ in elf_symbols(blob, table):
+            if name == 0:
                 continue
             if section == 0:  # SHN_UNDEF
-                undefined.add(_name(strings, name_at))
+                undefined.add(name_at(strings, name))
             elif info >> 4 != 0:  # STB_LOCAL
-                defined.add(_name(strings, name_at))
+                defined.add(name_at(strings, name))
+    (machine,) = struct.unpack_from("<H", blob, 18)
     architecture = _ELF_MACHINES.get(machine, f"ELF machine {machine}")
     return ObjectSymbols("elf", architecture, frozenset(defined), frozenset(undefined))
 
@@ -126,7 +162,7 @@ def _mach_symbols(blob: bytes) -> ObjectSymbols:
                 if flags & 0xE0 or not flags & 0x01:  # N_STAB: debugging; without N_EXT: local
                     continue
                 # Mach-O's C names carry a leading underscore.
-                name = _name(strings, name_at).removeprefix("_")
+                name = name_at(strings, name_at).removeprefix("_")
                 (undefined if flags & 0x0E == 0 else defined).add(name)  # N_TYPE == N_UNDF
         offset += size
     architecture = _MACH_CPU_TYPES.get(cpu_type, f"Mach-O CPU type {cpu_type:#x}")

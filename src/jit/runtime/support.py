@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .cache import cache_key, default_cache
 from .loader import emit_object, load_object
-from .targets import host_triple, native_llvm
+from .targets import host_triple, llvm_version
 
 
 def load_support(text: str, names: Sequence[str]) -> dict[str, int]:
@@ -14,8 +14,7 @@ def load_support(text: str, names: Sequence[str]) -> dict[str, int]:
     instead of 35 ms, and less than 1 ms once it is cached. Addresses of the process must not be in the text (see
     `provide_symbol`), or it would never be found in the cache again.
     """
-    version = ".".join(map(str, native_llvm().llvm_version_info))
-    key = cache_key("support", text, version, host_triple(), *names)
+    key = cache_key("support", text, llvm_version(), host_triple(), *names)
     blob = default_cache().get(key)
     if blob is None:
         blob = emit_object(text, cpu="", features="", opt=0, keep=names)

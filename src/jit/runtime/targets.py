@@ -1,8 +1,15 @@
-"""The host's CPU and what an object file may ask of it. LLVM is imported at first use: it takes 30 ms."""
+"""The host's CPU and what an object file may ask of it.
+
+LLVM is imported at first use, because it takes 30 ms; what it says of the host is kept in the cache.
+"""
 
 import functools
-import platform
+import os
+import sys
 from types import ModuleType
+from typing import NamedTuple
+
+from .cache import cache_key, default_cache
 
 # The x86-64 psABI's micro-architecture levels ("Low Level System Information"), by LLVM's feature names.
 _LEVEL_2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
@@ -38,33 +45,89 @@ def llvm() -> ModuleType:
     return binding
 
 
+class _Host(NamedTuple):
+    """What LLVM says of the host, as text."""
+
+    triple: str
+    cpu: str
+    features: str
+    llvm_version: str
+
+
+@functools.cache
+def _host() -> _Host:
+    import llvmlite  # not its `binding`, which is what takes long
+
+    description = _processor()
+    if not description:
+        return _ask_llvm()
+    key = cache_key("host", llvmlite.__version__, sys.platform, description)
+    known = default_cache().get(key)
+    if known is not None and len(lines := known.decode(errors="replace").split("\n")) == len(_Host._fields):
+        return _Host._make(lines)
+    host = _ask_llvm()
+    default_cache().put(key, "\n".join(host).encode())
+    return host
+
+
+def _ask_llvm() -> _Host:
+    binding = native_llvm()
+    features = feature_string(dict(binding.get_host_cpu_features()))
+    version = ".".join(map(str, binding.llvm_version_info))
+    return _Host(binding.get_process_triple(), binding.get_host_cpu_name(), features, version)
+
+
+# What tells processors apart in /proc/cpuinfo, on x86-64 and AArch64.
+_FIELDS = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features")
+
+
+def _processor() -> str:
+    """The system's description of the first processor, where there is one that costs nothing."""
+    try:
+        with open("/proc/cpuinfo", "rb") as file:
+            text = file.read(1 << 14).decode(errors="replace")
+    except OSError:
+        return ""
+    lines = text.partition("\n\n")[0].splitlines()
+    chosen = [line for line in lines if line.startswith(_FIELDS) and not line.startswith("model name")]
+    return "\n".join(chosen) if any(line.startswith(("flags", "Features")) for line in chosen) else ""
+
+
 @functools.cache
 def host_architecture() -> str:
     """`x86_64`, `aarch64`, or what the platform calls itself."""
-    machine = platform.machine().lower()
+    if sys.platform == "win32":
+        import platform
+
+        machine = platform.machine().lower()
+    else:
+        machine = os.uname().machine.lower()
     return _ARCHITECTURES.get(machine, machine)
 
 
 @functools.cache
 def host_triple() -> str:
     """The target triple of objects that this process can load."""
-    triple: str = native_llvm().get_process_triple()
+    triple = _host().triple
     # LLVM's MCJIT loads ELF on Windows, too, and nothing else there.
-    if platform.system() == "Windows" and not triple.endswith("-elf"):
+    if sys.platform == "win32" and not triple.endswith("-elf"):
         triple += "-elf"
     return triple
 
 
-@functools.cache
 def host_cpu_name() -> str:
     """LLVM's name for the CPU of this machine, such as `znver4`."""
-    name: str = native_llvm().get_host_cpu_name()
-    return name
+    return _host().cpu
+
+
+def llvm_version() -> str:
+    """The version of LLVM that compiles here, as `20.1.8`."""
+    return _host().llvm_version
 
 
 @functools.cache
 def _host_features() -> dict[str, bool]:
-    return dict(native_llvm().get_host_cpu_features())
+    return {item[1:]: item[0] == "+" for item in _host().features.split(",") if item}
 
 
 def host_features() -> dict[str, bool]:
