@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import dims, dtypes, types
-from .core import Array, Block, Graph, Guard, Instruction, Value
+from .dims import Guard
 from .location import LocatedError, Location
 from .types import *  # noqa: F403
 from .types import __all__ as _type_names
@@ -21,6 +21,7 @@ from .types import __all__ as _type_names
 if TYPE_CHECKING:
     from . import ops, passes
     from .builder import Builder
+    from .core import Array, Block, Graph, Instruction, Value
     from .interp import run
     from .ops._op import Op, all_ops, get_op
     from .pipeline import run_pipeline
@@ -59,6 +60,7 @@ __all__ = [
 
 # What needs the op records is imported when it is first used: running a compiled program does not.
 _HOMES = {
+    "Array": "core", "Block": "core", "Graph": "core", "Instruction": "core", "Value": "core",
     "Builder": "builder", "run": "interp", "Op": "ops._op", "all_ops": "ops._op", "get_op": "ops._op",
     "run_pipeline": "pipeline", "Sizes": "sizes", "ParseError": "text", "parse": "text", "print_graph": "text",
     "VerifyError": "verify", "verify": "verify",

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dims import Dim, DimExpr
+from .dims import Dim, DimExpr, Guard
 from .location import Location
-from .records import record
 from .types import Type, substitute_type
 
 if TYPE_CHECKING:
@@ -175,18 +174,6 @@ class Block:
             yield instruction
             for region in instruction.regions:
                 yield from region.walk()
-
-
-@record
-class Guard:
-    """A condition on argument sizes under which a graph is right: `left == right`."""
-
-    left: Dim
-    right: Dim
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.left} == {self.right}"
 
 
 @dataclass

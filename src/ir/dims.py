@@ -15,6 +15,7 @@ from .records import record
 __all__ = [
     "Dim",
     "DimExpr",
+    "Guard",
     "bcast",
     "broadcasts",
     "dim_hint",
@@ -582,3 +583,15 @@ class _DimReader:
         if not token.isidentifier():
             raise ValueError(f"expected a size, found {token or 'the end'!r}")
         return symbol(token)
+
+
+@record
+class Guard:
+    """A condition on argument sizes under which a graph is right: `left == right`."""
+
+    left: Dim
+    right: Dim
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.left} == {self.right}"

@@ -12,11 +12,10 @@ address is computed from them.
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir.core import Graph
 from ..ir.records import record
 from ..ir.safetensors import write_safetensors
 from .archive_format import Member, Members, part
@@ -26,6 +25,9 @@ from .codegen.compile import CpuTarget
 from .errors import LoadError
 from .runtime.loader import features_subset, host_architecture
 from .signing import is_signed_by_us, sign
+
+if TYPE_CHECKING:
+    from ..ir.core import Graph
 
 __all__ = ["Interface", "NativePart", "native_labels", "native_members", "runs_here", "usable_part"]
 
@@ -43,7 +45,7 @@ class Interface:
     examples: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def of(cls, graph: Graph) -> "Interface":
+    def of(cls, graph: "Graph") -> "Interface":
         """The interface of a graph."""
         outputs = len(graph.results) if graph.outputs is None else graph.outputs
         return cls(tuple(graph.parameters), tuple(graph.writes), outputs, tuple(graph.examples.items()))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.core import Array
 from ..ir.records import record
 from .layout import Layout
 from .runtime.memory import ALIGNMENT, address_of
@@ -83,6 +82,8 @@ def _graph_name(constant: np.ndarray[Any, Any], known: Mapping[str, np.ndarray[A
             return f"graph:{name}"
     if not known:
         return None
+    from ..ir.core import Array  # not at the top: running a program needs none of it
+
     name = array_key(Array(constant).digest, constant)
     return f"graph:{name}" if name in known else None
 

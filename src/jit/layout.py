@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.core import Guard
-from ..ir.dims import Dim, parse_dim
+from ..ir.dims import Dim, Guard, parse_dim
 from ..ir.lexer import Source
 from ..ir.location import Location
 from ..ir.reader import TokenReader

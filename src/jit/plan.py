@@ -4,16 +4,18 @@ import ctypes
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir.core import Graph, Guard
-from ..ir.dims import Dim, DimExpr, solve, substitute
+from ..ir.dims import Dim, DimExpr, Guard, solve, substitute
 from ..ir.types import IntType, TensorType, Type
 from .errors import JitError
 from .layout import Layout
 from .runtime.memory import ALIGNMENT, address_of, recycler
+
+if TYPE_CHECKING:
+    from ..ir.core import Graph
 
 __all__ = ["Plan", "SizeBinding", "pack_buffers"]
 
@@ -29,7 +31,7 @@ class SizeBinding:
         self.guards = list(guards)
 
     @classmethod
-    def of(cls, graph: Graph) -> "SizeBinding":
+    def of(cls, graph: "Graph") -> "SizeBinding":
         """The sizes of a graph's arguments, under its guards."""
         return cls([v.name or "" for v in graph.arguments], [v.type for v in graph.arguments], graph.guards)
 

@@ -7,11 +7,10 @@
 import ctypes
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
-from ..ir.core import Graph
 from ..ir.random_state import default_generator
 from ..ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
 from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
@@ -24,6 +23,9 @@ from .runtime.arena import allocate, write_slots
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
 from .runtime.loader import load_object
 from .runtime.memory import address_of, recycler, workspace
+
+if TYPE_CHECKING:
+    from ..ir.core import Graph
 
 __all__ = ["InterpreterProgram", "Layout", "NativeProgram", "Program", "PythonProgram"]
 
@@ -364,7 +366,7 @@ class PythonProgram(_PlannedProgram):
 class InterpreterProgram:
     """The graph run op by op with numpy: the reference."""
 
-    def __init__(self, graph: Graph, exceptions: Mapping[str, type[BaseException]] | None = None) -> None:
+    def __init__(self, graph: "Graph", exceptions: Mapping[str, type[BaseException]] | None = None) -> None:
         self.graph = graph
         self.exceptions = dict(exceptions or {})
 

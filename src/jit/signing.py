@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import hmac
 import os
-import secrets
 import stat
 import sys
 import threading
@@ -105,10 +104,10 @@ def _read(path: Path) -> bytes | None:
 
 def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{_FILE}-{os.getpid()}-{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{_FILE}-{os.getpid()}-{os.urandom(8).hex()}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
+            file.write(os.urandom(_KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
         # Linking fails where another process was faster: its key stands.

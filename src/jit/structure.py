@@ -1,6 +1,5 @@
 """How nested Python containers are put together from leaves, as data that can be compared and saved."""
 
-import dataclasses
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -152,7 +151,9 @@ def take_apart(value: Any, leaves: list[Any], is_leaf: Callable[[Any], bool], de
         )
     if isinstance(value, tuple):  # a Size, say
         return Structure("tuple", tuple([take_apart(item, leaves, is_leaf, depth + 1) for item in value]))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses  # not at the top: few programs have any
+
         names = tuple(f.name for f in dataclasses.fields(value) if f.init)
         children = tuple([take_apart(getattr(value, name), leaves, is_leaf, depth + 1) for name in names])
         return Structure("record", children, names, kind.__name__, cls=kind)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.core import Guard
+from ..ir.dims import Guard
 from ..ir.records import record
 from ..ir.types import IntType, Type
 from ..jit.archive_native import Interface

@@ -27,16 +27,17 @@ or serially where n is less than two grains. Memory: `arena_allocate(arena, nbyt
 address)`. `copy_bytes(to, from, n)`, `move_bytes(to, from, n)` and `fill_bytes(to, byte, n)` are the C library's.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.core import Graph, Guard
-from ...ir.dims import Dim
+from ...ir.dims import Dim, Guard
 from ...ir.location import Location
-from ...ir.records import record
+from ...ir.records import field, record
 from ...ir.types import Type
+
+if TYPE_CHECKING:
+    from ...ir.core import Graph
 
 __all__ = [
     "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_GENERATOR", "FRAME_HEADER",
@@ -121,12 +122,12 @@ class ErrorSite:
     location: Location | None = None
 
 
-@dataclass
+@record
 class GeneratedModule:
     """Sources and layout of one compiled graph; see the module docstring."""
 
     name: str
-    graph: Graph
+    graph: "Graph"
     driver: str  # name of the driver function
     driver_source: str
     kernels: list[KernelSource]

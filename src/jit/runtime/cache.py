@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import stat
 import struct
 import sys
@@ -132,7 +131,7 @@ class Cache:
         if size > self.limit or not self._usable(create=True):
             return
         header = _HEADER.pack(_MAGIC, FORMAT_VERSION, len(blob), bytes.fromhex(key), hashlib.sha256(blob).digest())
-        temporary = self.directory / f".{key[:16]}-{os.getpid()}-{secrets.token_hex(8)}.tmp"
+        temporary = self.directory / f".{key[:16]}-{os.getpid()}-{os.urandom(8).hex()}.tmp"
         try:
             try:
                 # O_EXCL: the name is ours alone, whatever other threads and processes do.

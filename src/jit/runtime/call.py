@@ -10,14 +10,13 @@ import ctypes
 import functools
 import struct
 from collections.abc import Callable
-from string import Template
 from typing import Any
 
 import numpy as np
 
 from .loader import provide_symbol
 from .memory import ARRAY_DATA_OFFSET, ARRAY_LAYOUT_KNOWN, address_of
-from .support import load_support
+from .support import filled, load_support
 
 # How an argument becomes a 64-bit slot.
 KINDS = {
@@ -313,7 +312,8 @@ def _module() -> str:
         lines.append(f"  %status{count} = call i64 %target({passed})")
         lines.append("  br label %return")
         calls.append("\n".join(lines))
-    return Template(_TEMPLATE).substitute(
+    return filled(
+        _TEMPLATE,
         ARRAY_DATA_OFFSET=ARRAY_DATA_OFFSET,
         BYTES_OFFSET=_BYTES_OFFSET,
         TYPE_OFFSET=_TYPE_OFFSET,

@@ -9,12 +9,11 @@ memory of the call, since the frame itself is on the stack.
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
-from string import Template
 
 from .arena import clear
 from .call import MAX_ARGUMENTS, native_entry
 from .memory import ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET, ARRAY_LAYOUT_KNOWN
-from .support import load_support
+from .support import filled, load_support
 
 __all__ = ["HEADER", "STATUS_COPY_NEEDED", "CallState", "enter"]
 
@@ -94,8 +93,12 @@ done:
 
 @functools.cache
 def _enter_address() -> int:
-    text = Template(_ENTER).substitute(
-        FLAGS_OFFSET=ARRAY_FLAGS_OFFSET, DATA_OFFSET=ARRAY_DATA_OFFSET, FLAGS=_FLAGS, COPY_NEEDED=STATUS_COPY_NEEDED
+    text = filled(
+        _ENTER,
+        FLAGS_OFFSET=ARRAY_FLAGS_OFFSET,
+        DATA_OFFSET=ARRAY_DATA_OFFSET,
+        FLAGS=_FLAGS,
+        COPY_NEEDED=STATUS_COPY_NEEDED,
     )
     return load_support(text, ["ingot_enter"])["ingot_enter"]
 

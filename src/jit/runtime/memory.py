@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+_Array = np.ndarray[Any, np.dtype[Any]]
 
 # One cache line, and one AVX-512 register.
 ALIGNMENT = 64
@@ -25,7 +26,7 @@ ARRAY_DESCR_OFFSET = ARRAY_DATA_OFFSET + 40
 ARRAY_FLAGS_OFFSET = ARRAY_DATA_OFFSET + 48  # a C int
 
 
-def _layout_matches(array: npt.NDArray[Any]) -> bool:
+def _layout_matches(array: _Array) -> bool:
     start = id(array)
     if ctypes.c_int.from_address(start + ARRAY_NDIM_OFFSET).value != array.ndim:
         return False
@@ -49,7 +50,7 @@ def _layout_is_known() -> bool:
     if np.ndarray.__basicsize__ < ARRAY_FLAGS_OFFSET + 4:
         return False
     base = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
-    samples: list[npt.NDArray[Any]] = [
+    samples: list[_Array] = [
         base,
         base[1:, ::-2, 2:3],
         base.T,
@@ -67,7 +68,7 @@ ARRAY_LAYOUT_KNOWN = _layout_is_known()
 _size_at = ctypes.c_size_t.from_address
 
 
-def address_of(array: npt.NDArray[Any]) -> int:
+def address_of(array: _Array) -> int:
     """The address of the array's first element; valid while the array lives. Raises TypeError for anything else.
 
     It takes a fifth of the time of `array.ctypes.data`.
@@ -153,12 +154,12 @@ class ArrayRecycler:
         self._lock = threading.Lock()
         self._remembered = 0
         # Size class -> (base, offset of its first aligned byte), the least recently handed out first.
-        self._bases: dict[int, deque[tuple[npt.NDArray[np.uint8], int]]] = {}
+        self._bases: dict[int, deque[tuple[_Array, int]]] = {}
         # Reference counts tell nothing without the global interpreter lock.
         gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
         self._enabled = sys.implementation.name == "cpython" and gil()
 
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Array:
         """A C-contiguous array of undefined contents; aligned to 64 bytes if it has at least `smallest` bytes."""
         nbytes = math.prod(shape) * dtype.itemsize
         if nbytes < self.smallest:
@@ -187,14 +188,14 @@ class ArrayRecycler:
             self._bases.clear()
             self._remembered = 0
 
-    def _create(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
+    def _create(self, shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> _Array:
         try:
             base = np.empty(size + ALIGNMENT, np.uint8)
         except MemoryError:
             self.trim()
             base = np.empty(size + ALIGNMENT, np.uint8)
         item = (base, -address_of(base) % ALIGNMENT)
-        array: npt.NDArray[Any] = np.ndarray(shape, dtype, buffer=base, offset=item[1])
+        array: _Array = np.ndarray(shape, dtype, buffer=base, offset=item[1])
         if self._enabled and size <= self.limit:
             with self._lock:
                 self._forget_until(self.limit - size)
@@ -220,7 +221,7 @@ def _rounded(nbytes: int) -> int:
     return -(-nbytes // step) * step
 
 
-def _references(item: tuple[npt.NDArray[np.uint8], int]) -> int:
+def _references(item: tuple[_Array, int]) -> int:
     return sys.getrefcount(item[0])
 
 

@@ -16,7 +16,7 @@ changes its mind turns the mark back itself, or takes the token that is on its w
 semaphore of the pool, when the last chunk takes long (the wait bit of STATE).
 """
 
-from string import Template
+from .support import filled
 
 # Fields that different threads write lie 128 bytes apart: two cache lines, because x86 prefetches lines in pairs.
 # The job:
@@ -428,7 +428,8 @@ done:
 def pool_module(architecture: str) -> str:
     """The pool's LLVM IR for `x86_64`, `aarch64`, or any other architecture (which then spins without a hint)."""
     declaration, call = _RELAX.get(architecture, ("", 'call void asm sideeffect "", ""()'))
-    return Template(_TEMPLATE).substitute(
+    return filled(
+        _TEMPLATE,
         RELAX_DECLARATION=declaration,
         RELAX_CALL=call,
         OPEN=OPEN,
