@@ -1,8 +1,11 @@
 """The autograd tape: nodes that remember how a tensor came about, and the backward walk over them."""
 
 import heapq
+import itertools
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,6 +69,23 @@ def _stale_message(tensor: "Tensor", version: int, expected: int, name: str) -> 
 
 
 _Wanted = Callable[[Saved], bool] | None
+_sequence = itertools.count(1)
+
+
+def mark() -> int:
+    """A number above those of the nodes that were recorded so far, below those of all that follow."""
+    return next(_sequence)
+
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+
+
+def _call_stack() -> list[str]:
+    """The calls that led here, up to the line of the user that called an op."""
+    frames = traceback.extract_stack()[:-1]
+    while len(frames) > 1 and frames[-1].filename.startswith(_PACKAGE):
+        frames.pop()
+    return traceback.format_list(frames)
 
 
 class Node:
@@ -75,7 +95,6 @@ class Node:
         "__weakref__", "attributes", "hooks", "op", "operands", "output_meta", "outputs", "sequence", "trace",
     )  # fmt: skip
 
-    _counter = 0
     shares = False  # whether the rule may return arrays that it also keeps
 
     def __init__(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> None:
@@ -87,15 +106,11 @@ class Node:
             ]
         )
         self.attributes = attributes
-        self._start()
-
-    def _start(self) -> None:
         self.outputs: list[Any] = []
         self.output_meta: list[tuple[tuple[int, ...], Any] | None] = []
         self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None  # by output index
-        Node._counter += 1
-        self.sequence = Node._counter
-        self.trace = traceback.format_stack()[:-5] if _anomaly else None
+        self.sequence = next(_sequence)
+        self.trace = _call_stack() if _anomaly else None
 
     @property
     def name(self) -> str:
@@ -111,10 +126,14 @@ class Node:
             if array is not None and array.dtype.kind in FLOATING_KINDS:
                 output._requires_grad = True
                 output._node = node
-                output._output_index = index
+                if index:
+                    output._output_index = index
                 counter = output._counter
                 if counter is None:
-                    counter = output.version_counter()
+                    if output._view is None and output._alias_of is None:  # the usual case, without a call
+                        output._counter = counter = [0]
+                    else:
+                        counter = output.version_counter()
                 node.outputs.append((array, counter, counter[0]))
                 node.output_meta.append((array.shape, array.dtype))
             else:
@@ -144,7 +163,10 @@ class Node:
             o.unpack(self) if o.__class__ is Saved else _unpack(o, self) if o.__class__ is tuple else o
             for o in self.operands
         ]
-        needs = tuple([_needs(o, wanted) for o in self.operands])
+        if wanted is None:
+            needs = tuple([o.needed if o.__class__ is Saved else _needs(o, None) for o in self.operands])
+        else:
+            needs = tuple([_needs(o, wanted) for o in self.operands])
         argument = gradients[0] if self.op.outputs == 1 else tuple(gradients)
         assert self.op.vjp is not None
         results = self.op.vjp(_Context(self, needs, create_graph), argument, *operands, **self.attributes)
@@ -213,17 +235,18 @@ def backward_name(name: str) -> str:
     return found
 
 
+_NO_OP: Any = None
+
+
 class PythonNode(Node):
     """A node whose rule is a Python function of the output gradients: `autograd.Function`, writes through views."""
 
     __slots__ = ("_name", "rule")
 
     def __init__(self, name: str, inputs: "Sequence[Any]", rule: Callable[..., Any]) -> None:
+        super().__init__(_NO_OP, tuple(inputs), {})
         self._name = name
-        self.operands = tuple(_save(i) for i in inputs)
-        self.attributes = {}
         self.rule: Callable[..., Any] | None = rule
-        self._start()
 
     @property
     def name(self) -> str:
@@ -423,6 +446,12 @@ def grad(
     return tuple(results)
 
 
+def _wrap(array: Any) -> Any:
+    from .tensor import wrap
+
+    return wrap(array)
+
+
 def _plain(gradient: Any) -> Any:
     """The gradient without history: a rule may hand on a tensor that has one."""
     return gradient.detach() if gradient._requires_grad else gradient
@@ -451,7 +480,8 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
                     f"grad can be implicitly created only for scalar outputs, given shape {list(output._array.shape)}: "
                     "pass gradient="
                 )
-            gradient = wrap(np.ones_like(output._array))
+            array = output._array
+            gradient = wrap(np.ones(array.shape, array.dtype))
             if (mode := modes.current_mode()) is not None:
                 mode.created(gradient)
         elif not isinstance(gradient, Tensor):
@@ -500,7 +530,8 @@ def _walk(
     order: list[tuple[int, int, Node]] = []
 
     def send(tensor: Any, node: Node | None, index: int, gradient: Any) -> None:
-        if gradient._array.dtype != tensor._array.dtype:
+        dtype = tensor._array.dtype
+        if gradient._array.dtype is not dtype and gradient._array.dtype != dtype:
             gradient = _cast(gradient, tensor.dtype)  # promotion may have changed the dtype on the way
         if node is None:
             known = leaves.get(id(tensor))
@@ -523,9 +554,9 @@ def _walk(
             gradients = pending.pop(node)
             if node.hooks or watched:
                 _run_hooks(node, gradients, watched, captured, exposed)
-            is_wanted = wanted is not None and any((id(node), i) in watched for i in range(len(gradients)))
-            if wanted is not None and is_wanted and not any(map(wanted, node.edges())):
-                continue  # what is wanted of this node is its output: its own operands lead to nothing
+                is_wanted = wanted is not None and any((id(node), i) in watched for i in range(len(gradients)))
+                if wanted is not None and is_wanted and not any(map(wanted, node.edges())):
+                    continue  # what is wanted of this node is its output: its own operands lead to nothing
             try:
                 pairs = node.apply(gradients, create_graph=create_graph, wanted=wanted)
             except Exception as error:
@@ -633,8 +664,9 @@ def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Expose
         array = gradient._array
         if id(array) in exposed or array.base is not None or not array.flags.writeable:
             gradient = call("clone", gradient)
-        exposed[id(gradient._array)] = gradient._array  # one array must not become the gradient of two leaves
-        tensor._grad = gradient.detach()
+            array = gradient._array
+        exposed[id(array)] = array  # one array must not become the gradient of two leaves
+        tensor._grad = gradient.detach() if modes.active_modes else _wrap(array)
     elif known._requires_grad or modes.current_mode() is not None or not known._array.flags.writeable:
         with modes.no_grad():
             tensor._grad = _add(known, gradient)

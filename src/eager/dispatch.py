@@ -13,7 +13,7 @@ from ..ir.ops.schema import Role
 from ..ir.sizes import STATIC
 from . import modes
 from .autograd import Node, refresh_view
-from .fast import SHORTCUTS, quiet
+from .fast import CHECKED_SHORTCUTS, SHORTCUTS, quiet
 from .tensor import Tensor, wrap
 
 __all__ = ["dispatch", "execute", "quiet"]
@@ -34,7 +34,9 @@ def dispatch(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> A
 class _Plan:
     """What `execute` asks an op's record at every call, looked up once."""
 
-    __slots__ = ("differentiable", "evaluate", "is_view", "names", "optional", "roles", "shortcut", "single")
+    __slots__ = (
+        "checked_shortcut", "differentiable", "evaluate", "is_view", "names", "optional", "roles", "shortcut", "single",
+    )  # fmt: skip
 
     def __init__(self, op: Op) -> None:
         parameters = op.schema.operands
@@ -43,6 +45,7 @@ class _Plan:
         self.optional = tuple(p.role in (Role.OPTIONAL_TENSOR, Role.INT) or not p.required for p in parameters)
         self.evaluate = op.evaluate
         self.shortcut = SHORTCUTS.get(op.name)
+        self.checked_shortcut = CHECKED_SHORTCUTS.get(op.name)
         self.is_view = Trait.VIEW in op.traits
         self.single = op.outputs == 1
         self.differentiable = op.vjp is not None
@@ -56,6 +59,10 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
     plan = _plans.get(op)
     if plan is None:
         plan = _plans[op] = _Plan(op)
+    if plan.shortcut is not None:
+        output = _shortly(plan.shortcut, op, operands, attributes)
+        if output is not None:
+            return output
     arrays: list[Any] = []
     key: list[Any] = [op, dtypes._default]
     needs_grad = False
@@ -110,7 +117,7 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
         reduced = _infer(op, arrays, attributes, key)
     if plan.evaluate is None:
         raise RuntimeError(f"{op.name} runs only inside a compiled graph")
-    results = NotImplemented if plan.shortcut is None else plan.shortcut(*arrays, **attributes)
+    results = NotImplemented if plan.checked_shortcut is None else plan.checked_shortcut(*arrays, **attributes)
     if results is NotImplemented:
         results = op.run(np, tuple(arrays), attributes) if reduced else plan.evaluate(np, *arrays, **attributes)
     if converted is not None:
@@ -127,6 +134,31 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
     if record:
         Node.attach(op, operands, attributes, outputs)
     return outputs
+
+
+def _shortly(shortcut: Any, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Tensor | None:
+    """The result of an op with a short form, recorded where wanted; None where the short form does not apply."""
+    arrays = []
+    needs_grad = False
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            if operand._view is not None:
+                operand._refresh()
+            if operand._requires_grad:
+                needs_grad = True
+            arrays.append(operand._array)
+        else:
+            arrays.append(operand)
+    try:
+        result = shortcut(*arrays, **attributes)
+    except (AttributeError, TypeError, ValueError, IndexError):
+        return None  # operands that do not fit: the general way says so
+    if result is NotImplemented:
+        return None
+    output = wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+    if needs_grad and modes.state.grad_enabled:
+        Node.attach(op, operands, attributes, (output,))
+    return output
 
 
 def _infer(op: Op, arrays: list[Any], attributes: dict[str, Any], key: list[Any]) -> bool:

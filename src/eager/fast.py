@@ -1,21 +1,44 @@
 """Shorter ways to evaluate common ops on common operands; the op records stay the reference, and a test compares both.
 
-Each takes what `evaluate` takes (without the array module) and answers NotImplemented where it does not apply. They run
-only on operands that `infer` has accepted.
+Each takes what `evaluate` takes (without the array module) and answers NotImplemented where it does not apply. Those in
+`SHORTCUTS` run before operands are checked: they apply only where numpy itself refuses exactly what `infer` refuses, by
+a ValueError, TypeError or IndexError, after which the general way words the error. `CHECKED_SHORTCUTS` run after it.
 """
 
+import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
-__all__ = ["FLOAT_UFUNCS", "SHORTCUTS", "quiet"]
+__all__ = ["CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "quiet"]
 
 
-@np.errstate(all="ignore")
+class _Quiet(threading.local):
+    """Each thread's way to call a function where numpy's floating-point warnings are off.
+
+    numpy keeps that switch in a context variable. Running in a context where it is off, made once, takes a tenth of
+    the time that `np.errstate` takes to turn it off and on again, which is more than small ufuncs take.
+    """
+
+    def __init__(self) -> None:
+        with np.errstate(all="ignore"):
+            self.run = copy_context().run
+
+
+_quiet = _Quiet()
+
+
 def quiet(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a numpy function without its floating-point warnings: infinities and NaN are results, as in PyTorch."""
-    return function(*arguments)
+    try:
+        return _quiet.run(function, *arguments)
+    except RuntimeError as error:
+        if "cannot enter context" not in str(error):  # what a finaliser meets that runs inside another such call
+            raise
+        with np.errstate(all="ignore"):
+            return function(*arguments)
 
 
 # Ops of one operand that numpy computes in the operand's own floating-point dtype.
@@ -46,13 +69,16 @@ def _unary(ufunc: Any) -> Callable[..., Any]:
 
 
 def _binary(ufunc: Any) -> Callable[..., Any]:
-    """Two arrays of one floating-point dtype, or one and a Python number."""
+    """Two arrays of one floating-point dtype, or one and a Python number (which float16 would round first)."""
 
     def evaluate(a: Any, b: Any) -> Any:
-        if a.__class__ is np.ndarray and a.dtype.kind == "f":
-            if b.__class__ in _NUMBERS or (b.__class__ is np.ndarray and a.dtype is b.dtype):
+        if a.__class__ is np.ndarray:
+            if b.__class__ is np.ndarray:
+                if a.dtype is b.dtype and a.dtype.kind == "f":
+                    return quiet(ufunc, a, b)
+            elif b.__class__ in _NUMBERS and a.dtype.char in "fd":
                 return quiet(ufunc, a, b)
-        elif a.__class__ in _NUMBERS and b.__class__ is np.ndarray and b.dtype.kind == "f":
+        elif b.__class__ is np.ndarray and a.__class__ in _NUMBERS and b.dtype.char in "fd":
             return quiet(ufunc, a, b)
         return NotImplemented
 
@@ -122,9 +148,24 @@ def _mean(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
 
 
 def _matmul(a: Any, b: Any) -> Any:
-    if a.ndim <= 2 and b.ndim <= 2 and a.dtype.char in "fd":
+    if a.__class__ is b.__class__ is np.ndarray and a.dtype is b.dtype and a.dtype.char in "fd" and a.ndim < 3 > b.ndim:
         return quiet(np.matmul, a, b)
     return NotImplemented
+
+
+def _mm(a: Any, b: Any) -> Any:
+    return _matmul(a, b) if a.ndim == 2 == b.ndim else NotImplemented
+
+
+def _linear(x: Any, weight: Any, bias: Any) -> Any:
+    if not (x.dtype is weight.dtype and x.dtype.char in "fd" and x.ndim == 2 == weight.ndim):
+        return NotImplemented
+    if bias is None:
+        return quiet(np.matmul, x, weight.T)
+    if bias.dtype is not x.dtype or bias.shape != weight.shape[:1]:
+        return NotImplemented
+    result = quiet(np.matmul, x, weight.T)
+    return quiet(np.add, result, bias, result)
 
 
 def _plain_windows(x: Any, window: dict[str, Any]) -> Any:
@@ -172,6 +213,8 @@ def _max_pool2d_grad(gradient: Any, x: Any, **window: Any) -> Any:
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
     """Two arrays of one floating-point dtype, or one and a Python number."""
+    if condition.dtype.kind != "b":
+        return NotImplemented
     if a.__class__ is float or a.__class__ is int:
         if b.__class__ is np.ndarray and b.dtype.kind == "f" and b.ndim:
             return np.where(condition, b.dtype.type(a), b)
@@ -191,8 +234,12 @@ SHORTCUTS: dict[str, Callable[..., Any]] = {
     "sum": _sum,
     "mean": _mean,
     "matmul": _matmul,
-    "mm": _matmul,
+    "mm": _mm,
+    "linear": _linear,
     "where": _where,
+}
+
+CHECKED_SHORTCUTS: dict[str, Callable[..., Any]] = {
     "max_pool2d": _max_pool2d,
     "max_pool2d_grad": _max_pool2d_grad,
 }

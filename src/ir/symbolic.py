@@ -16,7 +16,7 @@ from .builder import Builder
 from .core import Value
 from .dims import Dim, DimExpr
 from .dtypes import DType
-from .ops._op import Op, set_builder_dispatcher
+from .ops._op import Op, counted_builder, set_builder_dispatcher
 from .ops.schema import Role
 from .types import ScalarType, TensorType
 
@@ -72,11 +72,12 @@ _local = threading.local()
 def building(builder: Builder) -> Iterator[Builder]:
     """Send `F` calls of this thread into the builder."""
     previous = getattr(_local, "builder", None)
-    _local.builder = builder
-    try:
-        yield builder
-    finally:
-        _local.builder = previous
+    with counted_builder():
+        _local.builder = builder
+        try:
+            yield builder
+        finally:
+            _local.builder = previous
 
 
 def wrap(builder: Builder, value: Value | None) -> Any:

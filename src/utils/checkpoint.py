@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..eager.autograd import Node
 from ..eager.autograd import grad as _gradients
+from ..eager.autograd import mark
 from ..eager.function_api import Function
 from ..eager.modes import current_mode, enable_grad, is_grad_enabled
 from ..eager.random import get_rng_state, set_rng_state
@@ -65,7 +65,7 @@ def checkpoint(
     if not is_grad_enabled() or current_mode() is not None:
         return function(*args, **kwargs)
     state = get_rng_state() if preserve_rng_state else None
-    start = Node._counter
+    start = mark()
     result = function(*args, **kwargs)
     single = isinstance(result, Tensor)
     outputs = [result] if single else list(result)

@@ -247,6 +247,21 @@ def all_ops() -> Iterator[Op]:
 Dispatcher = Callable[[Op, tuple[Any, ...], dict[str, Any]], Any]
 _dispatcher: Dispatcher | None = None
 _builder_dispatcher: Dispatcher | None = None
+builders = 0  # how many threads build a graph now: only then `F` asks the builder's dispatcher
+_builders_lock = threading.Lock()
+
+
+@contextmanager
+def counted_builder() -> Iterator[None]:
+    """Let `F` ask the builder's dispatcher while this lasts."""
+    global builders
+    with _builders_lock:
+        builders += 1
+    try:
+        yield
+    finally:
+        with _builders_lock:
+            builders -= 1
 
 
 def set_dispatcher(dispatcher: Dispatcher) -> None:
@@ -293,7 +308,8 @@ class _Functions:
         def call(*args: Any, **kwargs: Any) -> Any:
             operands, attributes = op.schema.bind(*args, **kwargs)
             result = NotImplemented
-            if _builder_dispatcher is not None:
+            if builders:
+                assert _builder_dispatcher is not None
                 result = _builder_dispatcher(op, operands, attributes)
             if result is NotImplemented:
                 if _dispatcher is None:

@@ -220,6 +220,20 @@ def _parse_parameters(text: str) -> tuple[Parameter, ...]:
     return tuple(parameters)
 
 
+_CLASSES = {"int": "int", "float": "float", "bool": "bool"}
+
+
+def _normalised_text(parameter: Parameter, value: str) -> str:
+    """The expression for a normalised attribute; what is as it should be already costs no call."""
+    name = parameter.name
+    kind = parameter.kind.removesuffix(" | None")
+    tests = [f"{name} is None"] if kind != parameter.kind or kind == "any" else []
+    if kind in _CLASSES:
+        tests.append(f"{name}.__class__ is {_CLASSES[kind]}")
+    call = f"normalise_{name}({value})"
+    return f"{name} if {' or '.join(tests)} else {call}" if tests and value == name else call
+
+
 def _make_binder(name: str, parameters: tuple[Parameter, ...]) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
     """A Python function with the op's own signature, so that Python itself reports a wrong call.
 
@@ -252,7 +266,7 @@ def _make_binder(name: str, parameters: tuple[Parameter, ...]) -> Callable[..., 
             operands.append(value)
         else:
             namespace[f"normalise_{p.name}"] = _normaliser(p, name)
-            attributes.append(f"{p.name!r}: normalise_{p.name}({value})")
+            attributes.append(f"{p.name!r}: {_normalised_text(p, value)}")
     source = (
         f"def {name}({', '.join(signature)}):\n"
         f"    return ({''.join(o + ', ' for o in operands)}), {{{', '.join(attributes)}}}\n"
