@@ -158,11 +158,11 @@ def _mach_symbols(blob: bytes) -> ObjectSymbols:
             _, _, symbols_at, count, strings_at, strings_size = _MACH_SYMTAB.unpack_from(blob, offset)
             strings = _slice(blob, strings_at, strings_size, "string table")
             table = _slice(blob, symbols_at, count * _MACH_SYMBOL.size, "symbol table")
-            for name_at, flags, _, _, _ in _MACH_SYMBOL.iter_unpack(table):
+            for start, flags, _, _, _ in _MACH_SYMBOL.iter_unpack(table):
                 if flags & 0xE0 or not flags & 0x01:  # N_STAB: debugging; without N_EXT: local
                     continue
                 # Mach-O's C names carry a leading underscore.
-                name = name_at(strings, name_at).removeprefix("_")
+                name = name_at(strings, start).removeprefix("_")
                 (undefined if flags & 0x0E == 0 else defined).add(name)  # N_TYPE == N_UNDF
         offset += size
     architecture = _MACH_CPU_TYPES.get(cpu_type, f"Mach-O CPU type {cpu_type:#x}")
