@@ -72,6 +72,8 @@ class Interpreter:
         self.values: dict[Value, Any] = {}
         self.has_symbols: dict[Value, bool] = {}
         self.broadcasts: dict[Instruction, list[DimExpr]] = {}
+        self.saved: dict[str, Sequence[Any]] = {}  # what each `try` gives where something is raised
+        self.caught: list[Exception] = []
 
     def run(self, arguments: list[Any]) -> list[Any]:
         graph = self.graph
@@ -212,7 +214,33 @@ class Interpreter:
         kind = self.exceptions.get(name, getattr(builtins, name, None))
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise RuntimeError(f"{name}: {operands[0]}")
-        raise kind(operands[0])
+        raise kind(*operands)
+
+    def run_try(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        name = instruction.attributes["name"]
+        outer = self.saved.get(name)
+        self.saved[name] = operands
+        try:
+            return (0, 0, *self.region(instruction.regions[0], ()))
+        except Exception as error:
+            handler = handler_of(type(error), instruction.attributes["catches"])
+            if handler == 0:
+                raise
+            self.caught.append(error)
+            return (handler, len(self.caught), *self.saved[name])
+        finally:
+            if outer is not None:
+                self.saved[name] = outer
+
+    def run_save(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        self.saved[instruction.attributes["name"]] = operands
+        return ()
+
+    def run_reraise(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        raise self.caught[operands[0] - 1]
+
+    def run_error_text(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        return (str(self.caught[operands[0] - 1]),)
 
 
 _SPECIAL: dict[str, Any] = {
@@ -222,7 +250,17 @@ _SPECIAL: dict[str, Any] = {
     "bind_dim": Interpreter.run_bind_dim,
     "undefined": Interpreter.run_undefined,
     "raise": Interpreter.run_raise,
+    "try": Interpreter.run_try,
+    "save": Interpreter.run_save,
+    "reraise": Interpreter.run_reraise,
+    "error.text": Interpreter.run_error_text,
 }
+
+
+def handler_of(kind: type[BaseException], catches: Sequence[tuple[str, int]]) -> int:
+    """The number of the handler that catches exceptions of a class; 0 where none does."""
+    numbers = dict(catches)
+    return next((numbers[c.__name__] for c in kind.__mro__ if c.__name__ in numbers), 0)
 
 
 def _add_location(error: Exception, instruction: Instruction) -> None:

@@ -49,6 +49,7 @@ class _Verifier:
         self.graph = graph
         self.after = after
         self.values: set[Value] = set()  # in scope
+        self.tries: dict[str, list[Type]] = {}  # the values of each `try` around
         self.trail: list[Value] = []  # the same in order of definition, so that a scope can be left
         self.defined: set[Value] = set()
         self.seen: set[Instruction] = set()
@@ -151,12 +152,14 @@ class _Verifier:
                 raise self.fail(f"result {index} is not linked to its instruction")
         operands = self.operands(instruction)
         self.attributes(instruction)
-        if instruction.op.name in ("if", "loop"):
+        if instruction.op.name in ("if", "loop", "try"):
             self.regions(instruction)
         elif instruction.regions:
-            raise self.fail("only if and loop have regions")
+            raise self.fail("only if, loop and try have regions")
         else:
             self.infer(instruction, operands)
+        if instruction.op.name == "save":
+            self.check_save(instruction)
         for result in instruction.results:
             self.define(result)
             self.bound |= binding_symbols(result.type).keys()
@@ -224,6 +227,8 @@ class _Verifier:
     def regions(self, instruction: Instruction) -> None:
         if instruction.op.name == "if":
             self.check_if(instruction)
+        elif instruction.op.name == "try":
+            self.check_try(instruction)
         else:
             self.check_loop(instruction)
 
@@ -238,6 +243,24 @@ class _Verifier:
                 raise self.fail("its regions take no arguments")
             yielded = self.region(instruction, region)
             self.match_all(instruction, [r.type for r in instruction.results], yielded, f"the {branch} branch yields")
+
+    def check_try(self, instruction: Instruction) -> None:
+        if len(instruction.regions) != 1 or instruction.regions[0].arguments:
+            raise self.fail("expected 1 region without arguments")
+        found = [r.type for r in instruction.results]
+        if len(found) < 2 or not all(isinstance(t, IntType) for t in found[:2]):
+            raise self.fail("its first results must be two ints, the handler and the error")
+        self.match_all(instruction, found[2:], [v.type for v in instruction.inputs], "the try starts with")
+        self.tries[instruction.attributes["name"]] = found[2:]
+        yielded = self.region(instruction, instruction.regions[0])
+        del self.tries[instruction.attributes["name"]]
+        self.match_all(instruction, found[2:], yielded, "its region yields")
+
+    def check_save(self, instruction: Instruction) -> None:
+        name = instruction.attributes["name"]
+        if name not in self.tries:
+            raise self.fail(f"there is no try named {name!r} around")
+        self.match_all(instruction, self.tries[name], [v.type for v in instruction.inputs], "it saves")
 
     def check_loop(self, instruction: Instruction) -> None:
         trip_count, condition, *carried = instruction.operands

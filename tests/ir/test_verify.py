@@ -132,7 +132,7 @@ def _parameters(graph: ir.Graph) -> None:
         (_no_condition, "next condition, a bool"),
         (_if_of_int, "expected a bool condition, given int"),
         (_one_region, "expected 2 regions, given 1"),
-        (_region_on_exp, "only if and loop have regions"),
+        (_region_on_exp, "only if, loop and try have regions"),
         (_absent, "'input' may not be absent"),
         (_attribute, "no attribute 'alpha'"),
         (_writes, "is written to argument 1"),

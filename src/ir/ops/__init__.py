@@ -15,6 +15,7 @@ from . import (
     distance,
     einsum,
     elementwise,
+    exceptions,
     fft,
     gather,
     index,
@@ -45,6 +46,7 @@ from . import (
     special_functions,
     special_pairs,
     statistics,
+    strided,
     strings,
     unary,
 )
@@ -64,6 +66,7 @@ __all__ = [
     "distance",
     "einsum",
     "elementwise",
+    "exceptions",
     "fft",
     "gather",
     "index",
@@ -94,6 +97,7 @@ __all__ = [
     "special_functions",
     "special_pairs",
     "statistics",
+    "strided",
     "strings",
     "unary",
 ]

@@ -14,6 +14,7 @@ from ..types import (
     ListType,
     NoneType,
     RecordType,
+    ScalarType,
     StrType,
     TensorType,
     TupleType,
@@ -170,15 +171,16 @@ UNDEFINED = define(
 )
 
 
-def _raise_types(sizes: Sizes, message: Type, *, exception: str) -> tuple[Type, ...]:
-    if not isinstance(message, StrType):
-        raise TypeError(f"raise: expected a str message, given {message}")
+def _raise_types(sizes: Sizes, arguments: tuple[Type, ...], *, exception: str) -> tuple[Type, ...]:
+    for argument in arguments:
+        if not isinstance(argument, (ScalarType, StrType, NoneType, TupleType)):
+            raise TypeError(f"raise: expected numbers, strings and tuples of them, given {argument}")
     return ()
 
 
 RAISE = define(
-    "raise_(message: Scalar, *, exception: str)",
-    "Raises the exception of that name (a builtin's, or one registered with the graph) with a message.",
+    "raise_(arguments: Tensors, *, exception: str)",
+    "Raises the exception of that name (a builtin's, or one registered with the graph), made with the arguments.",
     name="raise",
     infer=_raise_types,
     traits=_EFFECT,

@@ -3,6 +3,7 @@
 from ..core import Block, Graph, Instruction, Value
 from ..rewrite import Rewriter, attribute_symbols, has_effect, symbol_definitions, uses
 from ..types import type_symbols
+from .licm import cannot_raise
 
 __all__ = ["dead_code_elimination"]
 
@@ -80,12 +81,25 @@ class _Liveness:
             self.symbols(attribute_symbols(value))
         for region in instruction.regions:
             self.effects(region)
-        if instruction.op.name == "loop":
+        if instruction.op.name == "try":
+            (region,) = instruction.regions
+            self.raising(region)
+            for operand in (*instruction.operands, *region.terminator.operands):
+                self.mark(operand)
+        elif instruction.op.name == "loop":
             for operand in (*instruction.operands[:2], instruction.regions[0].terminator.operands[0]):
                 self.mark(operand)
         else:
             for operand in instruction.operands:
                 self.mark(operand)
+
+    def raising(self, region: Block) -> None:
+        """In a `try`, what may raise is needed even where its results are not."""
+        for instruction in region.body:
+            if not instruction.op.is_pure or not cannot_raise(instruction):
+                self.need(instruction)
+            for inner in instruction.regions:
+                self.raising(inner)
 
     def follow(self, value: Value) -> None:
         """A value is needed: so is what defines it."""
@@ -106,7 +120,7 @@ class _Liveness:
                 self.carried(instruction, index)
             return
         self.need(instruction)
-        for region in instruction.regions:
+        for region in instruction.regions if instruction.op.name != "try" else ():
             self.mark(region.terminator.operands[index])
 
     def carried(self, loop: Instruction, slot: int) -> None:
@@ -136,7 +150,11 @@ class _Eliminator(Rewriter):
         elif instruction.op.name == "loop":
             self.visit_loop(instruction)
         elif instruction in self.liveness.instructions or instruction.op.name == "return":
-            if instruction.regions:
+            if instruction.op.name == "try":
+                (region,) = instruction.regions
+                self.slots[region] = list(range(len(region.terminator.operands)))
+                super().visit(instruction)
+            elif instruction.regions:
                 self.visit_if(instruction)
             else:
                 super().visit(instruction)

@@ -9,14 +9,13 @@ from typing import Any
 from ...eager import modes
 from ...eager.module import Module
 from ...eager.parameter import Parameter
-from ...ir.core import Value
 from .context import MAX_CALL_DEPTH, Context, Frame
 from .liveness import Liveness, assigned_names, liveness
 from .objects import instantiate, is_plain_class, lift
-from .operators import number, scalar_kind, spread
+from .operators import scalar_kind, spread
+from .raised import Caught, exception_class_of, make_exception, set_arguments
 from .source import FunctionNode, FunctionSource, function_source
 from .syntax import check_syntax
-from .text import format_value
 from .values import (
     Abstract,
     Cell,
@@ -33,7 +32,7 @@ from .values import (
     Union,
 )
 
-__all__ = ["call", "exception_of", "inline", "is_instance", "super_of", "with_context"]
+__all__ = ["call", "inline", "is_instance", "super_of", "with_context"]
 
 
 def call(context: Context, function: Abstract, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
@@ -47,7 +46,7 @@ def _call(context: Context, function: Abstract, arguments: list[Abstract], keywo
             return inline_closure(context, function, arguments, keywords)
         case Method(instance=instance, name=name, function=python):
             if name == "__init__" and not isinstance(python, types.FunctionType):
-                return Constant(None)  # object's own
+                return set_arguments(context, instance, arguments)  # object's own, or BaseException's
             if isinstance(python, types.FunctionType):
                 return _call(context, Constant(python), [instance, *arguments], keywords)
             from .methods import call_method
@@ -277,7 +276,7 @@ class _Super:
             found = base.__dict__.get(name)
             if isinstance(found, types.FunctionType):
                 return Method(self._instance, name, found)
-            if base is object and name == "__init__":
+            if base in (object, BaseException) and name == "__init__":
                 return Method(self._instance, name)
         return None
 
@@ -303,10 +302,7 @@ def call_module(context: Context, module: Module, arguments: list[Abstract], key
 
 def _instantiate(context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     if issubclass(cls, BaseException):
-        message: Abstract = Constant("")
-        if arguments:
-            message = arguments[0] if len(arguments) == 1 else Tuple(tuple(arguments))
-        return Tuple((Constant(cls), message), _Raised)
+        return make_exception(context, cls, arguments, keywords)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         values = dict(zip(cls._fields, arguments, strict=False))
         defaults = getattr(cls, "_field_defaults", {})
@@ -332,27 +328,6 @@ def _instantiate(context: Context, cls: type, arguments: list[Abstract], keyword
         f"instances of {cls.__name__} cannot be made in a compiled program",
         "supported are named tuples, dataclasses and plain classes with an __init__",
     )
-
-
-class _Raised(tuple):  # type: ignore[type-arg]
-    """Marks the tuple (class, message) that stands for an exception instance."""
-
-
-def exception_of(context: Context, value: Abstract) -> tuple[type[BaseException], Value]:
-    """The class and the message of what is raised."""
-    message: Abstract = Constant("")
-    cls: Any = None
-    if isinstance(value, Tuple) and value.type is _Raised:
-        marker, message = value.items
-        cls = marker.value  # type: ignore[attr-defined]
-    elif isinstance(value, Constant) and isinstance(value.value, type):
-        cls = value.value
-    elif isinstance(value, Constant) and isinstance(value.value, BaseException):
-        cls, message = type(value.value), Constant(str(value.value))
-    if cls is None or not issubclass(cls, Exception):
-        raise context.type_error(f"exceptions must derive from Exception, given {context.describe(value)}")
-    text = spread(context, lambda m: format_value(context, m, Constant("")), message)
-    return cls, number(context, text)
 
 
 def with_context(context: Context, manager: Abstract) -> str:
@@ -385,7 +360,7 @@ def python_type(value: Abstract) -> type | None:
         case TensorRef(cell=cell):
             return Parameter if cell.kind == "parameter" and not value.views and cell.name else _tensor_class()
         case Tuple(type=cls):
-            return cls
+            return exception_class_of(value) or (None if cls is Caught else cls)
         case ListRef():
             return list
         case DictRef():

@@ -116,6 +116,11 @@ class Context:
         self.constructing = 0
         self.attributes: dict[tuple[int, str], Cell] = {}
         self.guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules taken as constants
+        self.tries: list[Any] = []  # the `try` regions around
+        self.try_count = 0
+        self.handling: list[Abstract] = []  # the exceptions whose handlers are around
+        self.wants_raised = 0  # handlers around that want to know what was raised
+        self.raised_cell: Cell | None = None
 
     # -- places and errors ------------------------------------------------------------------------------------------
 
@@ -178,7 +183,8 @@ class Context:
                 hint = self.builder.sizes.hints.get(name)
                 if hint is not None:
                     self.builder.sizes.equal(symbol(name), hint, message)
-            self.raises(type(error).__name__, self.constant(message), type(error))
+            self.forget_raised()
+            self.raises(type(error).__name__, [self.constant(message)], type(error))
         kind = _located_type(type(error))
         raise kind(message, self.location(), chain=self.chain()) from error
 
@@ -187,11 +193,24 @@ class Context:
         hints = self.builder.sizes.hints
         return _SYMBOL.sub(lambda m: str(hints.get(m[0], m[0])), message)
 
-    def raises(self, exception: str, message: Value, type: type[BaseException]) -> NoReturn:
+    def raises(self, exception: str, arguments: list[Value], type: type[BaseException]) -> NoReturn:
         """Emit a raise; the path ends."""
         self.exceptions.setdefault(exception, type)
-        self.builder.emit_all("raise", [message], {"exception": exception})
+        self.builder.emit_all("raise", arguments, {"exception": exception})
         raise PathEnds
+
+    def checkpoint(self) -> None:
+        """Save the present state for every `try` around."""
+        for region in self.tries:
+            region.save(self)
+
+    def forget_raised(self) -> None:
+        """What is raised next is not the program's own exception."""
+        if self.wants_raised:
+            from .raised import forget_raised
+
+            forget_raised(self)
+            self.checkpoint()
 
     def constant(self, value: Any) -> Value:
         """A constant of the graph."""

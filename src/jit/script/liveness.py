@@ -19,6 +19,7 @@ class Liveness:
     after: dict[ast.stmt, Names] = field(default_factory=dict)
     head: dict[ast.stmt, Names] = field(default_factory=dict)
     leaving: dict[ast.stmt, Names] = field(default_factory=dict)
+    final: dict[ast.stmt, Names] = field(default_factory=dict)  # live where the `finally` of a `try` starts
     captured: Names = _NONE
 
 
@@ -109,6 +110,13 @@ class _Analysis:
             case ast.With(items=items, body=body):
                 reads = _reads(*(i.context_expr for i in items))
                 return self.block(body, after, on_break, on_continue) | reads.read
+            case ast.Try():
+                return self.try_statement(node, after, on_break, on_continue)
+            case ast.Match(subject=subject, cases=cases):
+                live = after
+                for case in cases:
+                    live |= self.block(case.body, after, on_break, on_continue) | _reads(case.guard).read
+                return live | _reads(subject).read
             case ast.AugAssign(target=target, value=value):
                 reads = _reads(target, value)
                 return after | reads.read | reads.stored
@@ -120,6 +128,28 @@ class _Analysis:
         elif isinstance(node, (ast.AnnAssign, ast.Delete, ast.FunctionDef)):
             sure = reads.stored
         return (after - sure) | reads.read
+
+    def try_statement(self, node: ast.Try, after: Names, on_break: Names, on_continue: Names) -> Names:
+        """An exception may leave from anywhere, so what handlers and `finally` read is live all through."""
+        if node.finalbody:
+            # What `return` and exceptions that go on need is not in the function's variables.
+            after = self.block(node.finalbody, after | on_break | on_continue, on_break, on_continue)
+            self.result.final[node] = after
+            on_break, on_continue = on_break | after, on_continue | after
+        handlers: Names = after
+        for handler in node.handlers:
+            handlers |= self.block(handler.body, after, on_break, on_continue) | _reads(handler.type).read
+        orelse = self.block(node.orelse, after, on_break, on_continue)
+        body = self.block(node.body, orelse | handlers, on_break | handlers, on_continue | handlers)
+        # Statements of the body may be followed by a handler.
+        for statement in node.body:
+            for inner in ast.walk(statement):
+                if isinstance(inner, ast.stmt) and inner in self.result.after:
+                    self.result.after[inner] |= handlers
+                    if inner in self.result.head:
+                        self.result.head[inner] |= handlers
+        self.result.head[node] = orelse | handlers
+        return body | handlers
 
     def loop(
         self,

@@ -14,6 +14,7 @@ from ...ir.dtypes import from_numpy
 from ...ir.types import TensorType
 from .context import Context
 from .operators import scalar_kind, spread
+from .raised import Caught, Raised, error_attribute
 from .tensors import attribute as tensor_attribute
 from .values import (
     UNBOUND,
@@ -93,6 +94,9 @@ def _attribute(context: Context, value: Abstract, name: str) -> Abstract:
             return _module_attribute(context, module, name)
         case Constant(value=constant):
             return _constant_attribute(context, constant, name)
+        case Tuple(type=cls) if cls in (Raised, Caught):
+            found = error_attribute(context, value, name)
+            return found if found is not None else _missing(context, context.describe(value), name, [])
         case Tuple(items=items, type=cls):
             fields = getattr(cls, "_fields", ())
             if name in fields:

@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import iteration, lists, regions
-from .calls import exception_of, with_context
+from .calls import with_context
 from .context import Context, Exit
 from .dicts import dict_key
+from .exceptions import try_statement
 from .expressions import closure, evaluate, get_item
 from .indexing import set_item as set_tensor_item
 from .iterations import for_statement, while_statement
 from .names import apply_narrowings, assign_name, name_value, narrowed, narrowings
 from .objects import attribute, set_attribute
 from .operators import binary, spread, tensor_operator, truth
+from .raised import assertion, raise_value
 from .regions import RESULT
 from .tensors import inplace_op
-from .text import format_value
 from .values import (
     NOTHING,
     Abstract,
@@ -54,6 +55,8 @@ def block(context: Context, statements: list[ast.stmt]) -> None:
                 if handler is None:
                     raise context.error(f"{type(statement).__name__} statements cannot be compiled")
                 handler(context, statement)
+            if context.tries and frame.exit.only != Exit.RAISE:
+                context.checkpoint()
 
 
 def _live_after(context: Context, statements: list[ast.stmt]) -> Iterable[str]:
@@ -331,9 +334,12 @@ def _continue(context: Context, node: ast.Continue) -> None:
 
 def _raise(context: Context, node: ast.Raise) -> None:
     if node.exc is None:
-        raise context.error("`raise` without an exception cannot be compiled", "name the exception to raise")
-    cls, message = exception_of(context, evaluate(context, node.exc))
-    context.raises(cls.__name__, message, cls)
+        if not context.handling:
+            context.fails(RuntimeError("No active exception to reraise"))
+        raise_value(context, context.handling[-1])
+    if node.cause is not None:
+        evaluate(context, node.cause)
+    raise_value(context, evaluate(context, node.exc))
 
 
 def _assert(context: Context, node: ast.Assert) -> None:
@@ -342,11 +348,8 @@ def _assert(context: Context, node: ast.Assert) -> None:
         return
 
     def fail() -> Abstract:
-        message: Abstract = Constant("")
-        if node.msg is not None:
-            message = format_value(context, evaluate(context, node.msg), Constant(""))
-        value = message.value if isinstance(message, Scalar) else context.constant(message.value)  # type: ignore[attr-defined]
-        context.raises("AssertionError", value, AssertionError)
+        assertion(context, None if node.msg is None else evaluate(context, node.msg))
+        return NOTHING
 
     if test is False:
         fail()
@@ -408,6 +411,7 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {
     ast.Pass: _pass,
     ast.FunctionDef: _define,
     ast.With: _with,
+    ast.Try: try_statement,
 }
 
 

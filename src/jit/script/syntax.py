@@ -16,8 +16,7 @@ _UNSUPPORTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.Yield: ("generators cannot be compiled", "append to a list and return it"),
     ast.YieldFrom: ("generators cannot be compiled", "append to a list and return it"),
     ast.GeneratorExp: ("", ""),  # allowed where it is the only argument of a call; see below
-    ast.Try: ("`try` cannot be compiled", "test the condition with `if` before, or catch the exception in the caller"),
-    ast.TryStar: ("`try` cannot be compiled", "test the condition with `if` before"),
+    ast.TryStar: ("`except*` cannot be compiled", "catch the exceptions with a plain `except`"),
     ast.Global: ("`global` cannot be compiled", "return the new value, or keep it in a buffer of a Module"),
     ast.Nonlocal: ("`nonlocal` cannot be compiled", "return the new value from the inner function"),
     ast.ClassDef: ("classes cannot be defined inside a compiled function", "define the class at module level"),

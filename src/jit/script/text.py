@@ -54,6 +54,10 @@ def formatted_value(context: Context, node: ast.FormattedValue) -> Abstract:
 
 def format_value(context: Context, value: Abstract, spec: Abstract, conversion: int = -1) -> Abstract:
     """A value as text, as in an f-string."""
+    if isinstance(value, Tuple) and value.type.__name__ in ("Raised", "Caught"):
+        from .raised import error_text
+
+        value = error_text(context, value)
     if not isinstance(spec, Constant):
         raise context.error("a format spec must be known when the program is compiled")
     known = constant_of(context, value)

@@ -28,12 +28,12 @@ def message(error: jit.ScriptError) -> str:
 
 
 def unsupported(x: Any) -> Any:
-    try:
-        y = x
-    except ValueError:
-        y = None
-    yield y
-    return {1, 2}
+    global counted
+    counted = 1
+    yield x
+
+    class Made:
+        pass
 
 
 def misspelt_name(x: Any) -> Any:
@@ -132,18 +132,18 @@ GOLDEN: list[Any] = [
         unsupported,
         (v,),
         f"""\
-{FILE}:5: `try` cannot be compiled (and 2 more below)
-    try:
-    ^
-  hint: test the condition with `if` before, or catch the exception in the caller
+{FILE}:5: `global` cannot be compiled (and 2 more below)
+    global counted
+    ^^^^^^^^^^^^^^
+  hint: return the new value, or keep it in a buffer of a Module
 {FILE}:5: generators cannot be compiled
-    yield y
+    yield x
     ^^^^^^^
   hint: append to a list and return it
-{FILE}:12: sets cannot be compiled
-    return {{1, 2}}
-           ^^^^^^
-  hint: use a tuple or a list""",
+{FILE}:5: classes cannot be defined inside a compiled function
+    class Made:
+    ^
+  hint: define the class at module level""",
     ),
     (
         misspelt_name,
@@ -286,7 +286,7 @@ def test_recursion_that_does_not_end_is_refused(refuse: Any) -> None:
 
 
 def test_unsupported_syntax_is_refused_when_decorated() -> None:
-    with pytest.raises(jit.ScriptError, match="`try` cannot be compiled"):
+    with pytest.raises(jit.ScriptError, match="`global` cannot be compiled"):
         script(unsupported)
 
 
