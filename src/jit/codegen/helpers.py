@@ -23,7 +23,7 @@ __all__ = [
     "minimum", "minimum_step",
     "product_step", "random_word",
     "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "take_random",
-    "trunc",
+    "trunc", "wrapping_difference", "wrapping_product", "wrapping_sum",
 ]  # fmt: skip
 
 Lowering = Callable[[Any, Any, Any, list[Any]], Any]
@@ -514,6 +514,32 @@ def _overflows(name: str, python: Callable[[int, int], int], intrinsic: str) -> 
     return function
 
 
+def _wrapping(name: str, python: Callable[[int, int], int], instruction: str) -> Callable[[Any, Any], Any]:
+    """Arithmetic of int64 tensors, which wraps; Numba's own is undefined where a result does not fit in 64 bits."""
+
+    def function(a: Any, b: Any) -> int:
+        return wrap_i64(python(int(a), int(b)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The {name.split('_')[1]} of two int64, modulo 2**64."
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+        a, b = (
+            context.cast(builder, value, given, types.int64)
+            for value, given in zip(arguments, signature.args, strict=True)
+        )
+        return getattr(builder, instruction)(a, b)
+
+    def typing(a: Any, b: Any) -> Any:
+        return types.int64 if isinstance(a, types.Integer) and isinstance(b, types.Integer) else None
+
+    _native(function, 2, typing, lower)
+    return function
+
+
+wrapping_sum = _wrapping("wrapping_sum", lambda a, b: a + b, "add")
+wrapping_difference = _wrapping("wrapping_difference", lambda a, b: a - b, "sub")
+wrapping_product = _wrapping("wrapping_product", lambda a, b: a * b, "mul")
 sum_overflows = _overflows("sum_overflows", lambda a, b: a + b, "sadd_with_overflow")
 difference_overflows = _overflows("difference_overflows", lambda a, b: a - b, "ssub_with_overflow")
 product_overflows = _overflows("product_overflows", lambda a, b: a * b, "smul_with_overflow")

@@ -98,6 +98,7 @@ _OPERATORS: dict[type[ast.operator], str] = {
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
 }  # fmt: skip
+_WRAPPING = {"+": "wrapping_sum", "-": "wrapping_difference", "*": "wrapping_product"}
 # Names in op expressions -> helpers.
 _HELPERS = {
     "maximum": "maximum", "minimum": "minimum", "max": "maximum", "min": "minimum", "absolute": "absolute",
@@ -219,6 +220,8 @@ class _Translator:
             return Code(f"({a.text} {symbol} {b.text})", dtypes.bool_)
         if self.compute.kind == "f":
             return Code(f"({a.text} {symbol} {b.text})", self.compute)
+        if self.compute is dtypes.int64 and symbol in _WRAPPING:
+            return self.call(_WRAPPING[symbol], a, b)
         return self.integer(f"{a.text} {symbol} {b.text}")
 
     def compare(self, operator: ast.cmpop, left: ast.expr, right: ast.expr) -> Code:
