@@ -4,7 +4,7 @@ import itertools
 import operator
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from .module import Module
 
@@ -28,13 +28,13 @@ class Sequential(Module):
     )
     """
 
-    def __init__(self, *modules: Any) -> None:
+    def __init__(self, *args: Any) -> None:
         super().__init__()
-        if len(modules) == 1 and isinstance(modules[0], OrderedDict):
-            for name, module in modules[0].items():
+        if len(args) == 1 and isinstance(args[0], OrderedDict):
+            for name, module in args[0].items():
                 self.add_module(name, module)
         else:
-            for i, module in enumerate(modules):
+            for i, module in enumerate(args):
                 self.add_module(str(i), module)
 
     def forward(self, input: Any) -> Any:
@@ -54,12 +54,68 @@ class Sequential(Module):
         return list(self._modules.values())[_position(index, len(self))]
 
     def __setitem__(self, index: int, module: Module) -> None:
-        self._modules[list(self._modules)[_position(index, len(self))]] = module
+        setattr(self, list(self._modules)[_position(index, len(self))], module)
 
-    def append(self, module: Module) -> "Sequential":
+    def __delitem__(self, index: Any) -> None:
+        names = list(self._modules)
+        for name in names[index] if isinstance(index, slice) else [names[_position(index, len(names))]]:
+            del self._modules[name]
+        self._renumber(list(self))
+
+    def __add__(self, other: "Sequential") -> "Sequential":
+        if not isinstance(other, Sequential):
+            raise ValueError(
+                f"add operator supports only objects of Sequential class, but {type(other).__name__} is given."
+            )
+        return Sequential(*self, *other)
+
+    def __iadd__(self, other: "Sequential") -> Self:
+        if not isinstance(other, Sequential):
+            raise ValueError(
+                f"add operator supports only objects of Sequential class, but {type(other).__name__} is given."
+            )
+        return self.extend(list(other))
+
+    def __mul__(self, count: int) -> "Sequential":
+        if not isinstance(count, int):
+            raise TypeError(f"unsupported operand type(s) for *: {type(self).__name__} and {type(count).__name__}")
+        if count <= 0:
+            raise ValueError(f"Non-positive multiplication factor {count} for {type(self).__name__}")
+        return Sequential(*(list(self) * count))
+
+    __rmul__ = __mul__
+
+    def append(self, module: Module) -> Self:
         """Add a module at the end."""
         self.add_module(str(len(self)), module)
         return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> Self:
+        """Insert a module before the index."""
+        if not isinstance(module, Module):
+            raise AssertionError(f"module should be of type: {Module}")
+        if not -len(self) <= index <= len(self):
+            raise IndexError(f"Index out of range: {index}")
+        modules = list(self)
+        modules.insert(index, module)
+        self._renumber(modules)
+        return self
+
+    def pop(self, key: Any) -> Module:
+        """Remove the module at an index and return it."""
+        module = self[key]
+        del self[key]
+        return module  # type: ignore[no-any-return]
+
+    def _renumber(self, modules: list[Module]) -> None:
+        self._modules.clear()
+        self._modules.update((str(i), module) for i, module in enumerate(modules))
 
 
 class ModuleList(Module):
@@ -69,16 +125,35 @@ class ModuleList(Module):
         super().__init__()
         self.extend(modules or ())
 
-    def append(self, module: Module) -> "ModuleList":
+    def append(self, module: Module) -> Self:
         """Add a module at the end."""
         self.add_module(str(len(self)), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> "ModuleList":
+    def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}")
         for module in modules:
             self.append(module)
         return self
+
+    __iadd__ = extend
+
+    def __add__(self, other: Iterable[Module]) -> "ModuleList":
+        return ModuleList([*self, *other])
+
+    def __delitem__(self, index: Any) -> None:
+        modules = list(self)
+        del modules[index if isinstance(index, slice) else _position(index, len(modules))]
+        self._modules.clear()
+        self.extend(modules)
+
+    def pop(self, key: Any) -> Module:
+        """Remove the module at an index and return it."""
+        module = self[key]
+        del self[key]
+        return module  # type: ignore[no-any-return]
 
     def insert(self, index: int, module: Module) -> None:
         """Insert a module before the index."""
@@ -99,7 +174,7 @@ class ModuleList(Module):
         return list(self._modules.values())[_position(index, len(self))]
 
     def __setitem__(self, index: int, module: Module) -> None:
-        self._modules[str(_position(index, len(self)))] = module
+        setattr(self, str(_position(index, len(self))), module)
 
     def __repr__(self) -> str:
         lines, first = [], 0
@@ -118,10 +193,25 @@ class ModuleDict(Module):
         super().__init__()
         self.update(modules or {})
 
-    def update(self, modules: "Mapping[str, Module]") -> None:
-        """Add or replace modules."""
-        for name, module in modules.items():
+    def update(self, modules: "Mapping[str, Module] | Iterable[tuple[str, Module]]") -> None:
+        """Add or replace modules: from a mapping, or from pairs of name and module."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                "ModuleDict.update should be called with an iterable of key/value pairs, but got "
+                f"{type(modules).__name__}"
+            )
+        for name, module in modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules:
             self[name] = module
+
+    def clear(self) -> None:
+        """Remove all modules."""
+        self._modules.clear()
+
+    def pop(self, key: str) -> Module:
+        """Remove the module of a name and return it."""
+        module = self[key]
+        del self[key]
+        return module
 
     def __getitem__(self, name: str) -> Module:
         return self._modules[name]  # type: ignore[no-any-return]

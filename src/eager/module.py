@@ -35,12 +35,11 @@ class Module(HookedModule, StatefulModule):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init and (args or kwargs):
-            given = (
-                f"{len(args) + 1} positional arguments"
-                if args
-                else f"an unexpected keyword argument '{next(iter(kwargs))}'"
-            )
-            raise TypeError(f"{type(self).__name__}.__init__() takes 1 positional argument but got {given}")
+            if args:
+                message = f"takes 1 positional argument but {len(args) + 1} were given"
+            else:
+                message = f"got an unexpected keyword argument '{next(iter(kwargs))}'"
+            raise TypeError(f"{type(self).__name__}.__init__() {message}")
         # Through __dict__: __setattr__ needs these to exist.
         self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent=set())
         self._init_hooks()

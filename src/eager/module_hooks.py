@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from .creation import zeros_like
 from .function_api import Function
 from .tensor import RemovableHandle, Tensor
 
@@ -28,10 +29,10 @@ class _Gate(Function):
 def _through_gate(values: Any, change: Callable[..., Any]) -> Any:
     """A tensor, or a tuple (or list) with tensors, whose gradients will go through `change`; other values stay."""
     items = list(values) if isinstance(values, (tuple, list)) else [values]
-    places = [i for i, value in enumerate(items) if isinstance(value, Tensor)]
-    if not any(items[i].requires_grad for i in places):
+    places = [i for i, value in enumerate(items) if isinstance(value, Tensor) and value.requires_grad]
+    if not places:
         return None
-    passed = _Gate.apply(lambda gradients: change(gradients, places, len(items)), *[items[i] for i in places])
+    passed = _Gate.apply(lambda gradients: change(gradients, places, items), *[items[i] for i in places])
     for i, tensor in zip(places, passed, strict=True):
         items[i] = tensor
     if not isinstance(values, (tuple, list)):
@@ -64,8 +65,8 @@ class _BackwardHooks:
         passed = _through_gate(result, self._at_outputs)
         return result if passed is None else passed
 
-    def _at_outputs(self, gradients: tuple[Any, ...], places: list[int], count: int) -> list[Any]:
-        full = _spread(gradients, places, count)
+    def _at_outputs(self, gradients: tuple[Any, ...], places: list[int], outputs: list[Any]) -> list[Any]:
+        full = _spread(gradients, places, len(outputs))
         for hook in self._pre_hooks:
             replaced = hook(self._module, full)
             if replaced is not None:
@@ -80,8 +81,12 @@ class _BackwardHooks:
                     )
         return [full[i] for i in places]
 
-    def _at_inputs(self, gradients: tuple[Any, ...], places: list[int], count: int) -> list[Any]:
-        full = _spread(gradients, places, count)
+    def _at_inputs(self, gradients: tuple[Any, ...], places: list[int], inputs: list[Any]) -> list[Any]:
+        # Gradients that did not arrive are zeros here, as PyTorch has it.
+        full = tuple(
+            zeros_like(x.detach()) if g is None and isinstance(x, Tensor) and x.dtype.is_floating_point else g
+            for g, x in zip(_spread(gradients, places, len(inputs)), inputs, strict=True)
+        )
         if self._output_gradients is None:
             raise RuntimeError(
                 f"the backward hook of {type(self._module).__name__} was reached before the gradients of its outputs: "

@@ -3,16 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .modes import no_grad
 from .parameter import Parameter
 from .tensor import RemovableHandle, Tensor
-
-if TYPE_CHECKING:
-    from .module import Module
 
 __all__ = ["IncompatibleKeys", "StatefulModule"]
 
@@ -43,9 +40,10 @@ class StatefulModule:
     """What a module does to save and load its state."""
 
     _version: int = 1
-    _parameters: "dict[str, Parameter | None]"
-    _buffers: "dict[str, Tensor | None]"
-    _modules: "dict[str, Module | None]"
+    # Of parameters, tensors and modules by name; None where a name is registered without one.
+    _parameters: dict[str, Any]
+    _buffers: dict[str, Any]
+    _modules: dict[str, Any]
     _non_persistent: set[str]
     # Hooks of saving and loading, made when the first one is registered.
     _state_dict_pre_hooks: "Mapping[int, Callable[..., Any]]" = MappingProxyType({})
@@ -151,10 +149,10 @@ class StatefulModule:
 
         load(self, state, "")
         problems = list(report)
-        if strict and missing:
-            problems.insert(0, "Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
         if strict and unexpected:
             problems.insert(0, "Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ". ")
+        if strict and missing:
+            problems.insert(0, "Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
         if problems:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems))
         for copy in report.pending:

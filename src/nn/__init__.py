@@ -3,10 +3,10 @@
 from . import functional, init, utils
 from .activations import *
 from .attention import *
-from .bags import *
 from .containers import *
 from .conv import *
 from .dropout import *
+from .embedding import *
 from .layers import *
 from .lazy import *
 from .loss import *
@@ -15,6 +15,7 @@ from .module import Module
 from .norm import *
 from .padding import *
 from .parameter import *
+from .parameter_containers import *
 from .piecewise import *
 from .pooling import *
 from .recurrent import *

@@ -11,42 +11,17 @@ from ..eager.tensor import Tensor
 globals().update(namespaces["functional"])
 
 # Functions that are made of ops, after those: where both have a name, these add call forms.
+from .activation_functions import *  # noqa: E402, F403
 from .attention_functions import *  # noqa: E402, F403
+from .embedding_functions import *  # noqa: E402, F403
 from .layer_functions import *  # noqa: E402, F403
 from .loss_functions import *  # noqa: E402, F403
+from .pair_losses import *  # noqa: E402, F403
 from .windows import *  # noqa: E402, F403
 
 if TYPE_CHECKING:  # the functions just put in
 
     def __getattr__(name: str) -> Any: ...
-
-
-def _maybe_inplace(input: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
-    return write(input, result, name) if inplace else result
-
-
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Elementwise max(x, 0); NaN stays NaN.
-
-    >>> ingot.nn.functional.relu(ingot.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
-    """
-    return input.relu_() if inplace else _call("relu", input)  # type: ignore[attr-defined,no-any-return]
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """Elementwise x where x > 0, else negative_slope * x."""
-    return _maybe_inplace(input, _call("leaky_relu", input, negative_slope), inplace, "leaky_relu_")
-
-
-def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """Elementwise x where x > 0, else alpha * (e**x - 1)."""
-    return _maybe_inplace(input, _call("elu", input, alpha), inplace, "elu_")
-
-
-def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Elementwise x * sigmoid(x)."""
-    return _maybe_inplace(input, _call("silu", input), inplace, "silu_")
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -89,7 +64,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training or p == 0.0:
         return input
     result, _ = _call("native_dropout", input, p=p)
-    return _maybe_inplace(input, result, inplace, "dropout_")
+    return write(input, result, "dropout_") if inplace else result
 
 
 def batch_norm(
@@ -106,13 +81,19 @@ def batch_norm(
 
     In training the running statistics are updated in place: new = (1 - momentum) * old + momentum * batch's.
     """
+    if eps <= 0.0:
+        raise ValueError(f"batch_norm eps must be positive, but got {eps}")
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("Expected running_mean and running_var to be given where training=False")
         return _call("batch_norm", input, running_mean, running_var, weight, bias, eps=eps)  # type: ignore[no-any-return]
+    count = input.shape.numel() // input.shape[1] if input.shape[1] else 0
+    if count == 1:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {list(map(int, input.shape))}"
+        )
     result, mean, variance = _call("batch_norm_training", input, weight, bias, eps=eps)
-    if running_mean is not None and running_var is not None:
-        count = input.shape.numel() // input.shape[1]
+    if running_mean is not None and running_var is not None and count != 0:
         if count > 1:
             variance = variance * count / (count - 1)  # a quotient of sizes alone would be a plain number in a trace
         running_mean.mul_(1 - momentum).add_(mean.detach(), alpha=momentum)  # type: ignore[attr-defined]
@@ -139,8 +120,3 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         num_classes = int(tensor.max()) + 1 if tensor.numel() else 0
     return _call("one_hot", tensor, num_classes)  # type: ignore[no-any-return]
-
-
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows of `weight` by index; the row `padding_idx` gets no gradient."""
-    return _call("embedding", input, weight, padding_idx=padding_idx)  # type: ignore[no-any-return]

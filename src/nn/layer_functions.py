@@ -1,4 +1,4 @@
-"""Functions of layers that are made of other ops: dropouts, normalisation, bags of embeddings, activations."""
+"""Functions of layers that are made of other ops: dropouts, normalisation, activations."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..eager.random import rand as _rand
 from ..eager.tensor import Tensor
 
 __all__ = [
-    "alpha_dropout", "bilinear", "channel_shuffle", "dropout1d", "dropout2d", "dropout3d", "embedding_bag",
+    "alpha_dropout", "bilinear", "channel_shuffle", "dropout1d", "dropout2d", "dropout3d",
     "feature_alpha_dropout", "gumbel_softmax", "hardshrink", "instance_norm", "local_response_norm", "rrelu", "softmin",
     "tanhshrink", "upsample",
 ]  # fmt: skip
@@ -143,96 +143,6 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         )
     result = _call("einsum", "...i,oij,...j->...o", a, w, b)
     return result if bias is None else result + bias
-
-
-def embedding_bag(
-    input: Any,
-    weight: Any,
-    offsets: Any = None,
-    max_norm: float | None = None,
-    norm_type: float = 2,
-    scale_grad_by_freq: bool = False,
-    mode: str = "mean",
-    sparse: bool = False,
-    per_sample_weights: Any = None,
-    include_last_offset: bool = False,
-    padding_idx: int | None = None,
-) -> Tensor:
-    """Sums, means or maxima of rows of a table by bag: input (B, L), or all indices and where each bag starts.
-
-    Indices equal to `padding_idx` do not count. An empty bag gives zeros. `max_norm`, `scale_grad_by_freq` and `sparse`
-    raise NotImplementedError.
-
-    >>> table = ingot.tensor([[1.0, 2.0], [3.0, 4.0]])
-    >>> ingot.nn.functional.embedding_bag(ingot.tensor([0, 1, 1]), table, ingot.tensor([0, 2]), mode="sum")
-    tensor([[4., 6.],
-            [3., 4.]])
-    """
-    if max_norm is not None or scale_grad_by_freq or sparse:
-        raise NotImplementedError("embedding_bag: max_norm, scale_grad_by_freq and sparse are not supported")
-    if mode not in ("sum", "mean", "max"):
-        raise ValueError(f"mode has to be one of sum, mean or max, given {mode!r}")
-    if per_sample_weights is not None and mode != "sum":
-        raise NotImplementedError(f"embedding_bag: per_sample_weights was given: expected mode 'sum', not {mode!r}")
-    if per_sample_weights is not None and per_sample_weights.shape != input.shape:
-        raise ValueError(
-            f"embedding_bag: expected per_sample_weights of the input's shape {list(input.shape)}, given "
-            f"{list(per_sample_weights.shape)}"
-        )
-    indices, starts = _bags(input, offsets, include_last_offset)
-    count = len(starts)
-    bag_of = np.searchsorted(starts, np.arange(indices.shape[0]), side="right") - 1
-    counted = np.ones(len(bag_of), bool)
-    if padding_idx is not None:
-        counted = indices._array != padding_idx % weight.shape[0]
-    rows = _call("embedding", indices, weight)
-    sizes = np.bincount(bag_of[counted], minlength=count)
-    if mode == "max":
-        return _bag_maxima(rows, bag_of, counted, sizes)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.reshape(-1, 1)
-    if not counted.all():
-        rows = _call("where", _tensor(counted[:, None]), rows, _tensor(0.0, dtype=rows.dtype))
-    sums = rows.new_zeros((count, weight.shape[1])).index_add(0, _tensor(bag_of), rows)
-    if mode == "mean":
-        sums = sums / _tensor(np.maximum(sizes, 1)[:, None], dtype=rows.dtype)
-    return sums
-
-
-def _bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, np.ndarray[Any, Any]]:
-    """All indices in a row and where each bag starts."""
-    if input.ndim == 2:
-        if offsets is not None:
-            raise ValueError("if input is 2D, then offsets has to be None, as input is treated as bags of equal length")
-        return input.reshape(-1), np.arange(input.shape[0]) * input.shape[1]
-    if input.ndim != 1:
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
-    if offsets is None:
-        raise ValueError("offsets has to be a 1D Tensor but got None")
-    starts = np.asarray(getattr(offsets, "_array", offsets))
-    if starts.ndim != 1:
-        raise ValueError("offsets has to be a 1D Tensor")
-    if include_last_offset:
-        if not len(starts) or starts[-1] != input.shape[0]:
-            raise ValueError(f"include_last_offset: expected the last offset to be {input.shape[0]}, given {starts}")
-        starts = starts[:-1]
-    if len(starts) and (starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > input.shape[0]):
-        raise ValueError(f"offsets must start at 0, not fall, and end within {input.shape[0]} indices, given {starts}")
-    return input, starts
-
-
-def _bag_maxima(rows: Any, bag_of: Any, counted: Any, sizes: Any) -> Any:
-    """The maxima by bag: bags become rows of one table, padded by repeats of their first index."""
-    if not sizes.size or not sizes.max():
-        return rows.new_zeros((len(sizes), rows.shape[1])) + rows.sum() * 0
-    members = np.zeros((len(sizes), int(sizes.max())), np.int64)
-    for bag in range(len(sizes)):
-        places = np.flatnonzero((bag_of == bag) & counted)
-        if len(places):
-            members[bag] = places[0]
-            members[bag, : len(places)] = places
-    values = rows[_tensor(members)].max(dim=1).values
-    return _call("where", _tensor((sizes > 0)[:, None]), values, _tensor(0.0, dtype=rows.dtype))
 
 
 def channel_shuffle(input: Any, groups: int) -> Tensor:

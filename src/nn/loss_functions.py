@@ -1,6 +1,7 @@
 """Losses that are made of other ops: margins, distances, likelihoods of distributions, CTC."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,13 +32,33 @@ def reduced(loss: Any, reduction: str) -> Any:
     raise ValueError(f"{reduction} is not a valid value for reduction: expected 'none', 'mean' or 'sum'")
 
 
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction, or what the two flags that came before it say, with a warning."""
+    if size_average is None and reduce is None:
+        return reduction
+    mean, whole = size_average is not False, reduce is not False
+    chosen = ("mean" if mean else "sum") if whole else "none"
+    warnings.warn(
+        f"size_average and reduce args will be deprecated, please use reduction='{chosen}' instead.", stacklevel=3
+    )
+    return chosen
+
+
 def poisson_nll_loss(
-    input: Any, target: Any, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean"
+    input: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The negative log likelihood of counts under a Poisson distribution whose (log) rate is the input.
 
     `full` adds Stirling's approximation of log(target!) where the target is above 1.
     """
+    reduction = legacy_reduction(size_average, reduce, reduction)
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
@@ -62,7 +83,9 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if tuple(input.shape[:-1]) == tuple(var.shape):
             var = var.unsqueeze(-1)
-        elif tuple(input.shape[:-1]) != tuple(var.shape[:-1]) or var.shape[-1] != 1:
+        elif (
+            var.ndim != input.ndim or sum(v for v, n in zip(var.shape, input.shape, strict=True) if v != n) != 1
+        ):  # one dimension of size 1 is spread
             raise ValueError(f"var is of incorrect size: {list(var.shape)} for an input of {list(input.shape)}")
     clamped = var + (var.detach().clamp(min=eps) - var.detach())
     loss = 0.5 * (clamped.log() + (input - target).square() / clamped)
@@ -71,16 +94,33 @@ def gaussian_nll_loss(
     return reduced(loss, reduction)
 
 
-def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+def hinge_embedding_loss(
+    input: Any,
+    target: Any,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     zero = _zeros_like(input)
     positive = _call("where", target != -1, input, zero)
     negative = _call("where", target != 1, (margin - input).relu(), zero)
     return reduced(positive + negative, reduction)
 
 
-def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
+def margin_ranking_loss(
+    input1: Any,
+    input2: Any,
+    target: Any,
+    margin: float = 0.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """max(0, -target * (input1 - input2) + margin): target 1 wants the first to rank higher, -1 the second."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     if input1.ndim != input2.ndim or input1.ndim != target.ndim:
         raise RuntimeError(
             f"margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "
@@ -89,15 +129,29 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
     return reduced((-target * (input1 - input2) + margin).relu(), reduction)
 
 
-def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """log(1 + exp(-target * input)) for targets 1 and -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     return reduced((-target * input).exp().log1p(), reduction)
 
 
 def cosine_embedding_loss(
-    input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
+    input1: Any,
+    input2: Any,
+    target: Any,
+    margin: float = 0.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     epsilon = 1e-12
     squares = (input1 * input1).sum(-1) + epsilon, (input2 * input2).sum(-1) + epsilon
     cosine = (input1 * input2).sum(-1) / (squares[0] * squares[1]).sqrt()
@@ -115,9 +169,12 @@ def triplet_margin_loss(
     p: float = 2.0,
     eps: float = 1e-6,
     swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, |a - p| - |a - n| + margin); `swap` takes |p - n| where it is smaller (Balntas et al., 2016)."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
 
     def distance(a: Any, b: Any) -> Any:
         return _call("pairwise_distance", a, b, p, eps)
@@ -148,9 +205,17 @@ def triplet_margin_with_distance_loss(
 
 
 def multi_margin_loss(
-    input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
+    input: Any,
+    target: Any,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The mean over the other classes i of max(0, margin - x[target] + x[i])**p: (N, C) and (N,)."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
     x, y = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.reshape(1))
@@ -167,8 +232,15 @@ def multi_margin_loss(
     return reduced(loss if input.ndim == 2 else loss.squeeze(0), reduction)
 
 
-def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+def multilabel_margin_loss(
+    input: Any,
+    target: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """The mean over classes of max(0, 1 - (x[label] - x[other])), for labels before the first -1: (N, C), (N, C)."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     if input.shape != target.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     x, y = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.unsqueeze(0))
@@ -188,8 +260,16 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
     return reduced(loss if input.ndim == 2 else loss.squeeze(0), reduction)
 
 
-def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+def multilabel_soft_margin_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """The mean over classes of the binary cross entropy of logits: (N, C), (N, C) -> (N,) before the reduction."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
     loss = -(target * _call("logsigmoid", input) + (1 - target) * _call("logsigmoid", -input))
     if weight is not None:
         loss = loss * weight

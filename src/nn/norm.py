@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from ..eager.creation import ones, tensor, zeros
+from ..eager.creation import ones, zeros
 from ..eager.tensor import Tensor
 from . import functional as F
 from .layers import _BatchNorm
 from .module import Module
 from .parameter import Parameter
+from .running import RunningStatistics, reset_affine
 
 __all__ = [
     "BatchNorm3d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
-    "LocalResponseNorm", "RMSNorm",
+    "LocalResponseNorm", "RMSNorm", "SyncBatchNorm",
 ]  # fmt: skip
 
 
@@ -19,6 +20,14 @@ class BatchNorm3d(_BatchNorm):
     """Batch normalisation (Ioffe and Szegedy, 2015) of (N, C, D, H, W)."""
 
     _ranks = (5,)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation over the batches of all processes: of this one, since models run in one process here."""
+
+    def _check_rank(self, input: Tensor) -> None:
+        if input.ndim < 2:
+            raise ValueError(f"expected at least 2D input (got {input.ndim}D input)")
 
 
 class GroupNorm(Module):
@@ -49,6 +58,10 @@ class GroupNorm(Module):
         if affine and bias:
             self.bias = Parameter(zeros(num_channels, dtype=dtype, device=device))
 
+    def reset_parameters(self) -> None:
+        """Weights of 1 and biases of 0."""
+        reset_affine(self)
+
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
@@ -77,6 +90,10 @@ class RMSNorm(Module):
         if elementwise_affine:
             self.weight = Parameter(ones(*shape, dtype=dtype, device=device))
 
+    def reset_parameters(self) -> None:
+        """Weights of 1."""
+        reset_affine(self)
+
     def forward(self, input: Tensor) -> Tensor:
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
 
@@ -101,7 +118,7 @@ class LocalResponseNorm(Module):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
-class _InstanceNorm(Module):
+class _InstanceNorm(RunningStatistics):
     """Normalises each channel of each example; with running statistics, by those in evaluation."""
 
     _spatial = 0
@@ -130,10 +147,7 @@ class _InstanceNorm(Module):
             self.weight = Parameter(ones(num_features, dtype=dtype, device=device))
         if affine and bias:
             self.bias = Parameter(zeros(num_features, dtype=dtype, device=device))
-        tracked = track_running_stats
-        self.register_buffer("running_mean", zeros(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", ones(num_features, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", tensor(0) if tracked else None)
+        self.register_running(dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         n = self._spatial

@@ -25,6 +25,9 @@ class _Pad(Module):
             raise ValueError(f"{type(self).__name__}: expected padding to be an int or {sides} ints, given {padding}")
 
     def forward(self, input: Tensor) -> Tensor:
+        n = self._spatial
+        if self._mode == "circular" and input.ndim not in (n + 1, n + 2):
+            raise ValueError(f"expected {n + 1}D or {n + 2}D input (got {input.ndim}D input)")
         return F.pad(input, self.padding, self._mode)
 
     def extra_repr(self) -> str:

@@ -1,12 +1,11 @@
 """Activations as modules: piecewise ones, smooth ones that are less common, and gates."""
 
-from collections.abc import Callable
 from typing import Any
 
 from ..eager.creation import full
-from ..eager.inplace import write
 from ..eager.tensor import Tensor
 from . import functional as F
+from .activations import _InplaceActivation
 from .module import Module
 from .parameter import Parameter
 
@@ -16,57 +15,39 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _InplaceActivation(Module):
-    """An activation without options but to overwrite its input."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
-
-
-def _applied(function: Callable[..., Tensor], input: Tensor, *options: float, inplace: bool) -> Tensor:
-    if not inplace:
-        return function(input, *options)
-    # Of a copy: the derivative needs the input as it was.
-    return write(input, function(input.clone(), *options), f"{function.__name__}_")
-
-
 class ReLU6(_InplaceActivation):
     """Elementwise min(max(x, 0), 6)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.relu6, input, inplace=self.inplace)
+        return F.relu6(input, self.inplace)
 
 
 class SELU(_InplaceActivation):
     """Elementwise scaled ELU (Klambauer et al., 2017)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.selu, input, inplace=self.inplace)
+        return F.selu(input, self.inplace)
 
 
 class Hardsigmoid(_InplaceActivation):
     """Elementwise min(max(x + 3, 0), 6) / 6."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.hardsigmoid, input, inplace=self.inplace)
+        return F.hardsigmoid(input, self.inplace)
 
 
 class Hardswish(_InplaceActivation):
     """Elementwise x * hardsigmoid(x) (Howard et al., 2019)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.hardswish, input, inplace=self.inplace)
+        return F.hardswish(input, self.inplace)
 
 
 class Mish(_InplaceActivation):
     """Elementwise x * tanh(softplus(x)) (Misra, 2019)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.mish, input, inplace=self.inplace)
+        return F.mish(input, self.inplace)
 
 
 class LogSigmoid(Module):
@@ -130,7 +111,7 @@ class Hardtanh(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.hardtanh, input, self.min_val, self.max_val, inplace=self.inplace)
+        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
 
     def extra_repr(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
@@ -145,7 +126,7 @@ class CELU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.celu, input, self.alpha, inplace=self.inplace)
+        return F.celu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
@@ -161,7 +142,7 @@ class Threshold(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return _applied(F.threshold, input, self.threshold, self.value, inplace=self.inplace)
+        return F.threshold(input, self.threshold, self.value, self.inplace)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")
@@ -173,10 +154,15 @@ class PReLU(Module):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         self.num_parameters = num_parameters
+        self.init = init
         self.weight = Parameter(full((num_parameters,), init, dtype=dtype, device=device))
 
     def forward(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)
+
+    def reset_parameters(self) -> None:
+        """Set all slopes to the first value."""
+        self.weight.detach().fill_(self.init)  # type: ignore[attr-defined]
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"

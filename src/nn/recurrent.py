@@ -14,7 +14,7 @@ from .module import Module
 from .parameter import Parameter
 from .utils.rnn import PackedSequence
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
 
 _State = tuple[Any, ...]
 
@@ -76,10 +76,16 @@ class RNNBase(Module):
             raise ValueError(
                 "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
             )
-        if not isinstance(hidden_size, int):
-            raise TypeError(f"hidden_size should be of type int, got: {type(hidden_size).__name__}")
-        if hidden_size <= 0 or num_layers <= 0:
-            raise ValueError(f"hidden_size and num_layers must be greater than zero, given {hidden_size}, {num_layers}")
+        for name, value, kind in (
+            ("hidden_size", hidden_size, int),
+            ("bias", bias, bool),
+            ("batch_first", batch_first, bool),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} should be of type {kind.__name__}, got: {type(value).__name__}")
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if size <= 0:
+                raise ValueError(f"{name} must be greater than zero, given {size}")
         if proj_size < 0 or proj_size >= hidden_size:
             raise ValueError(f"proj_size has to be from 0 to below hidden_size, given {proj_size} and {hidden_size}")
         if proj_size and mode != "LSTM":
@@ -98,7 +104,7 @@ class RNNBase(Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size = proj_size
-        self.use_bias = bias
+        self.bias = bias
         gates = _GATES[mode] * hidden_size
         output = proj_size or hidden_size
         directions = 2 if bidirectional else 1
@@ -155,6 +161,12 @@ class RNNBase(Module):
         if data.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.shape[-1]}"
+            )
+        kind = self.weight_ih_l0.dtype
+        if data.dtype is not kind:
+            raise ValueError(
+                f"{type(self).__name__} input dtype ({data.dtype}) does not match weight dtype ({kind}). Convert "
+                f"input: input.to({kind}), or convert model: model.to({data.dtype})"
             )
         first = self._first_states(hx, batch, batched, data)
         data, last = self._run_layers(data, sizes, first)
@@ -249,8 +261,8 @@ class RNNBase(Module):
             text += f", proj_size={self.proj_size}"
         if self.num_layers != 1:
             text += f", num_layers={self.num_layers}"
-        if not self.use_bias:
-            text += f", bias={self.use_bias}"
+        if not self.bias:
+            text += f", bias={self.bias}"
         if self.batch_first:
             text += f", batch_first={self.batch_first}"
         if self.dropout:
@@ -341,7 +353,7 @@ class GRU(RNNBase):
         )
 
 
-class _Cell(Module):
+class RNNCellBase(Module):
     """One step of a recurrent layer on (N, input_size) or (input_size,)."""
 
     _mode = ""
@@ -352,6 +364,7 @@ class _Cell(Module):
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.bias = bias
         gates = self._gates() * hidden_size
         self.weight_ih = Parameter(empty(gates, input_size, dtype=dtype, device=device))
         self.weight_hh = Parameter(empty(gates, hidden_size, dtype=dtype, device=device))
@@ -376,6 +389,10 @@ class _Cell(Module):
             raise ValueError(f"{type(self).__name__}: Expected input to be 1D or 2D, got {input.ndim}D instead")
         if input.shape[-1] != self.input_size:
             raise RuntimeError(f"input has inconsistent input_size: got {input.shape[-1]} expected {self.input_size}")
+        for i, s in enumerate(states):
+            if s.ndim not in (1, 2):
+                name = "hidden" if mode != "LSTM" else f"hx[{i}]"
+                raise ValueError(f"{type(self).__name__}: Expected {name} to be 1D or 2D, got {s.ndim}D instead")
         batched = input.ndim == 2
         x = input if batched else input.unsqueeze(0)
         count = 2 if mode == "LSTM" else 1
@@ -390,10 +407,12 @@ class _Cell(Module):
         return found if batched else tuple(s.squeeze(0) for s in found)
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
+        text = f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
+        kind = getattr(self, "nonlinearity", "tanh")
+        return text if kind == "tanh" else f"{text}, nonlinearity={kind}"
 
 
-class RNNCell(_Cell):
+class RNNCell(RNNCellBase):
     """One step of RNN: (N, input_size), h (N, hidden_size) -> h'."""
 
     def __init__(
@@ -415,7 +434,7 @@ class RNNCell(_Cell):
         return self._step(input, () if hx is None else (hx,), self._mode)[0]
 
 
-class LSTMCell(_Cell):
+class LSTMCell(RNNCellBase):
     """One step of LSTM: (N, input_size), (h, c) -> (h', c')."""
 
     _mode = "LSTM"
@@ -425,7 +444,7 @@ class LSTMCell(_Cell):
         return h, c
 
 
-class GRUCell(_Cell):
+class GRUCell(RNNCellBase):
     """One step of GRU: (N, input_size), h (N, hidden_size) -> h'."""
 
     _mode = "GRU"

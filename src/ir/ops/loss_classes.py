@@ -144,9 +144,15 @@ def _infer_cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if not target.dtype.is_floating_point:
+        if target.rank == input.rank and [sizes.hint(d) for d in target.shape] == [sizes.hint(d) for d in input.shape]:
+            raise RuntimeError(
+                f"cross_entropy: Expected floating point type for target with class probabilities, got {target}"
+            )
         return _infer_classes(sizes, "cross_entropy", input, target, weight, reduction)
     require_reduction("cross_entropy", reduction)
     message = f"cross_entropy: expected target probabilities of the input's type {input}, given {target}"
+    if ignore_index >= 0:
+        raise RuntimeError("cross_entropy: ignore_index is not supported for floating point target")
     if not input.rank or target.rank != input.rank or target.dtype is not input.dtype:
         raise RuntimeError(message)
     for a, b in zip(input.shape, target.shape, strict=True):
@@ -240,9 +246,9 @@ def _cross_entropy_vjp(
     # softmax(x) - 1 at the class: the common case in few steps.
     ignored = F.eq(target, attributes["ignore_index"])
     index = F.unsqueeze(F.where(ignored, 0, target), 1)
-    kept = F.cast(F.logical_not(ignored), dtype=g.dtype)
-    scale = F.div(F.mul(kept, g), F.sum(kept)) if attributes["reduction"] == "mean" else F.mul(kept, g)
-    scale = F.unsqueeze(scale, 1)
+    # Where nothing is counted the loss is NaN, but its gradient is 0 as for every ignored position.
+    share = F.div(g, F.sum(F.cast(F.logical_not(ignored), dtype=g.dtype))) if attributes["reduction"] == "mean" else g
+    scale = F.unsqueeze(F.where(ignored, 0.0, share), 1)
     return F.scatter_add(F.mul(F.softmax(input, 1), scale), 1, index, F.neg(scale)), None, None
 
 
