@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import pool_code
+from .blas import set_blas_threads
 from .cpus import available_cpus
 from .loader import provide_symbol
 from .support import load_support
@@ -97,6 +98,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Set how many threads native code runs on, the caller's included; loops that are running finish as they are.
 
+    numpy's own products, which eager execution uses, are set to as many.
+
     Raises ValueError if `n` is not from 1 to 1024, and TypeError if it is not an integer.
     """
     global _requested
@@ -108,6 +111,7 @@ def set_num_threads(n: int) -> None:
         _requested = n
         if _ready:
             _resize(n)
+    set_blas_threads(n)
 
 
 @functools.cache
