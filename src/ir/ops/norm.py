@@ -78,8 +78,9 @@ def _softmax_compute(xp: Any, shifted: Any, axis: int | None) -> Any:
 
 
 def _softmax_parts(shifted: Any, dims: tuple[int, ...]) -> Any:
+    # The sum is at least 1, so that its reciprocal loses nothing; one division a row costs less than one an element.
     exponentials = F.exp(shifted)
-    return F.div(exponentials, F.sum(exponentials, dims, True))
+    return F.mul(exponentials, F.reciprocal(F.sum(exponentials, dims, True)))
 
 
 SOFTMAX = _softmax(
@@ -318,9 +319,12 @@ def _evaluate_group_norm(xp: Any, input: Any, weight: Any, bias: Any, *, num_gro
 
 
 def _decompose_group_norm(input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
-    shape = tuple(input.shape)
-    x = F.reshape(_standardise(F.reshape(input, _grouped(shape, num_groups)), (2,), eps), shape)
-    return _affine(x, *(v if v is None else _per_channel(v, input.ndim) for v in (weight, bias)))
+    # The channels as two dimensions, groups and members, to the end: then it is one kernel over rows of groups.
+    shape, members = tuple(input.shape), input.shape[1] // num_groups
+    x = F.reshape(input, (shape[0], num_groups, members, *shape[2:]))
+    x = _standardise(x, tuple(range(2, x.ndim)), eps)
+    place = (num_groups, members) + (1,) * (input.ndim - 2)
+    return F.reshape(_affine(x, *(v if v is None else F.reshape(v, place) for v in (weight, bias))), shape)
 
 
 GROUP_NORM = define(

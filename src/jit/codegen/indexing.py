@@ -100,6 +100,31 @@ def flat_index(indices: Sequence[Dim], shape: Sequence[Dim]) -> Dim:
     position: Dim = 0
     for index, stride in zip(indices, row_major_strides(shape), strict=True):
         position = position + index * stride
+    return _rejoined(position)
+
+
+def _rejoined(position: Dim) -> Dim:
+    """The index with quotients and remainders put together again: a // m * m + a % m is a.
+
+    Reshapes that split and join dimensions leave such pairs; without them an address is linear again.
+    """
+    changed = True
+    while changed and isinstance(position, DimExpr):
+        changed = False
+        for part, factor in terms(position):
+            if isinstance(part, int) or len(part._terms) != 1:
+                continue
+            ((monomial, _),) = part._terms
+            if len(monomial) != 1 or monomial[0].name != "mod":
+                continue
+            value, size = monomial[0].arguments
+            whole = value // size * (size * factor)
+            held = dict(terms(position))
+            ((quotient, count), *others) = terms(whole) or [(1, 0)]
+            if not others and held.get(quotient) == count:
+                position = position - factor * part - whole + factor * value
+                changed = True
+                break
     return position
 
 
