@@ -1,6 +1,6 @@
 """The public names of `ingot`, gathered from the parts; imported when the first of them is asked for."""
 
-from . import autograd, fft, func, ir, jit, linalg, nn, optim, special
+from . import autograd, fft, func, ir, jit, linalg, nn, optim, signal, special
 from .eager import (
     Size,
     Tensor,
@@ -30,6 +30,15 @@ from .eager.creation import (
     zeros_like,
 )
 from .eager.creation import from_numpy_array as from_numpy
+from .eager.memory_format import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
 from .eager.random import (
     Generator,
     default_generator,
@@ -67,6 +76,7 @@ from .ir.dtypes import bool_ as bool
 from .ir.dtypes import default_dtype as get_default_dtype
 from .jit.runtime.pool import get_num_threads, set_num_threads
 from .serialization import load, save
+from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 
 half, double, cfloat, cdouble = float16, float64, complex64, complex128
 short, long = int16, int64

@@ -7,6 +7,7 @@ from . import (
     api,
     complex_numbers,
     creation,
+    distributions,
     elementary,
     families,
     functions,
@@ -15,6 +16,8 @@ from . import (
     ordering,
     products,
     series,
+    spectral,
+    storage,
 )
 from .device import device
 from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -24,7 +27,18 @@ from .tensor import Size, Tensor
 namespaces: dict[str, dict[str, Any]] = {"": {}, "functional": {}, "special": {}, "linalg": {}, "fft": {}}
 functions.install_ops(namespaces)
 api.install(namespaces[""])
-for _family in (complex_numbers, elementary, grids, interop, ordering, products, series):
+for _family in (
+    complex_numbers,
+    distributions,
+    elementary,
+    grids,
+    interop,
+    ordering,
+    products,
+    series,
+    spectral,
+    storage,
+):
     families.install(namespaces[""], _family)
 elementary.install_inplace(namespaces[""])
 

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from . import indexing, reductions, shapes
+from .families import with_out
 from .functions import call as _call
-from .methods import METHODS, PROPERTIES, inplace_of, write_out
+from .methods import METHODS, PROPERTIES, clone, inplace_of, write_out
 from .reductions import max, min, norm, sort, std, std_mean, topk, var, var_mean
 from .shapes import chunk, narrow, select, split, squeeze, unbind, where
 from .tensor import Tensor
@@ -176,12 +177,15 @@ def install(namespace: dict[str, Any]) -> None:
         name = function.__name__
         if hasattr(Tensor, name):
             function.__ingot_op__ = getattr(getattr(Tensor, name), "__ingot_op__", None)
+        if name in _WITH_OUT:
+            function = with_out(function)
         if name not in ("var_mean", "std_mean"):
             setattr(Tensor, name, function)
         namespace[name] = function
     for name in _FUNCTIONS_ONLY:
-        namespace[name] = getattr(shapes, name)
-    for function in (is_tensor, is_floating_point, is_complex, numel, positive, allclose, equal, rsub):
+        function = getattr(shapes, name)
+        namespace[name] = with_out(function) if name in _WITH_OUT else function
+    for function in (is_tensor, is_floating_point, is_complex, numel, positive, allclose, equal, rsub, clone):
         namespace[function.__name__] = function
     Tensor.subtract = Tensor.sub  # type: ignore[method-assign,assignment]
     Tensor.divide = Tensor.true_divide = Tensor.div  # type: ignore[method-assign,assignment]
@@ -203,6 +207,10 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, name, method)
 
 
+_WITH_OUT = {
+    "clamp_max", "clamp_min", "column_stack", "diag", "dstack", "hstack", "index_copy", "max", "min", "mv", "nonzero",
+    "norm", "round", "sort", "std", "take_along_dim", "topk", "var", "vstack", "where",
+}  # fmt: skip
 # Of `shapes`: what PyTorch has as functions but not as methods (`where` is another function there).
 _FUNCTIONS_ONLY = (
     "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors", "column_stack", "dstack",

@@ -9,6 +9,7 @@ from ..ir.ops._op import get_op
 from . import modes
 from .device import as_device
 from .dispatch import dispatch
+from .memory_format import with_options
 from .tensor import Tensor, wrap
 
 __all__ = [
@@ -152,6 +153,7 @@ def _filled(name: str, size: Any, value: Any, dtype: Any, device: Any, requires_
     return _finish(np.full(size, value, element.numpy), device, requires_grad)
 
 
+@with_options
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of that size with every element `fill_value`; the dtype follows the value's type unless given.
 
@@ -176,6 +178,7 @@ def _sizes(name: str, positional: tuple[Any, ...], named: Any) -> tuple[Any, ...
     return (tuple(named),)
 
 
+@with_options
 def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of that size filled with 0.
 
@@ -186,11 +189,13 @@ def zeros(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, 
     return _filled("zeros", _sizes("zeros", sizes, size), 0.0, dtype or default_dtype(), device, requires_grad)
 
 
+@with_options
 def ones(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of that size filled with 1."""
     return _filled("ones", _sizes("ones", sizes, size), 1.0, dtype or default_dtype(), device, requires_grad)
 
 
+@with_options
 def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of that size whose elements are whatever was in memory."""
     size = _sizes("empty", sizes, size)
@@ -204,16 +209,19 @@ def _like(input: Tensor, value: Any, dtype: Any, device: Any, requires_grad: boo
     return _filled("full", tuple(input.shape), value, dtype or input.dtype, device, requires_grad)
 
 
+@with_options
 def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the input's size and dtype filled with 0."""
     return _like(input, 0, dtype, device, requires_grad)
 
 
+@with_options
 def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the input's size and dtype filled with 1."""
     return _like(input, 1, dtype, device, requires_grad)
 
 
+@with_options
 def full_like(
     input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -221,11 +229,13 @@ def full_like(
     return _like(input, fill_value, dtype, device, requires_grad)
 
 
+@with_options
 def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the input's size and dtype whose elements are whatever was in memory."""
     return empty(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
+@with_options
 def arange(
     start: Any = None,
     end: Any = None,
@@ -260,6 +270,7 @@ def arange(
     return _finish(array, device, requires_grad)
 
 
+@with_options
 def linspace(
     start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -273,6 +284,7 @@ def linspace(
     return _finish(np.linspace(start, end, steps).astype(element.numpy), device, requires_grad)
 
 
+@with_options
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The n x m matrix (default square) with ones on its diagonal and zeros elsewhere."""
     element = default_dtype() if dtype is None else as_dtype(dtype)

@@ -24,7 +24,7 @@ FUNCTIONS = (
 )  # fmt: skip
 METHODS = (
     "diag_embed", "diagflat", "dist", "dsplit", "float_power", "frexp", "hsplit", "igamma", "igammac", "is_nonzero",
-    "ldexp", "mvlgamma", "renorm", "select_scatter", "slice_scatter", "split_with_sizes", "unfold", "vsplit",
+    "ldexp", "mvlgamma", "renorm", "select_scatter", "slice_scatter", "split_with_sizes", "vsplit",
 )  # fmt: skip
 INPLACE = ("float_power", "ldexp", "mvlgamma", "renorm", "igamma", "igammac")
 ALIASES = {"fix": "trunc", "arctan2": "atan2"}
@@ -236,29 +236,6 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> Any:
     from .shapes import split
 
     return split(input, list(split_sizes), dim)
-
-
-def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows of `size` every `step` along a dimension; the elements of a window are along a new last dimension."""
-    rank = self.ndim
-    if not rank:
-        raise RuntimeError("unfold: expected a tensor of at least one dimension")
-    if not -rank <= dimension < rank:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dimension})"
-        )
-    axis = dimension % rank
-    extent = self.shape[axis]
-    if size > extent:
-        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {extent} but size is {size}")
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    starts = np.arange(0, extent - size + 1, step)
-    places = wrap(np.asarray(starts[:, None] + np.arange(size)))
-    spec = (*((None, None, 1),) * axis, "tensor", *((None, None, 1),) * (rank - axis - 1))
-    windows = _call("index", self, (places,), spec=spec)
-    order = [d for d in builtins.range(rank + 1) if d != axis + 1]
-    return _call("permute", windows, *order, axis + 1)  # type: ignore[no-any-return]
 
 
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:

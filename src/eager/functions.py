@@ -160,7 +160,7 @@ def _make_unary_operator(op: Op) -> Callable[[Tensor], Any]:
 
 def _make_reflected(op: Op) -> Callable[[Tensor, Any], Any]:
     def operator(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray)):
+        if not isinstance(other, (bool, int, float, complex, np.generic, np.ndarray, Tensor)):
             return NotImplemented
         return dispatch(op, (other, self), {})
 

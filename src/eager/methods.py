@@ -11,9 +11,10 @@ from . import modes
 from .device import as_device, device
 from .functions import call as _call
 from .inplace import alias, check_writable, write
+from .memory_format import channels_last, channels_last_3d, in_format, is_in_format
 from .tensor import Tensor, wrap
 
-__all__ = ["METHODS", "PROPERTIES", "inplace_of", "write_out"]
+__all__ = ["METHODS", "PROPERTIES", "clone", "inplace_of", "write_out"]
 
 
 # -- conversion ----------------------------------------------------------------------------------------------------
@@ -25,7 +26,7 @@ def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     copy = kwargs.pop("copy", False)
     target: Any = kwargs.pop("device", None)
     kwargs.pop("non_blocking", None)
-    kwargs.pop("memory_format", None)
+    format = kwargs.pop("memory_format", None)
     other = kwargs.pop("other", None)
     if kwargs:
         raise TypeError(f"to() got unexpected keyword arguments {', '.join(kwargs)}")
@@ -45,15 +46,20 @@ def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if target is not None:
         as_device(target)
     if dtype is None or as_dtype(dtype) is self.dtype:
-        return _call("clone", self) if copy else self  # type: ignore[no-any-return]
-    return _call("cast", self, dtype=as_dtype(dtype))  # type: ignore[no-any-return]
+        if format is not None and not is_in_format(self._array, format):
+            copy = copy or format in (channels_last, channels_last_3d)
+        return clone(self, memory_format=format) if copy else self
+    result: Tensor = _call("cast", self, dtype=as_dtype(dtype))
+    if format in (channels_last, channels_last_3d):
+        result._array = in_format(result._array, format)
+    return result
 
 
 def _converter(name: str) -> Any:
     dtype = as_dtype(name)
 
     def method(self: Tensor, memory_format: Any = None) -> Tensor:
-        return _to(self, dtype)
+        return _to(self, dtype) if memory_format is None else _to(self, dtype, memory_format=memory_format)
 
     method.__doc__ = f"The tensor as {dtype.name}; itself where it is that already."
     return method
@@ -161,15 +167,29 @@ def _data_ptr(self: Tensor) -> int:
 
 
 def _is_contiguous(self: Tensor, *, memory_format: Any = None) -> bool:
-    """Whether the elements lie in memory in row-major order without gaps."""
-    return self._array.flags.c_contiguous
+    """Whether the elements lie in memory in row-major order without gaps, or in the order of another format."""
+    return self._array.flags.c_contiguous if memory_format is None else is_in_format(self._array, memory_format)
 
 
 def _contiguous(self: Tensor, *, memory_format: Any = None) -> Tensor:
-    """The tensor laid out in row-major order: itself where it is, else a copy."""
-    if self._array.flags.c_contiguous and modes.current_mode() is None:
+    """The tensor laid out in row-major order, or in a memory format: itself where it is, else a copy."""
+    if memory_format is not None and not is_in_format(self._array, memory_format):
+        return clone(self, memory_format=memory_format)
+    if (memory_format is not None or self._array.flags.c_contiguous) and modes.current_mode() is None:
         return self
     return _call("contiguous", self)  # type: ignore[no-any-return]
+
+
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy; its elements lie in memory in the order of the input's, or of a memory format.
+
+    >>> ingot.clone(ingot.ones(2))
+    tensor([1., 1.])
+    """
+    result: Tensor = _call("clone", input)
+    if memory_format is not None:
+        result._array = in_format(result._array, memory_format)
+    return result
 
 
 def _expand_as(self: Tensor, other: Tensor) -> Tensor:
@@ -264,7 +284,8 @@ def _uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: A
     if from_ > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
     draws: Any = rand(tuple(self.shape), dtype=_floating(self, "uniform_"), generator=generator)
-    return write(self, draws * (to - from_) + from_, "uniform_", fresh=True)
+    low: Any = complex(from_, from_) if self.dtype.is_complex else from_
+    return write(self, draws * (to - from_) + low, "uniform_", fresh=True)
 
 
 def _normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
@@ -302,7 +323,7 @@ def _random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: 
 
 
 def _floating(self: Tensor, name: str) -> DType:
-    if not self.dtype.is_floating_point:
+    if self.dtype.category < 2:
         raise NotImplementedError(f"{name}: expected a floating-point tensor, given {self.dtype.name}")
     return self.dtype
 
@@ -458,6 +479,7 @@ METHODS: dict[str, Any] = {
     "data_ptr": _data_ptr,
     "is_contiguous": _is_contiguous,
     "contiguous": _contiguous,
+    "clone": clone,
     "is_same_size": _is_same_size,
     "element_size": lambda self: self._array.itemsize,
     "is_floating_point": lambda self: self.dtype.is_floating_point,
@@ -484,6 +506,8 @@ METHODS: dict[str, Any] = {
     "__pos__": _positive,
 }
 for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool"):
+    METHODS[_name] = _converter(_name)
+for _name in ("cfloat", "cdouble"):
     METHODS[_name] = _converter(_name)
 METHODS["byte"] = _converter("uint8")
 METHODS["char"] = _converter("int8")

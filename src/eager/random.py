@@ -1,14 +1,16 @@
 """Random tensors and the state of the generator."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import as_dtype, default_dtype
+from ..ir.dtypes import DType, as_dtype, complex128, default_dtype, float32, float64
 from ..ir.ops._op import get_op
 from ..ir.random_state import Generator, default_generator
 from .creation import _sizes
 from .dispatch import dispatch
+from .memory_format import with_options
 from .tensor import Tensor, wrap
 
 __all__ = [
@@ -68,6 +70,22 @@ def _draw(name: str, operands: tuple[Any, ...], dtype: Any, generator: Generator
     return result.requires_grad_() if requires_grad else result
 
 
+def _reals_or_complex(
+    name: str, size: tuple[Any, ...], dtype: DType, generator: Generator | None, requires_grad: bool
+) -> Tensor:
+    """Draws of a real dtype, or of a complex one from two of the parts' dtype; normal ones have variance 1 then too."""
+    if not dtype.is_complex:
+        return _draw(name, (size,), dtype, generator, requires_grad)
+    part = float64 if dtype is complex128 else float32
+    real, imaginary = (_draw(name, (size,), part, generator, False) for _ in range(2))
+    op = get_op("complex")
+    result: Tensor = dispatch(op, (real, imaginary), {})
+    if name == "randn":
+        result = dispatch(get_op("mul"), (result, math.sqrt(0.5)), {})
+    return result.requires_grad_() if requires_grad else result
+
+
+@with_options
 def rand(
     *sizes: Any,
     size: Any = None,
@@ -78,9 +96,10 @@ def rand(
 ) -> Tensor:
     """Numbers uniform in [0, 1)."""
     element = default_dtype() if dtype is None else as_dtype(dtype)
-    return _draw("rand", (_size(_sizes("rand", sizes, size)),), element, generator, requires_grad)
+    return _reals_or_complex("rand", _size(_sizes("rand", sizes, size)), element, generator, requires_grad)
 
 
+@with_options
 def randn(
     *sizes: Any,
     size: Any = None,
@@ -91,9 +110,10 @@ def randn(
 ) -> Tensor:
     """Numbers from the standard normal distribution."""
     element = default_dtype() if dtype is None else as_dtype(dtype)
-    return _draw("randn", (_size(_sizes("randn", sizes, size)),), element, generator, requires_grad)
+    return _reals_or_complex("randn", _size(_sizes("randn", sizes, size)), element, generator, requires_grad)
 
 
+@with_options
 def randint(
     low: int = 0,
     high: Any = None,
@@ -112,34 +132,62 @@ def randint(
     return _draw("randint", (low, high, tuple(size)), as_dtype(dtype or "int64"), generator, requires_grad)
 
 
+@with_options
 def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The integers 0 to n - 1 in random order."""
     return _draw("randperm", (n,), as_dtype(dtype or "int64"), generator, False)
 
 
-def rand_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+@with_options
+def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers uniform in [0, 1) in the input's shape and dtype."""
     return rand(tuple(input.shape), dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def randn_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+@with_options
+def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Numbers from the standard normal distribution in the input's shape and dtype."""
     return randn(tuple(input.shape), dtype=dtype or input.dtype, requires_grad=requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None) -> Tensor:
+@with_options
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Integers uniform in [low, high), or [0, low), in the input's shape."""
     if high is None:
         low, high = 0, low
     return randint(low, high, tuple(input.shape), dtype=dtype or input.dtype)
 
 
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None) -> Tensor:
+@with_options
+def normal(
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Numbers from the normal distribution with this mean and standard deviation (numbers or tensors)."""
+    tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
+    if isinstance(std, Tensor) and std.dtype.is_complex:
+        raise RuntimeError("normal expects standard deviation to be non-complex")
+    if (std._array if isinstance(std, Tensor) else np.asarray(std)).min(initial=0) < 0:
+        raise RuntimeError("normal expects all elements of std >= 0.0")
     if size is None:
-        tensors = [v._array for v in (mean, std) if isinstance(v, Tensor)]
         if not tensors:
             raise TypeError("normal(): expected a size where mean and std are both numbers")
-        size = np.broadcast_shapes(*(t.shape for t in tensors))
-    draws = randn(tuple(size), generator=generator)
-    return draws * std + mean  # type: ignore[no-any-return,operator]
+        size = np.broadcast_shapes(*(t._array.shape for t in tensors))
+        dtype = tensors[0].dtype if dtype is None else dtype
+    draws: Any = randn(tuple(size), generator=generator, dtype=dtype)
+    result: Tensor = draws * std + mean
+    return result.requires_grad_() if requires_grad else result

@@ -68,7 +68,7 @@ def _polynomial(name: str, title: str, compute: Callable[[Any, Any], Any], value
         with np.errstate(all="ignore"):
             degree = np.trunc(np.where(np.isfinite(degree), degree, -1))
             value = np.where(degree < 0, 0.0, compute(x, degree))
-        return cast(xp, np.asarray(value), dtype)
+            return cast(xp, np.asarray(value), dtype)
 
     return define(
         f"{name}(input: Tensor | Scalar, n: Tensor | Scalar)",

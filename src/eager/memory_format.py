@@ -1,0 +1,94 @@
+"""Orders of elements in memory, the one layout there is, and options of PyTorch's factories that say nothing here."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "channels_last", "channels_last_3d", "contiguous_format", "in_format", "is_in_format", "layout", "memory_format",
+    "preserve_format", "strided", "with_options",
+]  # fmt: skip
+
+
+class memory_format:
+    """An order of a tensor's elements in memory, as `ingot.channels_last`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"ingot.{self._name}"
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+class layout:
+    """A way to store tensors; all are `ingot.strided`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"ingot.{self._name}"
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
+strided = layout("strided")
+_CHANNELS_LAST = {channels_last: 4, channels_last_3d: 5}
+
+
+def _order(array: np.ndarray[Any, Any], format: memory_format) -> tuple[int, ...]:
+    """The dimensions from the outermost in memory, for a format with channels last; RuntimeError for other ranks."""
+    rank = _CHANNELS_LAST[format]
+    if array.ndim != rank:
+        raise RuntimeError(f"required rank {rank} tensor to use {format} format, given one of rank {array.ndim}")
+    return (0, *range(2, rank), 1)
+
+
+def is_in_format(array: np.ndarray[Any, Any], format: memory_format | None) -> bool:
+    """Whether the elements lie in memory in that order, without gaps."""
+    if format in _CHANNELS_LAST and array.ndim == _CHANNELS_LAST[format]:
+        return array.transpose(_order(array, format)).flags.c_contiguous
+    return array.flags.c_contiguous if format not in _CHANNELS_LAST else False
+
+
+def in_format(array: np.ndarray[Any, Any], format: memory_format | None) -> np.ndarray[Any, Any]:
+    """A copy whose elements lie in memory in that order."""
+    if format not in _CHANNELS_LAST:
+        return np.array(array, order="C" if format is contiguous_format else "K")
+    order = _order(array, format)
+    return np.array(array.transpose(order), order="C").transpose(np.argsort(order))
+
+
+def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A factory with `out=`, and with the options `layout`, `pin_memory` and `memory_format` of PyTorch's.
+
+    RuntimeError for a layout other than strided.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            return function(*args)
+        out = kwargs.pop("out", None)
+        if kwargs.pop("layout", None) not in (None, strided):
+            raise RuntimeError(f"{function.__name__}: tensors are strided; there is no other layout")
+        kwargs.pop("pin_memory", None)
+        kwargs.pop("memory_format", None)
+        if out is None:
+            return function(*args, **kwargs)
+        from .methods import write_out
+
+        kwargs.setdefault("dtype", out.dtype)
+        return write_out(out, function(*args, **kwargs), function.__name__)
+
+    return call
