@@ -12,6 +12,7 @@ from .types import (
     NoneType,
     OptionalType,
     RecordType,
+    SetType,
     TensorType,
     TupleType,
     Type,
@@ -77,6 +78,8 @@ def _collect(declared: Type, actual: Type, pairs: list[tuple[Dim, Dim | None]]) 
         case OptionalType(element=element), _:
             return _collect(element, actual, pairs)
         case ListType(element=element), ListType(element=other):
+            return _collect(element, other, pairs)
+        case SetType(element=element), SetType(element=other):
             return _collect(element, other, pairs)
         case TupleType(elements=left), TupleType(elements=right):
             return len(left) == len(right) and all(_collect(a, b, pairs) for a, b in zip(left, right, strict=True))

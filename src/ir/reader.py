@@ -16,6 +16,7 @@ from .types import (
     NoneType,
     OptionalType,
     RecordType,
+    SetType,
     StrType,
     TensorType,
     TupleType,
@@ -126,7 +127,7 @@ class TokenReader:
             return IntType(value)
         if token.text in _SIMPLE_TYPES:
             return _SIMPLE_TYPES[token.text]
-        if token.text in ("Optional", "List", "Tuple", "Dict", "Record"):
+        if token.text in ("Optional", "List", "Tuple", "Dict", "Set", "Record"):
             self.expect("[")
             return self.container_type(token, depth + 1)
         hint = f"a tensor's type has its sizes: {token.text}[]" if token.text in DTYPES else None
@@ -184,4 +185,8 @@ class TokenReader:
             self.expect("]")
             return DictType(key, element)
         self.expect("]")
-        return OptionalType(element) if token.text == "Optional" else ListType(element)
+        kinds: dict[str, type[OptionalType] | type[ListType] | type[SetType]] = {
+            "Optional": OptionalType,
+            "Set": SetType,
+        }
+        return kinds.get(token.text, ListType)(element)

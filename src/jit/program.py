@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import numpy as np
 
 from ..ir.random_state import default_generator
-from ..ir.types import BoolType, FloatType, IntType, ListType, TensorType, Type
+from ..ir.types import BoolType, DictType, FloatType, IntType, ListType, SetType, StrType, TensorType, Type
 from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
 from .errors import JitError, Unsupported
 from .layout import Layout
+from .memory_form import Transfer, read_float, read_text, slot_count
 from .plan import Plan, SizeBinding
 from .raising import raise_at
 from .runtime import pool
-from .runtime.arena import allocate, write_slots
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
 from .runtime.loader import load_object
 from .runtime.memory import address_of, recycler, workspace
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InterpreterProgram", "Layout", "NativeProgram", "Program", "PythonProgram"]
 
+_OBJECTS = (ListType, DictType, SetType, StrType)
 # Plans kept per program: one for each set of argument sizes.
 MAX_PLANS = 256
 
@@ -50,12 +51,12 @@ class _PlannedProgram:
         self.exceptions = dict(exceptions or {})
         self._plans: dict[Any, Plan] = {}
         self._states: list[CallState] = []
-        self._n_result_slots = sum(_slots(result) for result in layout.results)
+        self._n_result_slots = sum(slot_count(result) for result in layout.results)
         self._first_result = HEADER + len(layout.arguments)
         self._written = [i for i, spec in enumerate(layout.arguments) if spec.written]
         # Values that decide the plan: the shapes of arrays, and ints that are sizes.
         self._tensors = [i for i, spec in enumerate(layout.arguments) if isinstance(spec.type, TensorType)]
-        self._lists = [i for i, spec in enumerate(layout.arguments) if isinstance(spec.type, ListType)]
+        self._objects = [i for i, spec in enumerate(layout.arguments) if isinstance(spec.type, _OBJECTS)]
         self._size_arguments = [
             i
             for i, spec in enumerate(layout.arguments)
@@ -79,7 +80,9 @@ class _PlannedProgram:
     def _new_state(self, descriptor: int) -> CallState:
         return CallState(descriptor, self._n_result_slots, self.layout.scratch_slots)
 
-    def _collect(self, plan: Plan, arguments: Sequence[Any], outputs: Sequence[Any], state: CallState) -> list[Any]:
+    def _collect(
+        self, plan: Plan, arguments: Sequence[Any], outputs: Sequence[Any], state: CallState, transfer: Transfer
+    ) -> list[Any]:
         """The results in order, from allocated outputs and what the driver wrote."""
         slots = state.results()
         results: list[Any] = []
@@ -94,15 +97,14 @@ class _PlannedProgram:
                     # A copy: the caller may write to what it gets.
                     results.append(self.layout.constants[result.index].copy())
                 case "runtime":
-                    rank = _slots(result) - 1
-                    results.append(_copy_out(result.type, slots[position], slots[position + 1 : position + 1 + rank]))
+                    results.append(transfer.value(result.type, slots[position : position + slot_count(result)]))
                 case "scalar":
                     results.append(_scalar(result.type, slots[position]))
                 case "list":
-                    results.append(_list(result.type, slots[position]))
+                    results.append(transfer.value(result.type, slots[position : position + slot_count(result)]))
                 case kind:
                     raise JitError(f"{self.layout.name}: result kind {kind!r} is not known")
-            position += _slots(result)
+            position += slot_count(result)
         return results
 
     def _fail(self, status: int, details: tuple[int, int]) -> NoReturn:
@@ -115,21 +117,30 @@ class _PlannedProgram:
             )
         site = self.layout.errors[status - 1]
         message = site.message
+        if message.startswith("{key:"):
+            raise_at(site.exception, _key(message, details), site.location, self.exceptions)
+        if "{text" in message:
+            text = read_text(*details)
+            raise_at(
+                site.exception,
+                message.replace("{text!r}", repr(text)).replace("{text}", text),
+                site.location,
+                self.exceptions,
+            )
         for index, detail in enumerate(details):
             message = message.replace(f"{{{index}}}", str(detail))
         raise_at(site.exception, message, site.location, self.exceptions)
 
-    def _separate(self, arguments: Sequence[Any], arena: int) -> tuple[list[Any], list[tuple[Any, Any]], list[Any]]:
-        """Arguments fit for native code, pairs (original, copy) to be written back, and what must live meanwhile.
+    def _separate(self, arguments: Sequence[Any], transfer: Transfer) -> tuple[list[Any], list[tuple[Any, Any]]]:
+        """Arguments fit for native code, and pairs (original, copy) to be written back.
 
         Arrays that are not contiguous are copied, and so are arrays that the driver writes while another argument
-        shares their memory. Lists become list objects in the arena.
+        shares their memory. Strings and containers become objects in the arena.
         """
         prepared = list(arguments)
         back: list[tuple[Any, Any]] = []
-        kept: list[Any] = []
-        for i in self._lists:
-            prepared[i] = _write_list(self.layout.arguments[i].type, arguments[i], arena, kept)
+        for i in self._objects:
+            prepared[i] = transfer.argument(self.layout.arguments[i].type, arguments[i])
         for i in self._tensors:
             array = arguments[i]
             flags = array.flags
@@ -146,25 +157,14 @@ class _PlannedProgram:
                 raise ValueError(
                     f"{self.layout.name}: argument {self.layout.arguments[i].name} is written, but read-only"
                 )
-        return prepared, back, kept
+        return prepared, back
+
+    def _update(self, arguments: Sequence[Any], transfer: Transfer) -> None:
+        """Bring the containers among the arguments to what the program made of them."""
+        transfer.update_arguments((self.layout.arguments[i].type, arguments[i]) for i in self._objects)
 
     def _allocate(self, plan: Plan) -> list[Any]:
         return [None if output is None else recycler.empty(*output) for output in plan.outputs]
-
-
-def _slots(result: ResultSpec) -> int:
-    if result.kind == "runtime":
-        assert isinstance(result.type, TensorType)
-        return 1 + len(result.type.shape)
-    return 1
-
-
-def _copy_out(type: Type, address: int, shape: Sequence[int]) -> np.ndarray[Any, Any]:
-    assert isinstance(type, TensorType)
-    array: np.ndarray[Any, Any] = np.empty(tuple(shape), type.dtype.numpy)
-    if array.nbytes:
-        ctypes.memmove(address_of(array), address, array.nbytes)
-    return array
 
 
 def _scalar(type: Type, slot: int) -> Any:
@@ -172,40 +172,22 @@ def _scalar(type: Type, slot: int) -> Any:
         case BoolType():
             return slot != 0
         case FloatType():
-            return struct.unpack("=d", struct.pack("=q", slot))[0]
+            return read_float(slot)
         case IntType():
             return slot
     raise JitError(f"a native program cannot return a {type}")
 
 
-def _list(type: Type, address: int) -> list[Any]:
-    """The elements of a list object in the arena: slots length, capacity, address of the elements."""
-    assert isinstance(type, ListType)
-    length, _, elements = (ctypes.c_int64 * 3).from_address(address)
-    width = 1 + len(type.element.shape) if isinstance(type.element, TensorType) else 1
-    slots = list((ctypes.c_int64 * (length * width)).from_address(elements)) if length else []
-    if isinstance(type.element, TensorType):
-        return [_copy_out(type.element, slots[i], slots[i + 1 : i + width]) for i in range(0, length * width, width)]
-    return [_scalar(type.element, slot) for slot in slots]
-
-
-def _write_list(type: Type, values: Sequence[Any], arena: int, kept: list[Any]) -> int:
-    """The address of a list object in the arena with these values; `kept` gets the arrays that it points to."""
-    assert isinstance(type, ListType)
-    slots: list[int] = []
-    for value in values:
-        if isinstance(type.element, TensorType):
-            array = np.require(value, type.element.dtype.numpy, ["C", "A"])
-            kept.append(array)
-            slots += [address_of(array), *array.shape]
-        else:
-            slots.append(_slot(type.element, value))
-    header, elements = allocate(arena, 24), allocate(arena, 8 * len(slots))
-    if not header or not elements:
-        raise MemoryError("out of memory")
-    write_slots(header, [len(values), len(values), elements])
-    write_slots(elements, slots)
-    return header
+def _key(message: str, details: tuple[int, int]) -> Any:
+    """The argument of an exception: a key of a dict."""
+    match message:
+        case "{key:s}":
+            return read_text(*details)
+        case "{key:f}":
+            return read_float(details[0])
+        case "{key:b}":
+            return details[0] != 0
+    return details[0]
 
 
 def _slot(type: Type, value: Any) -> int:
@@ -248,7 +230,7 @@ class NativeProgram(_PlannedProgram):
         """The function that runs one plan. Everything that it needs is a local of a closure: this is the hot path."""
         enter, states, first_new = self._enter, self._states, self._descriptor.address
         allocators = plan.allocators
-        if enter is None or self._written or self._lists or self.layout.uses_arena or allocators is None:
+        if enter is None or self._written or self._objects or self.layout.uses_arena or allocators is None:
             return lambda arguments: self._run_general(plan, arguments, self._take_state())
         address, nbytes = plan.address, plan.workspace
         pool_address, generator = pool.pool_address, default_generator.address
@@ -304,7 +286,8 @@ class NativeProgram(_PlannedProgram):
         pools, generator = pool.pool_address(), default_generator.address
         header = (plan.address, block.address, pools, state.arena, generator, 0, state.scratch, state.call)
         try:
-            prepared, back, _kept = self._separate(arguments, state.arena)
+            transfer = Transfer(state.arena)
+            prepared, back = self._separate(arguments, transfer)
             outputs = self._allocate(plan)
             slots = _result_arguments(self.layout.results, outputs)
             if self._enter is not None:
@@ -315,7 +298,8 @@ class NativeProgram(_PlannedProgram):
                 state.store_outcome(frame, self._first_result)
             if status:
                 self._fail(status, state.details())
-            results = self._collect(plan, arguments, outputs, state)
+            results = self._collect(plan, arguments, outputs, state, transfer)
+            self._update(arguments, transfer)
             for original, copy in back:
                 original[...] = copy
         finally:
@@ -346,7 +330,8 @@ class PythonProgram(_PlannedProgram):
         generator = default_generator.address
         header = (plan.address, block.address, 0, state.arena, generator, 0, state.scratch, state.call)
         try:
-            prepared, back, _kept = self._separate(arguments, state.arena)
+            transfer = Transfer(state.arena)
+            prepared, back = self._separate(arguments, transfer)
             outputs = self._allocate(plan)
             frame = _frame(header, self.layout.arguments, prepared, _result_arguments(self.layout.results, outputs))
             with np.errstate(all="ignore"):
@@ -354,7 +339,8 @@ class PythonProgram(_PlannedProgram):
             state.store_outcome(frame, self._first_result)
             if status:
                 self._fail(status, state.details())
-            results = self._collect(plan, arguments, outputs, state)
+            results = self._collect(plan, arguments, outputs, state, transfer)
+            self._update(arguments, transfer)
             for original, copy in back:
                 original[...] = copy
         finally:
@@ -383,19 +369,21 @@ def _kind(type: Type) -> str:
             return "a"
         case FloatType():
             return "f"
-        case IntType() | BoolType() | ListType():
+        case IntType() | BoolType():
+            return "i"
+        case _ if isinstance(type, _OBJECTS):
             return "i"
     raise Unsupported(f"native code takes no argument of type {type}")
 
 
 def _result_kinds(results: Sequence[ResultSpec]) -> str:
-    return "".join("p" if result.kind == "output" else "i" * _slots(result) for result in results)
+    return "".join("p" if result.kind == "output" else "i" * slot_count(result) for result in results)
 
 
 def _result_arguments(results: Sequence[ResultSpec], outputs: Sequence[Any]) -> list[Any]:
     slots: list[Any] = []
     for result, output in zip(results, outputs, strict=True):
-        slots.extend([output] if result.kind == "output" else [0] * _slots(result))
+        slots.extend([output] if result.kind == "output" else [0] * slot_count(result))
     return slots
 
 

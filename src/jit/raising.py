@@ -3,7 +3,7 @@
 import ast
 import builtins
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..ir.location import Location
 
@@ -17,15 +17,18 @@ def exception_class(name: str, registered: Mapping[str, type[BaseException]]) ->
 
 
 def raise_at(
-    name: str, message: str, location: Location | None, registered: Mapping[str, type[BaseException]] | None = None
+    name: str, message: Any, location: Location | None, registered: Mapping[str, type[BaseException]] | None = None
 ) -> NoReturn:
     """Raise the exception `name` with a message, as if from the user's line: tracebacks show that line.
+
+    The message of a KeyError is the key itself. An empty message is none.
 
     >>> raise_at("ValueError", "n must be positive", None)
     Traceback (most recent call last):
     ValueError: n must be positive
     """
-    error = exception_class(name, registered or {})(message) if message else exception_class(name, registered or {})()
+    kind = exception_class(name, registered or {})
+    error = kind() if message == "" else kind(message)
     if location is None:
         raise error
     # A traceback shows the file, line and function of code objects: here, one `raise` that claims to stand there.

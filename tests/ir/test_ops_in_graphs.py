@@ -15,7 +15,7 @@ from ingot.ir.symbolic import building, unwrap, wrap
 def _samples() -> list[Any]:
     found = []
     for op in ir.all_ops():
-        if not op.name.startswith(("list.", "tuple.", "scalar.")):
+        if not op.name.startswith(("dict.", "list.", "optional.", "scalar.", "set.", "str.", "tuple.")):
             for index, sample in enumerate(op.samples()):
                 found.append(pytest.param(op, sample, id=f"{op.name}-{index}"))
     return found

@@ -144,7 +144,8 @@ def compile_module(
     require_compiling(module.name)
     objects, references, records = compile_kernels(module.kernels, target, store)
     driver_start = time.perf_counter()
-    driver = _compile(module.driver, module.driver_source, target, frozenset({"contract"}), references, module.driver)
+    # No contraction: numbers of the program are Python's floats, where each operation rounds.
+    driver = _compile(module.driver, module.driver_source, target, frozenset(), references, module.driver)
     records.append(CompileRecord(module.driver, _since(driver_start), False))
     blob = pack_objects([*objects, driver])
     if store is not None:

@@ -4,7 +4,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...ir.core import Block, Instruction, Value
-from ...ir.types import BoolType, FloatType, IntType, ListType, NoneType, StrType, TensorType, TupleType, Type
+from ...ir.types import (
+    BoolType,
+    DictType,
+    FloatType,
+    IntType,
+    ListType,
+    NoneType,
+    OptionalType,
+    RecordType,
+    SetType,
+    StrType,
+    TensorType,
+    TupleType,
+    Type,
+    contained_types,
+)
+from .dicts import DICTS, run_hash
 from .driver import Driver, Storage, _LoopFrame
 from .fusion import Unsupported, count_uses
 from .interface import check_type
@@ -12,6 +28,7 @@ from .lists import LISTS
 from .module import FRAME_GENERATOR
 from .reads import PARTS, UPDATES
 from .scalars import SCALARS, run_item, run_scalar
+from .texts import TEXTS, is_text, run_text_scalar
 
 __all__ = ["CONTROL", "run_control"]
 
@@ -21,6 +38,8 @@ Handler = Callable[[Driver, Instruction], None]
 def run_control(driver: Driver, instruction: Instruction) -> None:
     """Run an instruction that is not computed in kernels."""
     name = instruction.op.name
+    if name.startswith("scalar.") and any(map(is_text, instruction.inputs)) and run_text_scalar(driver, instruction):
+        return
     if name in SCALARS:
         run_scalar(driver, instruction)
         return
@@ -72,7 +91,12 @@ def _raise(driver: Driver, instruction: Instruction) -> None:
     assert message is not None
     constant = message.instruction
     if constant is None or constant.op.name != "constant":
-        raise Unsupported("raise: a message that is made at run time", instruction.location)
+        address, length = driver.text(message)
+        with driver.block("if frame != 0:"):
+            driver.line(f"set_slot_i64(frame, 4, {address})")
+            driver.line(f"set_slot_i64(frame, 5, {length})")
+            driver.line(f"return {driver.error(instruction.attributes['exception'], '{text}', instruction.location)}")
+        return
     text = str(constant.attributes["value"]).replace("{0}", "{ 0}").replace("{1}", "{ 1}")
     status = driver.error(instruction.attributes["exception"], text, instruction.location)
     # Under a condition, so that code after it is not dead for Numba.
@@ -96,14 +120,18 @@ def _set_undefined(driver: Driver, value: Value) -> None:
             driver.set_scalar(value, "False")
         case IntType():
             driver.set_scalar(value, "0")
-        case ListType():
-            name = driver.fresh("l")  # an empty list: it may be passed on, and taken apart outside
-            driver.allocate(name, "24")
-            for slot in range(3):
-                driver.line(f"set_slot_i64({name}, {slot}, 0)")
+        case StrType():
+            driver.texts[value] = ("0", "0")
+        case ListType() | DictType() | SetType():
+            # An empty one: it may be passed on, and taken apart outside.
+            name, slots = driver.fresh("l"), {ListType: 3, DictType: 6}.get(value.type.__class__, 5)
+            driver.allocate(name, str(8 * slots))
+            for slot in range(slots):
+                driver.line(f"set_head({name}, {slot}, {-1 if slot == 5 else 0})")
             driver.locals[value] = name
-        case TupleType(elements=elements):
-            parts = [Value(t) for t in elements]
+        case TupleType() | RecordType() | OptionalType():
+            inside = contained_types(value.type)
+            parts = [Value(t) for t in ((BoolType(), *inside) if isinstance(value.type, OptionalType) else inside)]
             for part in parts:
                 _set_undefined(driver, part)
             driver.tuples[value] = parts
@@ -130,14 +158,17 @@ class _Passed:
             case TensorType():
                 self.name = driver.fresh("j")
                 driver.storages[value] = Storage(self.name, driver.clock, driver.clock)
-            case TupleType(elements=elements):
+            case TupleType() | RecordType() | OptionalType():
+                elements = contained_types(type)
+                if isinstance(type, OptionalType):
+                    elements = (BoolType(), *elements)
                 values = [Value(t) for t in elements]
                 driver.tuples[value] = values
                 self.parts = [_Passed(driver, v, t) for v, t in zip(values, elements, strict=True)]
             case NoneType():
                 pass
             case StrType():
-                raise Unsupported("a str that is chosen at run time")
+                driver.texts[value] = (driver.fresh("m"), driver.fresh("k"))
             case _:
                 self.name = driver.fresh("s")
                 driver.locals[value] = self.name
@@ -149,7 +180,9 @@ class _Passed:
                 storage = self.driver.storage_of(source)
                 self.driver.storages[self.value].members.append(storage)
                 return [(self.name, self.driver.address(source)), *self.symbols(source)]
-            case TupleType():
+            case StrType():
+                return list(zip(self.driver.texts[self.value], self.driver.text(source), strict=True))
+            case TupleType() | RecordType() | OptionalType():
                 pairs = []
                 for part, element in zip(self.parts, self.driver.tuples[source], strict=True):
                     pairs.extend(part.text(element))
@@ -407,8 +440,10 @@ def _pass_result(driver: Driver, result: Value, argument: Value) -> None:
             driver.storages[result] = driver.storages[argument]
             sizes = [driver.size(d) for d in _shape(argument)]
             driver.bind_symbols(result.type, sizes)
-        case TupleType():
+        case TupleType() | RecordType() | OptionalType():
             driver.tuples[result] = driver.tuples[argument]
+        case StrType():
+            driver.texts[result] = driver.texts[argument]
         case NoneType():
             pass
         case _:
@@ -427,13 +462,42 @@ def _tuple_get(driver: Driver, instruction: Instruction) -> None:
     assert source is not None
     if source not in driver.tuples:
         raise Unsupported(f"a value of type {source.type}", instruction.location)
-    element = driver.tuples[source][instruction.attributes["index"]]
+    pass_on(driver, result, driver.tuples[source][instruction.attributes["index"]])
+
+
+def pass_on(driver: Driver, result: Value, element: Value) -> None:
+    """A result that is another value."""
     if isinstance(element.type, TensorType):
         driver.aliases[result] = element
-    elif isinstance(element.type, TupleType):
+    elif isinstance(element.type, (TupleType, RecordType, OptionalType)):
         driver.tuples[result] = driver.tuples[element]
+    elif isinstance(element.type, StrType):
+        driver.texts[result] = driver.text(element)
     elif not isinstance(element.type, NoneType):
         driver.locals[result] = driver.scalar(element)
+
+
+# -- values that may be None ------------------------------------------------------------------------------------------
+
+
+def _optional_make(driver: Driver, instruction: Instruction) -> None:
+    result, held = instruction.results[0], instruction.operands[0]
+    assert isinstance(result.type, OptionalType)
+    present = Value(BoolType())
+    driver.locals[present] = str(held is not None)
+    if held is None:
+        held = Value(result.type.element)
+        _set_undefined(driver, held)
+    driver.tuples[result] = [present, held]
+
+
+def _optional_is_none(driver: Driver, instruction: Instruction) -> None:
+    present = driver.tuples[instruction.inputs[0]][0]
+    driver.set_scalar(instruction.results[0], f"not {driver.scalar(present)}")
+
+
+def _optional_unwrap(driver: Driver, instruction: Instruction) -> None:
+    pass_on(driver, instruction.results[0], driver.tuples[instruction.inputs[0]][1])
 
 
 CONTROL: dict[str, Handler] = {
@@ -449,6 +513,12 @@ CONTROL: dict[str, Handler] = {
     "loop": _loop,
     "tuple.make": _tuple_make,
     "tuple.get": _tuple_get,
+    "optional.make": _optional_make,
+    "optional.is_none": _optional_is_none,
+    "optional.unwrap": _optional_unwrap,
     **LISTS,
+    **TEXTS,
+    **DICTS,
+    "scalar.hash": run_hash,
     "item": run_item,
 }

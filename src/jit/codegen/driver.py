@@ -17,6 +17,7 @@ from ...ir.core import Array, Block, Graph, Instruction, Value
 from ...ir.dims import Dim, DimExpr, broadcasts, symbols
 from ...ir.dtypes import DType
 from ...ir.location import Location
+from ...ir.ops._common import is_at_most
 from ...ir.types import (
     BoolType,
     IntType,
@@ -79,6 +80,7 @@ class Driver:
         self.storages: dict[Value, Storage] = {}
         self.aliases: dict[Value, Value] = {}
         self.locals: dict[Value, str] = {}  # scalars, lists
+        self.texts: dict[Value, tuple[str, str]] = {}  # strings: address of the characters, and their number
         self.tuples: dict[Value, list[Value]] = {}
         self.sizes: list[Dim] = []
         self.size_names: dict[Dim, str] = {}
@@ -90,6 +92,8 @@ class Driver:
         self.errors: list[ErrorSite] = []
         self.scratch_slots = 8
         self.uses_arena = False
+        self.joins_text = False  # whether strings are joined, which needs a table of where they end
+        self.may_interpret = False  # whether it may ask for the interpreter instead
         self.report: list[str] = []
         self.preferred: dict[Value, Storage] = {}
         self.writable: set[Value] = set()  # arguments of loops whose memory may be overwritten
@@ -396,6 +400,40 @@ class Driver:
         self.locals[value] = name
         self.line(f"{name} = {text}")
 
+    def text(self, value: Value) -> tuple[str, str]:
+        """A string of the program: the address of its characters and their number."""
+        if value in self.texts:
+            return self.texts[value]
+        instruction = value.instruction
+        if instruction is not None and instruction.op.name == "constant":
+            literal = str(instruction.attributes["value"])
+            codes = np.frombuffer(literal.encode("utf-32-le", "surrogatepass"), np.uint32)
+            return self.constant(codes, ("text", literal)), str(len(codes))
+        name = instruction.op.name if instruction is not None else "an argument"
+        raise Unsupported(f"{name}: a value of type {value.type} has no native form", value_location(value))
+
+    def set_text(self, value: Value, address: str, length: str) -> None:
+        """Make a string of an address and a number of characters."""
+        names = self.fresh("m"), self.fresh("k")
+        self.line(f"{names[0]} = {address}")
+        self.line(f"{names[1]} = {length}")
+        self.texts[value] = names
+
+    # -- what is known of ints --
+
+    def is_nonnegative(self, value: Value) -> bool:
+        """Whether an int is surely not negative, by how it is computed."""
+        return is_nonnegative(value)
+
+    def is_below_length(self, index: Value, text: Value) -> bool:
+        """Whether an index is surely below the length of a string: it counts a loop of that many rounds."""
+        owner = index.block.parent if index.instruction is None and index.block is not None else None
+        if owner is None or owner.op.name != "loop" or index.index != 0 or not is_nonnegative(index):
+            return False
+        count = owner.operands[0]
+        made = count.instruction if count is not None else None
+        return made is not None and made.op.name == "str.length" and made.operands[0] is text
+
     # -- blocks --
 
     def run_block(self, block: Block) -> None:
@@ -456,6 +494,13 @@ class Driver:
             ("p", FRAME_SCRATCH, used("p")),
         ]
         head.extend(f"    {variable} = slot_i64(frame, {slot})" for variable, slot, needed in slots if needed)
+        if self.joins_text:
+            head += [
+                "    text_ends = arena_allocate(arena, 72)",
+                "    if text_ends == 0:",
+                f"        return {STATUS_OUT_OF_MEMORY}",
+                "    fill_bytes(text_ends, 0, 72)",
+            ]
         if used("threads"):
             head.append(f"    threads = slot_i64(pool, {WORKERS // 8}) + 1 if pool != 0 else 1")
         base = 0
@@ -482,6 +527,47 @@ class Driver:
 
     def finished_buffers(self) -> list[Buffer]:
         return [Buffer(nbytes, s.first, s.last, s.address) for nbytes, s in self.buffers]
+
+
+_NONNEGATIVE = {"list.length", "str.length", "str.ord", "dict.length", "set.length", "list.count", "list.index", "bind_dim"}
+
+
+def is_nonnegative(value: Value, depth: int = 0) -> bool:
+    """Whether an int is surely not negative, by how it is computed."""
+    if isinstance(value.type, IntType) and value.type.value is not None:
+        known = value.type.value
+        if isinstance(known, int):
+            return known >= 0
+        if is_at_most(0, known):
+            return True
+    instruction = value.instruction
+    if instruction is None:
+        owner = value.block.parent if value.block is not None else None
+        return owner is not None and owner.op.name == "loop" and value.index == 0
+    operands = [v for v in instruction.operands if v is not None]
+    if depth > 8:
+        return False
+    name = instruction.op.name
+    if name in _NONNEGATIVE or (name in ("scalar.abs", "scalar.to_int") and isinstance(operands[0].type, BoolType)):
+        return True
+    known = [is_nonnegative(v, depth + 1) for v in operands if isinstance(v.type, (IntType, BoolType))]
+    if len(known) != len(operands):
+        return False
+    if name in ("scalar.add", "scalar.mul", "scalar.floordiv", "scalar.min", "scalar.or_", "scalar.rshift"):
+        return all(known)
+    if name in ("scalar.max", "scalar.and_"):
+        return any(known)
+    if name == "scalar.mod":
+        return known[1]
+    if name == "scalar.range_item":
+        # Every item lies between the first and the end of the range.
+        return known[0] and (known[2] or _ends_above_zero(instruction))
+    return False
+
+
+def _ends_above_zero(instruction: Instruction) -> bool:
+    """Whether a range that goes down ends at a known number that is not below -1."""
+    return bool(instruction.attributes.get("nonnegative", False))
 
 
 _BCAST = '''

@@ -12,6 +12,7 @@ from .convolution import convolution_reads, run_convolution, stores_images
 from .driver import Driver, Storage
 from .elements import expression_of
 from .emitters import EMITTERS
+from .forms import kinds, parts
 from .fusion import Group, Plan, Unsupported, plan_block
 from .inline import INLINE
 from .interface import argument_specs, check_type, result_slots, result_specs
@@ -59,7 +60,8 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
         guards=list(graph.guards),
         errors=driver.errors,
         scratch_slots=max(64, driver.scratch_slots),
-        uses_arena=driver.uses_arena,
+        uses_arena=driver.uses_arena or any(spec.kind == "list" for spec in results),
+        may_interpret=driver.may_interpret,
         report=driver.report,
     )
 
@@ -156,7 +158,8 @@ class _Driver(Driver):
                     kind = "f64" if str(value.type) == "float" else "i64"
                     self.line(f"set_slot_{kind}(frame, {slot}, {self.slot_value(value)})")
                 case "list":
-                    self.line(f"set_slot_i64(frame, {slot}, {self.scalar(value)})")
+                    for index, (kind, text) in enumerate(zip(kinds(value.type), parts(self, value), strict=True), slot):
+                        self.line(f"set_slot_{'f64' if kind == 'f' else 'i64'}(frame, {index}, {text})")
         # Arguments are overwritten last: until then other results may still be read from them.
         for copy in sorted(copies, key=lambda text: text.startswith("move")):
             self.line(copy)

@@ -8,17 +8,24 @@ from ...ir.dims import DimExpr
 from ...ir.location import Location
 from ...ir.types import (
     BoolType,
+    ComplexType,
+    DictType,
     FloatType,
     IntType,
     ListType,
     NoneType,
+    OptionalType,
+    RecordType,
     ScalarType,
+    SetType,
     StrType,
     TensorType,
     TupleType,
     Type,
+    contained_types,
 )
 from ..errors import Unsupported
+from ..memory_form import slot_count
 from .module import FRAME_HEADER, ArgumentSpec, ResultSpec
 from .scalar_code import Untranslatable, pointer_kind
 
@@ -77,10 +84,9 @@ def check_type(type: Type, location: Location | None = None) -> None:
         case TupleType(elements=elements):
             for element in elements:
                 check_type(element, location)
-        case ListType(element=element):
-            if not isinstance(element, (TensorType, IntType, FloatType, BoolType)):
-                raise Unsupported(f"a value of type {type}", location)
-            check_type(element, location)
+        case RecordType() | OptionalType() | ListType() | DictType() | SetType():
+            for element in contained_types(type):
+                check_type(element, location)
         case _:
             raise Unsupported(f"a value of type {type}", location)
 
@@ -101,8 +107,12 @@ def argument_specs(driver: "Driver", written: frozenset[int]) -> list[ArgumentSp
                 driver.set_scalar(argument, f"slot_f64(frame, {slot})")
             case BoolType():
                 driver.set_scalar(argument, f"slot_i64(frame, {slot}) != 0")
-            case IntType() | ListType():
+            case IntType() | ListType() | DictType() | SetType():
                 driver.set_scalar(argument, f"slot_i64(frame, {slot})")
+            case StrType():
+                # The slot holds the address of two slots: that of the characters, and their number.
+                pair = f"slot_i64(frame, {slot})"
+                driver.set_text(argument, f"slot_i64({pair}, 0)", f"slot_i64({pair}, 1)")
             case NoneType():
                 pass
             case _:
@@ -126,9 +136,9 @@ def result_specs(driver: "Driver") -> list[ResultSpec]:
                 specs.append(ResultSpec(value.type, "output"))
             else:
                 specs.append(ResultSpec(value.type, "runtime"))
-        elif isinstance(value.type, ListType):
+        elif isinstance(value.type, (ListType, DictType, SetType, StrType, TupleType, OptionalType, RecordType)):
             specs.append(ResultSpec(value.type, "list"))
-        elif isinstance(value.type, ScalarType):
+        elif isinstance(value.type, ScalarType) and not isinstance(value.type, ComplexType):
             specs.append(ResultSpec(value.type, "scalar"))
         else:
             raise Unsupported(f"a result of type {value.type}", value_location(value))
@@ -141,6 +151,5 @@ def result_slots(specs: Sequence[ResultSpec], n_arguments: int) -> list[int]:
     slot = FRAME_HEADER + n_arguments
     for spec in specs:
         slots.append(slot)
-        is_runtime = spec.kind == "runtime" and isinstance(spec.type, TensorType)
-        slot += 1 + (len(spec.type.shape) if is_runtime and isinstance(spec.type, TensorType) else 0)
+        slot += slot_count(spec)
     return slots

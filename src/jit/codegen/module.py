@@ -57,6 +57,7 @@ FRAME_HEADER = 8
 
 STATUS_OK = 0  # statuses from 1 on are positions in `errors`, plus one
 STATUS_OUT_OF_MEMORY = -1
+STATUS_INTERPRET = -3  # only the interpreter can go on, from the start: nothing that the caller sees has happened
 STATUS_INTERNAL = -2  # compiled code raised a Python exception, which generated code never should
 
 
@@ -100,9 +101,8 @@ class ResultSpec:
     """A result: its IR type, and where its storage comes from.
 
     kind: "output" (the caller allocates), "argument" (it is argument `index` itself, updated in place or returned),
-    "runtime" (the driver allocates in the arena and writes sizes), "scalar", "constant" (constant `index`), "list" (of
-    tensors or scalars: the driver writes the address of a list object in the arena: slots length, capacity, address of
-    elements; a tensor element is 1 + rank slots: address, sizes).
+    "runtime" (the driver allocates in the arena and writes sizes), "scalar", "constant" (constant `index`), "list" (a
+    string or container: the driver writes its slots, which `jit.memory_form` reads).
     """
 
     type: Type
@@ -114,7 +114,9 @@ class ResultSpec:
 class ErrorSite:
     """An error status (its position + 1): the exception to raise and the user's line.
 
-    `message` may hold `{0}` and `{1}`, filled from the detail slots.
+    `message` may hold `{0}` and `{1}`, filled from the detail slots, and `{text}` or `{text!r}`, filled with the string
+    (address and number of characters) that they hold. `{key:i}`, `{key:b}`, `{key:f}` or `{key:s}` alone is the int,
+    bool, float or string in the detail slots, as the exception's argument.
     """
 
     exception: str
@@ -140,4 +142,5 @@ class GeneratedModule:
     errors: list[ErrorSite] = field(default_factory=list)
     scratch_slots: int = 64
     uses_arena: bool = False
+    may_interpret: bool = False  # whether it may return STATUS_INTERPRET
     report: list[str] = field(default_factory=list)  # fusion decisions, for explain()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from . import bits, calls, primitives
+from . import bits, calls, cells, primitives
 
 __all__ = ["ENTRY_KINDS", "KernelReference", "entry_points", "namespace", "register_source", "run_source"]
 
@@ -73,6 +73,7 @@ def namespace() -> dict[str, Any]:
         **_public(primitives),
         **_public(bits),
         **_public(calls),
+        **_public(cells),
         **dict.fromkeys(("kernel", "body", "driver"), nothing),
     }
 
