@@ -57,10 +57,17 @@ class LeastSquares(NamedTuple):
     singular_values: Any
 
 
-class Checked(NamedTuple):
-    """A result, and per matrix 0 or the number of the first part that failed."""
+class CheckedInverse(NamedTuple):
+    """An inverse, and per matrix 0 or the number of the first part that failed."""
 
-    result: Any
+    inverse: Any
+    info: Any
+
+
+class CheckedFactor(NamedTuple):
+    """A Cholesky factor, and per matrix 0 or the number of the first part that failed."""
+
+    L: Any
     info: Any
 
 
@@ -113,10 +120,12 @@ def slogdet(A: Tensor) -> SlogDet:
     return SlogDet(*_call("slogdet", A))
 
 
-def _checked(function: Callable[..., Tensor], fallback: Callable[[Tensor], Tensor], A: Tensor, check: bool) -> Checked:
+def _checked(
+    function: Callable[..., Tensor], fallback: Callable[[Tensor], Tensor], A: Tensor, check: bool
+) -> tuple[Any, Any]:
     batch = tuple(A.shape[:-2])
     try:
-        return Checked(function(A), wrap(np.zeros(batch, np.int32)))
+        return function(A), wrap(np.zeros(batch, np.int32))
     except LinAlgError:
         if check:
             raise
@@ -129,26 +138,26 @@ def _checked(function: Callable[..., Tensor], fallback: Callable[[Tensor], Tenso
             except LinAlgError:
                 info.reshape(-1)[index] = 1
                 results.append(fallback(wrap(part))._array)
-        return Checked(wrap(np.asarray(np.stack(results).reshape(A.shape))), wrap(info))
+        return wrap(np.asarray(np.stack(results).reshape(A.shape))), wrap(info)
 
 
-def inv_ex(A: Tensor, *, check_errors: bool = False) -> Checked:
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> CheckedInverse:
     """The inverse, and per matrix 1 where it is singular (the result is NaN there) or 0.
 
     >>> ingot.linalg.inv_ex(ingot.zeros(2, 2))[1]
     tensor(1, dtype=ingot.int32)
     """
-    return _checked(lambda x: _call("inv", x), lambda x: x * math.nan, A, check_errors)  # type: ignore[operator]
+    return CheckedInverse(*_checked(lambda x: _call("inv", x), lambda x: x * math.nan, A, check_errors))  # type: ignore[operator]
 
 
-def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Checked:
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> CheckedFactor:
     """The Cholesky factor, and per matrix 1 where it is not positive definite (the result is NaN there) or 0.
 
     >>> ingot.linalg.cholesky_ex(-ingot.eye(2))[1]
     tensor(1, dtype=ingot.int32)
     """
     factor = lambda x: _call("cholesky", x, upper=upper)  # noqa: E731
-    return _checked(factor, lambda x: x * math.nan, A, check_errors)  # type: ignore[operator]
+    return CheckedFactor(*_checked(factor, lambda x: x * math.nan, A, check_errors))  # type: ignore[operator]
 
 
 # -- norms -------------------------------------------------------------------------------------------------------------
