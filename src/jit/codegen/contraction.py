@@ -26,11 +26,15 @@ from .target import Target
 
 __all__ = [
     "accepts_epilogue",
+    "batch_stride",
     "constant_array",
     "contraction_reads",
     "epilogue_of",
     "run_contraction_kernel",
     "run_matmul",
+    "store_strides",
+    "view_address",
+    "view_strides",
 ]
 
 _MATMULS = ("matmul", "linear")
@@ -74,7 +78,7 @@ def contraction_reads(instruction: Instruction) -> list[Value] | None:
     return [forward_view(v, instruction.block).base for v in instruction.inputs[:2]]
 
 
-def _strides(view: StridedView, shape: Sequence[Dim]) -> list[Dim]:
+def view_strides(view: StridedView, shape: Sequence[Dim]) -> list[Dim]:
     return [0 if size == 1 else stride for size, stride in zip(shape, view.strides, strict=True)]
 
 
@@ -88,7 +92,7 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
     a_type, b_type, result = _tensor(left), _tensor(right), _tensor(instruction.results[0])
     assert left is not None and right is not None
     a, b = forward_view(left, instruction.block), forward_view(right, instruction.block)
-    a_strides, b_strides = _strides(a, a_type.shape), _strides(b, b_type.shape)
+    a_strides, b_strides = view_strides(a, a_type.shape), view_strides(b, b_type.shape)
     b_shape = list(b_type.shape)
     if instruction.op.name == "linear":
         # The weight is [N, K] (or [K]).
@@ -114,10 +118,7 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
             place = position - n_batch + len(shape) - own
             if instruction.op.name == "linear":
                 place = position if operand_strides is a_strides else -1
-            stride = operand_strides[place] if place >= 0 else 0
-            if place >= 0 and shape[place] != result.shape[position] and not isinstance(shape[place], int):
-                stride = stride * dim_min(shape[place] - 1, 1)  # 0 where the size turns out to be 1
-            strides.append(stride)
+            strides.append(batch_stride(shape, operand_strides, len(shape) - 1 - place, result.shape[position]))
         leading.append(axis(position, result.shape[position], strides[0], strides[1]))
     if has_rows and instruction.op.name == "matmul":
         leading.append(axis(n_batch, result.shape[n_batch], a_strides[-2], 0))
@@ -364,6 +365,17 @@ def _representative(columns: Dim, whole: int) -> int | None:
     if not isinstance(columns, int) or columns <= whole // 2:
         return columns if isinstance(columns, int) else None
     return whole if columns % whole == 0 else whole + 1
+
+
+def batch_stride(shape: Sequence[Dim], strides: Sequence[Dim], position: int, whole: Dim) -> Dim:
+    """The stride of an operand along a batch dimension of the result, counted from the end; 0 where it is broadcast."""
+    place = len(shape) - 1 - position
+    if place < 0:
+        return 0
+    stride = strides[place]
+    if shape[place] != whole and not isinstance(shape[place], int):
+        stride = stride * dim_min(shape[place] - 1, 1)  # 0 where the size turns out to be 1
+    return stride
 
 
 def run_contraction_kernel(

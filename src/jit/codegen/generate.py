@@ -6,6 +6,7 @@ from ...ir.core import Array, Block, Graph, Instruction, Value
 from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from .access import strided_view
+from .attending import ATTENTION, attention_reads, run_attention, stores_attention
 from .contraction import accepts_epilogue, contraction_reads, run_matmul
 from .control import run_control
 from .convolution import convolution_reads, run_convolution, stores_images
@@ -115,6 +116,8 @@ class _Driver(Driver):
             return False
         if instruction.op.name == "conv2d":
             return stores_images(instruction, group)
+        if instruction.op.name == ATTENTION:
+            return stores_attention(instruction, group)
         return accepts_epilogue(instruction, group)
 
     def run_instruction(self, instruction: Instruction) -> None:
@@ -126,13 +129,15 @@ class _Driver(Driver):
             run_control(self, instruction)
 
     def run_contraction(self, instruction: Instruction, group: Group | None) -> None:
-        run = run_convolution if instruction.op.name == "conv2d" else run_matmul
+        run = {"conv2d": run_convolution, ATTENTION: run_attention}.get(instruction.op.name, run_matmul)
         run(self, instruction, group, self.target)
 
     def contraction_reads(self, instruction: Instruction) -> list[Value] | None:
         """What a product or convolution reads from memory; None for other instructions."""
-        reads = contraction_reads(instruction)
-        return convolution_reads(instruction) if reads is None else reads
+        for reads_of in (contraction_reads, convolution_reads, attention_reads):
+            if (reads := reads_of(instruction)) is not None:
+                return reads
+        return None
 
     def return_results(self, results: list, slots: list[int]) -> None:  # type: ignore[type-arg]
         """Copy results to where the caller reads them, where they are not there yet."""

@@ -12,6 +12,7 @@ from ...ir.ops._op import Decompose, Elementwise, F
 from ...ir.passes.decompose import decompose
 from ...ir.rewrite import Rewriter, rewrite, rule
 from ...ir.types import TensorType
+from .attending import is_native_attention
 from .elements import expression_of
 
 __all__ = ["prepare"]
@@ -25,7 +26,11 @@ def prepare(graph: Graph) -> Graph:
 
 def keep(instruction: Instruction) -> bool:
     """Whether a composite op stays whole because it has a kernel of its own."""
-    return not isinstance(instruction.op.lower, Decompose) or expression_of(instruction) is not None
+    return (
+        not isinstance(instruction.op.lower, Decompose)
+        or expression_of(instruction) is not None
+        or (is_native_attention(instruction))
+    )
 
 
 def _is_native_product(instruction: Instruction) -> bool:
