@@ -1,7 +1,7 @@
 """Products of tensors and matrices in PyTorch's call forms: tensordot, kron, baddbmm, trace, block_diag, ..."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,21 @@ METHODS = (
 )  # fmt: skip
 INPLACE = ("addbmm", "addmv", "addr", "baddbmm")
 ALIASES = {"ger": "outer"}
+
+
+class SVD(NamedTuple):
+    """The factors of `svd`."""
+
+    U: Any
+    S: Any
+    V: Any
+
+
+class TriangularSolution(NamedTuple):
+    """What `triangular_solve` finds."""
+
+    solution: Any
+    cloned_coefficient: Any
 
 
 def _weighted(name: str, input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
@@ -305,7 +320,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     >>> ingot.cholesky_solve(ingot.tensor([[8.]]), ingot.tensor([[2.]]))
     tensor([[2.]])
     """
-    turned = _call("transpose", L, -2, -1)
+    turned = _call("transpose", _call("conj", L) if L.dtype.is_complex else L, -2, -1)
     lower, raised = (turned, L) if upper else (L, turned)
     half = _call("solve_triangular", lower, B, upper=False)
     return _call("solve_triangular", raised, half, upper=True)  # type: ignore[no-any-return]
@@ -322,7 +337,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
 
 def triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
-) -> tuple[Tensor, Tensor]:
+) -> TriangularSolution:
     """The X with A @ X = b for a triangular A, and A.
 
     >>> ingot.triangular_solve(ingot.tensor([[8.]]), ingot.tensor([[2.]]))[0]
@@ -330,7 +345,7 @@ def triangular_solve(
     """
     matrix = _call("transpose", A, -2, -1) if transpose else A
     solution = _call("solve_triangular", matrix, b, upper=upper != transpose, unitriangular=unitriangular)
-    return solution, _call("clone", A)
+    return TriangularSolution(solution, _call("clone", A))
 
 
 def qr(input: Tensor, some: bool = True) -> Any:
@@ -342,7 +357,7 @@ def qr(input: Tensor, some: bool = True) -> Any:
     return linear_algebra.qr(input, "reduced" if some else "complete")
 
 
-def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SVD:
     """U, S and V (not transposed) with U @ diag(S) @ V.T the input.
 
     >>> ingot.svd(ingot.tensor([[2., 0.], [0., 3.]]))[1]
@@ -353,10 +368,10 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> tuple[Tens
         rows, columns = input.shape[-2:]
         batch = tuple(input.shape[:-2])
         zeros = [_call("full", (*batch, n, n), 0.0, dtype=input.dtype) for n in (rows, columns)]
-        return zeros[0], values, zeros[1]
+        return SVD(zeros[0], values, zeros[1])
     u, s, vh = _call("svd", input, not some)
     v = _call("transpose", _call("conj", vh) if input.dtype.is_complex else vh, -2, -1)
-    return u, s, v
+    return SVD(u, s, v)
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:

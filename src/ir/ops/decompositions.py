@@ -92,7 +92,10 @@ def _tall_qr(q: Any, r: Any, for_q: Any, for_r: Any) -> Any:
     if for_r is not None:
         m = F.add(F.matmul(r, conj_transpose(for_r)), m)
     lower = F.tril(m, -1)
-    symmetric = F.add(F.add(lower, conj_transpose(lower)), F.mul(m, F.eye(m.shape[-1], dtype=m.dtype)))
+    diagonal = F.mul(m, F.eye(m.shape[-1], dtype=m.dtype))
+    if m.dtype.is_complex:
+        diagonal = F.cast(F.real(diagonal), dtype=m.dtype)
+    symmetric = F.add(F.add(lower, conj_transpose(lower)), diagonal)
     return F.solve_triangular(conj_transpose(r), F.add(for_q, F.matmul(q, symmetric)), upper=False, left=False)
 
 
@@ -153,15 +156,14 @@ def _without_diagonal(x: Any) -> Any:
 
 
 def _svd_vjp(c: VjpContext, g: Any, A: Any, *, full_matrices: bool) -> tuple[Any]:
-    """Townsend, "Differentiating the singular value decomposition", 2016, for real matrices.
+    """Townsend, "Differentiating the singular value decomposition", 2016.
 
-    With E[i, j] = s[j]**2 - s[i]**2: the gradient inside is U @ (diag(gS) + (skew(U.T @ gU) / E) @ S
-    + S @ (skew(V.T @ gV) / E)) @ V.T with skew(X) = X - X.T, and outside what is orthogonal to U, over S.
+    With E[i, j] = s[j]**2 - s[i]**2: the gradient inside is U @ (diag(gS) + (skew(U.H @ gU) / E) @ S
+    + S @ (skew(V.H @ gV) / E)) @ V.H with skew(X) = X - X.H, and outside what is orthogonal to U, over S. Complex
+    vectors turn by a phase that goes with the diagonal of skew(U.H @ gU), over 2 S.
     """
     u, s, vh = c.outputs
     for_u, for_s, for_vh = g
-    if A.dtype.is_complex and (for_u is not None or for_vh is not None):
-        raise RuntimeError("linalg.svd: singular vectors of complex matrices have no gradient yet; use svdvals")
     if full_matrices:
         k = s.shape[-1]
         u, vh = F.slice(u, 0, k, dim=-1), F.slice(vh, 0, k, dim=-2)
@@ -177,16 +179,20 @@ def _svd_vjp(c: VjpContext, g: Any, A: Any, *, full_matrices: bool) -> tuple[Any
     inner = F.mul(_diagonal_matrix(s), 0.0) if for_s is None else _diagonal_matrix(for_s)
     outside = None
     if for_u is not None:
-        turned = F.matmul(transposed(u), for_u)
-        skew = _without_diagonal(F.div(F.sub(turned, transposed(turned)), gaps))
+        turned = F.matmul(conj_transpose(u), for_u)
+        difference = F.sub(turned, conj_transpose(turned))
+        skew = _without_diagonal(F.div(difference, gaps))
         inner = F.add(inner, F.mul(skew, row))
+        if A.dtype.is_complex:
+            phase = F.mul(difference, F.eye(s.shape[-1], dtype=s.dtype))
+            inner = F.add(inner, F.div(phase, F.mul(row, 2.0)))
         rest = F.div(F.sub(for_u, F.matmul(u, turned)), row)
         outside = F.matmul(rest, vh)
     if for_vh is not None:
-        turned = F.matmul(vh, transposed(for_vh))
-        skew = _without_diagonal(F.div(F.sub(turned, transposed(turned)), gaps))
+        turned = F.matmul(vh, conj_transpose(for_vh))
+        skew = _without_diagonal(F.div(F.sub(turned, conj_transpose(turned)), gaps))
         inner = F.add(inner, F.mul(column, skew))
-        rest = F.div(F.sub(for_vh, F.matmul(transposed(turned), vh)), column)
+        rest = F.div(F.sub(for_vh, F.matmul(conj_transpose(turned), vh)), column)
         part = F.matmul(u, rest)
         outside = part if outside is None else F.add(outside, part)
     return (F.add(F.matmul(F.matmul(u, inner), vh), outside),)
@@ -267,7 +273,10 @@ def _eigh_vjp(c: VjpContext, g: Any, A: Any, *, UPLO: str) -> tuple[Any]:
         inner = turned if inner is None else F.add(inner, turned)
     if inner is None:
         return (None,)
-    return (F.matmul(F.matmul(vectors, inner), conj_transpose(vectors)),)
+    result = F.matmul(F.matmul(vectors, inner), conj_transpose(vectors))
+    if for_vectors is None:
+        return (result,)
+    return (F.mul(F.add(result, conj_transpose(result)), 0.5),)  # the op sees nothing else of the matrix
 
 
 def symmetric(*shape: int) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..dims import Dim, product
-from ..dtypes import result_dtype
+from ..dtypes import DType, int64, result_dtype
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import array_dtype, cast, randoms, require_tensor, same_device, sum_to
@@ -65,12 +65,20 @@ def _infer_einsum(sizes: Sizes, operands: tuple[Any, ...], *, equation: str) -> 
             message = f"einsum(): the label {label!r} of {equation!r} has sizes {known} and {size}"
             extents[label] = sizes.broadcast(known, size, message)
     dtype = result_dtype([t.dtype for t in types if t.shape], [t.dtype for t in types if not t.shape])
+    dtype = _summed_dtype(dtype, labels, output)
     return TensorType(dtype, tuple(extents[label] for label in output), same_device("einsum", operands))
+
+
+def _summed_dtype(dtype: DType, labels: Any, output: str) -> DType:
+    """The dtype of the result: integers of a lone operand that are summed give int64, as sums do."""
+    summed = len(labels) == 1 and not set(labels[0]) <= set(output)
+    return int64 if summed and dtype.category < 2 else dtype
 
 
 def _evaluate_einsum(xp: Any, operands: tuple[Any, ...], *, equation: str) -> Any:
     labels, output = parse_equation(equation, [a.ndim for a in operands])
     dtype = result_dtype([array_dtype(a) for a in operands if a.ndim], [array_dtype(a) for a in operands if not a.ndim])
+    dtype = _summed_dtype(dtype, labels, output)
     arrays = [cast(xp, a, dtype) for a in operands]
     if dtype.numpy == np.float16:
         arrays = [a.astype(np.float32) for a in arrays]
@@ -133,6 +141,7 @@ def _contract(a: Any, a_labels: str, b: Any, b_labels: str, kept: set[str]) -> t
 def _decompose_einsum(operands: tuple[Any, ...], *, equation: str) -> Any:
     labels, output = parse_equation(equation, [x.ndim for x in operands])
     dtype = result_dtype([x.dtype for x in operands if x.ndim], [x.dtype for x in operands if not x.ndim])
+    dtype = _summed_dtype(dtype, labels, output)
     pending = list(labels)
 
     def kept(after: int, *others: str) -> set[str]:
@@ -145,6 +154,10 @@ def _decompose_einsum(operands: tuple[Any, ...], *, equation: str) -> Any:
         y, other = _simplify(y, labels[i], kept(i + 1, current))
         x, current = _contract(x, current, y, other, kept(i + 1))
     return _arrange(x, current, output)
+
+
+def _conjugate(x: Any) -> Any:
+    return F.conj(x) if x.dtype.is_complex else x
 
 
 def _einsum_vjp(c: VjpContext, g: Any, operands: tuple[Any, ...], *, equation: str) -> tuple[tuple[Any, ...]]:
@@ -160,7 +173,7 @@ def _einsum_vjp(c: VjpContext, g: Any, operands: tuple[Any, ...], *, equation: s
         if not c.needs[0][i]:
             gradients.append(None)
             continue
-        factors = [(g, output), *((y, labels[j]) for j, y in enumerate(operands) if j != i)]
+        factors = [(g, output), *((_conjugate(y), labels[j]) for j, y in enumerate(operands) if j != i)]
         wanted = ""
         for label, size in zip(labels[i], x.shape, strict=True):
             if label in wanted:

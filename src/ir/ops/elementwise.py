@@ -1,5 +1,6 @@
 """Elementwise ops of two operands: arithmetic, comparison, logic and bits, with broadcasting and promotion."""
 
+import cmath
 import math
 from collections.abc import Callable
 from typing import Any
@@ -228,19 +229,26 @@ def _compute_power(xp: Any, a: Any, b: Any) -> Any:
         return xp.power(a, b)
 
 
+def _log_of_number(a: Any) -> Any:
+    if isinstance(a, complex):
+        return cmath.log(a) if a else 0.0
+    return math.log(a) if a > 0 else (0.0 if a == 0 else math.nan)
+
+
 def _power_vjp(c: VjpContext, g: Any, a: Any, b: Any) -> tuple[Any, Any]:
     left = right = None
     if c.needs[0]:
-        if isinstance(b, (int, float)) and not hasattr(b, "shape"):
+        if isinstance(b, (int, float, complex)) and not hasattr(b, "shape"):
             left = F.mul(g, F.mul(F.pow(a, b - 1), b)) if b != 0 else F.mul(g, 0.0)
         else:
             # d/da a**b = b * a**(b-1), and 0 (not 0 * inf) where b is 0
             left = F.where(F.eq(b, 0), 0.0, F.mul(g, F.mul(b, F.pow(a, F.sub(b, 1)))))
     if c.needs[1]:
         # a**b * log(a), and 0 where a is 0 and b >= 0
-        zero = F.logical_and(F.eq(a, 0), F.ge(b, 0)) if hasattr(a, "shape") else None
+        exponent = F.real(b) if b.dtype.is_complex else b
+        zero = F.logical_and(F.eq(a, 0), F.ge(exponent, 0)) if hasattr(a, "shape") else None
         if zero is None:
-            right = F.mul(g, F.mul(c.output, math.log(a) if a > 0 else (0.0 if a == 0 else math.nan)))
+            right = F.mul(g, F.mul(c.output, _log_of_number(a)))
         else:
             right = F.mul(g, F.where(zero, 0.0, F.mul(c.output, F.log(a))))
     return left, right

@@ -396,8 +396,7 @@ def _cholesky_vjp(c: VjpContext, g: Any, A: Any, *, upper: bool) -> tuple[Any]:
     """
     factor, g = (conj_transpose(c.output), conj_transpose(g)) if upper else (c.output, g)
     inner = F.tril(F.matmul(conj_transpose(factor), g))
-    inner = F.sub(inner, F.mul(0.5, F.mul(inner, F.eye(inner.shape[-1], dtype=inner.dtype))))
-    symmetric = F.mul(0.5, F.add(inner, conj_transpose(inner)))
+    symmetric = F.mul(0.5, F.add(inner, conj_transpose(F.tril(inner, -1))))
     half = F.solve_triangular(conj_transpose(factor), symmetric, upper=True)
     return (F.solve_triangular(factor, half, upper=False, left=False),)
 

@@ -27,22 +27,24 @@ def _spread(name: str, doc: str, root: bool) -> Op:
         dtype = mean_dtype(name, input, None)
         if isinstance(correction, bool) or not isinstance(correction, (int, float)):
             raise TypeError(f"{name}(): argument 'correction' must be Number, not {type(correction).__name__}")
-        return TensorType(dtype, reduced_shape(input.shape, dims, keepdim), input.device)
+        return TensorType(_real_dtype(dtype), reduced_shape(input.shape, dims, keepdim), input.device)
 
     def evaluate(xp: Any, input: Any, *, dim: _Dims, correction: Any, keepdim: bool) -> Any:
         x = widened(input)
         axes = axes_of(dim, input.ndim)
         with np.errstate(all="ignore"):
-            count = x.dtype.type(count_of(input.shape, dim))
+            real = x.real.dtype.type
+            count = real(count_of(input.shape, dim))
             mean = x.sum(axis=axes, keepdims=True) / count
-            squares = xp.square(x - mean).sum(axis=axes, keepdims=keepdim)
-            value = squares / xp.maximum(count - x.dtype.type(correction), x.dtype.type(0))
-            return xp.asarray(xp.sqrt(value) if root else value, input.dtype, order="C")
+            squares = xp.square(xp.abs(x - mean)).sum(axis=axes, keepdims=keepdim)
+            value = squares / xp.maximum(count - real(correction), real(0))
+            return xp.asarray(xp.sqrt(value) if root else value, input.real.dtype, order="C")
 
     def decompose(input: Any, *, dim: _Dims, correction: Any, keepdim: bool) -> Any:
         dim = axes_of(dim, input.ndim)
         centred = F.sub(input, F.mean(input, dim, True))
-        total = F.sum(F.mul(centred, centred), dim, keepdim)
+        size = F.abs(centred) if input.dtype.is_complex else centred
+        total = F.sum(F.mul(size, size), dim, keepdim)
         value = F.div(total, _degrees(input, dim, correction))
         return F.sqrt(value) if root else value
 
@@ -82,7 +84,7 @@ def _degrees(input: Any, dim: _Dims, correction: Any) -> Any:
     count = count_of(tuple(input.shape), dim)
     if isinstance(count, int):
         return float(max(count - correction, 0))
-    return F.maximum(F.sub(F.full((), count, dtype=input.dtype), correction), 0.0)
+    return F.maximum(F.sub(F.full((), count, dtype=_real_dtype(input.dtype)), correction), 0.0)
 
 
 VAR = _spread("var", "The variance over `dim` (None: all): squared deviations by n - correction.", False)
