@@ -13,6 +13,7 @@ import numpy as np
 from ..ir.dtypes import FLOATING_KINDS
 from ..ir.ops._op import Op, VjpContext
 from . import modes
+from .fast_gradients import FAST_GRADIENTS
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -159,6 +160,11 @@ class Node:
         """Pairs (operand, gradient) for the operands that require gradients, or for those of them that are wanted."""
         if self.operands is None:
             raise RuntimeError(_FREED)
+        if not create_graph and wanted is None and not modes.active_modes:
+            short = FAST_GRADIENTS.get(self.op.name)
+            pairs_ = NotImplemented if short is None else self._apply_shortly(short, gradients)
+            if pairs_ is not NotImplemented:
+                return pairs_
         operands = [
             o.unpack(self) if o.__class__ is Saved else _unpack(o, self) if o.__class__ is tuple else o
             for o in self.operands
@@ -179,6 +185,35 @@ class Node:
             elif need:
                 pairs.append((saved, result))
         return pairs
+
+    def _apply_shortly(self, short: Callable[..., Any], gradients: list[Any]) -> Any:
+        """`apply` by a rule on arrays of one floating-point dtype; NotImplemented where it does not apply."""
+        gradient = gradients[0]._array
+        dtype = gradient.dtype
+        if dtype.char not in "fd":
+            return NotImplemented
+        operands, needs = [], []
+        for saved in self.operands or ():
+            if saved.__class__ is not Saved:
+                operands.append(saved)
+                needs.append(False)
+                continue
+            tensor = saved.tensor
+            if saved.version != (0 if tensor._counter is None and tensor._view is None else tensor.version):
+                return NotImplemented
+            array = tensor._array
+            if array.dtype is not dtype and array.dtype.kind not in "ib":
+                return NotImplemented
+            operands.append(array)
+            needs.append(saved.needed)
+        array, counter, version = self.outputs[0]
+        if counter[0] != version:
+            return NotImplemented
+        results = short(gradient, array, operands, needs, **self.attributes)
+        if results is NotImplemented:
+            return NotImplemented
+        assert self.operands is not None
+        return [(s, _wrap(r)) for s, n, r in zip(self.operands, needs, results, strict=True) if n and r is not None]
 
     def outputs_again(self, create_graph: bool) -> tuple[Any, ...]:
         """The outputs as a derivative rule may use them."""

@@ -14,6 +14,7 @@ from ..ir.sizes import STATIC
 from . import modes
 from .autograd import Node, refresh_view
 from .fast import CHECKED_SHORTCUTS, SHORTCUTS, quiet
+from .fast_views import VIEW_SHORTCUTS
 from .tensor import Tensor, wrap
 
 __all__ = ["dispatch", "execute", "quiet"]
@@ -44,7 +45,7 @@ class _Plan:
         self.names = tuple(p.name for p in parameters)
         self.optional = tuple(p.role in (Role.OPTIONAL_TENSOR, Role.INT) or not p.required for p in parameters)
         self.evaluate = op.evaluate
-        self.shortcut = SHORTCUTS.get(op.name)
+        self.shortcut = SHORTCUTS.get(op.name) or VIEW_SHORTCUTS.get(op.name)
         self.checked_shortcut = CHECKED_SHORTCUTS.get(op.name)
         self.is_view = Trait.VIEW in op.traits
         self.single = op.outputs == 1
@@ -60,7 +61,7 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
     if plan is None:
         plan = _plans[op] = _Plan(op)
     if plan.shortcut is not None:
-        output = _shortly(plan.shortcut, op, operands, attributes)
+        output = _shortly(plan, op, operands, attributes)
         if output is not None:
             return output
     arrays: list[Any] = []
@@ -136,7 +137,7 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
     return outputs
 
 
-def _shortly(shortcut: Any, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Tensor | None:
+def _shortly(plan: _Plan, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Tensor | None:
     """The result of an op with a short form, recorded where wanted; None where the short form does not apply."""
     arrays = []
     needs_grad = False
@@ -147,15 +148,21 @@ def _shortly(shortcut: Any, op: Op, operands: tuple[Any, ...], attributes: dict[
             if operand._requires_grad:
                 needs_grad = True
             arrays.append(operand._array)
+        elif operand.__class__ is tuple and operand and isinstance(operand[0], Tensor):
+            if any([item.requires_grad for item in operand]):
+                needs_grad = True
+            arrays.append([item._array for item in operand])
         else:
             arrays.append(operand)
     try:
-        result = shortcut(*arrays, **attributes)
+        result = plan.shortcut(*arrays, **attributes)
     except (AttributeError, TypeError, ValueError, IndexError):
         return None  # operands that do not fit: the general way says so
     if result is NotImplemented:
         return None
     output = wrap(result if result.__class__ is np.ndarray else np.asarray(result))
+    if plan.is_view:
+        _mark_view(output, op, operands, attributes)
     if needs_grad and modes.state.grad_enabled:
         Node.attach(op, operands, attributes, (output,))
     return output
@@ -209,9 +216,11 @@ def _wrap_result(value: Any) -> Any:
 def _mark_view(output: Tensor, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> None:
     """Remember which tensor the result is a view of, so that in-place writes reach the right place in both graphs."""
     source = operands[0]
-    if np.may_share_memory(output._array, source._array) or not output._array.size:
+    # Only a reshape may have to copy, and only what is not contiguous.
+    if source._array.flags.c_contiguous or not output._array.size or np.may_share_memory(output._array, source._array):
         output._view = (source, op, operands[1:], attributes)
-        output._view_version = source.version
+        if source._counter is not None or source._view is not None or source._alias_of is not None:
+            output._view_version = source.version
 
 
 set_dispatcher(dispatch)

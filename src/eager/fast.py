@@ -98,10 +98,16 @@ def _pow(a: Any, b: Any) -> Any:
 def _axes(dim: Any, rank: int) -> Any:
     if dim is None or dim == ():
         return None
-    return dim % rank if dim.__class__ is int else tuple([d % rank for d in dim])
+    dims = (dim,) if dim.__class__ is int else dim
+    for d in dims:
+        if not -rank <= d < rank:
+            raise IndexError(f"dimension {d} of {rank}")
+    return tuple([d % rank for d in dims])
 
 
 def _sum(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
+    if x.dtype.char in "lq" and dtype is None:
+        return np.add.reduce(x, _axes(dim, x.ndim), None, None, keepdim) if x.ndim else NotImplemented
     if (dtype is not None and dtype.numpy != x.dtype) or x.dtype.char not in "fd" or not x.ndim:
         return NotImplemented
     axes = _axes(dim, x.ndim)
@@ -115,6 +121,18 @@ def _sum(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
     if axes.__class__ is tuple and not x.flags.c_contiguous:
         return NotImplemented  # the reference sees to the order of the result
     return quiet(np.add.reduce, x, axes, None, None, keepdim)
+
+
+def _amax(x: Any, *, dim: Any, keepdim: bool) -> Any:
+    if x.dtype.char not in "fd" or not x.ndim:
+        return NotImplemented
+    return quiet(np.maximum.reduce, x, _axes(dim, x.ndim), None, None, keepdim)
+
+
+def _amin(x: Any, *, dim: Any, keepdim: bool) -> Any:
+    if x.dtype.char not in "fd" or not x.ndim:
+        return NotImplemented
+    return quiet(np.minimum.reduce, x, _axes(dim, x.ndim), None, None, keepdim)
 
 
 def _as_tuple(axes: Any) -> tuple[int, ...]:
@@ -141,7 +159,7 @@ def _large_sum(x: Any, axes: Any) -> Any:
 
 
 def _mean(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
-    total = _sum(x, dim=dim, keepdim=keepdim, dtype=dtype)
+    total = _sum(x, dim=dim, keepdim=keepdim, dtype=dtype) if x.dtype.char in "fd" else NotImplemented
     if total is NotImplemented or not x.size:
         return NotImplemented
     return quiet(np.true_divide, total, x.dtype.type(x.size // max(1, np.size(total))))
@@ -166,6 +184,151 @@ def _linear(x: Any, weight: Any, bias: Any) -> Any:
         return NotImplemented
     result = quiet(np.matmul, x, weight.T)
     return quiet(np.add, result, bias, result)
+
+
+def _sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)): where exp overflows, the quotient is 0, as it should be."""
+    if x.dtype.char not in "fd":
+        return NotImplemented
+    result = np.asarray(np.negative(x))
+    quiet(np.exp, result, result)
+    np.add(result, 1, result)
+    return quiet(np.reciprocal, result, result)
+
+
+def _silu(x: Any) -> Any:
+    if x.dtype.char not in "fd":
+        return NotImplemented
+    result = np.asarray(np.negative(x))
+    quiet(np.exp, result, result)
+    np.add(result, 1, result)
+    return quiet(np.true_divide, x, result, result)
+
+
+def _clamp(x: Any, low: Any, high: Any) -> Any:
+    if x.dtype.char not in "fd":
+        return NotImplemented
+    for bound in (low, high):
+        if bound is not None and bound.__class__ not in _NUMBERS:
+            return NotImplemented
+    if low is None:
+        return NotImplemented if high is None else np.minimum(x, high)
+    result = np.maximum(x, low)
+    return result if high is None else np.minimum(result, high)
+
+
+def _softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+    if x.dtype.char not in "fd" or dtype is not None or not x.size or not x.ndim:
+        return NotImplemented
+    return _by_rows(_softmax_part, x, dim)
+
+
+def _softmax_part(x: Any, axis: int, result: Any) -> None:
+    np.subtract(x, np.maximum.reduce(x, axis, None, None, True), result)
+    np.exp(result, result)
+    np.true_divide(result, np.add.reduce(result, axis, None, None, True), result)
+
+
+def _log_softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+    if x.dtype.char not in "fd" or dtype is not None or not x.size or not x.ndim:
+        return NotImplemented
+    return _by_rows(_log_softmax_part, x, dim)
+
+
+def _log_softmax_part(x: Any, axis: int, result: Any) -> None:
+    np.subtract(x, np.maximum.reduce(x, axis, None, None, True), result)
+    np.subtract(result, np.log(np.add.reduce(np.exp(result), axis, None, None, True)), result)
+
+
+# So many elements of several arrays stay in the second level of cache.
+_BLOCK = 1 << 15
+
+
+def _by_rows(compute: Callable[[Any, int, Any], None], x: Any, dim: int) -> Any:
+    """`compute(part, axis, result)` for pieces of the array that stay in cache through its passes."""
+    result = np.empty(x.shape, x.dtype)
+    if x.size > _BLOCK and dim in (-1, x.ndim - 1) and x.flags.c_contiguous:
+        width = x.shape[-1]
+        rows, into = x.reshape(-1, width), result.reshape(-1, width)
+        step = max(1, _BLOCK // width)
+        for first in range(0, len(rows), step):
+            quiet(compute, rows[first : first + step], 1, into[first : first + step])
+    else:
+        quiet(compute, x, dim, result)
+    return result
+
+
+def _cat(arrays: list[Any], *, dim: int) -> Any:
+    dtype = arrays[0].dtype
+    for a in arrays:
+        if a.dtype is not dtype or not a.ndim:
+            return NotImplemented
+    return np.concatenate(arrays, dim)
+
+
+def _stack(arrays: list[Any], *, dim: int) -> Any:
+    first = arrays[0]
+    rank = first.ndim
+    if dim < 0:
+        dim += rank + 1
+    if not 0 <= dim <= rank:
+        return NotImplemented
+    for a in arrays:
+        if a.dtype is not first.dtype or a.shape != first.shape:
+            return NotImplemented
+    place = (*(slice(None),) * dim, None)
+    return np.concatenate([a[(*place, ...)] for a in arrays], dim)
+
+
+def _logical(ufunc: Any) -> Callable[..., Any]:
+    def evaluate(a: Any, b: Any) -> Any:
+        return ufunc(a, b) if a.dtype.char == b.dtype.char == "?" else NotImplemented
+
+    return evaluate
+
+
+def _isnan(x: Any) -> Any:
+    return np.isnan(x) if x.dtype.kind == "f" else NotImplemented
+
+
+def _dot(a: Any, b: Any) -> Any:
+    return (
+        quiet(np.dot, a, b) if a.ndim == 1 == b.ndim and a.dtype is b.dtype and a.dtype.char in "fd" else NotImplemented
+    )
+
+
+def _clone(x: Any) -> Any:
+    return x.copy() if x.flags.c_contiguous else NotImplemented
+
+
+def _index_select(x: Any, index: Any, *, dim: int) -> Any:
+    if index.ndim != 1 or index.dtype.char not in "lq" or not x.ndim:
+        return NotImplemented
+    if index.size and int(index.min()) < 0:
+        return NotImplemented
+    return np.take(x, index, dim)
+
+
+def _cross_entropy(
+    x: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str, label_smoothing: float
+) -> Any:
+    """For class indices over [N, C] that all count."""
+    if weight is not None or label_smoothing or x.ndim != 2 or target.ndim != 1 or target.dtype.char not in "lq":
+        return NotImplemented
+    rows, classes = x.shape
+    if x.dtype.char not in "fd" or len(target) != rows or not rows or reduction not in ("mean", "sum"):
+        return NotImplemented
+    if int(target.min()) < 0 or int(target.max()) >= classes or ignore_index >= 0:
+        return NotImplemented  # ignored ones, or an error
+    value = quiet(_log_softmax_of, x)[np.arange(rows), target]
+    total = quiet(np.add.reduce, value)
+    return -total if reduction == "sum" else -total / x.dtype.type(rows)
+
+
+def _log_softmax_of(x: Any) -> Any:
+    result = np.empty(x.shape, x.dtype)
+    _log_softmax_part(x, 1, result)
+    return result
 
 
 def _plain_windows(x: Any, window: dict[str, Any]) -> Any:
@@ -237,6 +400,23 @@ SHORTCUTS: dict[str, Callable[..., Any]] = {
     "mm": _mm,
     "linear": _linear,
     "where": _where,
+    "amax": _amax,
+    "amin": _amin,
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "clamp": _clamp,
+    "softmax": _softmax,
+    "log_softmax": _log_softmax,
+    "cat": _cat,
+    "stack": _stack,
+    "bitwise_and": _logical(np.logical_and),
+    "bitwise_or": _logical(np.logical_or),
+    "bitwise_xor": _logical(np.logical_xor),
+    "isnan": _isnan,
+    "dot": _dot,
+    "clone": _clone,
+    "index_select": _index_select,
+    "cross_entropy": _cross_entropy,
 }
 
 CHECKED_SHORTCUTS: dict[str, Callable[..., Any]] = {
