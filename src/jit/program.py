@@ -13,12 +13,12 @@ import numpy as np
 
 from ..ir.random_state import default_generator
 from ..ir.types import BoolType, DictType, FloatType, IntType, ListType, SetType, StrType, TensorType, Type
-from .codegen.module import STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
+from .codegen.module import STATUS_INTERPRET, STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
 from .errors import JitError, Unsupported
 from .layout import Layout
-from .memory_form import Transfer, read_float, read_text, slot_count
+from .memory_form import Transfer, read_arguments, read_float, read_text, slot_count
 from .plan import Plan, SizeBinding
-from .raising import raise_at
+from .raising import raise_at, raise_error_at
 from .runtime import pool
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
 from .runtime.loader import load_object
@@ -49,6 +49,7 @@ class _PlannedProgram:
             [spec.name for spec in layout.arguments], [spec.type for spec in layout.arguments], layout.guards
         )
         self.exceptions = dict(exceptions or {})
+        self.interpreter: Callable[[], Program] | None = None
         self._plans: dict[Any, Plan] = {}
         self._states: list[CallState] = []
         self._n_result_slots = sum(slot_count(result) for result in layout.results)
@@ -119,6 +120,9 @@ class _PlannedProgram:
         message = site.message
         if message.startswith("{key:"):
             raise_at(site.exception, _key(message, details), site.location, self.exceptions)
+        if message.startswith("{args:"):
+            arguments = read_arguments(message[6:-1], details[0])
+            raise_at(site.exception, "", site.location, self.exceptions, arguments)
         if "{text" in message:
             text = read_text(*details)
             raise_at(
@@ -296,6 +300,8 @@ class NativeProgram(_PlannedProgram):
                 frame = _frame(header, self.layout.arguments, prepared, slots)
                 status = call_driver(self._driver, ctypes.addressof(frame))
                 state.store_outcome(frame, self._first_result)
+            if status == STATUS_INTERPRET and self.interpreter is not None:
+                return self.interpreter()(arguments)
             if status:
                 self._fail(status, state.details())
             results = self._collect(plan, arguments, outputs, state, transfer)
@@ -337,6 +343,8 @@ class PythonProgram(_PlannedProgram):
             with np.errstate(all="ignore"):
                 status = int(self._driver(ctypes.addressof(frame)))
             state.store_outcome(frame, self._first_result)
+            if status == STATUS_INTERPRET and self.interpreter is not None:
+                return self.interpreter()(arguments)
             if status:
                 self._fail(status, state.details())
             results = self._collect(plan, arguments, outputs, state, transfer)
@@ -360,7 +368,13 @@ class InterpreterProgram:
         """Run on arrays and numbers, one per graph argument."""
         from ..ir import interp
 
-        return list(interp.run(self.graph, list(arguments), exceptions=self.exceptions))  # type: ignore[arg-type]
+        try:
+            return list(interp.run(self.graph, list(arguments), exceptions=self.exceptions))  # type: ignore[arg-type]
+        except Exception as error:
+            location = getattr(error, "__ingot_located__", None)
+            if location is None:
+                raise
+            raise_error_at(error, location)
 
 
 def _kind(type: Type) -> str:

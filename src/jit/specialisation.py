@@ -128,6 +128,13 @@ class Specialisation:
         """Use a program made elsewhere, as one loaded from a file."""
         self._programs[executor] = program
 
+    def _with_interpreter(self, program: Any) -> Program:
+        """Let a program ask for the interpreter, which it does for what only Python's tables of Unicode know."""
+        if isinstance(program, (NativeProgram, PythonProgram)):
+            program.interpreter = lambda: self.program("interpreter")
+        made: Program = program
+        return made
+
     def _make(self, executor: str) -> Program:
         if executor == "interpreter":
             return InterpreterProgram(self.graph, self.exceptions)
@@ -135,8 +142,8 @@ class Specialisation:
             return self.program("interpreter")
         try:
             if executor == "python":
-                return PythonProgram(self.module(), self.exceptions)
-            return self._compile()
+                return self._with_interpreter(PythonProgram(self.module(), self.exceptions))
+            return self._with_interpreter(self._compile())
         except (CompileForbidden, MemoryError):
             raise
         except Unsupported as unsupported:

@@ -17,7 +17,6 @@ from ...ir.core import Array, Block, Graph, Instruction, Value
 from ...ir.dims import Dim, DimExpr, broadcasts, symbols
 from ...ir.dtypes import DType
 from ...ir.location import Location
-from ...ir.ops._common import is_at_most
 from ...ir.types import (
     BoolType,
     IntType,
@@ -27,6 +26,7 @@ from ...ir.types import (
 )
 from ..runtime.pool_code import WORKERS
 from . import helpers
+from .bounds import lowest
 from .fusion import Group, Plan, Unsupported
 from .indexing import element_count
 from .interface import argument_symbols, number_literal, value_location
@@ -34,6 +34,7 @@ from .kernel_text import Kernel, plain_source
 from .loops import Launch, lower_group
 from .module import (
     FRAME_ARENA,
+    FRAME_GENERATOR,
     FRAME_PLAN,
     FRAME_POOL,
     FRAME_SCRATCH,
@@ -98,6 +99,10 @@ class Driver:
         self.preferred: dict[Value, Storage] = {}
         self.writable: set[Value] = set()  # arguments of loops whose memory may be overwritten
         self.functions: dict[str, str] = {}  # pasted functions of the driver, by name
+        self.tries: list[Any] = []  # the `try`s around what is being written (see `tries`)
+        self.caught: dict[Value, set[int]] = {}  # the statuses that a caught error may have
+        self.nesting = 0  # how many loops are around
+        self.saves_generator = False
         self.imports: set[str] = set()  # helpers that the driver calls
         self.argument_symbols = argument_symbols(graph)
 
@@ -105,7 +110,27 @@ class Driver:
 
     def line(self, text: str) -> None:
         self.flush_slots()
+        if self.tries and text.startswith("return "):
+            self.leave(text.removeprefix("return "))
+            return
         self.lines.append("    " * self.depth + text)
+
+    def leave(self, status: str) -> None:
+        """Leave the innermost `try` with an error's status."""
+        frame = self.tries[-1]
+        if status.isdigit():
+            frame.statuses.add(int(status))
+        self.lines.append("    " * self.depth + f"{frame.status} = {status}")
+        self.lines.append("    " * self.depth + "break")
+
+    def caught_by(self, error: Value) -> set[int]:
+        """The statuses that a caught error may have."""
+        return self.caught.get(error) or {s for statuses in self.caught.values() for s in statuses}
+
+    def restore_generator(self) -> None:
+        """Put the generator's address back into its slot, which an error's details share."""
+        self.saves_generator = True
+        self.line(f"set_slot_i64(frame, {FRAME_GENERATOR}, generator)")
 
     def flush_slots(self) -> None:
         """Write the slots that are waiting: runs of neighbours by one call, which is much faster to compile."""
@@ -136,11 +161,19 @@ class Driver:
         self.depth += 1
         start = len(self.lines)
         try:
+            if loops := header.startswith(("while ", "for ")):
+                self.nesting += 1
             yield
         finally:
             if len(self.lines) == start:
                 self.line("pass")
             self.depth -= 1
+            if loops:
+                self.nesting -= 1
+                if self.tries and self.nesting >= self.tries[-1].depth:
+                    status = self.tries[-1].status
+                    self.lines.append("    " * self.depth + f"if {status} != 0:")
+                    self.lines.append("    " * self.depth + "    break")
 
     def error(self, exception: str, message: str, location: Location | None) -> int:
         """The status that reports an error."""
@@ -423,12 +456,13 @@ class Driver:
 
     def is_nonnegative(self, value: Value) -> bool:
         """Whether an int is surely not negative, by how it is computed."""
-        return is_nonnegative(value)
+        least = lowest(value)
+        return least is not None and least >= 0
 
     def is_below_length(self, index: Value, text: Value) -> bool:
         """Whether an index is surely below the length of a string: it counts a loop of that many rounds."""
         owner = index.block.parent if index.instruction is None and index.block is not None else None
-        if owner is None or owner.op.name != "loop" or index.index != 0 or not is_nonnegative(index):
+        if owner is None or owner.op.name != "loop" or index.index != 0 or not self.is_nonnegative(index):
             return False
         count = owner.operands[0]
         made = count.instruction if count is not None else None
@@ -494,12 +528,14 @@ class Driver:
             ("p", FRAME_SCRATCH, used("p")),
         ]
         head.extend(f"    {variable} = slot_i64(frame, {slot})" for variable, slot, needed in slots if needed)
+        if self.saves_generator:
+            head.append(f"    generator = slot_i64(frame, {FRAME_GENERATOR})")
         if self.joins_text:
             head += [
-                "    text_ends = arena_allocate(arena, 72)",
-                "    if text_ends == 0:",
+                "    open_texts = arena_allocate(arena, 72)",
+                "    if open_texts == 0:",
                 f"        return {STATUS_OUT_OF_MEMORY}",
-                "    fill_bytes(text_ends, 0, 72)",
+                "    fill_bytes(open_texts, 0, 72)",
             ]
         if used("threads"):
             head.append(f"    threads = slot_i64(pool, {WORKERS // 8}) + 1 if pool != 0 else 1")
@@ -527,47 +563,6 @@ class Driver:
 
     def finished_buffers(self) -> list[Buffer]:
         return [Buffer(nbytes, s.first, s.last, s.address) for nbytes, s in self.buffers]
-
-
-_NONNEGATIVE = {"list.length", "str.length", "str.ord", "dict.length", "set.length", "list.count", "list.index", "bind_dim"}
-
-
-def is_nonnegative(value: Value, depth: int = 0) -> bool:
-    """Whether an int is surely not negative, by how it is computed."""
-    if isinstance(value.type, IntType) and value.type.value is not None:
-        known = value.type.value
-        if isinstance(known, int):
-            return known >= 0
-        if is_at_most(0, known):
-            return True
-    instruction = value.instruction
-    if instruction is None:
-        owner = value.block.parent if value.block is not None else None
-        return owner is not None and owner.op.name == "loop" and value.index == 0
-    operands = [v for v in instruction.operands if v is not None]
-    if depth > 8:
-        return False
-    name = instruction.op.name
-    if name in _NONNEGATIVE or (name in ("scalar.abs", "scalar.to_int") and isinstance(operands[0].type, BoolType)):
-        return True
-    known = [is_nonnegative(v, depth + 1) for v in operands if isinstance(v.type, (IntType, BoolType))]
-    if len(known) != len(operands):
-        return False
-    if name in ("scalar.add", "scalar.mul", "scalar.floordiv", "scalar.min", "scalar.or_", "scalar.rshift"):
-        return all(known)
-    if name in ("scalar.max", "scalar.and_"):
-        return any(known)
-    if name == "scalar.mod":
-        return known[1]
-    if name == "scalar.range_item":
-        # Every item lies between the first and the end of the range.
-        return known[0] and (known[2] or _ends_above_zero(instruction))
-    return False
-
-
-def _ends_above_zero(instruction: Instruction) -> bool:
-    """Whether a range that goes down ends at a known number that is not below -1."""
-    return bool(instruction.attributes.get("nonnegative", False))
 
 
 _BCAST = '''

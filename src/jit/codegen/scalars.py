@@ -304,7 +304,14 @@ def _classify(helper: str) -> Emit:
     return emit
 
 
+def _range_item(o: _Operands) -> _Result:
+    start, index, step, _ = o.texts
+    scaled = {"1": index, "(-1)": f"-{index}"}.get(step, f"{index} * {step}")
+    return _Result(scaled if start == "0" else f"{start} + {scaled}")
+
+
 SCALARS: dict[str, Emit] = {
+    "scalar.range_item": _range_item,
     "scalar.add": _arithmetic("+", "sum_overflows"),
     "scalar.sub": _arithmetic("-", "difference_overflows"),
     "scalar.mul": _arithmetic("*", "product_overflows"),

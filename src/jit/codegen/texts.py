@@ -78,7 +78,7 @@ def concatenate(driver: Driver, instruction: Instruction) -> None:
     driver.uses_arena = driver.joins_text = True
     length, address = driver.fresh("k"), driver.fresh("m")
     driver.line(f"{length} = {left[1]} + {right[1]}")
-    driver.line(f"{address} = text_join_two(arena, text_ends, {left[0]}, {left[1]}, {right[0]}, {right[1]})")
+    driver.line(f"{address} = text_join_two(arena, open_texts, {left[0]}, {left[1]}, {right[0]}, {right[1]})")
     _check_memory(driver, address)
     driver.texts[instruction.results[0]] = (address, length)
 

@@ -15,8 +15,10 @@ from .registry import Handler, expect, handles
 from .values import (
     Abstract,
     Constant,
+    ListRef,
     Method,
     Scalar,
+    Slice,
     TensorRef,
     Tuple,
 )
@@ -88,31 +90,86 @@ def _extreme(name: str) -> Handler:
 
         return branch(context, test, lambda: b, lambda: a, live=None)
 
+    def choose(context: Context, key: Abstract | None, best: Abstract, item: Abstract) -> Abstract:
+        """The better of two; with a key, both are pairs (key, item)."""
+        if key is None:
+            return spread(context, lambda a, b: pick(context, a, b), best, item)
+        assert isinstance(best, Tuple) and isinstance(item, Tuple)
+        left, right = best.items[0], item.items[0]
+        test = truth(context, compare(context, "Lt" if name == "min" else "Gt", right, left))
+        if isinstance(test, bool):
+            return item if test else best
+        from .regions import branch
+
+        return branch(context, test, lambda: item, lambda: best, live=None)
+
     def handler(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
         default = keywords.get("default")
-        if "key" in keywords:
-            raise context.error(f"{name}() with a key is not supported", "use a loop")
+        key = keywords.get("key", Constant(None))
+        chooser = None if isinstance(key, Constant) and key.value is None else key
+
+        def keyed(item: Abstract) -> Abstract:
+            return item if chooser is None else Tuple((call(context, chooser, [item], {}), item))
+
+        def unkeyed(item: Abstract) -> Abstract:
+            return item.items[1] if chooser is not None and isinstance(item, Tuple) else item
+
+        def better(best: Abstract, item: Abstract) -> Abstract:
+            return choose(context, chooser, best, keyed(item))
+
         if len(arguments) == 1:
             sequence = iteration.iterate(context, arguments[0])
-            unknown = not isinstance(sequence.length, int) or default is not None
-            if sequence.items is None and unknown:
-                raise context.error(
-                    f"{name}() of a sequence whose length is known at run time only",
-                    f"use ingot.a{name} on a tensor, or a loop",
+            if sequence.items is None and not isinstance(sequence.length, int):
+                # Elements that are computed must be computed once: a list holds them.
+                items = (
+                    arguments[0] if isinstance(arguments[0], ListRef) else call(context, Constant(list), [sequence], {})
                 )
-            items = list(context.known_items(context, sequence))
-            if not items:
+                return _extreme_of_list(context, name, items, default, keyed, unkeyed, better)
+            known = list(context.known_items(context, sequence))
+            if not known:
                 if default is not None:
                     return default
                 context.fails(ValueError(f"{name}() iterable argument is empty"))
         else:
-            items = list(arguments)
-        result = items[0]
-        for item in items[1:]:
-            result = spread(context, lambda a, b: pick(context, a, b), result, item)
-        return result
+            known = list(arguments)
+        result = keyed(known[0])
+        for item in known[1:]:
+            result = better(result, item)
+        return unkeyed(result)
 
     return handler
+
+
+def _extreme_of_list(
+    context: Context,
+    name: str,
+    items: Abstract,
+    default: Abstract | None,
+    keyed: Callable[[Abstract], Abstract],
+    unkeyed: Callable[[Abstract], Abstract],
+    better: Callable[[Abstract, Abstract], Abstract],
+) -> Abstract:
+    """min() or max() of a list whose length is known at run time only."""
+    from .regions import branch
+
+    assert isinstance(items, ListRef)
+
+    def empty() -> Abstract:
+        if default is None:
+            context.fails(ValueError(f"{name}() iterable argument is empty"))
+        return default
+
+    def found() -> Abstract:
+        first = keyed(context.lists.get(context, items, Constant(0)))
+        return unkeyed(fold(context, context.lists.get(context, items, _FROM_SECOND), first, better))
+
+    has_some = truth(context, items)
+    if isinstance(has_some, bool):
+        return found() if has_some else empty()
+    return branch(context, has_some, found, empty, live=None)
+
+
+_FROM_SECOND = Slice(Constant(1), Constant(None), Constant(None))
 
 
 @handles(abs)

@@ -300,6 +300,6 @@ def _warn(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
     return Constant(None)
 
 
-@handles(id, hash, open, input, eval, exec, iter, next, vars, dir, globals, locals, set, frozenset, bytes, bytearray)
+@handles(id, open, input, eval, exec, iter, next, vars, dir, globals, locals, set, frozenset, bytes, bytearray)
 def _refused(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     raise context.error("this builtin cannot be compiled", "compute it outside the compiled function")

@@ -320,6 +320,13 @@ class Context:
 
         return lists
 
+    @property
+    def strings(self) -> Any:
+        """The module that compiles operations on strings known at run time only."""
+        from . import strings
+
+        return strings
+
     def evaluate(self, node: Any) -> Abstract:
         """The value of an expression."""
         from .expressions import evaluate

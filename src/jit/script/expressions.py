@@ -23,6 +23,7 @@ from .values import (
     ListRef,
     Method,
     ObjectRef,
+    Scalar,
     Slice,
     TensorRef,
     Tuple,
@@ -279,6 +280,9 @@ def _get_item(context: Context, value: Abstract, index: Abstract) -> Abstract:
             if entry is None:
                 context.fails(KeyError(key))
             return entry
+        case Scalar() if scalar_kind(value) == "str":
+            found_text: Abstract = context.strings.get(context, value, index)
+            return found_text
         case Constant(value=constant):
             return _constant_item(context, constant, index)
         case ObjectRef(type=cls) if hasattr(cls, "__getitem__"):
@@ -301,6 +305,9 @@ def _constant_item(context: Context, constant: Any, index: Abstract) -> Abstract
     if hasattr(constant, "__len__") and not isinstance(constant, (str, dict)):
         items = iteration.known_items(context, Constant(constant))
         return iteration.item_of(context, items, index, type(constant).__name__)
+    if isinstance(constant, str):
+        found: Abstract = context.strings.get(context, Constant(constant), index)
+        return found
     raise context.type_error(
         f"{context.describe(Constant(constant))} cannot be indexed by {context.describe(index)} at run time"
     )

@@ -74,6 +74,8 @@ def iterate(context: Context, value: Abstract) -> Sequence:
             return _known(tuple(context.lift(item) for item in constant))
         case Constant(value=type() as cls) if hasattr(cls, "__members__"):  # an Enum
             return _known(tuple(Constant(m) for m in iter(cls)))  # type: ignore[call-overload]
+        case Scalar() if scalar_kind(value) == "str":
+            return context.strings.iterate(context, value)
         case ObjectRef() if hasattr(value.type, "__getitem__") and hasattr(value.type, "__len__"):
             size = context.call(Method(value, "__len__"), [], {})
             if isinstance(size, (Constant, Scalar)):
@@ -141,6 +143,8 @@ def length(context: Context, value: Abstract) -> Abstract:
                 return Constant(len(constant))
             except TypeError as error:
                 raise context.type_error(str(error)) from error
+        case Scalar() if scalar_kind(value) == "str":
+            return context.strings.length(context, value)
         case ObjectRef() if hasattr(value.type, "__len__"):
             return context.call(Method(value, "__len__"), [], {})
         case Union(tag=tag, alternatives=alternatives):
@@ -216,15 +220,16 @@ def range_of(context: Context, arguments: list[Abstract]) -> Sequence:
         count = _range_length(context, start, stop, step)
 
     def element(index: Abstract) -> Abstract:
-        if isinstance(step, Constant) and step.value == 1:
-            offset = index
-        else:
-            offset = binary(context, "Mult", index, step)
-        result = offset if isinstance(start, Constant) and start.value == 0 else binary(context, "Add", start, offset)
-        upward = isinstance(step, Constant) and step.value > 0 and isinstance(start, Constant) and start.value >= 0
-        if upward and isinstance(result, Scalar):
-            context.nonnegative.add(result.value)
-        return result
+        upward = isinstance(step, Constant) and step.value > 0 and is_nonnegative(context, start)
+        downward = isinstance(step, Constant) and step.value < 0 and isinstance(stop, Constant) and stop.value >= -1
+        if isinstance(index, Constant) and isinstance(start, Constant) and isinstance(step, Constant):
+            return Constant(start.value + index.value * step.value)
+        if isinstance(start, Constant) and start.value == 0 and isinstance(step, Constant) and step.value == 1:
+            return index
+        result = context.emit("scalar.range_item", *(number(context, v) for v in (start, index, step, stop)))
+        if upward or downward:
+            context.nonnegative.add(result)
+        return Scalar(result)
 
     return Sequence(count, element, kind="range", parts=(start, stop, step))
 
@@ -263,6 +268,13 @@ def _range_length(context: Context, start: Abstract, stop: Abstract, step: Abstr
     del call
     value = binary(context, "Sub", Constant(0), count)
     return minimum_zero(value)
+
+
+def is_nonnegative(context: Context, value: Abstract) -> bool:
+    """Whether an int is known not to be negative."""
+    if isinstance(value, Constant):
+        return bool(value.value >= 0)
+    return isinstance(value, Scalar) and (value.value in context.nonnegative or context.is_size(value.value))
 
 
 def _offset(context: Context, index: Abstract, start: Abstract) -> Abstract:

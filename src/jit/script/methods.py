@@ -9,7 +9,7 @@ from ...eager.device import as_device, device
 from ...eager.tensor import Tensor
 from ...ir.dtypes import DType, as_dtype
 from ...ir.ops._op import Op, get_op
-from . import lists
+from . import lists, strings
 from .calls import call, call_object, inline_function
 from .context import Context
 from .dicts import dict_method, new_dict
@@ -49,6 +49,8 @@ def call_method(
         case Tuple():
             return _tuple_method(context, instance, name, arguments)
         case Scalar():
+            if scalar_kind(instance) == "str":
+                return strings.method(context, instance, name, arguments, keywords)
             return _scalar_method(context, instance, name, arguments)
         case Constant(value=constant):
             return _constant_method(context, constant, name, arguments, keywords)
@@ -342,6 +344,8 @@ def _constant_method(
             return (
                 lists.new(context, tuple(map(Constant, result))) if isinstance(result, list) else lift(context, result)
             )
+        if isinstance(constant, str):
+            return strings.method(context, Constant(constant), name, arguments, keywords)
         raise context.error(f"{type(constant).__name__}.{name}() of run-time values is not supported")
     return call_object(context, getattr(constant, name), arguments, keywords)
 
@@ -370,9 +374,7 @@ def _format(context: Context, template: str, arguments: list[Abstract], keywords
 
 
 def _join(context: Context, separator: str, value: Abstract) -> Abstract:
-    result: Abstract = Constant("")
-    for position, part in enumerate(context.known_items(context, value)):
-        if position and separator:
-            result = binary(context, "Add", result, Constant(separator))
-        result = binary(context, "Add", result, part)
-    return result
+    known = constant_of(context, value)
+    if known is not None and all(isinstance(part, str) for part in known[0]):
+        return Constant(separator.join(known[0]))
+    return strings.join(context, Constant(separator), value)

@@ -183,6 +183,10 @@ def _binary(context: Context, node_type: str, left: Abstract, right: Abstract) -
         return _fold(context, function, left.value, right.value)
     kinds = scalar_kind(left), scalar_kind(right)
     if None not in kinds:
+        if name == "mul" and set(kinds) in ({"str", "int"}, {"str", "bool"}):
+            text, count = (left, right) if kinds[0] == "str" else (right, left)
+            repeated: Abstract = context.strings.repeat(context, text, count)
+            return repeated
         if "str" in kinds and not (kinds == ("str", "str") and name == "add"):
             return _refuse(context, symbol, left, right)
         op_name = _SCALAR_OPS.get(name, f"scalar.{name}")
@@ -473,6 +477,9 @@ def contains(context: Context, container: Abstract, item: Abstract) -> Abstract:
             return _fold(context, lambda c, i: i in c, value, item.value)
         if isinstance(value, (list, set, frozenset, dict)):
             items = tuple(Constant(v) for v in value)
+    if scalar_kind(container) == "str":
+        found_text: Abstract = context.strings.contains(context, container, item)
+        return found_text
     if isinstance(container, DictRef):
         if not isinstance(item, Constant):
             raise context.error(

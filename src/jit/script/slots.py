@@ -1,5 +1,6 @@
 """Values to the slots of a spec and back, where branches end and loops go round."""
 
+import contextlib
 from collections.abc import Iterator
 
 from ...ir.core import Block, Value
@@ -190,6 +191,10 @@ def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:
             return [graph_value]
         case ScalarSpec(), Constant(value=constant):
             return [context.constant(constant)]
+        case ScalarSpec(), Union():
+            from .operators import number, spread
+
+            return [number(context, spread(context, lambda v: Scalar(number(context, v)), value))]
         case TensorSpec(), TensorRef():
             return [context.read(value)]
         case TensorSpec(), Scalar(value=graph_value):
@@ -222,6 +227,8 @@ def _convert_union(context: Context, value: Abstract, alternatives: tuple[Spec, 
     slots: list[list[Value]] = []
     if isinstance(value, Union):
         places = [_find(spec_of(context, a), alternatives) for a in value.alternatives]
+        if len(set(places)) < len(places):  # strings known apart become one run-time string
+            return _convert_merged(context, value, alternatives)
         tag = value.tag if places == list(range(len(places))) else _map_tag(context, value.tag, places)
         inside = dict(zip(places, value.alternatives, strict=True))
     else:
@@ -236,8 +243,35 @@ def _convert_union(context: Context, value: Abstract, alternatives: tuple[Spec, 
     return [tag, *(v for s in slots for v in s)]
 
 
+def _convert_merged(context: Context, value: Union, alternatives: tuple[Spec, ...]) -> list[Value]:
+    """The slots of a union of which several alternatives become one."""
+    rows: list[list[Value]] = []
+    regions: list[Block] = []
+    for alternative in value.alternatives:
+        regions.append(Block())
+        with context.inside(regions[-1]):
+            rows.append(_convert_union(context, alternative, alternatives))
+            context.builder.yield_(rows[-1])
+    types = tuple(slot_types(context, UnionSpec(alternatives)))
+    region, row = regions[-1], rows[-1]
+    for index in range(len(regions) - 2, -1, -1):
+        outer = Block() if index else None
+        place = context.inside(outer) if outer is not None else contextlib.nullcontext()
+        with place:
+            condition = context.emit("scalar.eq", value.tag, context.constant(index))
+            row = context.builder.emit_all("if", [condition], {}, [regions[index], region], types)
+            if outer is not None:
+                context.builder.yield_(row)
+                region = outer
+    return row
+
+
 def _find(spec: Spec, alternatives: tuple[Spec, ...]) -> int:
-    return next(i for i, a in enumerate(alternatives) if a.kind == spec.kind)
+    found = next((i for i, a in enumerate(alternatives) if a.kind == spec.kind), None)
+    if found is None and spec.kind[0] == "constant":
+        found = next(i for i, a in enumerate(alternatives) if a.kind == "str")
+    assert found is not None
+    return found
 
 
 def _map_tag(context: Context, tag: Value, places: list[int]) -> Value:

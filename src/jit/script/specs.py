@@ -5,7 +5,7 @@ variables have no fixed type, so what does not join into one type becomes a tagg
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...ir.core import Value
 from ...ir.dims import Dim, symbols
@@ -341,6 +341,7 @@ def join(context: Context, a: Spec, b: Spec) -> Spec:
     """The smallest description of both."""
     if a == b:
         return a
+    a, b = _texts_joined(a, b)
     alternatives = list(a.alternatives) if isinstance(a, UnionSpec) else [a]
     for other in b.alternatives if isinstance(b, UnionSpec) else (b,):
         for i, one in enumerate(alternatives):
@@ -355,6 +356,32 @@ def join(context: Context, a: Spec, b: Spec) -> Spec:
             "keep the type of a variable the same on all paths and in all iterations",
         )
     return alternatives[0] if len(alternatives) == 1 else UnionSpec(tuple(alternatives))
+
+
+_MOST_TEXTS = 4
+
+
+def _texts_joined(a: Spec, b: Spec) -> tuple[Spec, Spec]:
+    """The two with all strings as run-time ones, where one of them is, or where there are many known ones.
+
+    A few known strings stay apart: they may be modes of operations.
+    """
+    pieces = [p for s in (a, b) for p in (s.alternatives if isinstance(s, UnionSpec) else (s,))]
+    known = {p.key for p in pieces if _is_known_text(p)}
+    if not known or not (len(known) > _MOST_TEXTS or any(p == ScalarSpec(StrType()) for p in pieces)):
+        return a, b
+
+    def visit(spec: Spec) -> Spec:
+        if isinstance(spec, UnionSpec):
+            made = tuple(dict.fromkeys(map(visit, spec.alternatives)))
+            return made[0] if len(made) == 1 else UnionSpec(made)
+        return ScalarSpec(StrType()) if _is_known_text(spec) else spec
+
+    return visit(a), visit(b)
+
+
+def _is_known_text(spec: Spec) -> TypeGuard[ConstantSpec]:
+    return isinstance(spec, ConstantSpec) and isinstance(spec.value, Constant) and type(spec.value.value) is str
 
 
 def _join_same(context: Context, a: Spec, b: Spec) -> Spec | None:
