@@ -266,7 +266,7 @@ def handler_of(kind: type[BaseException], catches: Sequence[tuple[str, int]]) ->
 def _add_location(error: Exception, instruction: Instruction) -> None:
     if instruction.location is not None and not hasattr(error, "__ingot_located__"):
         error.add_note(render_error(f"in {instruction.op.name}", instruction.location))
-        error.__ingot_located__ = True  # type: ignore[attr-defined]  # enclosing instructions add nothing
+        error.__ingot_located__ = instruction.location  # type: ignore[attr-defined]  # enclosing ones add nothing
 
 
 def _sizes(type: Type, value: Any) -> list[tuple[Dim, int]]:

@@ -35,7 +35,7 @@ from .runtime.memory import address_of
 if TYPE_CHECKING:
     from .codegen.module import ResultSpec
 
-__all__ = ["Transfer", "read_text", "slot_count", "width"]
+__all__ = ["Transfer", "read_arguments", "read_float", "read_text", "slot_count", "width"]
 
 _HASH_MASK = 0x1FFFFFFFFFFFFF
 
@@ -323,3 +323,25 @@ def hash_of(type: Type, value: Any) -> int:
 def python_hash(type: Type, value: Any) -> int:
     """The hash of a set's element, as `codegen.dicts` computes it."""
     return hash(value) if isinstance(type, (IntType, BoolType, FloatType)) else hash_of(type, value)
+
+
+def read_arguments(kinds: str, address: int) -> tuple[Any, ...]:
+    """The arguments of an exception (see `codegen.module.ErrorSite`) from their slots."""
+    stack: list[list[Any]] = [[]]
+    for kind in kinds:
+        match kind:
+            case "(":
+                stack.append([])
+            case ")":
+                items = tuple(stack.pop())
+                stack[-1].append(items)
+            case "n":
+                stack[-1].append(None)
+            case "s":
+                stack[-1].append(read_text(*(ctypes.c_int64 * 2).from_address(address)))
+                address += 16
+            case _:
+                slot = ctypes.c_int64.from_address(address).value
+                stack[-1].append(slot if kind == "i" else slot != 0 if kind == "b" else read_float(slot))
+                address += 8
+    return tuple(stack[0])

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from ..ir.location import Location
 
-__all__ = ["exception_class", "raise_at"]
+__all__ = ["exception_class", "raise_at", "raise_error_at"]
 
 
 def exception_class(name: str, registered: Mapping[str, type[BaseException]]) -> type[BaseException]:
@@ -17,18 +17,31 @@ def exception_class(name: str, registered: Mapping[str, type[BaseException]]) ->
 
 
 def raise_at(
-    name: str, message: Any, location: Location | None, registered: Mapping[str, type[BaseException]] | None = None
+    name: str,
+    message: Any,
+    location: Location | None,
+    registered: Mapping[str, type[BaseException]] | None = None,
+    arguments: tuple[Any, ...] | None = None,
 ) -> NoReturn:
     """Raise the exception `name` with a message, as if from the user's line: tracebacks show that line.
 
-    The message of a KeyError is the key itself. An empty message is none.
+    The message of a KeyError is the key itself. An empty message is none. `arguments` are those of the exception,
+    where they are not just the message.
 
     >>> raise_at("ValueError", "n must be positive", None)
     Traceback (most recent call last):
     ValueError: n must be positive
     """
     kind = exception_class(name, registered or {})
-    error = kind() if message == "" else kind(message)
+    if arguments is not None:
+        error = kind(*arguments)
+    else:
+        error = kind() if message == "" else kind(message)
+    raise_error_at(error, location)
+
+
+def raise_error_at(error: BaseException, location: Location | None) -> NoReturn:
+    """Raise an exception as if from the user's line."""
     if location is None:
         raise error
     # A traceback shows the file, line and function of code objects: here, one `raise` that claims to stand there.

@@ -200,6 +200,8 @@ class _Differentiator:
         for instruction in block.instructions:
             if instruction.op.name == "loop":
                 self.find_active_loop(instruction)
+            elif instruction.op.name == "try":
+                self.check_inactive(instruction)
             elif instruction.regions:
                 for region in instruction.regions:
                     self.find_active(region)
@@ -210,6 +212,14 @@ class _Differentiator:
                 # A list into which something active is put is active itself.
                 for value in (*instruction.results, *(v for v in instruction.inputs if _may_carry_list(v.type))):
                     self.activate(value)
+
+    def check_inactive(self, instruction: Instruction) -> None:
+        """Refuse a `try` that gradients would have to pass: how far its region came is known at run time only."""
+        before = len(self.active)
+        (region,) = instruction.regions
+        self.find_active(region)
+        if len(self.active) != before or not self.active.isdisjoint(instruction.inputs):
+            raise self.error(instruction, "gradients cannot be compiled through a `try`")
 
     def find_active_loop(self, loop: Instruction) -> None:
         (region,) = loop.regions

@@ -1,6 +1,6 @@
 """Control flow, scalars, tuples and lists in the driver: one function per op, found by name in `CONTROL`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ...ir.core import Block, Instruction, Value
@@ -17,18 +17,18 @@ from ...ir.types import (
     StrType,
     TensorType,
     TupleType,
-    Type,
     contained_types,
 )
 from .dicts import DICTS, run_hash
 from .driver import Driver, Storage, _LoopFrame
 from .fusion import Unsupported, count_uses
-from .interface import check_type
 from .lists import LISTS
 from .module import FRAME_GENERATOR
+from .passing import Passed, assign
 from .reads import PARTS, UPDATES
 from .scalars import SCALARS, run_item, run_scalar
 from .texts import TEXTS, is_text, run_text_scalar
+from .tries import TRIES
 
 __all__ = ["CONTROL", "run_control"]
 
@@ -86,24 +86,6 @@ def _take_random(driver: Driver, instruction: Instruction) -> None:
     driver.set_scalar(instruction.results[0], taken)
 
 
-def _raise(driver: Driver, instruction: Instruction) -> None:
-    message = instruction.operands[0]
-    assert message is not None
-    constant = message.instruction
-    if constant is None or constant.op.name != "constant":
-        address, length = driver.text(message)
-        with driver.block("if frame != 0:"):
-            driver.line(f"set_slot_i64(frame, 4, {address})")
-            driver.line(f"set_slot_i64(frame, 5, {length})")
-            driver.line(f"return {driver.error(instruction.attributes['exception'], '{text}', instruction.location)}")
-        return
-    text = str(constant.attributes["value"]).replace("{0}", "{ 0}").replace("{1}", "{ 1}")
-    status = driver.error(instruction.attributes["exception"], text, instruction.location)
-    # Under a condition, so that code after it is not dead for Numba.
-    with driver.block("if frame != 0:"):
-        driver.line(f"return {status}")
-
-
 def _undefined(driver: Driver, instruction: Instruction) -> None:
     _set_undefined(driver, instruction.results[0])
 
@@ -141,101 +123,14 @@ def _set_undefined(driver: Driver, value: Value) -> None:
             raise Unsupported(f"a value of type {value.type}")
 
 
-# -- passing values on -----------------------------------------------------------------------------------------------
-
-
-class _Passed:
-    """A value that is assigned on several paths (results of `if`, what a loop carries): locals made once."""
-
-    def __init__(self, driver: Driver, value: Value, type: Type) -> None:
-        check_type(type)
-        self.driver = driver
-        self.value = value
-        self.type = type
-        self.name = ""
-        self.parts: list[_Passed] = []
-        match type:
-            case TensorType():
-                self.name = driver.fresh("j")
-                driver.storages[value] = Storage(self.name, driver.clock, driver.clock)
-            case TupleType() | RecordType() | OptionalType():
-                elements = contained_types(type)
-                if isinstance(type, OptionalType):
-                    elements = (BoolType(), *elements)
-                values = [Value(t) for t in elements]
-                driver.tuples[value] = values
-                self.parts = [_Passed(driver, v, t) for v, t in zip(values, elements, strict=True)]
-            case NoneType():
-                pass
-            case StrType():
-                driver.texts[value] = (driver.fresh("m"), driver.fresh("k"))
-            case _:
-                self.name = driver.fresh("s")
-                driver.locals[value] = self.name
-
-    def text(self, source: Value) -> list[tuple[str, str]]:
-        """(local, what it gets) for the value and its parts."""
-        match self.type:
-            case TensorType():
-                storage = self.driver.storage_of(source)
-                self.driver.storages[self.value].members.append(storage)
-                return [(self.name, self.driver.address(source)), *self.symbols(source)]
-            case StrType():
-                return list(zip(self.driver.texts[self.value], self.driver.text(source), strict=True))
-            case TupleType() | RecordType() | OptionalType():
-                pairs = []
-                for part, element in zip(self.parts, self.driver.tuples[source], strict=True):
-                    pairs.extend(part.text(element))
-                return pairs
-            case NoneType():
-                return []
-        return [(self.name, self.driver.scalar(source))]
-
-    def symbols(self, source: Value) -> list[tuple[str, str]]:
-        """Locals of the sizes that the value's type alone has names for."""
-        driver = self.driver
-        pairs = []
-        assert isinstance(self.type, TensorType) and isinstance(source.type, TensorType)
-        for dim, actual in zip(self.type.shape, source.type.shape, strict=True):
-            if dim == actual or isinstance(dim, int) or not dim.is_symbol() or str(dim) in driver.argument_symbols:
-                continue
-            if str(dim) not in driver.symbol_locals:
-                driver.symbol_locals[str(dim)] = driver.fresh("d")
-            pair = (driver.symbol_locals[str(dim)], driver.size(actual))
-            if pair not in pairs and pair[0] != pair[1]:
-                pairs.append(pair)
-        return pairs
-
-
-def _assign(driver: Driver, pairs: Sequence[tuple[str, str]]) -> None:
-    """Assign all at once: through temporaries where one is read after it is written."""
-    pairs = list(dict.fromkeys((a, b) for a, b in pairs if a != b))
-    targets = {a for a, _ in pairs}
-    if any(_mentions(b, targets - {a}) for a, b in pairs):
-        temporaries = []
-        for target, text in pairs:
-            name = driver.fresh("q")
-            driver.line(f"{name} = {text}")
-            temporaries.append((target, name))
-        pairs = temporaries
-    for target, text in pairs:
-        driver.line(f"{target} = {text}")
-
-
-def _mentions(text: str, names: set[str]) -> bool:
-    import re
-
-    return any(word in names for word in re.findall(r"[A-Za-z_]\w*", text))
-
-
 def _if(driver: Driver, instruction: Instruction) -> None:
     condition = instruction.operands[0]
     assert condition is not None
-    passed = [_Passed(driver, r, r.type) for r in instruction.results]
+    passed = [Passed(driver, r, r.type) for r in instruction.results]
     _run_regions(driver, instruction, driver.scalar(condition), passed)
 
 
-def _run_regions(driver: Driver, instruction: Instruction, condition: str, passed: list[_Passed]) -> None:
+def _run_regions(driver: Driver, instruction: Instruction, condition: str, passed: list[Passed]) -> None:
     for header, region in zip((f"if {condition}:", "else:"), instruction.regions, strict=True):
         with driver.block(header):
             driver.run_block(region)
@@ -243,7 +138,7 @@ def _run_regions(driver: Driver, instruction: Instruction, condition: str, passe
             for target, source in zip(passed, region.terminator.operands, strict=True):
                 assert source is not None
                 pairs.extend(target.text(source))
-            _assign(driver, pairs)
+            assign(driver, pairs)
 
 
 # -- loops -----------------------------------------------------------------------------------------------------------
@@ -354,19 +249,19 @@ def _loop(driver: Driver, instruction: Instruction) -> None:
     iteration, *arguments = region.arguments
     next_condition, *next_values = region.terminator.operands
     tensors: dict[int, _CarriedTensor] = {}
-    scalars: dict[int, _Passed] = {}
+    scalars: dict[int, Passed] = {}
     pairs: list[tuple[str, str]] = []
     for index, (argument, initial) in enumerate(zip(arguments, carried, strict=True)):
         assert initial is not None
         if isinstance(argument.type, TensorType):
-            passed = _Passed(driver, argument, argument.type)
-            _assign(driver, passed.symbols(initial))
+            passed = Passed(driver, argument, argument.type)
+            assign(driver, passed.symbols(initial))
             updated = _is_updated(region, argument, next_values[index])
             tensors[index] = _CarriedTensor(driver, argument, initial, updated=updated)
         else:
-            scalars[index] = _Passed(driver, argument, argument.type)
+            scalars[index] = Passed(driver, argument, argument.type)
             pairs.extend(scalars[index].text(initial))
-    _assign(driver, pairs)
+    assign(driver, pairs)
     counter = driver.fresh("t")
     driver.locals[iteration] = counter
     driver.line(f"{counter} = 0")
@@ -403,7 +298,7 @@ def _loop(driver: Driver, instruction: Instruction) -> None:
                 pairs.extend(scalars[index].text(value))
         if flag and next_condition is not None:
             pairs.append((flag, driver.scalar(next_condition)))
-        _assign(driver, [*pairs, *symbols])
+        assign(driver, [*pairs, *symbols])
         driver.line(f"{counter} += 1")
     driver.clock += 1
     driver.loops.pop()
@@ -506,7 +401,7 @@ CONTROL: dict[str, Handler] = {
     "dim": _nothing,
     "bind_dim": _bind_dim,
     "require_equal": _require_equal,
-    "raise": _raise,
+    **TRIES,
     "take_random": _take_random,
     "undefined": _undefined,
     "if": _if,
