@@ -17,6 +17,7 @@ from .embedding_functions import *  # noqa: E402, F403
 from .layer_functions import *  # noqa: E402, F403
 from .loss_functions import *  # noqa: E402, F403
 from .pair_losses import *  # noqa: E402, F403
+from .sampling import *  # noqa: E402, F403
 from .windows import *  # noqa: E402, F403
 
 if TYPE_CHECKING:  # the functions just put in

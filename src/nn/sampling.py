@@ -1,0 +1,331 @@
+"""Functions that read images at computed places: grid_sample, affine_grid, fractional pooling; distances of rows."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..eager import creation
+from ..eager.functions import call as _call
+from ..eager.random import rand
+from ..eager.tensor import Tensor, wrap
+from .windows import spread
+
+__all__ = [
+    "affine_grid", "fractional_max_pool2d", "fractional_max_pool2d_with_indices", "fractional_max_pool3d",
+    "fractional_max_pool3d_with_indices", "grid_sample", "pdist", "upsample_bilinear", "upsample_nearest",
+]  # fmt: skip
+
+_CUBIC = -0.75  # the free parameter of Keys' kernel, as in `interpolate`
+
+
+# -- grids -------------------------------------------------------------------------------------------------------------
+
+
+def _places(grid: Any, size: int, align_corners: bool) -> Any:
+    """Coordinates in [-1, 1] as positions of elements; the ends are elements' centres where corners are aligned."""
+    return (grid + 1) * ((size - 1) / 2) if align_corners else ((grid + 1) * size - 1) / 2
+
+
+def _reflected(places: Any, low: float, high: float) -> Any:
+    """Positions beyond low or high turned back, as often as they pass either."""
+    span = high - low
+    if span == 0:
+        return places * 0.0
+    away = (places - low).abs()
+    extra = away.fmod(span)
+    turns = (away / span).floor().remainder(2)
+    return _call("where", turns == 0, extra + low, span - extra + low)
+
+
+def _within(places: Any, size: int, padding_mode: str, align_corners: bool) -> Any:
+    """Positions inside the image, by the padding mode; with zeros they stay where they are."""
+    if padding_mode == "reflection":
+        low, high = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
+        places = _reflected(places, low, high)
+    return places if padding_mode == "zeros" else places.clamp(0, size - 1)
+
+
+def _at(input: Any, corners: list[Any]) -> Any:
+    """The elements of (N, C, *image) at whole positions (N, *places) per dimension; 0 outside the image."""
+    sizes = [int(n) for n in input.shape[2:]]
+    batch, channels = int(input.shape[0]), int(input.shape[1])
+    index: Any = 0
+    inside: Any = None
+    for corner, size in zip(corners, sizes, strict=True):
+        held = (corner >= 0) & (corner <= size - 1)
+        inside = held if inside is None else inside & held
+        whole = _call("where", held, corner, 0.0).long()
+        index = index * size + whole
+    shape = tuple(int(n) for n in index.shape[1:])
+    flat = input.reshape(batch, channels, math.prod(sizes))
+    wanted = index.reshape(batch, 1, math.prod(shape)).expand(batch, channels, math.prod(shape))
+    values = _call("gather", flat, 2, wanted).reshape(batch, channels, *shape)
+    return _call("where", inside.unsqueeze(1), values, 0.0)
+
+
+def _cubic_weights(fraction: Any) -> list[Any]:
+    """Keys' cubic convolution at 1 + t, t, 1 - t and 2 - t ("Cubic convolution interpolation", 1981)."""
+
+    def near(t: Any) -> Any:
+        return ((_CUBIC + 2) * t - (_CUBIC + 3)) * t * t + 1
+
+    def far(t: Any) -> Any:
+        return ((_CUBIC * t - 5 * _CUBIC) * t + 8 * _CUBIC) * t - 4 * _CUBIC
+
+    return [far(fraction + 1), near(fraction), near(1 - fraction), far(2 - fraction)]
+
+
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """The image at the places of a grid: coordinates from -1 to 1, x first.
+
+    input: (N, C, H, W) with grid (N, H', W', 2), or (N, C, D, H, W) with grid (N, D', H', W', 3). `mode` is "bilinear",
+    "nearest" or, for images of two dimensions, "bicubic"; `padding_mode` is "zeros", "border" or "reflection".
+
+    >>> image = ingot.arange(4.0).reshape(1, 1, 2, 2)
+    >>> ingot.nn.functional.grid_sample(image, ingot.zeros(1, 1, 1, 2))
+    tensor([[[[1.5000]]]])
+    """
+    if mode not in ("bilinear", "nearest", "bicubic"):
+        raise ValueError(
+            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
+        )
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(
+            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
+            f"'{padding_mode}'"
+        )
+    rank = input.ndim - 2
+    if rank not in (2, 3) or grid.ndim != input.ndim:
+        raise RuntimeError(
+            f"grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with "
+            f"sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    if input.shape[0] != grid.shape[0]:
+        raise RuntimeError(
+            f"grid_sampler(): expected grid and input to have same batch size, but got input with sizes "
+            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
+        )
+    if grid.shape[-1] != rank:
+        raise RuntimeError(
+            f"grid_sampler(): expected grid to have size {rank} in last dimension, but got grid with sizes "
+            f"{list(grid.shape)}"
+        )
+    if 0 in input.shape[2:]:
+        raise RuntimeError(
+            f"grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
+            f"{list(input.shape)}"
+        )
+    if mode == "bicubic" and rank == 3:
+        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
+    aligned = bool(align_corners)
+    sizes = [int(n) for n in input.shape[2:]]
+    raw = [_places(grid[..., rank - 1 - d], n, aligned) for d, n in enumerate(sizes)]  # type: ignore[index]
+    if mode == "bicubic":
+        return _bicubic(input, raw, sizes, padding_mode, aligned)
+    places = [_within(p, n, padding_mode, aligned) for p, n in zip(raw, sizes, strict=True)]
+    if mode == "nearest":
+        return _at(input, [p.round() for p in places])  # type: ignore[no-any-return]
+    floors = [p.floor() for p in places]
+    result: Any = 0.0
+    for corner in range(2**rank):
+        ups = [(corner >> d) & 1 for d in range(rank)]
+        weight: Any = 1.0
+        for place, floor, up in zip(places, floors, ups, strict=True):
+            weight = weight * (place - floor if up else floor + 1 - place)
+        result = result + _at(input, [f + u for f, u in zip(floors, ups, strict=True)]) * weight.unsqueeze(1)
+    return result  # type: ignore[no-any-return]
+
+
+def _bicubic(input: Any, places: list[Any], sizes: list[int], padding_mode: str, aligned: bool) -> Tensor:
+    floors = [p.floor() for p in places]
+    rows, columns = (_cubic_weights(p - f) for p, f in zip(places, floors, strict=True))
+    result: Any = 0.0
+    for i in range(4):
+        y = _within(floors[0] + (i - 1), sizes[0], padding_mode, aligned)
+        for j in range(4):
+            x = _within(floors[1] + (j - 1), sizes[1], padding_mode, aligned)
+            # a reflection about the middle of an element leaves a whole position up to rounding
+            result = result + _at(input, [y.round(), x.round()]) * (rows[i] * columns[j]).unsqueeze(1)
+    return result  # type: ignore[no-any-return]
+
+
+def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
+    """The grid for `grid_sample` of an affine map: theta (N, 2, 3) for (N, C, H, W), (N, 3, 4) for (N, C, D, H, W).
+
+    >>> identity = ingot.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> ingot.nn.functional.affine_grid(identity, (1, 1, 1, 2))
+    tensor([[[[-0.5000,  0.0000],
+              [ 0.5000,  0.0000]]]])
+    """
+    if not theta.dtype.is_floating_point:
+        raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
+    rank = len(size) - 2
+    if rank not in (2, 3):
+        raise NotImplementedError(
+            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size "
+            f"{tuple(size)}."
+        )
+    if theta.ndim != 3 or tuple(theta.shape[-2:]) != (rank, rank + 1):
+        raise ValueError(
+            f"Expected a batch of {rank}D affine matrices of shape Nx{rank}x{rank + 1} for size {tuple(size)}. Got "
+            f"{tuple(theta.shape)}."
+        )
+    if min(size) <= 0:
+        raise ValueError(f"Expected non-zero, positive output size. Got {tuple(size)}")
+    spatial = [int(n) for n in size[2:]]
+    base = np.ones((*spatial, rank + 1))
+    for d, n in enumerate(spatial):
+        steps = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
+        steps = steps if align_corners else steps * (n - 1) / n
+        base[..., rank - 1 - d] = steps.reshape(-1, *(1,) * (rank - 1 - d))
+    points = wrap(base.reshape(-1, rank + 1).astype(theta._array.dtype))
+    moved = _call("matmul", points, _call("transpose", theta, -2, -1))
+    return _call("reshape", moved, int(theta.shape[0]), *spatial, rank)  # type: ignore[no-any-return]
+
+
+# -- fractional pooling ------------------------------------------------------------------------------------------------
+
+
+def _starts(samples: np.ndarray[Any, Any], size: int, count: int, kernel: int) -> np.ndarray[Any, Any]:
+    """The first positions of `count` windows, by a random number per plane (Graham, "Fractional max-pooling", 2014)."""
+    last = np.full((*samples.shape, 1), size - kernel)
+    if count == 1:
+        return last
+    alpha = samples.dtype.type(size - kernel) / samples.dtype.type(count - 1)
+    steps = np.arange(count - 1, dtype=samples.dtype)
+    found = ((steps + samples[..., None]) * alpha).astype(np.int64) - (samples * alpha).astype(np.int64)[..., None]
+    return np.concatenate((found, last), -1)
+
+
+def _fractional(
+    name: str, input: Any, kernel_size: Any, output_size: Any, output_ratio: Any, samples: Tensor | None, rank: int
+) -> tuple[Tensor, Tensor]:
+    if input.ndim not in (rank + 1, rank + 2):
+        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got: {list(input.shape)}")
+    if output_size is None and output_ratio is None:
+        raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
+    batched = input.ndim == rank + 2
+    image = input if batched else input.unsqueeze(0)
+    planes, sizes = tuple(int(n) for n in image.shape[:2]), [int(n) for n in image.shape[2:]]
+    kernel = spread(kernel_size, rank, "kernel_size")
+    if output_size is None:
+        ratios = (output_ratio,) * rank if isinstance(output_ratio, float) else tuple(output_ratio)
+        counts = [int(n * r) for n, r in zip(sizes, ratios, strict=True)]
+    else:
+        counts = list(spread(output_size, rank, "output_size"))
+    for size, count, extent in zip(sizes, counts, kernel, strict=True):
+        if count + extent - 1 > size:
+            raise RuntimeError(f"{name}: kernel size {extent} is too large for {count} windows of {size} elements")
+    drawn: Any = rand(*planes, rank, dtype=input.dtype) if samples is None else samples
+    draws = drawn.detach()._array
+    index = np.zeros((*planes, *(1,) * (2 * rank)), np.int64)
+    for d, (size, count, extent) in enumerate(zip(sizes, counts, kernel, strict=True)):
+        # of two dimensions the first number is the width's, of three the depth's
+        sample = draws[..., rank - 1 - d if rank == 2 else d]
+        places = _starts(np.ascontiguousarray(sample), size, count, extent)[..., None] + np.arange(extent)
+        shape = [*planes, *(1,) * (2 * rank)]
+        shape[2 + d], shape[2 + rank + d] = count, extent
+        index = index * size + places.reshape(shape)
+    flat = image.reshape(*planes, math.prod(sizes))
+    windows = index.reshape(*planes, math.prod((*counts, *kernel)))
+    values = _call("gather", flat, 2, wrap(windows)).reshape(*planes, *counts, math.prod(kernel))
+    best, where = _call("max_dim", values, dim=-1, keepdim=False)
+    grouped = index.reshape(*planes, *counts, math.prod(kernel))
+    found = np.take_along_axis(grouped, where._array[..., None], -1)[..., 0]
+    indices = wrap(np.ascontiguousarray(found))
+    return (best, indices) if batched else (best[0], indices[0])  # type: ignore[index]
+
+
+def fractional_max_pool2d_with_indices(
+    input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`fractional_max_pool2d` with `return_indices`."""
+    return _fractional(
+        "fractional_max_pool2d", input, kernel_size, output_size, output_ratio, _random_samples, 2
+    )  # fmt: skip
+
+
+def fractional_max_pool2d(
+    input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:  # fmt: skip
+    """The maximum over windows (height, width) at random steps, so many that the result has the size asked for.
+
+    >>> ingot.nn.functional.fractional_max_pool2d(ingot.ones(1, 1, 5, 5), 2, output_size=3).shape
+    ingot.Size([1, 1, 3, 3])
+    """
+    found = _fractional("fractional_max_pool2d", input, kernel_size, output_size, output_ratio, _random_samples, 2)
+    return found if return_indices else found[0]
+
+
+def fractional_max_pool3d_with_indices(
+    input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """`fractional_max_pool3d` with `return_indices`."""
+    return _fractional("fractional_max_pool3d", input, kernel_size, output_size, output_ratio, _random_samples, 3)
+
+
+def fractional_max_pool3d(
+    input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:  # fmt: skip
+    """The maximum over windows (depth, height, width) at random steps, so many that the result has the size asked for.
+
+    >>> ingot.nn.functional.fractional_max_pool3d(ingot.ones(1, 1, 5, 5, 5), 2, output_size=3).shape
+    ingot.Size([1, 1, 3, 3, 3])
+    """
+    found = _fractional("fractional_max_pool3d", input, kernel_size, output_size, output_ratio, _random_samples, 3)
+    return found if return_indices else found[0]
+
+
+# -- others ------------------------------------------------------------------------------------------------------------
+
+
+def pdist(input: Tensor, p: float = 2) -> Tensor:
+    """The distances of order p between all pairs of rows, row 0 with the others first.
+
+    >>> ingot.nn.functional.pdist(ingot.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
+    tensor([5.0000, 1.0000, 4.2426])
+    """
+    if input.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if not input.dtype.is_floating_point:
+        raise RuntimeError(f"pdist only supports floating-point dtypes, given {input.dtype.name}")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    first, second = np.triu_indices(int(input.shape[0]), 1)
+    left, right = (_call("index_select", input, 0, wrap(i)) for i in (first, second))
+    if not input.shape[1]:
+        return creation.zeros(len(first), dtype=input.dtype)  # type: ignore[no-any-return]
+    return _call("vector_norm", _call("sub", left, right), float(p), (-1,))  # type: ignore[no-any-return]
+
+
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` with mode "bilinear" and corners aligned.
+
+    >>> ingot.nn.functional.upsample_bilinear(ingot.ones(1, 1, 2, 2), scale_factor=2).shape
+    ingot.Size([1, 1, 4, 4])
+    """
+    from .functional import interpolate
+
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)  # type: ignore[no-any-return]
+
+
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` with mode "nearest".
+
+    >>> ingot.nn.functional.upsample_nearest(ingot.ones(1, 1, 2, 2), scale_factor=2).shape
+    ingot.Size([1, 1, 4, 4])
+    """
+    from .functional import interpolate
+
+    return interpolate(input, size, scale_factor, mode="nearest")  # type: ignore[no-any-return]
