@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from . import indexing, reductions, shapes
+from . import indexing, modes, reductions, shapes
+from .blockwise import add_scaled
 from .families import with_out
 from .functions import call as _call
 from .methods import METHODS, PROPERTIES, clone, inplace_of, write_out
@@ -107,7 +108,13 @@ def _inplace(name: str) -> Any:
     plain = getattr(Tensor, f"__i{name}__")
 
     def method(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-        return plain(self, other if alpha == 1 else _scale(self, other, alpha))  # type: ignore[no-any-return]
+        if alpha == 1:
+            return plain(self, other)  # type: ignore[no-any-return]
+        if isinstance(other, Tensor) and alpha.__class__ in (int, float) and not modes.active_modes:
+            recorded = modes.state.grad_enabled and (self.requires_grad or other.requires_grad)
+            if not recorded and add_scaled(self, other, alpha if name == "add" else -alpha):
+                return self
+        return plain(self, _scale(self, other, alpha))  # type: ignore[no-any-return]
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"In-place version of `{name}`; returns the tensor itself."

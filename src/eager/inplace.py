@@ -9,6 +9,7 @@ from ..ir.dtypes import from_numpy
 from ..ir.ops._op import Op
 from . import modes
 from .autograd import PythonNode, refresh_view, replay_view
+from .blockwise import compute_in_place
 from .tensor import Tensor, wrap
 
 __all__ = ["check_writable", "make_inplace", "write"]
@@ -143,9 +144,13 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
             other = args[0]
             recorded = modes.state.grad_enabled and (self.requires_grad or getattr(other, "requires_grad", False))
             if not recorded and _same_kind(self, other, kinds):
-                quiet(ufunc, self._array, getattr(other, "_array", other), self._array)
-                self.bump_version()
-                return self
+                try:
+                    quiet(ufunc, self._array, getattr(other, "_array", other), self._array)
+                except (ValueError, OverflowError):  # a shape or a number that does not fit: nothing was written
+                    pass
+                else:
+                    self.bump_version()
+                    return self
         elif unary is not None and not args and not kwargs and not modes.active_modes:
             array = self._array
             recorded = modes.state.grad_enabled and self.requires_grad
@@ -155,6 +160,10 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
                 return self
         check_writable(self, name)
         operands, attributes = op.schema.bind(alias(self), *args, **kwargs)
+        if not modes.active_modes and not (modes.state.grad_enabled and any(map(_requires_grad, operands))):
+            operands = tuple([wrap(o) if isinstance(o, np.ndarray) else o for o in operands])
+            if compute_in_place(op, self, operands, attributes):
+                return self
         return write(self, dispatch(op, operands, attributes), name, fresh=True)
 
     method.__name__ = method.__qualname__ = name
@@ -168,5 +177,9 @@ def _same_kind(target: Tensor, other: Any, kinds: str) -> bool:
     if not array.flags.writeable or array.dtype.kind not in kinds:
         return False
     if isinstance(other, Tensor):
-        return other._array.dtype == array.dtype and other._array.shape == array.shape
-    return type(other) is float and array.dtype.kind == "f"
+        return other._array.dtype == array.dtype and other._array.ndim <= array.ndim
+    return other.__class__ is float and array.dtype.char in "fd"
+
+
+def _requires_grad(operand: Any) -> bool:
+    return isinstance(operand, Tensor) and operand.requires_grad

@@ -251,6 +251,14 @@ def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Write the elements of `src`, broadcast and converted, into this tensor; returns it."""
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    recorded = modes.state.grad_enabled and (self.requires_grad or src.requires_grad)
+    here, there = self._array, src._array
+    real_part = there.dtype.kind == "c" != here.dtype.kind  # numpy warns of that
+    if not (recorded or modes.active_modes or real_part) and here.shape == there.shape and here.flags.writeable:
+        with np.errstate(all="ignore"):
+            np.copyto(here, there, casting="unsafe")
+        self.bump_version()
+        return self
     return write(self, src if src.dtype is self.dtype else _call("cast", src, dtype=self.dtype), "copy_")
 
 
@@ -264,8 +272,10 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
         return _copy_(self, value)
     check_writable(self, "fill_")
     if modes.current_mode() is None and not self.requires_grad:
-        filled = _call("full", (), value, dtype=self.dtype)  # raises for what does not fit the dtype
-        self._array[...] = filled._array
+        if value.__class__ is not float or self._array.dtype.char not in "fd":
+            value = _call("full", (), value, dtype=self.dtype)._array  # raises for what does not fit the dtype
+        with np.errstate(over="ignore"):
+            self._array.fill(value)
         self.bump_version()
         return self
     return write(self, _call("full", tuple(self.shape), value, dtype=self.dtype), "fill_", fresh=True)
@@ -273,7 +283,12 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
 
 def _zero_(self: Tensor) -> Tensor:
     """Write 0 into every element; returns the tensor."""
-    return _fill_(self, 0)
+    array = self._array
+    if modes.active_modes or self.requires_grad or not array.flags.writeable:
+        return _fill_(self, 0)
+    array.fill(0)
+    self.bump_version()
+    return self
 
 
 def _uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Any = None, **kwargs: Any) -> Tensor:

@@ -36,6 +36,9 @@ class Size(tuple[int, ...]):
         return Size(item) if isinstance(index, slice) else item
 
 
+_make_size = tuple.__new__
+
+
 def settled(size: int) -> int:
     """The size as a plain int that the result's structure depends on; a trace then holds for that size only."""
     report = getattr(size, "settled", None)
@@ -93,7 +96,7 @@ class Tensor(TensorMethods):
         """The sizes of the dimensions."""
         if modes.active_modes and (mode := modes.state.mode) is not None:
             return Size(mode.tracked_shape(self))
-        return Size(self._array.shape)
+        return _make_size(Size, self._array.shape)
 
     @property
     def dtype(self) -> DType:
@@ -130,6 +133,10 @@ class Tensor(TensorMethods):
         counter = self._version_root()._counter
         return counter[0] if counter is not None else 0
 
+    @property
+    def _version(self) -> int:
+        return self.version
+
     def version_counter(self) -> list[int]:
         """The cell that counts in-place writes to this memory, for those who must not keep the tensor itself."""
         root = self._version_root()
@@ -160,7 +167,10 @@ class Tensor(TensorMethods):
 
     def bump_version(self) -> None:
         """Note that the memory was written in place."""
-        self.version_counter()[0] += 1
+        counter = self._counter
+        if counter is None or self._view is not None or self._alias_of is not None:
+            counter = self.version_counter()
+        counter[0] += 1
 
     def _refresh(self) -> None:
         """Bring a view up to date with the history of its base, which may have been written since."""
