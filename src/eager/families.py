@@ -11,13 +11,13 @@ from .tensor import Tensor
 
 __all__ = ["install", "with_out"]
 
-_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other"}
+SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other"}
 
 
 def with_out(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with `out=`, and with NumPy's spellings of PyTorch's parameters where it has the latter."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
-    spellings = {k: v for k, v in _SPELLINGS.items() if v in names and k not in names}
+    spellings = {k: v for k, v in SPELLINGS.items() if v in names and k not in names}
 
     @functools.wraps(function)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:

@@ -6,7 +6,7 @@ import inspect
 import types
 from typing import Any
 
-from ...eager import modes
+from ...eager import families, modes
 from ...eager.module import Module
 from ...eager.parameter import Parameter
 from .context import MAX_CALL_DEPTH, Context, Frame
@@ -96,6 +96,11 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
     if isinstance(wrapped, types.FunctionType) and isinstance(target, types.FunctionType):
         manager = _manager_of(target)
         if manager:  # a function decorated with no_grad() or the like
+            return call_object(context, wrapped, arguments, keywords)
+        if target.__code__.co_filename == families.__file__ and "out" not in keywords:
+            # A public function behind its options: the options are Python's business.
+            names = [*inspect.signature(wrapped).parameters]
+            keywords = {families.SPELLINGS.get(k, k) if k not in names else k: v for k, v in keywords.items()}
             return call_object(context, wrapped, arguments, keywords)
     if isinstance(target, types.FunctionType):
         return inline_function(context, target, arguments, keywords)
