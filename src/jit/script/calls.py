@@ -17,12 +17,14 @@ from .raised import Caught, exception_class_of, make_exception, set_arguments
 from .source import FunctionNode, FunctionSource, function_source
 from .syntax import check_syntax
 from .values import (
+    UNBOUND,
     Abstract,
     Cell,
     Closure,
     Constant,
     DictItems,
     DictRef,
+    Entries,
     ListRef,
     Method,
     ObjectRef,
@@ -135,6 +137,21 @@ def _analysis(node: FunctionNode) -> tuple[Liveness, frozenset[str]]:
     return liveness(node), frozenset(names)
 
 
+@functools.lru_cache(maxsize=4096)
+def _nonlocal_names(node: FunctionNode) -> tuple[frozenset[str], frozenset[str]]:
+    """Names that functions inside declare `nonlocal`, and those that the function itself does."""
+    own: set[str] = set()
+    inside: set[str] = set()
+    stack: list[tuple[ast.AST, bool]] = [(child, False) for child in ast.iter_child_nodes(node)]
+    while stack:
+        child, nested = stack.pop()
+        if isinstance(child, ast.Nonlocal):
+            (inside if nested else own).update(child.names)
+        nested = nested or isinstance(child, (ast.FunctionDef, ast.Lambda))
+        stack += [(c, nested) for c in ast.iter_child_nodes(child)]
+    return frozenset(inside - own), frozenset(own)
+
+
 def _parameter_names(node: FunctionNode) -> list[str]:
     a = node.args
     return [p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs, *(x for x in (a.vararg, a.kwarg) if x is not None))]
@@ -194,6 +211,10 @@ def inline(context: Context, frame: Frame, variables: dict[str, Abstract]) -> Ab
         raise context.error(f"calls are nested deeper than {MAX_CALL_DEPTH}")
     frame.variables = dict(variables)
     frame.locals = _analysis(frame.source.node)[1]
+    boxed, frame.declared = _nonlocal_names(frame.source.node)
+    for name in boxed & frame.locals:
+        cell = frame.boxes[name] = Cell("variable", name=name)
+        context.heap[cell] = Entries({name: frame.variables.pop(name, UNBOUND)})
     frame.call = context.location() if context.frames else None
     saved = context.node
     context.frames.append(frame)

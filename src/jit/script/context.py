@@ -72,6 +72,8 @@ class Frame:
     exit: Exit = field(default_factory=Exit)
     result: Abstract = UNBOUND
     locals: frozenset[str] = frozenset()
+    boxes: dict[str, Cell] = field(default_factory=dict)  # variables that functions inside assign to (`nonlocal`)
+    declared: frozenset[str] = frozenset()  # names that it declares `nonlocal`
     cls: Any = None  # the class that `super()` starts from
 
 

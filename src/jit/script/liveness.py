@@ -31,6 +31,14 @@ class _Reads(ast.NodeVisitor):
         self.stored: set[str] = set()
         self.captured: set[str] = set()
 
+    def visit_alias(self, node: ast.alias) -> None:
+        self.stored.add(node.asname or node.name.partition(".")[0])
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.name is not None:
+            self.stored.add(node.name)
+        self.generic_visit(node)
+
     def visit_Name(self, node: ast.Name) -> None:
         (self.read if isinstance(node.ctx, ast.Load) else self.stored).add(node.id)
 
@@ -112,11 +120,6 @@ class _Analysis:
                 return self.block(body, after, on_break, on_continue) | reads.read
             case ast.Try():
                 return self.try_statement(node, after, on_break, on_continue)
-            case ast.Match(subject=subject, cases=cases):
-                live = after
-                for case in cases:
-                    live |= self.block(case.body, after, on_break, on_continue) | _reads(case.guard).read
-                return live | _reads(subject).read
             case ast.AugAssign(target=target, value=value):
                 reads = _reads(target, value)
                 return after | reads.read | reads.stored
@@ -125,7 +128,7 @@ class _Analysis:
         sure: set[str] = set()
         if isinstance(node, ast.Assign):
             sure = _reads(*node.targets).stored
-        elif isinstance(node, (ast.AnnAssign, ast.Delete, ast.FunctionDef)):
+        elif isinstance(node, (ast.AnnAssign, ast.Delete, ast.FunctionDef, ast.Import, ast.ImportFrom)):
             sure = reads.stored
         return (after - sure) | reads.read
 

@@ -12,7 +12,9 @@ from .operators import narrow
 from .values import (
     UNBOUND,
     Abstract,
+    Cell,
     Constant,
+    Entries,
     Union,
 )
 
@@ -31,6 +33,9 @@ def name_value(context: Context, name: str) -> Abstract:
     frame = context.frame
     if frame.scope is not None and name in frame.scope:
         return frame.scope[name]
+    box = _box(frame, name)
+    if box is not None:
+        return _unboxed(context, box, name)
     found = frame.variables.get(name)
     if found is not None and found is not UNBOUND:
         if isinstance(found, Union) and UNBOUND in found.alternatives:
@@ -66,6 +71,30 @@ def name_value(context: Context, name: str) -> Abstract:
     raise context.error(f"name {name!r} is not defined", context.near(name, names))
 
 
+def _box(frame: Frame, name: str) -> Cell | None:
+    """The cell of a variable that functions inside its own assign to."""
+    if name in frame.boxes:
+        return frame.boxes[name]
+    owner: Frame | None = frame
+    if name in frame.locals and name not in frame.declared:
+        return None
+    while owner is not None:
+        if name in owner.boxes:
+            return owner.boxes[name]
+        if owner is not frame and name in owner.locals and name not in owner.declared:
+            return None
+        owner = owner.outer
+    return None
+
+
+def _unboxed(context: Context, box: Cell, name: str) -> Abstract:
+    value = context.heap[box].attributes.get(name, UNBOUND)
+    if value is UNBOUND:
+        message = f"cannot access local variable '{name}' where it is not associated with a value"
+        context.fails(UnboundLocalError(message))
+    return bound_value(context, value, f"local variable {name!r}")
+
+
 def _lift_named(context: Context, value: Any, name: str) -> Abstract:
     if isinstance(value, context.tensor_class):
         from .objects import parameter
@@ -95,8 +124,11 @@ def bound_value(context: Context, value: Abstract, what: str) -> Abstract:
 def assign_name(context: Context, name: str, value: Abstract) -> None:
     """`name = value`."""
     frame = context.frame
+    box = _box(frame, name) if frame.boxes or frame.declared else None
     if frame.scope is not None and name in frame.scope:
         frame.scope[name] = value
+    elif box is not None:
+        context.heap[box] = Entries({name: value})
     else:
         frame.variables[name] = value
 

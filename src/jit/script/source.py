@@ -147,6 +147,9 @@ def function_source(function: Callable[..., Any]) -> FunctionSource:
     if isinstance(node, ast.AsyncFunctionDef):
         place = Location(code.co_filename, node.lineno, node.col_offset, None, node.name, lines[node.lineno - 1])
         raise ScriptError("async functions cannot be compiled", place, hint="write a plain `def`")
+    from .matching import desugar
+
+    desugar(node)
     source = FunctionSource(node, code.co_filename, lines, function.__qualname__.rpartition(".<locals>.")[2])
     _sources[code] = source
     return source

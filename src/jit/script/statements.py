@@ -1,6 +1,7 @@
 """Compiles statements: assignments, branches, loops and the ways out of them."""
 
 import ast
+import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,7 +14,7 @@ from .expressions import closure, evaluate, get_item
 from .indexing import set_item as set_tensor_item
 from .iterations import for_statement, while_statement
 from .names import apply_narrowings, assign_name, name_value, narrowed, narrowings
-from .objects import attribute, set_attribute
+from .objects import attribute, lift, set_attribute
 from .operators import binary, spread, tensor_operator, truth
 from .raised import assertion, raise_value
 from .regions import RESULT
@@ -373,6 +374,38 @@ def _pass(context: Context, node: ast.Pass) -> None:
     return
 
 
+def _import(context: Context, node: ast.Import) -> None:
+    for alias in node.names:
+        module = _module(context, alias.name)
+        if alias.asname is None:
+            module = _module(context, alias.name.partition(".")[0])
+        assign_name(context, alias.asname or alias.name.partition(".")[0], Constant(module))
+
+
+def _import_from(context: Context, node: ast.ImportFrom) -> None:
+    module = _module(context, "." * node.level + (node.module or ""))
+    for alias in node.names:
+        if alias.name == "*":
+            raise context.error("`import *` is only allowed at module level", "name what is imported")
+        found = getattr(module, alias.name, None)
+        if found is None and not hasattr(module, alias.name):
+            found = _module(context, f"{module.__name__}.{alias.name}")
+        assign_name(context, alias.asname or alias.name, lift(context, found))
+
+
+def _module(context: Context, name: str) -> Any:
+    try:
+        return importlib.import_module(name, context.frame.globals.get("__package__"))
+    except ImportError as error:
+        raise context.error(
+            f"{type(error).__name__}: {error}", "import what is installed where this is compiled"
+        ) from error
+
+
+def _declare(context: Context, node: ast.Nonlocal) -> None:
+    """Which names are those of a function around is known from the start."""
+
+
 def _define(context: Context, node: ast.FunctionDef) -> None:
     if node.decorator_list:
         raise context.error("functions defined in a compiled function cannot have decorators", "define it outside")
@@ -410,6 +443,9 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {
     ast.Expr: _expression,
     ast.Pass: _pass,
     ast.FunctionDef: _define,
+    ast.Import: _import,
+    ast.ImportFrom: _import_from,
+    ast.Nonlocal: _declare,
     ast.With: _with,
     ast.Try: try_statement,
 }

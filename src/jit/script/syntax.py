@@ -18,11 +18,7 @@ _UNSUPPORTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.GeneratorExp: ("", ""),  # allowed where it is the only argument of a call; see below
     ast.TryStar: ("`except*` cannot be compiled", "catch the exceptions with a plain `except`"),
     ast.Global: ("`global` cannot be compiled", "return the new value, or keep it in a buffer of a Module"),
-    ast.Nonlocal: ("`nonlocal` cannot be compiled", "return the new value from the inner function"),
     ast.ClassDef: ("classes cannot be defined inside a compiled function", "define the class at module level"),
-    ast.Import: ("`import` inside a compiled function is not supported", "import at module level"),
-    ast.ImportFrom: ("`import` inside a compiled function is not supported", "import at module level"),
-    ast.Match: ("`match` cannot be compiled", "write it as `if`/`elif`"),
     ast.SetComp: ("set comprehensions cannot be compiled", "use a list"),
     ast.Set: ("sets cannot be compiled", "use a tuple or a list"),
 }
