@@ -6,7 +6,7 @@ import inspect
 import types
 from typing import Any
 
-from ...eager import families, modes
+from ...eager import families
 from ...eager.module import Module
 from ...eager.parameter import Parameter
 from .context import MAX_CALL_DEPTH, Context, Frame
@@ -34,7 +34,7 @@ from .values import (
     Union,
 )
 
-__all__ = ["call", "inline", "is_instance", "super_of", "with_context"]
+__all__ = ["call", "inline", "is_instance", "super_of"]
 
 
 def call(context: Context, function: Abstract, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
@@ -353,21 +353,6 @@ def _instantiate(context: Context, cls: type, arguments: list[Abstract], keyword
     raise context.error(
         f"instances of {cls.__name__} cannot be made in a compiled program",
         "supported are named tuples, dataclasses and plain classes with an __init__",
-    )
-
-
-def with_context(context: Context, manager: Abstract) -> str:
-    """The kind of context manager: "no_grad" or "" where it has no meaning for a graph; ScriptError for others."""
-    if isinstance(manager, Constant):
-        if isinstance(manager.value, (modes.no_grad, modes.inference_mode)):
-            return "no_grad"
-        if isinstance(manager.value, modes.enable_grad):
-            return ""
-        if type(manager.value).__name__ in ("nullcontext", "record_function", "set_grad_enabled"):
-            return ""
-    raise context.error(
-        f"`with` over {context.describe(manager)} cannot be compiled",
-        "only no_grad(), enable_grad() and inference_mode() can be used in compiled code",
     )
 
 

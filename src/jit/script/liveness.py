@@ -117,7 +117,11 @@ class _Analysis:
                 return on_continue
             case ast.With(items=items, body=body):
                 reads = _reads(*(i.context_expr for i in items))
-                return self.block(body, after, on_break, on_continue) | reads.read
+                live = self.block(body, after, on_break, on_continue)
+                # An exception may leave the body from anywhere, and the manager may end it.
+                self.stay_live(body, after)
+                self.result.head[node] = after
+                return live | after | reads.read
             case ast.Try():
                 return self.try_statement(node, after, on_break, on_continue)
             case ast.AugAssign(target=target, value=value):
@@ -132,6 +136,15 @@ class _Analysis:
             sure = reads.stored
         return (after - sure) | reads.read
 
+    def stay_live(self, body: list[ast.stmt], names: Names) -> None:
+        """Names that are live all through a body, since it may be left from anywhere."""
+        for statement in body:
+            for inner in ast.walk(statement):
+                if isinstance(inner, ast.stmt) and inner in self.result.after:
+                    self.result.after[inner] |= names
+                    if inner in self.result.head:
+                        self.result.head[inner] |= names
+
     def try_statement(self, node: ast.Try, after: Names, on_break: Names, on_continue: Names) -> Names:
         """An exception may leave from anywhere, so what handlers and `finally` read is live all through."""
         if node.finalbody:
@@ -144,13 +157,7 @@ class _Analysis:
             handlers |= self.block(handler.body, after, on_break, on_continue) | _reads(handler.type).read
         orelse = self.block(node.orelse, after, on_break, on_continue)
         body = self.block(node.body, orelse | handlers, on_break | handlers, on_continue | handlers)
-        # Statements of the body may be followed by a handler.
-        for statement in node.body:
-            for inner in ast.walk(statement):
-                if isinstance(inner, ast.stmt) and inner in self.result.after:
-                    self.result.after[inner] |= handlers
-                    if inner in self.result.head:
-                        self.result.head[inner] |= handlers
+        self.stay_live(node.body, handlers)
         self.result.head[node] = orelse | handlers
         return body | handlers
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import iteration, lists, regions
-from .calls import with_context
 from .context import Context, Exit
 from .dicts import dict_key
 from .exceptions import try_statement
 from .expressions import closure, evaluate, get_item
 from .indexing import set_item as set_tensor_item
 from .iterations import for_statement, while_statement
+from .managers import with_statement
 from .names import apply_narrowings, assign_name, name_value, narrowed, narrowings
 from .objects import attribute, lift, set_attribute
 from .operators import binary, spread, tensor_operator, truth
@@ -412,22 +412,6 @@ def _define(context: Context, node: ast.FunctionDef) -> None:
     context.frame.variables[node.name] = closure(context, node)
 
 
-def _with(context: Context, node: ast.With) -> None:
-    managers = []
-    for item in node.items:
-        managers.append(with_context(context, evaluate(context, item.context_expr)))
-        if item.optional_vars is not None:
-            raise context.error("`with ... as name` cannot be compiled", "leave the name out")
-    before = dict(context.frame.variables)
-    block(context, node.body)
-    if "no_grad" in managers:
-        for name, value in context.frame.variables.items():
-            if not isinstance(value, TensorRef) or before.get(name) is value or value.views:
-                continue
-            if value.cell.kind == "tensor":
-                context.heap[value.cell] = context.emit("detach", context.read(value))
-
-
 _HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {
     ast.Assign: _assign,
     ast.AnnAssign: _annotated,
@@ -446,7 +430,7 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {
     ast.Import: _import,
     ast.ImportFrom: _import_from,
     ast.Nonlocal: _declare,
-    ast.With: _with,
+    ast.With: with_statement,
     ast.Try: try_statement,
 }
 
