@@ -39,6 +39,7 @@ from .eager.memory_format import (
     preserve_format,
     strided,
 )
+from .eager.parallel import set_thread_source
 from .eager.random import (
     Generator,
     default_generator,
@@ -75,9 +76,11 @@ from .ir.dtypes import (
 from .ir.dtypes import bool_ as bool
 from .ir.dtypes import default_dtype as get_default_dtype
 from .jit.runtime.pool import get_num_threads, set_num_threads
+from .pytorch import from_torch
 from .serialization import load, save
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 
+set_thread_source(get_num_threads)
 half, double, cfloat, cdouble = float16, float64, complex64, complex128
 short, long = int16, int64
 float, int = float32, int32

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "quiet"]
+from . import parallel
+
+__all__ = ["CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "float_unary", "large_binary", "quiet"]
 
 
 class _Quiet(threading.local):
@@ -58,14 +60,21 @@ _BINARY: dict[str, Any] = {
 _NUMBERS = (float, int)
 # Reductions of at least so many elements are done in chunks by einsum, which adds in vector registers.
 _LARGE = 1 << 15
-_CHUNK = 1024
+_CHUNK = 4096
 
 
 def _unary(ufunc: Any) -> Callable[..., Any]:
     def evaluate(x: Any) -> Any:
-        return quiet(ufunc, x) if x.dtype.kind == "f" else NotImplemented
+        return float_unary(ufunc, x) if x.dtype.kind == "f" else NotImplemented
 
     return evaluate
+
+
+def float_unary(ufunc: Any, x: Any) -> Any:
+    """A ufunc of a floating-point array, by several threads where it is large."""
+    if x.size >= parallel.LARGE and x.flags.c_contiguous:
+        return parallel.unary(quiet, ufunc, x)
+    return quiet(ufunc, x)
 
 
 def _binary(ufunc: Any) -> Callable[..., Any]:
@@ -75,6 +84,8 @@ def _binary(ufunc: Any) -> Callable[..., Any]:
         if a.__class__ is np.ndarray:
             if b.__class__ is np.ndarray:
                 if a.dtype is b.dtype and a.dtype.kind == "f":
+                    if a.size >= parallel.LARGE:
+                        return large_binary(ufunc, a, b)
                     return quiet(ufunc, a, b)
             elif b.__class__ in _NUMBERS and a.dtype.char in "fd":
                 return quiet(ufunc, a, b)
@@ -83,6 +94,16 @@ def _binary(ufunc: Any) -> Callable[..., Any]:
         return NotImplemented
 
     return evaluate
+
+
+_OF_OWN_DTYPE = {np.add, np.subtract, np.multiply, np.true_divide, np.maximum, np.minimum}
+
+
+def large_binary(ufunc: Any, a: Any, b: Any) -> Any:
+    """A ufunc of two floating-point arrays of one dtype, by several threads where they are contiguous."""
+    if a.shape == b.shape and a.flags.c_contiguous and b.flags.c_contiguous and ufunc in _OF_OWN_DTYPE:
+        return parallel.binary(quiet, ufunc, a, b)
+    return quiet(ufunc, a, b)
 
 
 def _relu(x: Any) -> Any:
@@ -142,10 +163,12 @@ def _as_tuple(axes: Any) -> tuple[int, ...]:
 def _large_sum(x: Any, axes: Any) -> Any:
     """The sum over all or over the last dimensions, chunk by chunk; None where this is no faster."""
     if axes is None:
-        whole = x.size - x.size % _CHUNK
+        rows = x.size // _CHUNK
         flat = x.reshape(-1)
-        parts = quiet(np.einsum, "ij->i", flat[:whole].reshape(-1, _CHUNK))
-        return quiet(np.add.reduce, parts) + quiet(np.add.reduce, flat[whole:])
+        table = flat[: rows * _CHUNK].reshape(rows, _CHUNK)
+        sums = np.empty(rows, x.dtype)
+        _row_sums(table, sums)
+        return quiet(np.add.reduce, sums) + quiet(np.add.reduce, flat[rows * _CHUNK :])
     last = _as_tuple(axes)
     kept = x.ndim - len(last)
     if sorted(last) != list(range(kept, x.ndim)):
@@ -153,9 +176,25 @@ def _large_sum(x: Any, axes: Any) -> Any:
     length = 1
     for size in x.shape[kept:]:
         length *= size
-    if not 64 <= length <= 4 * _CHUNK:
+    if not 64 <= length <= _CHUNK:
         return None
-    return quiet(np.einsum, "ij->i", x.reshape(-1, length)).reshape(x.shape[:kept])
+    sums = np.empty(x.shape[:kept], x.dtype)
+    _row_sums(x.reshape(-1, length), sums.reshape(-1))
+    return sums
+
+
+def _row_sums(table: Any, sums: Any) -> None:
+    """The sums of the rows of a matrix, by several threads where it is large."""
+    width = table.shape[1]
+
+    def part(first: int, end: int) -> None:
+        low, high = -(-first // width), -(-end // width)
+        np.einsum("ij->i", table[low:high], out=sums[low:high])
+
+    if table.size < parallel.LARGE:
+        quiet(part, 0, table.size)
+    else:
+        parallel.in_parts(lambda first, end: quiet(part, first, end), table.size)
 
 
 def _mean(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
@@ -220,42 +259,29 @@ def _clamp(x: Any, low: Any, high: Any) -> Any:
 def _softmax(x: Any, *, dim: int, dtype: Any) -> Any:
     if x.dtype.char not in "fd" or dtype is not None or not x.size or not x.ndim:
         return NotImplemented
-    return _by_rows(_softmax_part, x, dim)
+    result = np.empty(x.shape, x.dtype)
+    quiet(_softmax_part, x, dim, result)
+    return result
 
 
 def _softmax_part(x: Any, axis: int, result: Any) -> None:
     np.subtract(x, np.maximum.reduce(x, axis, None, None, True), result)
     np.exp(result, result)
-    np.true_divide(result, np.add.reduce(result, axis, None, None, True), result)
+    # The sum is at least 1, so that its reciprocal loses nothing; dividing once a row costs less.
+    np.multiply(result, np.reciprocal(np.add.reduce(result, axis, None, None, True)), result)
 
 
 def _log_softmax(x: Any, *, dim: int, dtype: Any) -> Any:
     if x.dtype.char not in "fd" or dtype is not None or not x.size or not x.ndim:
         return NotImplemented
-    return _by_rows(_log_softmax_part, x, dim)
+    result = np.empty(x.shape, x.dtype)
+    quiet(_log_softmax_part, x, dim, result)
+    return result
 
 
 def _log_softmax_part(x: Any, axis: int, result: Any) -> None:
     np.subtract(x, np.maximum.reduce(x, axis, None, None, True), result)
     np.subtract(result, np.log(np.add.reduce(np.exp(result), axis, None, None, True)), result)
-
-
-# So many elements of several arrays stay in the second level of cache.
-_BLOCK = 1 << 15
-
-
-def _by_rows(compute: Callable[[Any, int, Any], None], x: Any, dim: int) -> Any:
-    """`compute(part, axis, result)` for pieces of the array that stay in cache through its passes."""
-    result = np.empty(x.shape, x.dtype)
-    if x.size > _BLOCK and dim in (-1, x.ndim - 1) and x.flags.c_contiguous:
-        width = x.shape[-1]
-        rows, into = x.reshape(-1, width), result.reshape(-1, width)
-        step = max(1, _BLOCK // width)
-        for first in range(0, len(rows), step):
-            quiet(compute, rows[first : first + step], 1, into[first : first + step])
-    else:
-        quiet(compute, x, dim, result)
-    return result
 
 
 def _cat(arrays: list[Any], *, dim: int) -> Any:

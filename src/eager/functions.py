@@ -1,5 +1,6 @@
 """The public functions, methods and operators: generated from the op records, then PyTorch's other call forms."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +10,12 @@ import numpy as np
 from ..ir.ops._op import Op, all_ops, get_op
 from . import modes
 from .dispatch import dispatch
-from .fast import FLOAT_UFUNCS, quiet
+from .fast import FLOAT_UFUNCS, float_unary, large_binary, quiet
 from .inplace import make_inplace
+from .parallel import LARGE
 from .tensor import Tensor, wrap
 
+_NUMBERS = (int, float, bool, complex)
 _ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other"}
 
 
@@ -54,6 +57,25 @@ def _respell(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tup
     return args, renamed
 
 
+def _refusing_numbers(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function for users: TypeError for a Python number where PyTorch wants a tensor."""
+    numbers = op.numbers or ()
+    strict = [(i, p.name) for i, p in enumerate(op.schema.parameters) if p.role.is_operand and p.name not in numbers]
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for position, name in strict:
+            value = args[position] if position < len(args) else kwargs.get(name)
+            if value.__class__ in _NUMBERS:
+                raise TypeError(
+                    f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
+                    f"{type(value).__name__}"
+                )
+        return function(*args, **kwargs)
+
+    return call
+
+
 def _into_out(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A call with `out=`: the result is written into those tensors."""
     from .methods import write_out
@@ -77,7 +99,7 @@ def _short_unary(ufunc: Any, operand: Any) -> Tensor | None:
     array = operand._array
     if array.dtype.kind != "f":
         return None
-    result = quiet(ufunc, array)
+    result = float_unary(ufunc, array)
     return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
 
 
@@ -128,7 +150,7 @@ def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
                     and a.dtype.kind in kinds
                     and not ((self.requires_grad or other.requires_grad) and modes.state.grad_enabled)
                 ):
-                    result = quiet(ufunc, a, b)
+                    result = quiet(ufunc, a, b) if a.size < LARGE else large_binary(ufunc, a, b)
                     return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
             except AttributeError:
                 kind = a.dtype.kind
@@ -171,6 +193,8 @@ def install_ops(namespaces: dict[str, dict[str, Any]]) -> None:
     """Put every op's public names where its record says: module namespaces by name, methods and operators on Tensor."""
     for op in all_ops():
         function = make_function(op)
+        if op.numbers is not None:
+            function = _refusing_numbers(op, function)
         names = (op.schema.name, *op.aliases)
         for namespace in op.namespaces - {"method"}:
             if namespace in namespaces:
