@@ -7,6 +7,7 @@ from typing import Any
 from . import calls, iteration, lists, regions
 from .context import Context
 from .dicts import dict_key, new_dict, put_entry
+from .generators import early_generator
 from .indexing import get_item as tensor_item
 from .iterations import counted_loop
 from .names import name_value, narrowed
@@ -325,6 +326,9 @@ def _call(context: Context, node: ast.Call) -> Abstract:
     if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
         return calls.super_of(context)
     function = evaluate(context, node.func)
+    found = early_generator(context, node, function)
+    if found is not None:
+        return found
     arguments = list(elements(context, node.args))
     keywords: dict[str, Abstract] = {}
     for keyword in node.keywords:

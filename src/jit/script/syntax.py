@@ -15,7 +15,7 @@ _UNSUPPORTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.Await: ("`await` cannot be compiled", "use plain calls"),
     ast.Yield: ("generators cannot be compiled", "append to a list and return it"),
     ast.YieldFrom: ("generators cannot be compiled", "append to a list and return it"),
-    ast.GeneratorExp: ("", ""),  # allowed where it is the only argument of a call; see below
+    ast.GeneratorExp: ("", ""),  # allowed where it is consumed; see below
     ast.TryStar: ("`except*` cannot be compiled", "catch the exceptions with a plain `except`"),
     ast.Global: ("`global` cannot be compiled", "return the new value, or keep it in a buffer of a Module"),
     ast.ClassDef: ("classes cannot be defined inside a compiled function", "define the class at module level"),
@@ -45,8 +45,9 @@ def _findings(node: ast.AST, parent: ast.AST | None) -> Iterator[tuple[ast.expr 
     found = _UNSUPPORTED.get(type(node))
     if isinstance(node, (ast.expr, ast.stmt)):
         if isinstance(node, ast.GeneratorExp):
-            if not (isinstance(parent, ast.Call) and node in parent.args):
-                yield node, "generators cannot be compiled", "use a list comprehension"
+            consumed = isinstance(parent, (ast.Call, ast.keyword, ast.Starred, ast.comprehension, ast.Compare))
+            if not (consumed or (isinstance(parent, ast.For) and node is parent.iter)):
+                yield node, "a generator can only be compiled where it is consumed", "use a list comprehension"
         elif found is not None:
             yield node, *found
             return
