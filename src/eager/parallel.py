@@ -63,9 +63,13 @@ def unary(call: Callable[..., Any], ufunc: Any, x: Any) -> Any:
     return result
 
 
+def _write(ufunc: Any, x: Any, y: Any, out: Any) -> None:
+    ufunc(x, y, out=out)  # by name: numpy deprecates a third argument of maximum and minimum
+
+
 def binary(call: Callable[..., Any], ufunc: Any, x: Any, y: Any) -> Any:
     """`ufunc(x, y)` of contiguous arrays of one shape and dtype, which the result has too."""
     result = np.empty(x.shape, x.dtype)
     left, right, into = x.reshape(-1), y.reshape(-1), result.reshape(-1)
-    in_parts(lambda a, b: call(ufunc, left[a:b], right[a:b], into[a:b]), x.size)
+    in_parts(lambda a, b: call(_write, ufunc, left[a:b], right[a:b], into[a:b]), x.size)
     return result
