@@ -36,6 +36,7 @@ format: $(VENV)/.installed-check
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.sentence_embeddings
 
 # ONNX's own tests over Ingot, counted; EXECUTOR=native compiles them all, which takes a while.
 EXECUTOR ?= interpreter

@@ -1,6 +1,6 @@
 """The public names of `ingot`, gathered from the parts; imported when the first of them is asked for."""
 
-from . import autograd, fft, func, ir, jit, linalg, nn, optim, signal, special
+from . import autograd, fft, func, ir, jit, linalg, masked, nn, optim, signal, special
 from .eager import (
     Size,
     Tensor,

@@ -1,17 +1,36 @@
-"""Methods that fill a tensor with numbers of the Cauchy, exponential, geometric and log-normal distributions."""
+"""Draws from distributions: functions that take a generator, and methods that fill a tensor."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
+from ..ir.ops._op import get_op
 from .functions import call as _call
+from .functions import make_function
 from .inplace import write
-from .random import rand, randn
+from .random import drawing_from, rand, randn
 from .tensor import Tensor
 
-FUNCTIONS = ()
-METHODS = ("cauchy_", "exponential_", "geometric_", "log_normal_")
+FUNCTIONS = ("bernoulli", "multinomial", "poisson")
+METHODS = (*FUNCTIONS[:2], "cauchy_", "exponential_", "geometric_", "log_normal_")
 
-__all__ = ["FUNCTIONS", "METHODS", *METHODS]
+__all__ = ["FUNCTIONS", "METHODS", "poisson", *METHODS]
+
+
+def _with_generator(name: str) -> Callable[..., Any]:
+    """The public function of an op that draws, with `generator=` for the stream to draw from."""
+    function = make_function(get_op(name))
+
+    @functools.wraps(function)
+    def draw(*args: Any, generator: Any = None, **kwargs: Any) -> Any:
+        with drawing_from(generator):
+            return function(*args, **kwargs)
+
+    return draw
+
+
+bernoulli, multinomial, poisson = map(_with_generator, FUNCTIONS)
 
 
 def _uniform(self: Tensor, generator: Any) -> Any:

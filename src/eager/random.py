@@ -1,6 +1,8 @@
 """Random tensors and the state of the generator."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,8 @@ from .memory_format import with_options
 from .tensor import Tensor, wrap
 
 __all__ = [
-    "Generator", "default_generator", "get_rng_state", "initial_seed", "manual_seed", "normal", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
+    "Generator", "default_generator", "drawing_from", "get_rng_state", "initial_seed", "manual_seed", "normal", "rand",
+    "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state",
 ]  # fmt: skip
 
 
@@ -53,20 +55,24 @@ def _size(size: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
 
 
-def _draw(name: str, operands: tuple[Any, ...], dtype: Any, generator: Generator | None, requires_grad: bool) -> Tensor:
-    op = get_op(name)
-    attributes = {"dtype": dtype}
+@contextlib.contextmanager
+def drawing_from(generator: Generator | None) -> Iterator[None]:
+    """Let ops, which draw from the default generator, draw from `generator`: it lends that one its stream."""
     if generator is None or generator is default_generator:
-        result: Tensor = dispatch(op, operands, attributes)
-    else:
-        # The op draws from the default generator: lend it this one's stream for the call.
-        state = default_generator.get_state()
-        default_generator.set_state(generator.get_state())
-        try:
-            result = dispatch(op, operands, attributes)
-            generator.set_state(default_generator.get_state())
-        finally:
-            default_generator.set_state(state)
+        yield
+        return
+    state = default_generator.get_state()
+    default_generator.set_state(generator.get_state())
+    try:
+        yield
+        generator.set_state(default_generator.get_state())
+    finally:
+        default_generator.set_state(state)
+
+
+def _draw(name: str, operands: tuple[Any, ...], dtype: Any, generator: Generator | None, requires_grad: bool) -> Tensor:
+    with drawing_from(generator):
+        result: Tensor = dispatch(get_op(name), operands, {"dtype": dtype})
     return result.requires_grad_() if requires_grad else result
 
 

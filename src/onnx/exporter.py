@@ -349,12 +349,16 @@ def _inputs(
 
 
 def _is_bound(left: Dim, right: Dim) -> bool:
-    """Whether a condition only says that a size is large enough for an index, which ONNX run-times check themselves."""
-    left, right = (right, left) if isinstance(left, int) else (left, right)
-    if right not in (0, 1) or not isinstance(left, DimExpr) or not is_term(left):
-        return False
-    (atom,) = left.atoms()
-    return atom.name == "min" and right in atom.arguments
+    """Whether a condition only bounds a size: `min(n, 512) == n` where 512 places are there, `min(n, 1) == 1`.
+
+    The model is right for the sizes within the bound; beyond it, ONNX run-times find shapes that do not fit.
+    """
+    for bounded, limit in ((left, right), (right, left)):
+        if isinstance(bounded, DimExpr) and is_term(bounded):
+            (atom,) = bounded.atoms()
+            if atom.name in ("min", "max") and limit in atom.arguments:
+                return True
+    return False
 
 
 def write_instruction(writer: Writer, instruction: Instruction) -> None:

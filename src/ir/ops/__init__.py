@@ -29,6 +29,7 @@ from . import (
     matmul,
     norm,
     order,
+    poisson,
     polynomials,
     pool,
     pool_derived,
@@ -50,6 +51,7 @@ from . import (
     statistics,
     strided,
     strings,
+    text_output,
     unary,
 )
 
@@ -82,6 +84,7 @@ __all__ = [
     "matmul",
     "norm",
     "order",
+    "poisson",
     "polynomials",
     "pool",
     "pool_derived",
@@ -103,5 +106,6 @@ __all__ = [
     "statistics",
     "strided",
     "strings",
+    "text_output",
     "unary",
 ]
