@@ -20,7 +20,7 @@ ALLOWED = {
     "eager": {"ir", "eager"},
     "autograd": {"eager"},
     "nn": {"ir", "eager", "nn"},
-    "optim": {"ir", "eager", "optim"},
+    "optim": {"ir", "eager", "jit", "optim"},
     "jit": {"ir", "eager", "jit"},
     "runtime": {"ir", "eager", "jit", "runtime"},
     "utils": {"ir", "eager", "utils"},

@@ -1,4 +1,4 @@
-"""L-BFGS with an optional line search (Nocedal and Wright, 2006, algorithms 7.4, 3.5 and 3.6)."""
+"""L-BFGS (Nocedal and Wright, 2006, algorithm 7.4) with fixed steps or a line search."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -6,109 +6,14 @@ from typing import Any
 import numpy as np
 
 from ..eager.creation import tensor as _tensor
-from ..eager.modes import enable_grad, no_grad
-from .optimizer import Optimizer
+from ..eager.modes import enable_grad
+from ..ir.dtypes import from_numpy
+from .line_search import Trial, WolfeSearch
+from .optimizer import Optimizer, required_non_negative
 
 __all__ = ["LBFGS"]
 
 _Vector = np.ndarray[Any, Any]
-
-
-def _cubic_minimum(x1: float, f1: float, g1: float, x2: float, f2: float, g2: float, bounds: Any = None) -> float:
-    """Where the cubic through two points with these values and slopes is least, within bounds (Nocedal, eq. 3.59)."""
-    low, high = bounds if bounds is not None else (min(x1, x2), max(x1, x2))
-    d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
-    square = d1 * d1 - g1 * g2
-    if square < 0 or not np.isfinite(square):
-        return (low + high) / 2.0
-    d2 = np.sqrt(square)
-    if x1 <= x2:
-        at = x2 - (x2 - x1) * ((g2 + d2 - d1) / (g2 - g1 + 2 * d2))
-    else:
-        at = x1 - (x1 - x2) * ((g1 + d2 - d1) / (g1 - g2 + 2 * d2))
-    return float(min(max(at, low), high))
-
-
-def _strong_wolfe(
-    evaluate: Callable[[float], tuple[float, _Vector]],
-    step: float,
-    direction: _Vector,
-    value: float,
-    gradient: _Vector,
-    slope: float,
-    c1: float = 1e-4,
-    c2: float = 0.9,
-    tolerance_change: float = 1e-9,
-    max_evaluations: int = 25,
-) -> tuple[float, _Vector, float, int]:
-    """A step that satisfies the strong Wolfe conditions, or the best found: value, gradient, step, evaluations."""
-    scale = np.abs(direction).max()
-    gradient = gradient.copy()
-    new_value, new_gradient = evaluate(step)
-    count = 1
-    new_slope = float(new_gradient @ direction)
-    previous = (0.0, value, gradient, slope)
-    iteration = 0
-    bracket: list[tuple[float, float, _Vector, float]] = []
-    done = False
-    while iteration < max_evaluations:
-        here = (step, new_value, new_gradient.copy(), new_slope)
-        if new_value > value + c1 * step * slope or (iteration > 1 and new_value >= previous[1]):
-            bracket = [previous, here]
-            break
-        if abs(new_slope) <= -c2 * slope:
-            bracket, done = [here], True
-            break
-        if new_slope >= 0:
-            bracket = [previous, here]
-            break
-        low, high = step + 0.01 * (step - previous[0]), step * 10
-        following = _cubic_minimum(
-            previous[0], previous[1], previous[3], step, new_value, new_slope, bounds=(low, high)
-        )
-        previous, step = here, following
-        new_value, new_gradient = evaluate(step)
-        count += 1
-        new_slope = float(new_gradient @ direction)
-        iteration += 1
-    if iteration == max_evaluations:
-        bracket = [(0.0, value, gradient, slope), (step, new_value, new_gradient.copy(), new_slope)]
-    stalled = False
-    high_at = 0
-    if len(bracket) == 2:
-        high_at = 1 if bracket[0][1] <= bracket[1][1] else 0
-    while not done and iteration < max_evaluations:
-        a, b = bracket
-        if abs(b[0] - a[0]) * scale < tolerance_change:
-            break
-        step = _cubic_minimum(a[0], a[1], a[3], b[0], b[1], b[3])
-        ends = sorted((a[0], b[0]))
-        margin = 0.1 * (ends[1] - ends[0])
-        if min(ends[1] - step, step - ends[0]) < margin:
-            if stalled or step >= ends[1] or step <= ends[0]:
-                step = ends[1] - margin if abs(step - ends[1]) < abs(step - ends[0]) else ends[0] + margin
-                stalled = False
-            else:
-                stalled = True
-        else:
-            stalled = False
-        new_value, new_gradient = evaluate(step)
-        count += 1
-        new_slope = float(new_gradient @ direction)
-        iteration += 1
-        here = (step, new_value, new_gradient.copy(), new_slope)
-        low_at = 1 - high_at
-        if new_value > value + c1 * step * slope or new_value >= bracket[low_at][1]:
-            bracket[high_at] = here
-            high_at = 1 if bracket[0][1] <= bracket[1][1] else 0
-        else:
-            if abs(new_slope) <= -c2 * slope:
-                done = True
-            elif new_slope * (bracket[high_at][0] - bracket[low_at][0]) >= 0:
-                bracket[high_at] = bracket[low_at]
-            bracket[low_at] = here
-    best = bracket[0] if len(bracket) == 1 else bracket[1 - high_at]
-    return best[1], best[2], best[0], count
 
 
 class LBFGS(Optimizer):
@@ -131,7 +36,7 @@ class LBFGS(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1.0,
+        lr: Any = 1,
         max_iter: int = 20,
         max_eval: int | None = None,
         tolerance_grad: float = 1e-7,
@@ -139,8 +44,7 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        if lr < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}: expected a number >= 0")
+        required_non_negative(lr=lr)
         if line_search_fn not in (None, "strong_wolfe"):
             raise RuntimeError(f"only 'strong_wolfe' is supported as line_search_fn, given {line_search_fn!r}")
         defaults = {
@@ -157,117 +61,174 @@ class LBFGS(Optimizer):
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
 
     def _flat(self, which: str) -> _Vector:
+        """All parameters, or all gradients, in one vector of real numbers."""
         parts = []
         for p in self.param_groups[0]["params"]:
             source = p if which == "values" else p.grad
-            parts.append(np.zeros(p.numel(), p.dtype.numpy) if source is None else source._array.reshape(-1))
+            array = np.zeros_like(p._array) if source is None else source._array
+            parts.append(_real(np.ascontiguousarray(array)).reshape(-1))
         return np.concatenate(parts)
 
     def _set(self, values: _Vector) -> None:
         position = 0
-        with no_grad():
-            for p in self.param_groups[0]["params"]:
-                part = values[position : position + p.numel()]
-                p.copy_(_tensor(part.reshape(tuple(p.shape))))
-                position += p.numel()
+        for p in self.param_groups[0]["params"]:
+            count = p.numel() * (2 if p.dtype.is_complex else 1)
+            part = values[position : position + count].astype(_real_dtype(p._array))
+            p._array[...] = part.view(p._array.dtype).reshape(p._array.shape)
+            p.bump_version()
+            position += count
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Up to `max_iter` iterations; `closure` clears gradients, computes the loss, calls backward, returns it."""
         if closure is None:
             raise TypeError("LBFGS.step() needs a closure that recomputes the loss and its gradients")
         group = self.param_groups[0]
-        lr, limit = group["lr"], group["max_iter"]
-
-        def evaluate_here() -> Any:
-            with enable_grad():
-                return closure()
-
-        state = self.state[group["params"][0]]
-        state.setdefault("func_evals", 0)
-        state.setdefault("n_iter", 0)
-        first_loss = evaluate_here()
-        loss = float(first_loss)
-        evaluations = 1
-        state["func_evals"] += 1
-        gradient = self._flat("gradients")
-        if np.abs(gradient).max(initial=0) <= group["tolerance_grad"]:
+        lr = float(group["lr"])
+        run = _Run(self, closure, self.state[group["params"][0]])
+        first_loss = run.begin()
+        if run.is_flat():
             return first_loss
-        keys = ("d", "t", "old_dirs", "old_stps", "H_diag", "prev_flat_grad", "prev_loss")
-        direction, step, dirs, steps, scale, last_gradient, last_loss = (_as_array(state.get(k)) for k in keys)
-        iterations = 0
-        while iterations < limit:
-            iterations += 1
-            state["n_iter"] += 1
-            if state["n_iter"] == 1:
-                direction, dirs, steps, scale = -gradient, [], [], 1.0
-            else:
-                change, moved = gradient - last_gradient, direction * gradient.dtype.type(step)
-                curvature = float(change @ moved)
-                if curvature > 1e-10:
-                    if len(dirs) == group["history_size"]:
-                        dirs, steps = dirs[1:], steps[1:]
-                    dirs, steps = [*dirs, change], [*steps, moved]
-                    scale = curvature / float(change @ change)
-                direction = _two_loops(gradient, dirs, steps, scale)
-            last_gradient, last_loss = gradient.copy(), loss
-            step = min(1.0, 1.0 / float(np.abs(gradient).sum())) * lr if state["n_iter"] == 1 else lr
-            slope = float(gradient @ direction)
+        for iteration in range(1, group["max_iter"] + 1):
+            run.turn(group["history_size"])
+            first = run.state["n_iter"] == 1
+            run.step = min(1.0, 1.0 / float(np.abs(run.gradient).sum())) * lr if first else lr
+            slope = float(run.gradient @ run.direction)
             if slope > -group["tolerance_change"]:
                 break
-            start = self._flat("values")
-            used = 0
+            last = iteration == group["max_iter"]
             if group["line_search_fn"] is not None:
-
-                def at(length: float, start: _Vector = start, way: Any = direction) -> tuple[float, _Vector]:
-                    self._set(start + way * way.dtype.type(length))
-                    return float(evaluate_here()), self._flat("gradients")
-
-                loss, gradient, step, used = _strong_wolfe(at, step, direction, loss, gradient, slope)
-                self._set(start + direction * direction.dtype.type(step))
-                flat = np.abs(gradient).max(initial=0) <= group["tolerance_grad"]
+                run.search(slope, group["tolerance_change"])
             else:
-                self._set(start + direction * direction.dtype.type(step))
-                flat = False
-                if iterations != limit:
-                    loss = float(evaluate_here())
-                    gradient = self._flat("gradients")
-                    flat = np.abs(gradient).max(initial=0) <= group["tolerance_grad"]
-                    used = 1
-            evaluations += used
-            state["func_evals"] += used
-            if (
-                iterations == limit
-                or evaluations >= group["max_eval"]
-                or flat
-                or np.abs(direction * step).max(initial=0) <= group["tolerance_change"]
-                or abs(loss - last_loss) < group["tolerance_change"]
-            ):
+                run.go(evaluate=not last)
+            if last or run.evaluations >= group["max_eval"] or run.is_flat() or run.stands():
                 break
-        kept = (direction, step, dirs, steps, scale, last_gradient, last_loss)
-        state.update({k: _as_tensor(v) for k, v in zip(keys, kept, strict=True)})
+        run.keep()
         return first_loss
 
 
-def _two_loops(gradient: _Vector, dirs: list[_Vector], steps: list[_Vector], scale: float) -> _Vector:
-    """The direction -H g from the history (Nocedal and Wright, algorithm 7.4)."""
-    weights = [1.0 / float(y @ s) for y, s in zip(dirs, steps, strict=True)]
-    q = -gradient
-    kind = gradient.dtype.type
-    factors = []
-    for y, s, weight in zip(reversed(dirs), reversed(steps), reversed(weights), strict=True):
-        factor = float(s @ q) * weight
-        factors.append(factor)
-        q = q - y * kind(factor)
-    r = q * kind(scale)
-    for y, s, weight, factor in zip(dirs, steps, weights, reversed(factors), strict=True):
-        r = r + s * kind(factor - float(y @ r) * weight)
-    return r
+class _Run:
+    """What one call of `step` works with."""
+
+    def __init__(self, optimizer: LBFGS, closure: Callable[[], Any], state: dict[str, Any]) -> None:
+        self._optimizer = optimizer
+        self._closure = closure
+        self._group = optimizer.param_groups[0]
+        self.state = state
+        state.setdefault("func_evals", 0)
+        state.setdefault("n_iter", 0)
+        self.evaluations = 0
+        self.direction: _Vector = _as_array(state.get("d"))
+        self.step = float(state.get("t", 0.0))
+        self._changes: list[_Vector] = _as_array(state.get("old_dirs", []))
+        self._moves: list[_Vector] = _as_array(state.get("old_stps", []))
+        self._weights = [float(w) for w in state.get("ro", [])]
+        self._factors: list[float] = []
+        self._scale = float(state.get("H_diag", 1))
+        self._last_gradient: _Vector = _as_array(state.get("prev_flat_grad"))
+        self._last_loss = float(state.get("prev_loss", 0.0))
+
+    def _evaluate(self) -> Any:
+        with enable_grad():
+            loss = self._closure()
+        self.evaluations += 1
+        self.state["func_evals"] += 1
+        self.loss = float(loss)
+        self.gradient = self._optimizer._flat("gradients")
+        return loss
+
+    def begin(self) -> Any:
+        """Evaluate where the parameters are now."""
+        return self._evaluate()
+
+    def is_flat(self) -> bool:
+        """Whether the gradient is 0 within the tolerance."""
+        return bool(np.abs(self.gradient).max(initial=0) <= self._group["tolerance_grad"])
+
+    def stands(self) -> bool:
+        """Whether the last step changed nothing to speak of."""
+        least = self._group["tolerance_change"]
+        moved = np.abs(self.direction * self.step).max(initial=0)
+        return bool(moved <= least or abs(self.loss - self._last_loss) < least)
+
+    def turn(self, history_size: int) -> None:
+        """Take the change of the gradient into the history, and find the next direction."""
+        self.state["n_iter"] += 1
+        if self.state["n_iter"] == 1:
+            self.direction, self._changes, self._moves, self._weights, self._scale = -self.gradient, [], [], [], 1.0
+        else:
+            change = self.gradient - self._last_gradient
+            moved = self.direction * self.gradient.dtype.type(self.step)
+            curvature = float(change @ moved)
+            if curvature > 1e-10:
+                self._changes, self._moves = [*self._changes, change], [*self._moves, moved]
+                self._weights = [*self._weights, 1.0 / curvature]
+                if len(self._changes) > history_size:
+                    del self._changes[0], self._moves[0], self._weights[0]
+                self._scale = curvature / float(change @ change)
+            self.direction = self._two_loops()
+        self._last_gradient, self._last_loss = self.gradient.copy(), self.loss
+
+    def _two_loops(self) -> _Vector:
+        """The direction -H g from the history (algorithm 7.4)."""
+        kind = self.gradient.dtype.type
+        history = list(zip(self._changes, self._moves, self._weights, strict=True))
+        q = -self.gradient
+        self._factors = []
+        for change, moved, weight in reversed(history):
+            factor = float(moved @ q) * weight
+            self._factors.insert(0, factor)
+            q = q - change * kind(factor)
+        q = q * kind(self._scale)
+        for (change, moved, weight), factor in zip(history, self._factors, strict=True):
+            q = q + moved * kind(factor - float(change @ q) * weight)
+        return q
+
+    def go(self, evaluate: bool) -> None:
+        """Take the step as it is."""
+        self._move_to(self._optimizer._flat("values"), self.step)
+        if evaluate:
+            self._evaluate()
+
+    def search(self, slope: float, tolerance: float) -> None:
+        """Take a step that meets the strong Wolfe conditions."""
+        origin = self._optimizer._flat("values")
+
+        def at(step: float) -> tuple[float, _Vector]:
+            self._move_to(origin, step)
+            self._evaluate()
+            return self.loss, self.gradient
+
+        here = Trial(0.0, self.loss, self.gradient, slope)
+        best = WolfeSearch(at, self.direction, here, tolerance).run(self.step)
+        self.step, self.loss, self.gradient = best.step, best.value, best.gradient
+        self._move_to(origin, best.step)
+
+    def _move_to(self, origin: _Vector, step: float) -> None:
+        self._optimizer._set(origin + self.direction * self.direction.dtype.type(step))
+
+    def keep(self) -> None:
+        """Leave for the next call what it goes on with."""
+        rest = self._group["history_size"] - len(self._factors)
+        self.state.update(
+            al=[*map(_tensor, self._factors), *[None] * rest],
+            d=_tensor(self.direction),
+            t=self.step,
+            old_dirs=[_tensor(v) for v in self._changes],
+            old_stps=[_tensor(v) for v in self._moves],
+            ro=[_tensor(v) for v in self._weights],
+            H_diag=_tensor(self._scale, dtype=from_numpy(self.gradient.dtype)) if self._changes else 1,
+            prev_flat_grad=_tensor(self._last_gradient),
+            prev_loss=self._last_loss,
+        )
 
 
-def _as_tensor(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_tensor(v) for v in value]
-    return _tensor(value) if isinstance(value, np.ndarray) else value
+def _real_dtype(array: _Vector) -> Any:
+    return array.real.dtype
+
+
+def _real(array: _Vector) -> _Vector:
+    """The parts of complex numbers one after another; real numbers as they are."""
+    return array.reshape(-1).view(_real_dtype(array)) if array.dtype.kind == "c" else array
 
 
 def _as_array(value: Any) -> Any:
