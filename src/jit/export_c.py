@@ -14,7 +14,7 @@ from .archive_native import Interface
 from .c_source import CProgram
 from .codegen.compile import CpuTarget
 from .cross import named_target
-from .errors import JitError
+from .errors import JitError, Unsupported
 from .function import CompiledFunction
 from .native import native_bundle
 from .runtime.static_library import unpack_objects
@@ -50,7 +50,7 @@ def export_c(
     interface = Interface.of(specialisation.graph)
     arrays = {f"constant{i}": constant for i, constant in enumerate(bundle.layout.constants)}
     for parameter in interface.parameters:
-        arrays[f"parameter:{parameter}"] = np.ascontiguousarray(function.parameter(parameter)._array)
+        arrays[f"parameter:{parameter}"] = np.asarray(function.parameter(parameter)._array, order="C")
     weights = write_safetensors(arrays)
     offsets = _offsets(weights)
     program = CProgram(
@@ -64,6 +64,8 @@ def export_c(
         tuple(offsets[f"parameter:{parameter}"] for parameter in interface.parameters),
         weights,
     )
+    if any(site.message == "{host}" for site in bundle.layout.errors):
+        raise Unsupported("it formats numbers or prints, for which it asks Python")
     header, source = program.header(), program.source()  # before anything is written: they may raise
     objects = unpack_objects(bundle.object)
     place = Path(folder)

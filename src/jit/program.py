@@ -16,11 +16,12 @@ from ..ir.types import BoolType, DictType, FloatType, IntType, ListType, SetType
 from .codegen.module import STATUS_INTERPRET, STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
 from .errors import JitError, Unsupported
 from .layout import Layout
-from .memory_form import Transfer, read_arguments, read_float, read_text, slot_count
+from .memory_form import Transfer, read_float, slot_count
 from .plan import Plan, SizeBinding
-from .raising import raise_at, raise_error_at
+from .raising import arguments_of, raise_at, raise_error_at
 from .runtime import pool
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
+from .runtime.host import take_error
 from .runtime.loader import load_object
 from .runtime.memory import address_of, recycler, workspace
 
@@ -118,22 +119,9 @@ class _PlannedProgram:
             )
         site = self.layout.errors[status - 1]
         message = site.message
-        if message.startswith("{key:"):
-            raise_at(site.exception, _key(message, details), site.location, self.exceptions)
-        if message.startswith("{args:"):
-            arguments = read_arguments(message[6:-1], details[0])
-            raise_at(site.exception, "", site.location, self.exceptions, arguments)
-        if "{text" in message:
-            text = read_text(*details)
-            raise_at(
-                site.exception,
-                message.replace("{text!r}", repr(text)).replace("{text}", text),
-                site.location,
-                self.exceptions,
-            )
-        for index, detail in enumerate(details):
-            message = message.replace(f"{{{index}}}", str(detail))
-        raise_at(site.exception, message, site.location, self.exceptions)
+        if message == "{host}":
+            raise_error_at(take_error(), site.location)
+        raise_at(site.exception, "", site.location, self.exceptions, arguments_of(message, details))
 
     def _separate(self, arguments: Sequence[Any], transfer: Transfer) -> tuple[list[Any], list[tuple[Any, Any]]]:
         """Arguments fit for native code, and pairs (original, copy) to be written back.
@@ -180,18 +168,6 @@ def _scalar(type: Type, slot: int) -> Any:
         case IntType():
             return slot
     raise JitError(f"a native program cannot return a {type}")
-
-
-def _key(message: str, details: tuple[int, int]) -> Any:
-    """The argument of an exception: a key of a dict."""
-    match message:
-        case "{key:s}":
-            return read_text(*details)
-        case "{key:f}":
-            return read_float(details[0])
-        case "{key:b}":
-            return details[0] != 0
-    return details[0]
 
 
 def _slot(type: Type, value: Any) -> int:

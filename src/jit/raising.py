@@ -7,13 +7,42 @@ from typing import Any, NoReturn
 
 from ..ir.location import Location
 
-__all__ = ["exception_class", "raise_at", "raise_error_at"]
+__all__ = ["arguments_of", "exception_class", "raise_at", "raise_error_at"]
 
 
 def exception_class(name: str, registered: Mapping[str, type[BaseException]]) -> type[BaseException]:
     """The exception class of this name: one of the registered (the program's own), or a builtin; else RuntimeError."""
     found = registered.get(name) or getattr(builtins, name, None)
     return found if isinstance(found, type) and issubclass(found, BaseException) else RuntimeError
+
+
+def arguments_of(message: str, details: tuple[int, int]) -> tuple[Any, ...]:
+    """The arguments of an exception, from the message of an error's site and the two detail slots.
+
+    >>> arguments_of("given {0}, expected {1}", (2, 3)), arguments_of("{key:i}", (7, 0)), arguments_of("", (0, 0))
+    (('given 2, expected 3',), (7,), ())
+    """
+    from .memory_form import read_arguments, read_float, read_text
+
+    match message:
+        case "":
+            return ()
+        case "{key:s}":
+            return (read_text(*details),)
+        case "{key:f}":
+            return (read_float(details[0]),)
+        case "{key:b}":
+            return (details[0] != 0,)
+        case "{key:i}":
+            return (details[0],)
+    if message.startswith("{args:"):
+        return read_arguments(message[6:-1], details[0])
+    if "{text" in message:
+        text = read_text(*details)
+        return (message.replace("{text!r}", repr(text)).replace("{text}", text),)
+    for index, detail in enumerate(details):
+        message = message.replace(f"{{{index}}}", str(detail))
+    return (message,)
 
 
 def raise_at(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Graph
+from ..ir.ops.text_output import set_tensor_maker
 from ..ir.types import IntType, TensorType
 from .errors import CompileForbidden, FallbackWarning, JitError, Unsupported
 from .plan import SizeBinding
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .native import NativeBundle
 
 __all__ = ["Specialisation", "user_level"]
+
+set_tensor_maker(lambda array: wrap(array) if isinstance(array, np.ndarray) else array)
 
 
 class Specialisation:
@@ -49,6 +52,8 @@ class Specialisation:
         self.records: tuple[CompileRecord, ...] = ()
         self.compile_milliseconds = 0.0
         self.cached = False
+        # Whether its native program came out of a file.
+        self.is_loaded = False
         self.gradient_fallback: str | None = None
         # Compiled derivatives by the arguments that they are for; None where there is none.
         self.derivatives: dict[tuple[int, ...], CompiledDerivative | None] = {}
@@ -126,6 +131,7 @@ class Specialisation:
 
     def adopt(self, executor: str, program: Program) -> None:
         """Use a program made elsewhere, as one loaded from a file."""
+        self.is_loaded = True
         self._programs[executor] = program
 
     def _with_interpreter(self, program: Any) -> Program:

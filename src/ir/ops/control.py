@@ -204,6 +204,23 @@ TUPLE_MAKE = define(
 )
 
 
+def _record_type(sizes: Sizes, values: tuple[Type, ...], *, type: Any) -> Type:
+    if not isinstance(type, RecordType) or len(type.fields) != len(values):
+        raise TypeError(f"tuple.record: {len(values)} values do not make a {type}")
+    result: Type = type
+    return result
+
+
+TUPLE_RECORD = define(
+    "record(values: Tensors, *, type: any)",
+    "A record, which is a tuple whose type has a name and names of its fields.",
+    name="tuple.record",
+    infer=_record_type,
+    evaluate=lambda xp, values, *, type: (tuple(values),),
+    lower=Custom("tuple.record"),
+)
+
+
 def _tuple_get_type(sizes: Sizes, value: Type, *, index: int) -> Type:
     if isinstance(value, TupleType) and 0 <= index < len(value.elements):
         return value.elements[index]

@@ -22,6 +22,7 @@ from ...ir.types import (
 from .dicts import DICTS, run_hash
 from .driver import Driver, Storage, _LoopFrame
 from .fusion import Unsupported, count_uses
+from .host import HOST, to_float, to_int, to_str
 from .lists import LISTS
 from .module import FRAME_GENERATOR
 from .passing import Passed, assign
@@ -39,6 +40,12 @@ def run_control(driver: Driver, instruction: Instruction) -> None:
     """Run an instruction that is not computed in kernels."""
     name = instruction.op.name
     if name.startswith("scalar.") and any(map(is_text, instruction.inputs)) and run_text_scalar(driver, instruction):
+        return
+    if name == "scalar.to_str":
+        to_str(driver, instruction)
+        return
+    if name in ("scalar.to_int", "scalar.to_float") and is_text(instruction.inputs[0]):
+        (to_int if name == "scalar.to_int" else to_float)(driver, instruction)
         return
     if name in SCALARS:
         run_scalar(driver, instruction)
@@ -402,11 +409,13 @@ CONTROL: dict[str, Handler] = {
     "bind_dim": _bind_dim,
     "require_equal": _require_equal,
     **TRIES,
+    **HOST,
     "take_random": _take_random,
     "undefined": _undefined,
     "if": _if,
     "loop": _loop,
     "tuple.make": _tuple_make,
+    "tuple.record": _tuple_make,
     "tuple.get": _tuple_get,
     "optional.make": _optional_make,
     "optional.is_none": _optional_is_none,

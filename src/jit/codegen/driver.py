@@ -439,11 +439,14 @@ class Driver:
             return self.texts[value]
         instruction = value.instruction
         if instruction is not None and instruction.op.name == "constant":
-            literal = str(instruction.attributes["value"])
-            codes = np.frombuffer(literal.encode("utf-32-le", "surrogatepass"), np.uint32)
-            return self.constant(codes, ("text", literal)), str(len(codes))
+            return self.literal_text(str(instruction.attributes["value"]))
         name = instruction.op.name if instruction is not None else "an argument"
         raise Unsupported(f"{name}: a value of type {value.type} has no native form", value_location(value))
+
+    def literal_text(self, literal: str) -> tuple[str, str]:
+        """A string that is known: the address of its characters and their number."""
+        codes = np.frombuffer(literal.encode("utf-32-le", "surrogatepass"), np.uint32)
+        return self.constant(codes, ("text", literal)), str(len(codes))
 
     def set_text(self, value: Value, address: str, length: str) -> None:
         """Make a string of an address and a number of characters."""

@@ -117,7 +117,8 @@ class ErrorSite:
     `message` may hold `{0}` and `{1}`, filled from the detail slots, and `{text}` or `{text!r}`, filled with the string
     (address and number of characters) that they hold. `{key:i}`, `{key:b}`, `{key:f}` or `{key:s}` alone is the int,
     bool, float or string in the detail slots, as the exception's argument. `{args:...}` has the exception's arguments,
-    read from the slots at the address in the first detail slot: letters as for keys, `n` for None, tuples in parentheses.
+    read from the slots at the address in the first detail slot: letters as for keys, `n` for None, tuples in
+    parentheses. `{host}` alone is the exception that a request to Python raised.
     """
 
     exception: str

@@ -63,6 +63,8 @@ def _public(module: Any) -> dict[str, Any]:
 def namespace() -> dict[str, Any]:
     """The names that generated source may use (see `module`), with decorators that do nothing."""
 
+    from . import host
+
     def nothing(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
@@ -74,6 +76,7 @@ def namespace() -> dict[str, Any]:
         **_public(bits),
         **_public(calls),
         **_public(cells),
+        "host_call": host.host_call,
         **dict.fromkeys(("kernel", "body", "driver"), nothing),
     }
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from .arena import clear
 from .call import MAX_ARGUMENTS, native_entry
+from .host import callback_address
 from .memory import ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET, ARRAY_LAYOUT_KNOWN
 from .support import filled, load_support
 
@@ -139,10 +140,12 @@ class CallState:
 
 
 class Descriptor:
-    """What the native entry knows about a program: its driver, its numbers of slots, which arguments are arrays."""
+    """What the native entry knows about a program: its driver, its numbers of slots, which arguments are arrays; and
+    the function that drivers ask (see `runtime.host`)."""
 
     def __init__(self, driver: int, n_slots: int, first_result: int, arrays: Sequence[int]) -> None:
-        self._memory = (ctypes.c_int64 * (4 + len(arrays)))(driver, n_slots, first_result, len(arrays), *arrays)
+        slots = (driver, n_slots, first_result, len(arrays), *arrays, callback_address())
+        self._memory = (ctypes.c_int64 * len(slots))(*slots)
         self.address = ctypes.addressof(self._memory)
 
 

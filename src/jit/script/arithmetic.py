@@ -211,11 +211,32 @@ def _round(context: Context, arguments: list[Abstract], keywords: dict[str, Abst
             if scalar_kind(value) == "int":
                 return value
             return Scalar(context.emit("scalar.round", number(context, value)))
+        kinds = scalar_kind(value), scalar_kind(digits)
+        if kinds[0] == "float" and kinds[1] in ("int", "bool"):
+            places = context.call(Constant(int), [digits], {})
+            return Scalar(context.emit("text.round", number(context, value), number(context, places)))
+        if kinds[0] in ("int", "bool") and isinstance(digits, Constant) and isinstance(digits.value, int):
+            return _round_int(context, context.call(Constant(int), [value], {}), digits.value)
         raise context.error(
-            "round() to a number of digits is not supported at run time", "scale, round to an integer and scale back"
+            f"round() of {context.describe(value)} to {context.describe(digits)} digits cannot be compiled",
+            "round a float to an int number of digits",
         )
 
     return spread(context, one, arguments[0])
+
+
+def _round_int(context: Context, value: Abstract, digits: int) -> Abstract:
+    """An int rounded to tens, hundreds, ...: half to even."""
+    if digits >= 0:
+        return value
+    unit = Constant(10**-digits)
+    quotient, rest = (binary(context, op, value, unit) for op in ("FloorDiv", "Mod"))
+    twice = binary(context, "Mult", rest, Constant(2))
+    odd = compare(context, "Eq", binary(context, "Mod", quotient, Constant(2)), Constant(1))
+    more = compare(context, "Gt", twice, unit)
+    half = compare(context, "Eq", twice, unit)
+    up = binary(context, "BitOr", more, binary(context, "BitAnd", half, odd))
+    return binary(context, "Mult", binary(context, "Add", quotient, up), unit)
 
 
 @handles(divmod)

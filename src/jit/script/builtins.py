@@ -2,17 +2,16 @@
 
 import builtins
 import warnings
-from typing import Any
 
 from . import iteration, lists
 from .calls import call, is_instance, python_type
 from .context import Context
-from .dicts import dict_key, new_dict
+from .dicts import new_dict
 from .iterations import counted_loop
 from .objects import attribute
 from .operators import number, scalar_kind, spread, truth
 from .registry import Handler, expect, handles
-from .text import format_value
+from .text import format_value, print_values
 from .values import (
     UNBOUND,
     Abstract,
@@ -133,6 +132,8 @@ def _convert(name: str, python: type) -> Handler:
             kind = scalar_kind(value)
             if kind == name:
                 return value
+            if kind == "str" and name == "int" and len(arguments) > 1:
+                return Scalar(context.emit("text.to_int", number(context, value), number(context, arguments[1])))
             if kind in ("bool", "int", "float") or (kind == "str" and name in ("int", "float")):
                 return Scalar(context.emit(f"scalar.to_{name}", number(context, value)))
             raise context.type_error(f"{name}() cannot convert {context.describe(value)}")
@@ -203,18 +204,33 @@ def _list(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
 
 @handles(dict)
 def _dict(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    entries: list[tuple[Any, Abstract]] = []
-    if arguments:
-        source = arguments[0]
-        if isinstance(source, DictRef):
-            entries = list(context.heap[source.cell].entries)
-        else:
-            for pair in context.known_items(context, source):
-                key, value = context.known_items(context, pair)
-                entries.append((dict_key(context, key), value))
+    expect(context, "dict", arguments, 0, 1)
+    if arguments and isinstance(arguments[0], DictRef):
+        result = context.dicts.copy(context, arguments[0])
+    else:
+        result = new_dict(context, [])
+        for source in arguments:
+            context.dicts.update(context, result, source)
     for key_name, value in keywords.items():
-        entries = [(k, v) for k, v in entries if k != key_name] + [(key_name, value)]
-    return new_dict(context, entries)
+        context.dicts.put(context, result, Constant(key_name), value)
+    copied: Abstract = result
+    return copied
+
+
+@handles(dict.fromkeys)
+def _fromkeys(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    expect(context, "dict.fromkeys", arguments, 1, 2)
+    value = arguments[1] if len(arguments) == 2 else Constant(None)
+    result = new_dict(context, [])
+    iteration.for_each(context, arguments[0], lambda key: context.dicts.put(context, result, key, value))
+    return result
+
+
+@handles(set)
+def _set(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    expect(context, "set", arguments, 0, 1)
+    made: Abstract = context.sets.of(context, arguments[0]) if arguments else context.sets.new(context, ())
+    return made
 
 
 # -- sequences ---------------------------------------------------------------------------------------------------------
@@ -274,16 +290,9 @@ def _filter(context: Context, arguments: list[Abstract], keywords: dict[str, Abs
 @handles(sorted)
 def _sorted(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     expect(context, "sorted", arguments, 1)
-    items = arguments[0]
-    backwards = keywords.pop("reverse", Constant(False))
-    key = keywords.pop("key", Constant(None))
-    if not isinstance(backwards, Constant) or not (isinstance(key, Constant) and key.value is None):
-        raise context.error("sorted() with a key is not supported", "sort a tensor with ingot.sort")
-    result = _list(context, [items], {})
+    result = _list(context, [arguments[0]], {})
     assert isinstance(result, ListRef)
-    lists.method(context, result, "sort", [])
-    if backwards.value:
-        lists.method(context, result, "reverse", [])
+    lists.method(context, result, "sort", [], keywords)
     return result
 
 
@@ -292,7 +301,7 @@ def _sorted(context: Context, arguments: list[Abstract], keywords: dict[str, Abs
 
 @handles(print)
 def _print(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    raise context.error("print() cannot be compiled", "return the value and print it outside")
+    return print_values(context, arguments, keywords)
 
 
 @handles(warnings.warn)
@@ -300,6 +309,6 @@ def _warn(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
     return Constant(None)
 
 
-@handles(id, open, input, eval, exec, iter, next, vars, dir, globals, locals, set, frozenset, bytes, bytearray)
+@handles(id, open, input, eval, exec, iter, next, vars, dir, globals, locals, frozenset, bytes, bytearray)
 def _refused(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     raise context.error("this builtin cannot be compiled", "compute it outside the compiled function")

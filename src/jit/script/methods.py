@@ -9,14 +9,14 @@ from ...eager.device import as_device, device
 from ...eager.tensor import Tensor
 from ...ir.dtypes import DType, as_dtype
 from ...ir.ops._op import Op, get_op
-from . import lists, strings
+from . import lists, sets, strings
 from .calls import call, call_object, inline_function
 from .context import Context
 from .dicts import dict_method, new_dict
 from .objects import lift
-from .operators import binary, number, scalar_kind, spread
+from .operators import binary, number, scalar_kind
 from .tensors import call_op, cast, inplace_op, item, shape, write_item
-from .text import constant_of, format_value
+from .text import constant_of, format_template
 from .values import (
     Abstract,
     Constant,
@@ -24,6 +24,7 @@ from .values import (
     ListRef,
     ObjectRef,
     Scalar,
+    SetRef,
     TensorRef,
     Tuple,
 )
@@ -41,11 +42,11 @@ def call_method(
         case TensorRef():
             return _tensor_method(context, instance, name, arguments, keywords)
         case ListRef():
-            if keywords:
-                raise context.type_error(f"list.{name}() takes no keyword arguments")
-            return lists.method(context, instance, name, arguments)
+            return lists.method(context, instance, name, arguments, keywords)
         case DictRef():
-            return dict_method(context, instance, name, arguments)
+            return dict_method(context, instance, name, arguments, keywords)
+        case SetRef():
+            return sets.method(context, instance, name, arguments, keywords)
         case Tuple():
             return _tuple_method(context, instance, name, arguments)
         case Scalar():
@@ -328,7 +329,7 @@ def _constant_method(
     """A method of an object known when compiling: run at once where all arguments are known."""
     if isinstance(constant, (str, bytes, int, float, complex)):
         if isinstance(constant, str) and name == "format":
-            return _format(context, constant, arguments, keywords)
+            return format_template(context, constant, arguments, keywords)
         if isinstance(constant, str) and name == "join" and len(arguments) == 1:
             return _join(context, constant, arguments[0])
         known = [constant_of(context, a) for a in (*arguments, *keywords.values())]
@@ -348,29 +349,6 @@ def _constant_method(
             return strings.method(context, Constant(constant), name, arguments, keywords)
         raise context.error(f"{type(constant).__name__}.{name}() of run-time values is not supported")
     return call_object(context, getattr(constant, name), arguments, keywords)
-
-
-def _format(context: Context, template: str, arguments: list[Abstract], keywords: Keywords) -> Abstract:
-    import string
-
-    result: Abstract = Constant("")
-    position = 0
-    for literal, field, spec, conversion in string.Formatter().parse(template):
-        result = binary(context, "Add", result, Constant(literal))
-        if field is None:
-            continue
-        if field == "":
-            value, position = arguments[position], position + 1
-        elif field.isdigit():
-            value = arguments[int(field)]
-        elif field in keywords:
-            value = keywords[field]
-        else:
-            raise context.error(f"the replacement field {{{field}}} is not supported in a compiled program")
-        code = ord(conversion) if conversion else -1
-        piece = spread(context, lambda v, s=spec, c=code: format_value(context, v, Constant(s or ""), c), value)
-        result = binary(context, "Add", result, piece)
-    return result
 
 
 def _join(context: Context, separator: str, value: Abstract) -> Abstract:

@@ -236,4 +236,3 @@ def set_arguments(context: Context, instance: Abstract, arguments: list[Abstract
         attributes = context.heap[instance.cell].attributes
         context.heap[instance.cell] = Entries({**attributes, "args": Tuple(tuple(arguments))})
     return Constant(None)
-

@@ -103,11 +103,6 @@ def strings_and_numbers(x: Any) -> Any:
     return "a" + 1
 
 
-def printing(x: Any) -> Any:
-    print(x)
-    return x
-
-
 class Counting(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -242,15 +237,6 @@ run time
 {FILE}:12: can only concatenate str (not "int") to str
     return "a" + 1
            ^^^^^^^""",
-    ),
-    (
-        printing,
-        (v,),
-        f"""\
-{FILE}:5: print() cannot be compiled
-    print(x)
-    ^^^^^^^^
-  hint: return the value and print it outside""",
     ),
     (
         Counting(),

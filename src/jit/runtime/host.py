@@ -1,0 +1,144 @@
+"""What native code asks Python to do in the middle of a call: format values, read numbers from text, print.
+
+A driver writes a record of 8-byte slots and calls one C function with a request's number, the record's address and the
+call's arena; the answer goes into the record. An exception is kept until the driver has returned.
+"""
+
+import ctypes
+import struct
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from .arena import allocate, write_slots
+
+__all__ = ["FORMAT", "MESSAGE", "PRINT", "TO_FLOAT", "TO_INT", "callback_address", "serve", "take_error"]
+
+FORMAT, PRINT, TO_INT, TO_FLOAT, MESSAGE, ROUND = range(6)
+
+# Slots of a record: what kind of value, the value (or the address of its characters or elements), their number or the
+# dtype; the format spec's characters and their number; the conversion; the answer in two slots; sizes of a tensor.
+KINDS = ("int", "float", "bool", "str", "tensor", "none")
+DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
+ANSWER = 6
+SIZES = 8
+
+_state = threading.local()
+
+
+def _text(address: int, length: int) -> str:
+    return ctypes.string_at(address, 4 * length).decode("utf-32-le", "surrogatepass") if length else ""
+
+
+def _float(slot: int) -> float:
+    value: float = struct.unpack("=d", struct.pack("=q", slot))[0]
+    return value
+
+
+def _value(record: int) -> Any:
+    kind, value, extra = (ctypes.c_int64 * 3).from_address(record)
+    match KINDS[kind]:
+        case "float":
+            return _float(value)
+        case "bool":
+            return value != 0
+        case "str":
+            return _text(value, extra)
+        case "none":
+            return None
+        case "tensor":
+            return _tensor(record, value, extra)
+    return value
+
+
+def _tensor(record: int, address: int, extra: int) -> Any:
+    """A copy of a tensor; `extra` is the place of its dtype in `DTYPES`, times 256, plus its rank."""
+    from ...eager.tensor import wrap
+    from ...ir.dtypes import dtype_named
+
+    dtype = dtype_named(DTYPES[extra >> 8]).numpy
+    shape = list((ctypes.c_int64 * (extra & 255)).from_address(record + 8 * SIZES))
+    array = np.empty(shape, dtype)
+    if array.nbytes:
+        ctypes.memmove(array.ctypes.data, address, array.nbytes)
+    return wrap(array)
+
+
+def _answer(record: int, text: str, arena: int) -> None:
+    data = text.encode("utf-32-le", "surrogatepass")
+    address = allocate(arena, max(len(data), 1))
+    if not address:
+        raise MemoryError("out of memory")
+    ctypes.memmove(address, data, len(data))
+    write_slots(record + 8 * ANSWER, [address, len(data) // 4])
+
+
+def _format(record: int, arena: int) -> None:
+    value = _value(record)
+    spec, length, conversion = (ctypes.c_int64 * 3).from_address(record + 24)
+    if conversion:
+        value = {ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion](value)
+    _answer(record, format(value, _text(spec, length)), arena)
+
+
+def _message(record: int, arena: int) -> None:
+    from ..raising import arguments_of
+
+    address, length, quoted, *details = (ctypes.c_int64 * 5).from_address(record)
+    template = _text(address, length)
+    if template == "{host}":
+        text = str(getattr(_state, "error", ""))
+    else:
+        arguments = arguments_of(template, (details[0], details[1]))
+        text = str((KeyError if quoted else Exception)(*arguments))
+    _answer(record, text, arena)
+
+
+def _request(request: int, record: int, arena: int) -> None:
+    match request:
+        case 0:
+            _format(record, arena)
+        case 1:
+            sys.stdout.write(_value(record))
+            sys.stdout.flush()
+        case 2:
+            (base,) = (ctypes.c_int64 * 1).from_address(record + 24)
+            number = int(_value(record), base)
+            if not -(1 << 63) <= number < 1 << 63:
+                raise OverflowError("an integer of a compiled program does not fit in 64 bits")
+            write_slots(record + 8 * ANSWER, [number])
+        case 3:
+            ctypes.c_double.from_address(record + 8 * ANSWER).value = float(_value(record))
+        case 4:
+            _message(record, arena)
+        case 5:
+            (digits,) = (ctypes.c_int64 * 1).from_address(record + 24)
+            ctypes.c_double.from_address(record + 8 * ANSWER).value = round(_value(record), digits)
+
+
+def serve(request: int, record: int, arena: int) -> int:
+    """Do what a driver asks; 0, or 1 where that raises: the exception is kept for `take_error`."""
+    try:
+        _request(request, record, arena)
+    except BaseException as error:
+        _state.error = error
+        return 1
+    return 0
+
+
+def take_error() -> BaseException:
+    """The exception of this thread's last request that failed."""
+    error: BaseException = _state.error
+    error.__traceback__ = None
+    return error
+
+
+_callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(serve)
+_address = ctypes.cast(_callback, ctypes.c_void_p).value or 0
+
+
+def callback_address() -> int:
+    """The address of `serve` for native code."""
+    return _address
