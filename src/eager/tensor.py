@@ -415,7 +415,7 @@ class Tensor(TensorMethods):
                 "pickle tensor.detach()"
             )
         attributes = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-        return _rebuild, (type(self), np.ascontiguousarray(self._array), self._requires_grad, attributes)
+        return _rebuild, (type(self), np.asarray(self._array, order="C"), self._requires_grad, attributes)
 
 
 def _rebuild(
