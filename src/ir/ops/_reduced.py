@@ -16,22 +16,25 @@ __all__ = ["BY_DTYPE", "is_reduced", "run_widened", "type_of"]
 
 # Ops whose result depends on the operand's own dtype: its neighbours, its limits.
 BY_DTYPE = frozenset({"nan_to_num", "nextafter"})
+_CONTAINERS = frozenset({list, dict, set})
 _SCALARS = {"bool": BoolType(), "int64": IntType()}
 
 
 def is_reduced(values: Any) -> bool:
-    """Whether an array among the values (in groups, too) is float16 or bfloat16.
+    """Whether an array among the values (in groups, too) is float16 or bfloat16, and none is a container to store it in.
 
     >>> is_reduced((np.zeros(2, np.float16), 1.0)), is_reduced((np.zeros(2), None))
     (True, False)
     """
+    found = False
     for value in values:
         if value.__class__ is tuple:
-            if is_reduced(value):
-                return True
+            found = found or is_reduced(value)
+        elif value.__class__ in _CONTAINERS:
+            return False
         elif (dtype := getattr(value, "dtype", None)) is not None and dtype.char in "eE":
-            return True
-    return False
+            found = True
+    return found
 
 
 def run_widened(op: "Op", xp: Any, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from . import (  # noqa: F401
     reduce,
     resize,
     rnn,
+    sampling,
     sequence,
     shape,
 )

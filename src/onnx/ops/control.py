@@ -104,7 +104,7 @@ def _joined(builder: Any, a: TensorType, b: TensorType) -> TensorType | None:
 Body = Callable[[Any, list[Any]], tuple[Entry, list[Entry], list[Entry]]]
 
 
-def _run(node: Any, trip: Value | None, first: Value, initial: list[Any], body: Body, count: Dim | None) -> Any:
+def run_loop(node: Any, trip: Value | None, first: Value, initial: list[Any], body: Body, count: Dim | None) -> Any:
     """A loop of the graph: carried results, then results of every iteration stacked.
 
     The body is built under assumptions about the sizes carried, which are given up one by one until they hold.
@@ -217,7 +217,7 @@ def loop(node: Any, scope: Any, trip: Entry = None, condition: Entry = None, *in
         if trip is not None:
             count = builder.constant(int(node.number(trip))) if _is_number(trip) else _integer(node, trip)
         first = builder.constant(True) if condition is None else _boolean(node, condition)
-        carried, stacked = _run(node, count, first, [node.tensor(e) for e in initial], body, None)
+        carried, stacked = run_loop(node, count, first, [node.tensor(e) for e in initial], body, None)
         return (*carried, *stacked)
     except (_Unroll, NeedsValue) as reason:
         before.restore()
@@ -275,7 +275,7 @@ def _scan(node: Any, scope: Any, inputs: list[Entry], n_scanned: int) -> tuple[A
     builder = node.importer.builder
     before = _Snapshot(node)
     try:
-        carried, rows = _run(node, builder.dim(length), builder.constant(True), state, body, length)
+        carried, rows = run_loop(node, builder.dim(length), builder.constant(True), state, body, length)
     except (_Unroll, NeedsValue) as reason:
         before.restore()
         trips = Known.of(np.int64(node.fix(length)))

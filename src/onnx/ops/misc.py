@@ -11,7 +11,7 @@ from ...ir.ops._op import F
 from ..proto import element_type
 from ..registry import op
 from ..values import Known
-from .control import _run
+from .control import run_loop
 
 
 def _areas_overlap(node: Any, boxes: Any, best: Any) -> Any:
@@ -64,7 +64,7 @@ def non_max_suppression(
         value = F.unsqueeze(F.where(found, best, F.full((), -1, dtype=dtypes.int64)), 2)
         return Known.of(np.array(True)), [left, F.where(F.eq(numbers, iteration), value, chosen)], []
 
-    (_, chosen), _ = _run(node, builder.dim(rounds), builder.constant(True), [left, chosen], body, None)
+    (_, chosen), _ = run_loop(node, builder.dim(rounds), builder.constant(True), [left, chosen], body, None)
     rows = F.nonzero(F.ge(chosen, 0))
     parts = [F.select(rows, k, dim=1) for k in range(3)]
     box = F.index(chosen, tuple(parts), spec=("tensor",) * 3)
@@ -113,6 +113,95 @@ def discrete_fourier_transform(node: Any, x: Any, length: Any = None, axis: Any 
     if not (inverse and onesided):
         parts.append(F.permute(imaginary_part, tuple(back)))
     return F.cast(F.stack(parts, x.ndim - 1), dtype=given)
+
+
+@op("STFT", values=(1, 3))
+def short_time_fourier_transform(node: Any, signal: Any, step: Any, window: Any = None, length: Any = None) -> Any:
+    """Transforms of frames of a signal, `step` elements apart, each weighted by the window."""
+    onesided = node.attribute("onesided", 1)
+    samples = node.fix(signal.shape[1])
+    given = node.fix(window.shape[0]) if window is not None else samples
+    size, hop = int(node.number(length, given, "the frame length")), int(node.number(step, what="the frame step"))
+    if not 1 <= size <= min(samples, 8192) or hop < 1:
+        raise node.error(f"STFT: frames of {size}, {hop} apart, do not fit a signal of {samples}")
+    if signal.ndim == 3 and node.fix(signal.shape[2]) == 2 and onesided:
+        raise node.error("STFT: half of the spectrum (onesided) describes real signals only, and this one is complex")
+    starts = np.arange(0, samples - size + 1, hop)
+    places = node.constant(starts[:, None] + np.arange(size)[None, :], dtypes.int64)
+    parts = [F.select(signal, k, dim=2) for k in range(node.fix(signal.shape[2]))] if signal.ndim == 3 else [signal]
+    frames = []
+    for part in parts:
+        frame = F.reshape(F.index_select(part, 1, F.reshape(places, (-1,))), (part.shape[0], len(starts), size))
+        frames.append(frame if window is None else F.mul(frame, F.cast(window, dtype=frame.dtype)))
+    k = np.arange(size)[:, None] * np.arange(size // 2 + 1 if onesided else size)[None, :] * (2 * np.pi / size)
+    cosine, sine = (node.constant(m, dtypes.float64) for m in (np.cos(k), -np.sin(k)))
+    real = F.cast(frames[0], dtype=dtypes.float64)  # the sums cancel
+    result = [F.matmul(real, cosine), F.matmul(real, sine)]
+    if len(frames) == 2:
+        imaginary = F.cast(frames[1], dtype=dtypes.float64)
+        result = [
+            F.sub(result[0], F.matmul(imaginary, sine)),
+            F.add(result[1], F.matmul(imaginary, cosine)),
+        ]
+    return F.cast(F.stack(result, 3), dtype=signal.dtype)
+
+
+@op("TfIdfVectorizer")
+def tf_idf_vectorizer(node: Any, x: Any) -> Any:
+    """How often each n-gram of a list occurs in a row, also with gaps between its items; perhaps weighted."""
+    if node.has("pool_strings"):
+        raise node.error("TfIdfVectorizer: strings are not supported, only pool_int64s")
+    pool, starts = node.attribute("pool_int64s"), node.attribute("ngram_counts")
+    columns = node.attribute("ngram_indexes")
+    shortest, longest = node.attribute("min_gram_length"), node.attribute("max_gram_length")
+    skips, mode = node.attribute("max_skip_count"), node.attribute("mode")
+    if mode not in ("TF", "IDF", "TFIDF"):
+        raise node.error(f"TfIdfVectorizer: expected mode TF, IDF or TFIDF, given {mode!r}")
+    rows = F.reshape(x, (1, -1)) if x.ndim == 1 else x
+    length = node.fix(rows.shape[1])
+    width = max(columns) + 1
+    weights = node.attribute("weights", (1.0,) * len(columns))
+    factor = np.ones(width)
+    counts = [F.full((rows.shape[0],), 0, dtype=dtypes.float32)] * width
+    number = 0
+    for n, (start, end) in enumerate(zip(starts, (*starts[1:], len(pool)), strict=True), 1):
+        if not 0 <= start <= end <= len(pool) or (end - start) % n:
+            raise node.error(f"TfIdfVectorizer: ngram_counts {list(starts)} does not cut a pool of {len(pool)}")
+        for first in range(start, end, n):
+            if number >= len(columns) or columns[number] < 0:
+                raise node.error(f"TfIdfVectorizer: ngram_indexes has no place for the n-gram {number}")
+            column = columns[number]
+            factor[column] = weights[number]
+            if shortest <= n <= longest:
+                found = _occurrences(rows, pool[first : first + n], length, skips)
+                counts[column] = F.add(counts[column], found)
+            number += 1
+    table = F.stack(counts, 1)
+    if mode == "IDF":
+        table = F.cast(F.gt(table, 0), dtype=dtypes.float32)
+    if mode != "TF":
+        table = F.mul(table, node.constant(factor, dtypes.float32))
+    return F.reshape(table, (width,)) if x.ndim == 1 else table
+
+
+def _occurrences(rows: Any, gram: tuple[int, ...], length: int, skips: int) -> Any:
+    """How often the items of an n-gram stand in each row, every two of them equally far apart."""
+    total = F.full((rows.shape[0],), 0, dtype=dtypes.float32)
+    for gap in range(1, (skips if len(gram) > 1 else 0) + 2):
+        places = length - gap * (len(gram) - 1)
+        if places <= 0:
+            break
+        matches = None
+        for k, item in enumerate(gram):
+            equal = F.eq(F.slice(rows, gap * k, gap * k + places, dim=1), item)
+            matches = equal if matches is None else F.logical_and(matches, equal)
+        total = F.add(total, F.sum(F.cast(matches, dtype=dtypes.float32), (1,)))
+    return total
+
+
+@op("BitCast")
+def bit_cast(node: Any, x: Any) -> Any:
+    return F.bitcast(x, dtype=element_type(node.attribute("to")))
 
 
 @op("MelWeightMatrix", values=(0, 1, 2, 3, 4))

@@ -17,9 +17,9 @@ def _floats(x: Any) -> Any:
     return x if x.dtype in (dtypes.float32, dtypes.float64) else F.cast(x, dtype=dtypes.float32)
 
 
-def _transformed(node: Any, scores: Any) -> Any:
-    """Scores after the attribute `post_transform`."""
-    match node.attribute("post_transform", "NONE"):
+def _transformed(node: Any, scores: Any, transform: str | None = None) -> Any:
+    """Scores after a transform, which the attribute `post_transform` names where it is not given."""
+    match transform or node.attribute("post_transform", "NONE"):
         case "NONE":
             return scores
         case "LOGISTIC":
@@ -120,6 +120,7 @@ def linear_classifier(node: Any, x: Any) -> Any:
 
 _MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
 _COMPARISONS = ("le", "lt", "ge", "gt", "eq", "ne")
+_MEMBER = 6  # a test for membership in a set
 
 
 @dataclass
@@ -133,6 +134,7 @@ class _Trees:
     no: np.ndarray[Any, Any]
     missing: np.ndarray[Any, Any]  # whether NaN counts as true
     roots: np.ndarray[Any, Any]
+    members: np.ndarray[Any, Any] | None = None  # the sets that nodes of mode _MEMBER test, a row for each inner node
 
     def depth(self, node: Any) -> int:
         """The number of steps from the roots to the deepest leaf."""
@@ -160,12 +162,24 @@ class _Trees:
             value, bound = F.gather(x, 1, at("features")), at("values")
             goes = None
             for mode in present:
-                answer = getattr(F, _COMPARISONS[mode])(value, bound)
+                answer = self._answer(node, mode, value, bound, place)
                 goes = answer if goes is None else F.where(F.eq(at("modes"), mode), answer, goes)
             if self.missing.any():
                 goes = F.logical_or(goes, F.logical_and(F.isnan(value), at("missing")))
             place = F.where(goes, at("yes"), at("no"))
         return place
+
+    def _answer(self, node: Any, mode: int, value: Any, bound: Any, place: Any) -> Any:
+        """Whether the test of a mode holds."""
+        if mode != _MEMBER:
+            return getattr(F, _COMPARISONS[mode])(value, bound)
+        assert self.members is not None
+        rows = np.concatenate(
+            [self.members, np.full((len(self.yes) - len(self.members), self.members.shape[1]), np.nan)]
+        )
+        sets = F.index(node.constant(rows, value.dtype), (place,), spec=("tensor",))
+        equal = F.eq(F.unsqueeze(value, 2), sets)
+        return F.gt(F.sum(F.cast(equal, dtype=dtypes.int64), (2,)), 0)
 
 
 def _trees(node: Any, dtype: Any) -> tuple[_Trees, dict[tuple[int, int], int]]:
@@ -255,3 +269,84 @@ def tree_ensemble_classifier(node: Any, x: Any) -> Any:
         scores = F.cat((F.sub(1.0, scores) if plain else F.neg(scores), scores), 1)
     scores = F.cast(_transformed(node, scores), dtype=dtypes.float32)
     return F.index_select(node.constant(classes), 0, F.argmax(scores, 1)), scores
+
+
+@op("TreeEnsemble", domain=_ML)
+def tree_ensemble(node: Any, x: Any) -> Any:
+    """Trees whose inner nodes and leaves are separate tables; a node may test membership in a set."""
+    modes = np.asarray(node.attribute("nodes_modes"), np.int64).reshape(-1)
+    splits = np.asarray(node.attribute("nodes_splits"))
+    weights = np.asarray(node.attribute("leaf_weights")).reshape(-1)
+    targets = np.array(node.attribute("leaf_targetids"), np.int64)
+    inner, leaves, columns = len(modes), len(weights), node.attribute("n_targets", 1)
+    if modes.size and not 0 <= modes.min() <= modes.max() <= 6:
+        raise node.error(f"TreeEnsemble: expected modes from 0 to 6, given {sorted(set(modes.tolist()))}")
+    if len(targets) != leaves or (leaves and not 0 <= targets.min() <= targets.max() < columns):
+        raise node.error(f"TreeEnsemble: leaf_targetids do not name a target of {columns} for each of {leaves} leaves")
+
+    def sides(ids: str, is_leaf: str) -> np.ndarray[Any, Any]:
+        places, flags = (np.array(node.attribute(name), np.int64) for name in (ids, is_leaf))
+        limits = np.where(flags != 0, leaves, inner)
+        if len(places) != inner or len(flags) != inner or bool(((places < 0) | (places >= limits)).any()):
+            raise node.error(f"TreeEnsemble: {ids} names a node or leaf that is not there")
+        return np.where(flags != 0, places + inner, places)
+
+    yes, no = sides("nodes_truenodeids", "nodes_trueleafs"), sides("nodes_falsenodeids", "nodes_falseleafs")
+    roots = np.array(node.attribute("tree_roots"), np.int64)
+    if roots.size == 0 or not 0 <= roots.min() <= roots.max() < inner:
+        raise node.error(f"TreeEnsemble: tree_roots names a node that is not there, of {inner}")
+    tracked = np.array(node.attribute("nodes_missing_value_tracks_true", None) or (0,) * inner, np.bool_)
+    features = np.array(node.attribute("nodes_featureids"), np.int64)
+    ends = np.arange(inner, inner + leaves)
+    none = np.zeros(leaves, np.int64)
+    table = _Trees(
+        np.concatenate([features, none]),
+        np.concatenate([splits.reshape(-1), none]).astype(x.dtype.numpy),
+        np.concatenate([modes, none]),
+        np.concatenate([yes, ends]),
+        np.concatenate([no, ends]),
+        np.concatenate([tracked, none != 0]),
+        roots,
+        _members(node, modes, x.dtype),
+    )
+    scores = np.zeros((inner + leaves, columns), x.dtype.numpy)
+    scores[ends, targets] = weights
+    parts = F.index(node.constant(scores), (table.leaves(node, x),), spec=("tensor",))
+    here = np.zeros((inner + leaves, columns), np.bool_)
+    here[ends, targets] = True
+    match node.attribute("aggregate_function", 1):
+        case 0:
+            result = F.div(F.sum(parts, (1,)), len(roots))
+        case 1:
+            result = F.sum(parts, (1,))
+        case (2 | 3) as kind:  # of the trees that have a leaf for the target
+            there = F.index(node.constant(here), (table.leaves(node, x),), spec=("tensor",))
+            bound = node.like(np.inf if kind == 2 else -np.inf, parts)
+            reduced = (F.amin if kind == 2 else F.amax)(F.where(there, parts, bound), (1,), False)
+            result = F.where(F.isinf(reduced), node.like(0, parts), reduced)
+        case other:
+            raise node.error(f"TreeEnsemble: expected an aggregate_function from 0 to 3, given {other}")
+    names = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+    transform = node.attribute("post_transform", 0)
+    if not 0 <= transform < len(names):
+        raise node.error(f"TreeEnsemble: expected a post_transform from 0 to 4, given {transform}")
+    return _transformed(node, result, names[transform])
+
+
+def _members(node: Any, modes: np.ndarray[Any, Any], dtype: Any) -> np.ndarray[Any, Any]:
+    """For each set of `membership_values`, which NaN ends, its values in a row, filled up with NaN, at its node."""
+    values = np.asarray(node.attribute("membership_values", ()), dtype.numpy).reshape(-1)
+    sets: list[list[float]] = [[]]
+    for value in values.tolist():
+        if value != value:
+            sets.append([])
+        else:
+            sets[-1].append(value)
+    places = np.flatnonzero(modes == _MEMBER)
+    sets = [one for one in sets if one]
+    if len(sets) != len(places):
+        raise node.error(f"TreeEnsemble: {len(sets)} sets in membership_values for {len(places)} nodes that test one")
+    table = np.full((len(modes), max((len(one) for one in sets), default=0)), np.nan, dtype.numpy)
+    for place, one in zip(places, sets, strict=True):
+        table[place, : len(one)] = one
+    return table

@@ -1,12 +1,17 @@
 """RNN, GRU and LSTM, one cell step after another (Hochreiter and Schmidhuber, 1997; Cho et al., 2014)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from ...ir.ops._op import F
 from ..registry import op
+from ..values import Known
+from .control import run_loop
 
 _Function = Callable[[Any], Any]
+_Step = Callable[[int, Any, list[Any]], list[Any]]
 
 
 def _activation(node: Any, name: str, alpha: float | None, beta: float | None) -> _Function:
@@ -68,40 +73,44 @@ class _Layer:
             return F.full((self.x.shape[1], hidden), 0, dtype=self.x.dtype)
         return F.select(given, d, dim=1 if self.batch_first else 0)
 
-    def steps(self, d: int) -> Iterator[int]:
-        length = self.node.fix(self.x.shape[0])
-        turned = self.direction == "reverse" or d == 1
-        yield from (reversed(range(length)) if turned else range(length))
-
-    def run(self, lengths: Any, states: list[list[Any]], step: Callable[[int, Any, list[Any]], list[Any]]) -> Any:
+    def run(self, lengths: Any, states: list[list[Any]], inputs: list[Any], step: _Step) -> Any:
         """All hidden states, and the last states; `step(direction, input, states)` gives the next ones.
 
-        Past its length a sequence keeps its states, and the hidden states there are 0.
+        `inputs` are what each direction's steps are given, [time, batch, ...]: the part that needs no state, computed
+        for all times at once. Past its length a sequence keeps its states, and the hidden states there are 0.
         """
-        rows: list[list[Any]] = []
-        finals: list[list[Any]] = []
+        rows, finals = [], []
         for d in range(self.n_directions):
-            current, outputs = states[d], {}
-            for t in self.steps(d):
-                following = step(d, F.select(self.x, t, dim=0), current)
-                shown = following[0]
-                if lengths is not None:
-                    live = F.unsqueeze(F.gt(lengths, t), 1)
-                    shown = F.where(live, shown, self.node.like(0, shown))
-                    following = [F.where(live, new, old) for new, old in zip(following, current, strict=True)]
-                current, outputs[t] = following, shown
-            rows.append([outputs[t] for t in sorted(outputs)])
-            finals.append(current)
-        if rows[0]:
-            y = F.stack([F.stack(list(parts), 0) for parts in zip(*rows, strict=True)], 0)
-        else:
-            hidden = states[0][0]
-            y = F.full((0, self.n_directions, *hidden.shape), 0, dtype=hidden.dtype)
+            hidden, last = self._direction(d, lengths, states[d], inputs[d], step)
+            rows.append(hidden)
+            finals.append(last)
+        y = F.stack(rows, 1)
         last = [F.stack([final[i] for final in finals], 0) for i in range(len(finals[0]))]
         if self.batch_first:
             y = F.permute(y, (2, 0, 1, 3))
             last = [F.transpose(v, 0, 1) for v in last]
         return y, *last
+
+    def _direction(self, d: int, lengths: Any, states: list[Any], inputs: Any, step: _Step) -> tuple[Any, list[Any]]:
+        """One direction as a loop over time: the hidden states [time, batch, hidden], and the last states."""
+        node = self.node
+        turned = self.direction == "reverse" or d == 1
+        time = inputs.shape[0]
+        inputs = F.flip(inputs, (0,)) if turned else inputs
+
+        def body(iteration: Any, current: list[Any]) -> tuple[Any, list[Any], list[Any]]:
+            following = step(d, F.select(inputs, F.item(iteration), dim=0), current)
+            shown = following[0]
+            if lengths is not None:
+                now = F.sub(F.sub(time, 1), iteration) if turned else iteration
+                live = F.unsqueeze(F.gt(lengths, now), 1)
+                shown = F.where(live, shown, node.like(0, shown))
+                following = [F.where(live, new, old) for new, old in zip(following, current, strict=True)]
+            return Known.of(np.array(True)), following, [shown]
+
+        builder = node.importer.builder
+        last, (hidden,) = run_loop(node, builder.dim(time), builder.constant(True), states, body, time)
+        return (F.flip(hidden, (0,)) if turned else hidden), last
 
 
 def _biases(b: Any, d: int, gates: int, hidden: int) -> tuple[Any, Any] | None:
@@ -116,6 +125,12 @@ def _part(x: Any, index: int, hidden: int) -> Any:
     return F.slice(x, index * hidden, (index + 1) * hidden, dim=x.ndim - 1)
 
 
+def _projections(layer: _Layer, w: Any, b: Any, gates: int, hidden: int) -> list[Any]:
+    """The products of all inputs with each direction's weights, [time, batch, gates * hidden]."""
+    rows = [_biases(b, d, gates, hidden) or (None, None) for d in range(layer.n_directions)]
+    return [_linear(layer.x, F.select(w, d, dim=0), rows[d][0]) for d in range(layer.n_directions)]
+
+
 def _linear(x: Any, weight: Any, bias: Any) -> Any:
     product = F.matmul(x, F.transpose(weight, 0, 1))
     return product if bias is None else F.add(product, bias)
@@ -128,12 +143,11 @@ def rnn(node: Any, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None, h
 
     def step(d: int, inputs: Any, states: list[Any]) -> list[Any]:
         bias = _biases(b, d, 1, hidden) or (None, None)
-        total = F.add(
-            _linear(inputs, F.select(w, d, dim=0), bias[0]), _linear(states[0], F.select(r, d, dim=0), bias[1])
-        )
+        total = F.add(inputs, _linear(states[0], F.select(r, d, dim=0), bias[1]))
         return [layer.functions[d](layer.clipped(total))]
 
-    return layer.run(lengths, [[layer.initial(h0, d, hidden)] for d in range(layer.n_directions)], step)
+    states = [[layer.initial(h0, d, hidden)] for d in range(layer.n_directions)]
+    return layer.run(lengths, states, _projections(layer, w, b, 1, hidden), step)
 
 
 @op("GRU")
@@ -145,21 +159,21 @@ def gru(node: Any, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None, h
     def step(d: int, inputs: Any, states: list[Any]) -> list[Any]:
         f, g = layer.functions[2 * d : 2 * d + 2]
         (state,) = states
-        input_bias, state_bias = _biases(b, d, 3, hidden) or (None, None)
+        _, state_bias = _biases(b, d, 3, hidden) or (None, None)
         recurrent = F.select(r, d, dim=0)
-        from_input = _linear(inputs, F.select(w, d, dim=0), input_bias)
         gates = F.slice(recurrent, 0, 2 * hidden, dim=0)
         gate_bias = None if state_bias is None else F.slice(state_bias, 0, 2 * hidden, dim=0)
         from_state = _linear(state, gates, gate_bias)
-        update = f(layer.clipped(F.add(_part(from_input, 0, hidden), _part(from_state, 0, hidden))))
-        reset = f(layer.clipped(F.add(_part(from_input, 1, hidden), _part(from_state, 1, hidden))))
+        update = f(layer.clipped(F.add(_part(inputs, 0, hidden), _part(from_state, 0, hidden))))
+        reset = f(layer.clipped(F.add(_part(inputs, 1, hidden), _part(from_state, 1, hidden))))
         weight = F.slice(recurrent, 2 * hidden, 3 * hidden, dim=0)
         bias = None if state_bias is None else F.slice(state_bias, 2 * hidden, 3 * hidden, dim=0)
         inner = F.mul(reset, _linear(state, weight, bias)) if after else _linear(F.mul(reset, state), weight, bias)
-        candidate = g(layer.clipped(F.add(_part(from_input, 2, hidden), inner)))
+        candidate = g(layer.clipped(F.add(_part(inputs, 2, hidden), inner)))
         return [F.add(F.mul(F.sub(1.0, update), candidate), F.mul(update, state))]
 
-    return layer.run(lengths, [[layer.initial(h0, d, hidden)] for d in range(layer.n_directions)], step)
+    states = [[layer.initial(h0, d, hidden)] for d in range(layer.n_directions)]
+    return layer.run(lengths, states, _projections(layer, w, b, 3, hidden), step)
 
 
 @op("LSTM")
@@ -175,7 +189,7 @@ def lstm(
         f, g, h = layer.functions[3 * d : 3 * d + 3]
         state, cell = states
         bias = _biases(b, d, 4, hidden) or (None, None)
-        total = F.add(_linear(inputs, F.select(w, d, dim=0), bias[0]), _linear(state, F.select(r, d, dim=0), bias[1]))
+        total = F.add(inputs, _linear(state, F.select(r, d, dim=0), bias[1]))
         looks = None if peepholes is None else F.select(peepholes, d, dim=0)
 
         def gate(index: int, look: int, at: Any) -> Any:
@@ -189,4 +203,4 @@ def lstm(
         return [F.mul(f(gate(1, 1, cell)), h(cell)), cell]
 
     states = [[layer.initial(h0, d, hidden), layer.initial(c0, d, hidden)] for d in range(layer.n_directions)]
-    return layer.run(lengths, states, step)
+    return layer.run(lengths, states, _projections(layer, w, b, 4, hidden), step)
