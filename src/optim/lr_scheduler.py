@@ -1,13 +1,16 @@
 """Schedules of the learning rate: `step` after each epoch (or batch) sets the rates of an optimiser's groups."""
 
 import math
+import types
 import warnings
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .cyclic import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from .optimizer import Optimizer
+from .scheduler import LRScheduler, per_group
 
 __all__ = [
     "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR",
@@ -16,92 +19,30 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _per_group(value: Any, optimizer: Optimizer, name: str) -> list[Any]:
-    """One value for all groups, or one each."""
-    count = len(optimizer.param_groups)
-    if isinstance(value, (list, tuple)):
-        if len(value) != count:
-            raise ValueError(f"{name} must have the same length as optimizer.param_groups: {count}, given {len(value)}")
-        return list(value)
-    return [value] * count
-
-
-class LRScheduler:
-    """Sets learning rates by `get_lr`, which says them for the epoch `last_epoch` from what they are.
-
-    TypeError for something that is not an optimiser; KeyError where it is to resume and groups have no initial_lr.
-    """
-
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
-        self.optimizer = optimizer
-        for i, group in enumerate(optimizer.param_groups):
-            if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
-            elif "initial_lr" not in group:
-                raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
-                    f"last_epoch >= 0"
-                )
-        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        self._step_count = 0
-        self._last_lr: list[float] = []
-        self._is_initial = True
-        self.step()
-        self._is_initial = False
-
-    def get_lr(self) -> list[float]:
-        """The rates of this epoch; every subclass says its own."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its learning rates")
-
-    def get_last_lr(self) -> list[float]:
-        """The rates that the last step set."""
-        return self._last_lr
-
-    def step(self, epoch: int | None = None) -> None:
-        """Go on to the next epoch, or to this one."""
-        self._step_count += 1
-        if epoch is None:
-            self.last_epoch += 1
-            rates = self.get_lr()
-        else:
-            self.last_epoch = epoch
-            closed = getattr(self, "_closed_form", None)
-            rates = self.get_lr() if closed is None else closed()
-        self._set(rates)
-
-    def _set(self, rates: Iterable[float]) -> None:
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-    def _current(self) -> list[float]:
-        return [group["lr"] for group in self.optimizer.param_groups]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser, functions left out."""
-        return {k: v for k, v in self.__dict__.items() if k != "optimizer" and not callable(v)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state."""
-        self.__dict__.update(state_dict)
-
-
 class LambdaLR(LRScheduler):
     """The initial rate times a function of the epoch (one for all groups or one each)."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
-        self.lr_lambdas = _per_group(lr_lambda, optimizer, "lr_lambda")
+        self.lr_lambdas = per_group(lr_lambda, optimizer, "lr_lambda")
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
         return [base * f(self.last_epoch) for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The state without the functions, which their owner keeps."""
-        return {k: v for k, v in super().state_dict().items() if k != "lr_lambdas"}
+        """The state; of `lr_lambdas` that of callable objects, and None for functions."""
+        state = {k: v for k, v in super().state_dict().items() if k != "lr_lambdas"}
+        lambdas = [None if isinstance(f, types.FunctionType) else dict(f.__dict__) for f in self.lr_lambdas]
+        return state | {"lr_lambdas": lambdas}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state."""
+        own = self.lr_lambdas
+        super().load_state_dict(state_dict)
+        self.lr_lambdas = own
+        for function, saved in zip(own, state_dict.get("lr_lambdas", ()), strict=False):
+            if saved is not None:
+                function.__dict__.update(saved)
 
 
 class MultiplicativeLR(LambdaLR):
@@ -274,217 +215,6 @@ class CosineAnnealingLR(LRScheduler):
         return [self.eta_min + (base - self.eta_min) * part for base in self.base_lrs]
 
 
-class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosine annealing that starts again after T_0 epochs, then T_0 * T_mult, ... (Loshchilov and Hutter, 2017)."""
-
-    def __init__(
-        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
-    ) -> None:
-        if T_0 <= 0 or not isinstance(T_0, int):
-            raise ValueError(f"Expected positive integer T_0, but got {T_0}")
-        if T_mult < 1 or not isinstance(T_mult, int):
-            raise ValueError(f"Expected integer T_mult >= 1, but got {T_mult}")
-        self.T_0 = self.T_i = T_0
-        self.T_mult = T_mult
-        self.eta_min = eta_min
-        self.T_cur: float = last_epoch
-        super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[float]:
-        part = (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
-        return [self.eta_min + (base - self.eta_min) * part for base in self.base_lrs]
-
-    def step(self, epoch: float | None = None) -> None:
-        """Go on by one, or to an epoch, which may be a fraction (epoch + batch / batches)."""
-        if epoch is None and self.last_epoch < 0:
-            epoch = 0
-        if epoch is None:
-            epoch = self.last_epoch + 1
-            self.T_cur += 1
-            if self.T_cur >= self.T_i:
-                self.T_cur -= self.T_i
-                self.T_i *= self.T_mult
-        else:
-            if epoch < 0:
-                raise ValueError(f"Expected non-negative epoch, but got {epoch}")
-            if epoch < self.T_0:
-                self.T_i, self.T_cur = self.T_0, epoch
-            elif self.T_mult == 1:
-                self.T_cur = epoch % self.T_0
-            else:
-                n = int(math.log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult))
-                self.T_cur = epoch - self.T_0 * (self.T_mult**n - 1) / (self.T_mult - 1)
-                self.T_i = self.T_0 * self.T_mult**n
-        self.last_epoch = math.floor(epoch)
-        self._set(self.get_lr())
-
-
-class CyclicLR(LRScheduler):
-    """The rate goes between two bounds, step by batch (Smith, 2017); momentum goes the other way."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        base_lr: Any,
-        max_lr: Any,
-        step_size_up: int = 2000,
-        step_size_down: int | None = None,
-        mode: str = "triangular",
-        gamma: float = 1.0,
-        scale_fn: Callable[[float], float] | None = None,
-        scale_mode: str = "cycle",
-        cycle_momentum: bool = True,
-        base_momentum: Any = 0.8,
-        max_momentum: Any = 0.9,
-        last_epoch: int = -1,
-    ) -> None:
-        if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
-            raise ValueError("mode is invalid and scale_fn is None")
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
-        bases = _per_group(base_lr, optimizer, "base_lr")
-        if last_epoch == -1:
-            for rate, group in zip(bases, optimizer.param_groups, strict=True):
-                group["lr"] = rate
-        self.max_lrs = _per_group(max_lr, optimizer, "max_lr")
-        down = float(step_size_up if step_size_down is None else step_size_down)
-        self.total_size = float(step_size_up) + down
-        self.step_ratio = float(step_size_up) / self.total_size
-        self.mode = mode
-        self.gamma = gamma
-        self._scale_fn = scale_fn
-        self.scale_mode = scale_mode if scale_fn is not None else ("iterations" if mode == "exp_range" else "cycle")
-        self.cycle_momentum = cycle_momentum
-        if cycle_momentum:
-            if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-                raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            self.base_momentums = _per_group(base_momentum, optimizer, "base_momentum")
-            self.max_momentums = _per_group(max_momentum, optimizer, "max_momentum")
-            if last_epoch == -1:
-                for m, group in zip(self.max_momentums, optimizer.param_groups, strict=True):
-                    _set_momentum(group, m)
-        super().__init__(optimizer, last_epoch)
-        self.base_lrs = bases
-
-    def scale_fn(self, x: float) -> float:
-        """The height of a cycle (or, in mode exp_range, at an iteration)."""
-        if self._scale_fn is not None:
-            return self._scale_fn(x)
-        if self.mode == "triangular2":
-            return 1 / 2.0 ** (x - 1)
-        return self.gamma**x if self.mode == "exp_range" else 1.0
-
-    def get_lr(self) -> list[float]:
-        cycle = math.floor(1 + self.last_epoch / self.total_size)
-        x = 1.0 + self.last_epoch / self.total_size - cycle
-        part = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
-        scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
-        rates = [base + (top - base) * part * scale for base, top in zip(self.base_lrs, self.max_lrs, strict=True)]
-        if self.cycle_momentum:
-            for low, high, group in zip(
-                self.base_momentums, self.max_momentums, self.optimizer.param_groups, strict=True
-            ):
-                _set_momentum(group, high - (high - low) * part * scale)
-        return rates
-
-
-def _set_momentum(group: dict[str, Any], momentum: float) -> None:
-    if "betas" in group:
-        group["betas"] = (momentum, *group["betas"][1:])
-    else:
-        group["momentum"] = momentum
-
-
-class OneCycleLR(LRScheduler):
-    """The rate rises to max_lr and falls far below where it began, step by batch (Smith and Topin, 2018)."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        max_lr: Any,
-        total_steps: int | None = None,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        pct_start: float = 0.3,
-        anneal_strategy: str = "cos",
-        cycle_momentum: bool = True,
-        base_momentum: Any = 0.85,
-        max_momentum: Any = 0.95,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-        three_phase: bool = False,
-        last_epoch: int = -1,
-    ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
-                raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
-            total_steps = epochs * steps_per_epoch
-        if total_steps <= 0 or not isinstance(total_steps, int):
-            raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
-        if not 0.0 <= pct_start <= 1.0:
-            raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
-        self.total_steps = total_steps
-        self.anneal_strategy = anneal_strategy
-        # Phases: (last step, from, to) of the rate and of the momentum.
-        names = ("initial_lr", "max_lr", "min_lr")
-        moments = ("max_momentum", "base_momentum")
-        if three_phase:
-            ends = (pct_start * total_steps - 1, 2 * pct_start * total_steps - 2, total_steps - 1)
-            self._phases = [
-                (float(ends[0]), names[0], names[1], moments[0], moments[1]),
-                (float(ends[1]), names[1], names[0], moments[1], moments[0]),
-                (float(ends[2]), names[0], names[2], moments[0], moments[0]),
-            ]
-        else:
-            self._phases = [
-                (float(pct_start * total_steps - 1), names[0], names[1], moments[0], moments[1]),
-                (float(total_steps - 1), names[1], names[2], moments[1], moments[0]),
-            ]
-        if last_epoch == -1:
-            for rate, group in zip(_per_group(max_lr, optimizer, "max_lr"), optimizer.param_groups, strict=True):
-                group["initial_lr"] = rate / div_factor
-                group["max_lr"] = rate
-                group["min_lr"] = group["initial_lr"] / final_div_factor
-        self.cycle_momentum = cycle_momentum
-        if cycle_momentum:
-            if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-                raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            if last_epoch == -1:
-                tops = _per_group(max_momentum, optimizer, "max_momentum")
-                lows = _per_group(base_momentum, optimizer, "base_momentum")
-                for low, top, group in zip(lows, tops, optimizer.param_groups, strict=True):
-                    _set_momentum(group, top)
-                    group["max_momentum"] = top
-                    group["base_momentum"] = low
-        super().__init__(optimizer, last_epoch)
-
-    def _anneal(self, start: float, end: float, part: float) -> float:
-        if self.anneal_strategy == "cos":
-            return end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1)
-        return (end - start) * part + start
-
-    def get_lr(self) -> list[float]:
-        at = self.last_epoch
-        if at > self.total_steps:
-            raise ValueError(f"Tried to step {at} times. The specified number of total steps is {self.total_steps}")
-        rates = []
-        for group in self.optimizer.param_groups:
-            start = 0.0
-            for n, (end, low, high, first, last) in enumerate(self._phases):
-                if at <= end or n == len(self._phases) - 1:
-                    part = (at - start) / (end - start)
-                    rates.append(self._anneal(group[low], group[high], part))
-                    if self.cycle_momentum:
-                        _set_momentum(group, self._anneal(group[first], group[last], part))
-                    break
-                start = end
-        return rates
-
-
 class SequentialLR(LRScheduler):
     """One scheduler after another: the next from each milestone on."""
 
@@ -512,7 +242,7 @@ class SequentialLR(LRScheduler):
             group["lr"] = group["initial_lr"]
         for scheduler in self._schedulers:
             scheduler.last_epoch -= 1
-        self._schedulers[0].step()
+        self._schedulers[0].move()
         self._last_lr = self._schedulers[0].get_last_lr()
 
     def step(self, epoch: int | None = None) -> None:
@@ -521,9 +251,9 @@ class SequentialLR(LRScheduler):
         at = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[at]
         if at > 0 and self._milestones[at - 1] == self.last_epoch:
-            scheduler.step(0)
+            scheduler.move(0)
         else:
-            scheduler.step()
+            scheduler.move()
         self._last_lr = scheduler.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
@@ -557,7 +287,7 @@ class ChainedScheduler(LRScheduler):
     def step(self, epoch: int | None = None) -> None:
         """Step every scheduler."""
         for scheduler in self._schedulers:
-            scheduler.step()
+            scheduler.move()
         self._last_lr = self._current()
 
     state_dict = SequentialLR.state_dict
@@ -590,7 +320,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.optimizer = optimizer
         self.factor = factor
         self.default_min_lr = min_lr
-        self.min_lrs = _per_group(min_lr, optimizer, "min_lr")
+        self.min_lrs = per_group(min_lr, optimizer, "min_lr")
         self.patience = patience
         self.cooldown = cooldown
         self.eps = eps

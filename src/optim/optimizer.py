@@ -49,6 +49,9 @@ class Optimizer:
     params: tensors, pairs of name and tensor, or dictionaries (groups) with "params" and options of their own.
     """
 
+    # Whether `step` was ever called: schedules say so if not.
+    has_stepped = False
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError(
@@ -247,7 +250,8 @@ class Optimizer:
         for i, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {i}")
             lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
-        return "\n".join([*lines, ")"])
+            lines.append("")
+        return "\n".join([*lines[:-1], ")"])
 
 
 def _taken(value: Any, p: Any, name: str) -> Any:
@@ -269,6 +273,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         return step
 
     def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        self.has_stepped = True
         hooks = self.__dict__.get("_hooks")
         if not hooks:
             return step(self, *args, **kwargs)

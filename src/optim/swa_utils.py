@@ -8,10 +8,13 @@ from typing import Any
 from ..eager.creation import tensor
 from ..eager.modes import no_grad
 from ..eager.module import Module
-from .lr_scheduler import LRScheduler, _per_group
 from .optimizer import Optimizer
+from .scheduler import LRScheduler, per_group
 
-__all__ = ["SWALR", "AveragedModel", "get_ema_avg_fn", "get_swa_avg_fn", "update_bn"]
+__all__ = [
+    "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn", "get_swa_multi_avg_fn",
+    "update_bn",
+]  # fmt: skip
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> Callable[[Any, Any, Any], Any]:
@@ -32,6 +35,27 @@ def get_swa_avg_fn() -> Callable[[Any, Any, Any], Any]:
         return averaged + (current - averaged) / (count + 1)
 
     return average
+
+
+def _over_lists(average: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], None]:
+    """An average of two tensors as one of two lists of them, which changes the first."""
+
+    def average_all(averaged: Any, current: Any, count: Any) -> None:
+        with no_grad():
+            for own, newest in zip(averaged, current, strict=True):
+                own.copy_(average(own.detach(), newest.detach(), count) if own.dtype.is_floating_point else newest)
+
+    return average_all
+
+
+def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[[Any, Any, Any], None]:
+    """`get_ema_avg_fn` over lists of tensors, for `multi_avg_fn`."""
+    return _over_lists(get_ema_avg_fn(decay))
+
+
+def get_swa_multi_avg_fn() -> Callable[[Any, Any, Any], None]:
+    """`get_swa_avg_fn` over lists of tensors, for `multi_avg_fn`."""
+    return _over_lists(get_swa_avg_fn())
 
 
 class AveragedModel(Module):
@@ -55,11 +79,12 @@ class AveragedModel(Module):
         use_buffers: bool = False,
     ) -> None:
         super().__init__()
-        if multi_avg_fn is not None:
-            raise NotImplementedError("AveragedModel: multi_avg_fn is not supported: pass avg_fn")
+        if avg_fn is not None and multi_avg_fn is not None:
+            raise AssertionError("Only one of avg_fn and multi_avg_fn should be provided")
         self.module = copy.deepcopy(model)
         self.register_buffer("n_averaged", tensor(0))
-        self.avg_fn = avg_fn or get_swa_avg_fn()
+        self.avg_fn = avg_fn
+        self.multi_avg_fn = multi_avg_fn
         self.use_buffers = use_buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -73,12 +98,13 @@ class AveragedModel(Module):
         if self.use_buffers:
             own += list(self.module.buffers())
             others += list(model.buffers())
+        average = self.multi_avg_fn or _over_lists(self.avg_fn or get_swa_avg_fn())
         with no_grad():
-            for averaged, current in zip(own, others, strict=True):
-                if count == 0 or not averaged.dtype.is_floating_point:
+            if count == 0:
+                for averaged, current in zip(own, others, strict=True):
                     averaged.copy_(current)
-                else:
-                    averaged.copy_(self.avg_fn(averaged.detach(), current.detach(), count))
+            else:
+                average(own, others, self.n_averaged)
             if not self.use_buffers:
                 for buffer, newest in zip(self.module.buffers(), model.buffers(), strict=True):
                     buffer.copy_(newest)
@@ -121,7 +147,7 @@ class SWALR(LRScheduler):
             raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
             raise ValueError(f"anneal_epochs must be equal or greater than 0, got {anneal_epochs}")
-        for rate, group in zip(_per_group(swa_lr, optimizer, "swa_lr"), optimizer.param_groups, strict=True):
+        for rate, group in zip(per_group(swa_lr, optimizer, "swa_lr"), optimizer.param_groups, strict=True):
             group["swa_lr"] = rate
         self.anneal_epochs = anneal_epochs
         self._anneal_strategy = anneal_strategy

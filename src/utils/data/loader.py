@@ -13,7 +13,7 @@ from .dataset import IterableDataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .workers import WorkerInfo, WorkerPool, get_worker_info
 
-__all__ = ["DataLoader", "WorkerInfo", "default_collate", "get_worker_info"]
+__all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
 
 def default_collate(batch: list[Any]) -> Any:
@@ -55,10 +55,25 @@ def default_collate(batch: list[Any]) -> Any:
     )
 
 
+def default_convert(data: Any) -> Any:
+    """An example as it is, but with numpy arrays as tensors, also within tuples, lists and dictionaries."""
+    if isinstance(data, np.ndarray) and data.dtype.kind not in "SUO":
+        return _tensor(data)
+    if isinstance(data, np.generic) and data.dtype.kind not in "SU":
+        return _tensor(np.asarray(data))
+    if isinstance(data, Mapping):
+        return {key: default_convert(value) for key, value in data.items()}
+    if isinstance(data, tuple) and hasattr(data, "_fields"):
+        return type(data)(*map(default_convert, data))
+    if isinstance(data, (tuple, list)):
+        return [default_convert(value) for value in data]
+    return data
+
+
 class _Fetch:
     """Makes the batch for a list of indices (or one index, where there is no batching)."""
 
-    def __init__(self, dataset: Any, collate: Callable[[Any], Any] | None, batched: bool) -> None:
+    def __init__(self, dataset: Any, collate: Callable[[Any], Any], batched: bool) -> None:
         self.dataset = dataset
         self.collate = collate
         self.batched = batched
@@ -70,7 +85,7 @@ class _Fetch:
             example = self.dataset.__getitems__(indices)
         else:
             example = [self.dataset[i] for i in indices]
-        return example if self.collate is None else self.collate(example)
+        return self.collate(example)
 
 
 class DataLoader:
@@ -104,11 +119,15 @@ class DataLoader:
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
         if num_workers < 0:
             raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing")
         if timeout < 0:
             raise ValueError("timeout option should be non-negative")
+        if multiprocessing_context is not None and num_workers == 0:
+            raise ValueError("multiprocessing_context can only be used with multi-process loading (num_workers > 0)")
         if num_workers == 0 and (prefetch_factor is not None or persistent_workers):
             raise ValueError("prefetch_factor and persistent_workers need num_workers > 0")
         if prefetch_factor is not None and prefetch_factor < 1:
@@ -136,6 +155,8 @@ class DataLoader:
         self.prefetch_factor = 2 if prefetch_factor is None and num_workers else prefetch_factor
         self.persistent_workers = persistent_workers
         self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.in_order = in_order  # batches always come in order: it is no slower here
         self.drop_last = drop_last
         self.batch_size = batch_size
         self._batched = batch_size is not None or batch_sampler is not None
@@ -147,7 +168,8 @@ class DataLoader:
         if batch_sampler is None and batch_size is not None and sampler is not None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         self.batch_sampler = batch_sampler
-        self.collate_fn = collate_fn if collate_fn is not None else (default_collate if self._batched else None)
+        default = default_collate if self._batched else default_convert
+        self.collate_fn: Callable[[Any], Any] = default if collate_fn is None else collate_fn
         self._pool: WorkerPool | None = None
 
     def __len__(self) -> int:
@@ -200,7 +222,7 @@ def iterate(dataset: Any, batch_size: int | None, drop_last: bool, collate: Any)
     """The batches of an iterable dataset."""
     examples = iter(dataset)
     if batch_size is None:
-        yield from examples if collate is None else map(collate, examples)
+        yield from map(collate, examples)
         return
     batch: list[Any] = []
     for example in examples:
