@@ -14,7 +14,7 @@ __all__ = [
 _MAX_DEPTH = 64
 _NUMBERS = (bool, int, float, complex)
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {bool: bool, int: int, float: float, complex: complex}
-_KINDS = ("tuple", "list", "dict", "record", "union")
+_KINDS = ("tuple", "list", "dict", "record", "set", "union")
 
 
 @record
@@ -205,6 +205,8 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
             return tuple(children) if structure.cls is None else structure.cls(children)
         case "list":
             return children
+        case "set":
+            return set(children)
         case "dict":
             return dict(zip(structure.keys, children, strict=True))
         case "union":

@@ -23,10 +23,10 @@ _EFFECT = (Trait.EFFECT,)
 
 
 def is_hashable(type: Type) -> bool:
-    """Whether values of the type can be keys: numbers, strings, and tuples of them."""
+    """Whether values of the type can be keys: numbers, strings, and tuples of them (or "?", not known yet)."""
     if isinstance(type, (TupleType, RecordType)):
         return all(map(is_hashable, contained_types(type)))
-    return isinstance(type, (BoolType, IntType, FloatType, StrType))
+    return isinstance(type, (BoolType, IntType, FloatType, StrType)) or str(type) == "?"
 
 
 def _dict(name: str, type: Any) -> DictType:

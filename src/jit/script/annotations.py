@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...eager.tensor import Tensor
+from ...ir.types import DictType, contained_types
 from ..errors import ScriptError
 from .calls import python_type
+from .context import Context
 from .source import FunctionSource
-from .values import Abstract, Constant
+from .unknown import annotated_type, resolve_unknown
+from .values import Abstract, Constant, DictRef, ListRef, RunTimeDict, RunTimeItems, RunTimeSet, SetRef
 
-__all__ = ["check_arguments"]
+__all__ = ["check_arguments", "declare"]
 
 # What an annotation accepts besides instances of itself, as static type checkers have it.
 _ACCEPTED: dict[Any, tuple[type, ...]] = {
@@ -66,3 +69,28 @@ def accepts(hint: Any, value: Abstract) -> bool | None:
     if accepted is None or cls is None:
         return None
     return issubclass(cls, accepted)
+
+
+def declare(context: Context, value: Abstract, annotation: Any) -> None:
+    """Let an annotation say what an empty container holds; what it does not say of a graph type is no matter."""
+    cell = getattr(value, "cell", None)
+    if not isinstance(value, (ListRef, DictRef, SetRef)) or cell is None:
+        return
+    hint = annotation
+    if isinstance(annotation, ast.expr):
+        frame = context.frame
+        try:
+            code = compile(ast.Expression(annotation), "<annotation>", "eval")
+            # The user's own annotation, in the user's own module: Python itself evaluates it at module level.
+            hint = eval(code, {**vars(typing), **frame.globals}, dict(frame.closure))
+        except Exception:
+            return  # names that exist for type checkers only
+    type = annotated_type(hint)
+    if type is None:
+        return
+    content = context.heap[cell]
+    if isinstance(content, (RunTimeItems, RunTimeDict, RunTimeSet)):
+        resolve_unknown(context.type_of(content.value), type)
+    elif cell.literal is not None:
+        names = ("key", "element") if isinstance(type, DictType) else ("element",)
+        context.literal_types.setdefault(cell.literal, {}).update(zip(names, contained_types(type), strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...eager.module import Module
 from ...eager.tensor import Tensor
+from ..attribute_state import attribute_state
 from ..errors import ScriptError
 from ..function import Call, CompiledFunction, Specialised
 from .source import function_source
@@ -61,7 +62,7 @@ class _Scripted(CompiledFunction):
         # Attributes of modules are constants of a graph: their present values choose among graphs.
         if not self._guards:
             return None
-        return tuple(_state(owner, name) for owner, name, _ in self._guards.values())
+        return tuple(attribute_state(owner, name) for owner, name, _ in self._guards.values())
 
     def _add(self, key: Any, specialisation: Any) -> None:
         # Making the graph may have found further attributes to choose by; graphs kept before do not know them.
@@ -74,22 +75,6 @@ class _Scripted(CompiledFunction):
 
 def _same_length(a: Any, b: Any) -> bool:
     return (0 if a is None else len(a)) == (0 if b is None else len(b))
-
-
-_MISSING = object()
-
-
-def _state(owner: Any, name: str) -> Any:
-    for table in ("_parameters", "_buffers"):
-        found = owner.__dict__.get(table, {}).get(name, _MISSING)
-        if found is not _MISSING:
-            return (name, found is None)
-    value = owner.__dict__.get(name, _MISSING)
-    if value is _MISSING:
-        value = getattr(owner, name, None)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return (name, type(value), value)
-    return (name, id(value))
 
 
 class ScriptFunction(_Scripted):

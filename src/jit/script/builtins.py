@@ -270,23 +270,6 @@ def _map(context: Context, arguments: list[Abstract], keywords: dict[str, Abstra
     return iteration.mapped(context, arguments[0], arguments[1:])
 
 
-@handles(filter)
-def _filter(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    expect(context, "filter", arguments, 2)
-    function, source = arguments
-    kept = []
-    for item in context.known_items(context, source):
-        test = truth(
-            context,
-            item if isinstance(function, Constant) and function.value is None else call(context, function, [item], {}),
-        )
-        if not isinstance(test, bool):
-            raise context.error("filter() by a condition that is known at run time only", "use a list comprehension")
-        if test:
-            kept.append(item)
-    return lists.new(context, tuple(kept))
-
-
 @handles(sorted)
 def _sorted(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     expect(context, "sorted", arguments, 1)

@@ -3,13 +3,17 @@
 import ast
 import functools
 import inspect
+import math
+import operator
 import types
 from typing import Any
 
 from ...eager import families
 from ...eager.module import Module
 from ...eager.parameter import Parameter
+from ...ir.location import Location
 from .context import MAX_CALL_DEPTH, Context, Frame
+from .library import LIBRARY
 from .liveness import Liveness, assigned_names, liveness
 from .objects import instantiate, is_plain_class, lift
 from .operators import scalar_kind, spread
@@ -29,6 +33,7 @@ from .values import (
     Method,
     ObjectRef,
     Scalar,
+    SetRef,
     TensorRef,
     Tuple,
     Union,
@@ -65,6 +70,9 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
     """A call of something from outside the program."""
     from .registry import find_handler
 
+    stand_in = LIBRARY.get(id(target))
+    if stand_in is not None and _needs_stand_in(target, arguments, keywords):
+        return inline_function(context, stand_in[1], arguments, keywords, context.location())  # type: ignore[arg-type]
     handler = find_handler(target)
     if handler is not None:
         return handler(context, arguments, keywords)
@@ -115,6 +123,15 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
     )
 
 
+def _needs_stand_in(target: Any, arguments: list[Abstract], keywords: dict[str, Abstract]) -> bool:
+    """Whether a function of Python's library is compiled from what stands in for it."""
+    if target in (pow, math.log) and len(arguments) < (3 if target is pow else 2):
+        return False
+    if target in (pow, math.log, operator.contains) or getattr(math, getattr(target, "__name__", ""), None) is target:
+        return not all(isinstance(a, Constant) for a in (*arguments, *keywords.values()))
+    return True
+
+
 def _manager_of(target: types.FunctionType) -> bool:
     """Whether a wrapper comes from a context manager used as a decorator."""
     return target.__code__.co_filename == inspect.getfile(__import__("contextlib"))
@@ -158,9 +175,13 @@ def _parameter_names(node: FunctionNode) -> list[str]:
 
 
 def inline_function(
-    context: Context, function: types.FunctionType, arguments: list[Abstract], keywords: dict[str, Abstract]
+    context: Context,
+    function: types.FunctionType,
+    arguments: list[Abstract],
+    keywords: dict[str, Abstract],
+    place: Location | None = None,
 ) -> Abstract:
-    """A call of a Python function: its body compiled here."""
+    """A call of a Python function: its body compiled here. Errors are shown in it, or at `place`."""
     try:
         source = function_source(function)
         if not source.checked:
@@ -180,7 +201,8 @@ def inline_function(
     defaults = tuple(lift(context, d) for d in function.__defaults__ or ())
     keyword_defaults = {k: lift(context, v) for k, v in (function.__kwdefaults__ or {}).items()}
     bound = bind(context, source, arguments, keywords, defaults, keyword_defaults)
-    return inline(context, Frame(source, *_analysis_first(source), function.__globals__, closure), bound)
+    place = place or (context.frame.place if context.frames else None)
+    return inline(context, Frame(source, *_analysis_first(source), function.__globals__, closure, place=place), bound)
 
 
 def _analysis_first(source: FunctionSource) -> tuple[Liveness]:
@@ -376,6 +398,8 @@ def python_type(value: Abstract) -> type | None:
             return list
         case DictRef():
             return dict
+        case SetRef():
+            return set
         case ObjectRef(type=cls):
             return cls
         case Closure():

@@ -73,6 +73,7 @@ class Frame:
     result: Abstract = UNBOUND
     locals: frozenset[str] = frozenset()
     boxes: dict[str, Cell] = field(default_factory=dict)  # variables that functions inside assign to (`nonlocal`)
+    place: Location | None = None  # where errors in it are shown, if it is no code of the user's
     declared: frozenset[str] = frozenset()  # names that it declares `nonlocal`
     cls: Any = None  # the class that `super()` starts from
 
@@ -117,6 +118,8 @@ class Context:
         self.lifted: dict[int, tuple[Any, Any]] = {}
         self.constructing = 0
         self.attributes: dict[tuple[int, str], Cell] = {}
+        self.literal_types: dict[Any, dict[str, Type]] = {}  # what empty containers hold, by place of the literal
+        self.records: dict[str, type] = {}  # named tuples that run-time containers hold, by the name of their type
         self.guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules taken as constants
         self.tries: list[Any] = []  # the `try` regions around
         self.try_count = 0
@@ -132,12 +135,14 @@ class Context:
 
     def location(self, node: Any = None) -> Location | None:
         """The place of a node of the function being compiled (default: the node being compiled)."""
+        if self.frames and self.frame.place is not None:
+            return self.frame.place
         node = node if node is not None else self.node
         return self.frame.source.location(node) if self.frames and node is not None else None
 
     def chain(self) -> tuple[Location, ...]:
         """The calls that led to the present function, innermost first; the middle of a long chain is left out."""
-        calls = tuple(f.call for f in reversed(self.frames) if f.call is not None)
+        calls = tuple(f.call for f in reversed(self.frames) if f.call is not None and f.place is None)
         return calls if len(calls) <= 8 else (*calls[:4], *calls[-3:])
 
     def error(self, message: str, hint: str | None = None, node: Any = None) -> ScriptError:
@@ -323,6 +328,20 @@ class Context:
         return lists
 
     @property
+    def dicts(self) -> Any:
+        """The module that compiles dict operations."""
+        from . import dicts
+
+        return dicts
+
+    @property
+    def sets(self) -> Any:
+        """The module that compiles set operations."""
+        from . import sets
+
+        return sets
+
+    @property
     def strings(self) -> Any:
         """The module that compiles operations on strings known at run time only."""
         from . import strings
@@ -439,6 +458,25 @@ class Context:
                 self.module_names.setdefault(id(inner), f"{name}.{inner_name}" if inner_name else name)
             name = self.module_names[id(module)]
         return f"{name}." if name else ""
+
+    def new_literal(self, cell: Cell) -> None:
+        """Note where an empty container is written: what it holds is found elsewhere."""
+        place = self.location()
+        if place is not None:
+            cell.literal = (place.file, place.line, place.column)
+
+    def declare(self, value: Abstract, annotation: Any) -> None:
+        """Let an annotation (its syntax, or the type itself) say what an empty container holds."""
+        from .annotations import declare
+
+        declare(self, value, annotation)
+
+    def record_name(self, cls: type) -> str:
+        """The name under which the graph knows a named tuple's class."""
+        name, count = cls.__qualname__, 1
+        while self.records.setdefault(name, cls) is not cls:
+            name, count = f"{cls.__qualname__}_{count}", count + 1
+        return name
 
     def bound_value(self, value: Abstract, what: str) -> Abstract:
         """A value that may be unset, after a check that it is set."""

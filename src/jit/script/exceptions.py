@@ -17,10 +17,22 @@ from . import regions
 from .context import Context, Exit, Frame, PathEnds
 from .liveness import assigned_names
 from .raised import Caught, forget_raised, raised_value
-from .regions import RESULT, Snapshot, aligned, content_value, list_type, with_content
+from .regions import RESULT, Snapshot, aligned, changes_form, content_value, list_type, with_content
 from .slots import agree, convert, fill, materialise_list, placeholders, rebuild, slot_types
 from .specs import Spec, join, localise, spec_of
-from .values import NOTHING, UNBOUND, Abstract, Cell, Constant, Entries, Items, RunTimeItems, Scalar
+from .values import (
+    NOTHING,
+    UNBOUND,
+    Abstract,
+    Cell,
+    Constant,
+    DictItems,
+    Entries,
+    Items,
+    RunTimeItems,
+    Scalar,
+    SetItems,
+)
 
 __all__ = ["protect", "try_statement"]
 
@@ -69,7 +81,7 @@ class Region:
             start, now = self.before.heap[cell], context.heap[cell]
             if start is now and cell not in self.cells:
                 continue
-            if isinstance(start, Items) and (not isinstance(now, Items) or len(now.items) != len(start.items)):
+            if isinstance(start, (Items, DictItems, SetItems)) and changes_form(start, [start, now]):
                 self.lists[cell] = list_type(context, self.before, [start, now])
                 self.settled = False
                 continue

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import calls, iteration, lists, regions
 from .context import Context
-from .dicts import dict_key, new_dict, put_entry
+from .dicts import new_dict
 from .generators import early_generator
 from .indexing import get_item as tensor_item
 from .iterations import counted_loop
@@ -16,11 +16,9 @@ from .operators import binary, compare, scalar_kind, spread, truth, unary
 from .text import formatted_value, joined_string, percent_format
 from .values import (
     Abstract,
-    Cell,
     Closure,
     Constant,
     DictRef,
-    Items,
     ListRef,
     Method,
     ObjectRef,
@@ -154,23 +152,25 @@ def _list(context: Context, node: ast.List) -> Abstract:
 
 
 def _dict(context: Context, node: ast.Dict) -> Abstract:
-    entries: list[tuple[Any, Abstract]] = []
+    result = new_dict(context, [])
     for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
             other = evaluate(context, value)
             if not isinstance(other, DictRef):
                 raise context.type_error(f"{context.describe(other)} is not a mapping")
-            for k, v in context.heap[other.cell].entries:
-                put_entry(entries, k, v)
+            context.dicts.update(context, result, other)
             continue
-        put_entry(entries, dict_key(context, evaluate(context, key)), evaluate(context, value))
-    return new_dict(context, entries)
+        context.dicts.put(context, result, evaluate(context, key), evaluate(context, value))
+    return result
+
+
+def _set(context: Context, node: ast.Set) -> Abstract:
+    made: Abstract = context.sets.new(context, elements(context, node.elts))
+    return made
 
 
 def _comprehension(context: Context, node: ast.ListComp | ast.GeneratorExp) -> Abstract:
-    cell = Cell("list")
-    context.heap[cell] = Items(())
-    result = ListRef(cell)
+    result = lists.new(context, ())
 
     def append() -> None:
         value = evaluate(context, node.elt)
@@ -181,17 +181,19 @@ def _comprehension(context: Context, node: ast.ListComp | ast.GeneratorExp) -> A
 
 
 def _dict_comprehension(context: Context, node: ast.DictComp) -> Abstract:
-    entries: list[tuple[Any, Abstract]] = []
+    result = new_dict(context, [])
 
     def put() -> None:
-        key = dict_key(context, evaluate(context, node.key))
-        put_entry(entries, key, evaluate(context, node.value))
+        context.dicts.put(context, result, evaluate(context, node.key), evaluate(context, node.value))
 
-    depth = context.depth
     _generate(context, node, node.generators, put)
-    if context.depth != depth:
-        raise context.error("a dict comprehension over a sequence of unknown length", "use a list")
-    return new_dict(context, entries)
+    return result
+
+
+def _set_comprehension(context: Context, node: ast.SetComp) -> Abstract:
+    result: Abstract = context.sets.new(context, ())
+    _generate(context, node, node.generators, lambda: context.sets.add(context, result, evaluate(context, node.elt)))
+    return result
 
 
 def _generate(context: Context, node: ast.expr, generators: list[ast.comprehension], body: Callable[[], None]) -> None:
@@ -213,8 +215,6 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
             if test:
                 conditions(tests[1:])
             return
-        if isinstance(node, ast.DictComp):
-            raise context.error("a dict's keys must be known when the program is compiled", "use a list")
 
         def inside() -> Abstract:
             conditions(tests[1:])
@@ -234,8 +234,6 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
             for item in sequence.items:
                 step(item)
         else:
-            if isinstance(node, ast.DictComp):
-                raise context.error("a dict's keys must be known when the program is compiled", "use a list")
             counted_loop(context, node, sequence, lambda i: step(sequence.element(i)), set(), set(), (), ())
     finally:
         frame.locals = saved_locals
@@ -275,11 +273,8 @@ def _get_item(context: Context, value: Abstract, index: Abstract) -> Abstract:
             return found
         case ListRef():
             return lists.get(context, value, index)
-        case DictRef(cell=cell):
-            key = dict_key(context, index)
-            entry: Abstract | None = context.heap[cell].find(key)
-            if entry is None:
-                context.fails(KeyError(key))
+        case DictRef():
+            entry: Abstract = context.dicts.get(context, value, index)
             return entry
         case Scalar() if scalar_kind(value) == "str":
             found_text: Abstract = context.strings.get(context, value, index)
@@ -380,6 +375,8 @@ _HANDLERS: dict[type[ast.expr], Callable[[Context, Any], Abstract]] = {
     ast.ListComp: _comprehension,
     ast.GeneratorExp: _comprehension,
     ast.DictComp: _dict_comprehension,
+    ast.Set: _set,
+    ast.SetComp: _set_comprehension,
     ast.Attribute: _attribute,
     ast.Subscript: _subscript,
     ast.Slice: _slice,

@@ -8,9 +8,11 @@ from ...ir.ops._op import get_op
 from .context import Context
 from .operators import binary, number, scalar_kind
 from .regions import choose
+from .specs import key_value
 from .values import (
     Abstract,
     Constant,
+    DictItems,
     DictRef,
     Items,
     ListRef,
@@ -18,13 +20,25 @@ from .values import (
     ObjectRef,
     Scalar,
     Sequence,
+    SetRef,
     Slice,
     TensorRef,
     Tuple,
     Union,
 )
 
-__all__ = ["enumerated", "item_of", "iterate", "known_items", "length", "mapped", "range_of", "reverse", "zipped"]
+__all__ = [
+    "enumerated",
+    "for_each",
+    "item_of",
+    "iterate",
+    "known_items",
+    "length",
+    "mapped",
+    "range_of",
+    "reverse",
+    "zipped",
+]
 
 _MAX_CHOICES = 32
 _MAX_UNROLL = 4096
@@ -57,7 +71,12 @@ def iterate(context: Context, value: Abstract) -> Sequence:
                 parts=(cell,),
             )
         case DictRef(cell=cell):
-            return _known(tuple(Constant(k) for k, _ in context.heap[cell].entries))
+            content = context.heap[cell]
+            if isinstance(content, DictItems):
+                return _known(tuple(key_value(k) for k, _ in content.entries))
+            return context.dicts.iterate(context, value)
+        case SetRef():
+            return context.sets.iterate(context, value)
         case TensorRef():
             sizes = context.tensor_type(value).shape
             if not sizes:
@@ -87,6 +106,18 @@ def iterate(context: Context, value: Abstract) -> Sequence:
                 f"the iterated value may be {context.describe(value)}", "decide which with an `if` before the loop"
             )
     raise context.type_error(f"{context.describe(value)} is not iterable")
+
+
+def for_each(context: Context, value: Abstract, body: Callable[[Abstract], None]) -> None:
+    """Compile something for each element, one after another where they are known."""
+    from .iterations import counted_loop
+
+    sequence = iterate(context, value)
+    if sequence.items is not None:
+        for item in sequence.items:
+            body(item)
+        return
+    counted_loop(context, context.node, sequence, lambda index: body(sequence.element(index)), set(), set(), (), ())
 
 
 def _int(context: Context, value: Abstract) -> Value:
@@ -129,14 +160,18 @@ def length(context: Context, value: Abstract) -> Abstract:
         case ListRef():
             found: Abstract = context.lists.length(context, value)
             return found
-        case DictRef(cell=cell):
-            return Constant(len(context.heap[cell].entries))
+        case DictRef():
+            return context.dicts.length(context, value)
+        case SetRef():
+            return context.sets.length(context, value)
+        case Sequence(items=tuple() as items):
+            return Constant(len(items))
         case TensorRef():
             type = context.tensor_type(value)
             if not type.shape:
                 context.fails(TypeError("len() of a 0-d tensor"))
             return context.dim_scalar(type.shape[0])
-        case Sequence(kind="range", length=size):
+        case Sequence(kind="range" | "dict_keys" | "dict_values" | "dict_items", length=size):
             return Constant(size) if isinstance(size, int) else Scalar(size)  # type: ignore[arg-type]
         case Constant(value=constant):
             try:

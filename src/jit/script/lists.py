@@ -3,31 +3,53 @@
 from typing import Any
 
 from ...ir.core import Value
-from ...ir.types import ListType, TensorType, TupleType, Type
+from ...ir.types import (
+    BoolType,
+    DictType,
+    FloatType,
+    IntType,
+    ListType,
+    NoneType,
+    OptionalType,
+    RecordType,
+    SetType,
+    TensorType,
+    TupleType,
+    Type,
+)
 from .context import Context
 from .operators import number, scalar_kind
 from .slots import materialise_list, to_element
 from .specs import ListSpec, list_element, spec_of
+from .unknown import UnknownType, resolve_unknown
 from .values import (
     Abstract,
     Cell,
     Constant,
+    DictRef,
     Items,
     ListRef,
+    RunTimeDict,
     RunTimeItems,
+    RunTimeSet,
     Scalar,
+    SetRef,
     Slice,
     Tuple,
+    Union,
 )
 
 __all__ = [
-    "concatenate", "contains", "copy", "extend", "from_element", "get", "length", "method", "new", "repeat", "set_item",
+    "alike", "concatenate", "contains", "copy", "delete", "extend", "from_element", "get", "length", "method", "new",
+    "repeat", "repeat_in_place", "set_item", "sort",
 ]  # fmt: skip
 
 
 def new(context: Context, items: tuple[Abstract, ...]) -> ListRef:
     """A new list of known length."""
     cell = Cell("list")
+    if not items:
+        context.new_literal(cell)
     context.heap[cell] = Items(items)
     return ListRef(cell)
 
@@ -39,7 +61,7 @@ def _run_time(value: Value, element: Type, context: Context) -> ListRef:
 
 
 def from_element(context: Context, value: Value) -> Abstract:
-    """What an element read from a run-time list is."""
+    """What an element read from a run-time container is."""
     match context.type_of(value):
         case TensorType():
             found = context.new_tensor(value)
@@ -48,8 +70,29 @@ def from_element(context: Context, value: Value) -> Abstract:
         case TupleType(elements=elements):
             parts = [context.emit("tuple.get", value, index=i) for i in range(len(elements))]
             return Tuple(tuple(from_element(context, p) for p in parts))
+        case RecordType(name=name, fields=fields):
+            parts = [context.emit("tuple.get", value, index=i) for i in range(len(fields))]
+            return Tuple(tuple(from_element(context, p) for p in parts), context.records[name])
+        case OptionalType():
+            absent = context.emit("scalar.to_int", context.emit("optional.is_none", value))
+            held = from_element(context, context.emit("optional.unwrap", value))
+            return Union(absent, (held, Constant(None)))
+        case NoneType():
+            return Constant(None)
+        case UnknownType():
+            raise context.error(
+                "what this container holds is not known here", "annotate it: `items: list[list[int]] = []`"
+            )
         case ListType(element=element):
             return _run_time(value, element, context)
+        case DictType(key=key, element=element):
+            cell = Cell("dict")
+            context.heap[cell] = RunTimeDict(value, key, element)
+            return DictRef(cell)
+        case SetType(element=element):
+            cell = Cell("set")
+            context.heap[cell] = RunTimeSet(value, element)
+            return SetRef(cell)
     return Scalar(value)
 
 
@@ -132,10 +175,10 @@ def set_item(context: Context, target: ListRef, index: Abstract, value: Abstract
     content = context.list_items(cell)
     _changes(context, cell)
     if isinstance(index, Slice):
-        if not isinstance(content, Items) or any(isinstance(b, Value) for b in _bounds(context, index)):
-            raise context.error(
-                "slices of a list that grows at run time cannot be assigned", "assign element by element"
-            )
+        run_time = isinstance(value, ListRef) and isinstance(context.list_items(value.cell), RunTimeItems)
+        if run_time or not isinstance(content, Items) or any(isinstance(b, Value) for b in _bounds(context, index)):
+            _assign_slice(context, target, index, value)
+            return
         items = list(content.items)
         try:
             items[slice(*_bounds(context, index))] = context.known_items(context, value)
@@ -172,6 +215,7 @@ def concatenate(context: Context, left: ListRef, right: ListRef) -> Abstract:
         assert isinstance(a, RunTimeItems)
         return _run_time(context.emit("list.slice", a.value, None, None, None), a.element, context)
     x, y = (_made(context, c) if isinstance(c, Items) else c for c in (a, b))
+    resolve_unknown(x.element, y.element)
     if x.element != y.element:
         raise context.type_error(f"cannot join a list of {x.element} and a list of {y.element}")
     return _run_time(context.emit("list.concatenate", x.value, y.value), x.element, context)
@@ -192,9 +236,13 @@ def contains(context: Context, target: ListRef, item: Abstract) -> Abstract:
     """`item in list` for a run-time list."""
     content = context.list_items(target.cell)
     assert isinstance(content, RunTimeItems)
-    if scalar_kind(item) is None:
-        raise context.error(f"`in` on a list of {content.element} needs a number or a string")
-    return Scalar(context.emit("list.contains", content.value, number(context, item)))
+    kind = scalar_kind(item)
+    if kind is not None and isinstance(content.element, (BoolType, IntType, FloatType)):
+        # Numbers of different types may be equal; strings and numbers never are.
+        if kind == "str":
+            return Constant(False)
+        return Scalar(context.emit("list.contains", content.value, number(context, item)))
+    return Scalar(context.emit("list.contains", content.value, to_element(context, item, content.element)))
 
 
 def copy(context: Context, target: ListRef) -> ListRef:
@@ -205,8 +253,19 @@ def copy(context: Context, target: ListRef) -> ListRef:
     return _run_time(context.emit("list.slice", content.value, None, None, None), content.element, context)
 
 
-def method(context: Context, target: ListRef, name: str, arguments: list[Abstract]) -> Abstract:
+def method(
+    context: Context,
+    target: ListRef,
+    name: str,
+    arguments: list[Abstract],
+    keywords: dict[str, Abstract] | None = None,
+) -> Abstract:
     """`list.name(...)`."""
+    if name == "sort" and not arguments:
+        sort(context, target, keywords or {})
+        return Constant(None)
+    if keywords:
+        raise context.type_error(f"list.{name}() takes no keyword arguments")
     cell = target.cell
     content = context.list_items(cell)
     count = len(arguments)
@@ -237,20 +296,15 @@ def method(context: Context, target: ListRef, name: str, arguments: list[Abstrac
             value = to_element(context, arguments[1], made.element)
             context.emit_all("list.insert", [made.value, context.int_value(position), value])
             return Constant(None)
-        case "reverse" | "clear" | "sort", 0:
+        case "reverse" | "clear", 0:
             _changes(context, cell)
-            if isinstance(content, Items) and name != "sort":
+            if isinstance(content, Items):
                 context.heap[cell] = Items(tuple(reversed(content.items)) if name == "reverse" else ())
-                return Constant(None)
-            if isinstance(content, Items) and all(isinstance(i, Constant) for i in content.items):
-                ordered = sorted(content.items, key=lambda i: i.value)  # type: ignore[attr-defined]
-                context.heap[cell] = Items(tuple(ordered))
-                return Constant(None)
-            made = _as_run_time(context, cell, content)
-            if name == "sort" and isinstance(made.element, (TensorType, ListType, TupleType)):
-                raise context.type_error(f"a list of {made.element} cannot be sorted")
-            context.emit_all(f"list.{name}", [made.value])
+            else:
+                context.emit_all(f"list.{name}", [content.value])
             return Constant(None)
+        case "remove", 1:
+            return _remove(context, target, arguments[0])
         case "count" | "index", 1:
             if isinstance(content, Items) and all(isinstance(i, Constant) for i in (*content.items, arguments[0])):
                 values = [i.value for i in content.items]  # type: ignore[attr-defined]
@@ -258,10 +312,13 @@ def method(context: Context, target: ListRef, name: str, arguments: list[Abstrac
                     return Constant(getattr(values, name)(arguments[0].value))  # type: ignore[attr-defined]
                 except ValueError as error:
                     context.fails(error)
+            if isinstance(content, Items) and not content.items:
+                if name == "index":
+                    context.fails(ValueError(f"{context.describe(arguments[0])} is not in list"))
+                return Constant(0)
             made = content if isinstance(content, RunTimeItems) else _made(context, content)
-            if scalar_kind(arguments[0]) is None:
-                raise context.error(f"list.{name} needs a number or a string here")
-            return Scalar(context.emit(f"list.{name}", made.value, number(context, arguments[0])))
+            wanted = to_element(context, arguments[0], made.element)
+            return Scalar(context.emit(f"list.{name}", made.value, wanted))
     if hasattr(list, name):
         raise context.error(f"list.{name} with {count} arguments is not supported")
     raise context.type_error(f"'list' object has no attribute '{name}'")
@@ -300,6 +357,7 @@ def extend(context: Context, target: ListRef, other: Abstract) -> Abstract:
             materialise_list(context, cell, element)
             content = context.list_items(cell)
             assert isinstance(content, RunTimeItems)
+        resolve_unknown(content.element, theirs.element)
         context.emit_all("list.extend", [content.value, theirs.value])
         return Constant(None)
     items = context.known_items(context, other)
@@ -309,3 +367,144 @@ def extend(context: Context, target: ListRef, other: Abstract) -> Abstract:
         for item in items:
             context.emit_all("list.append", [content.value, to_element(context, item, content.element)])
     return Constant(None)
+
+
+def _assign_slice(context: Context, target: ListRef, index: Slice, value: Abstract) -> None:
+    other = value if isinstance(value, ListRef) else context.call(Constant(list), [value], {})
+    assert isinstance(other, ListRef)
+    values = alike(context, target, other)
+    bounds = [None if b is None else context.int_value(b) for b in _bounds(context, index)]
+    if values is None:
+        if isinstance(context.list_items(target.cell), RunTimeItems):  # nothing is put in
+            delete(context, target, index)
+            return
+        content = context.list_items(other.cell)
+        assert isinstance(content, RunTimeItems)
+        materialise_list(context, target.cell, content.element)
+        values = context.list_items(target.cell).value, content.value  # type: ignore[union-attr]
+    context.emit_all("list.assign", [values[0], *bounds, values[1]])
+
+
+def delete(context: Context, target: ListRef, index: Abstract) -> None:
+    """`del list[start:stop:step]`."""
+    assert isinstance(index, Slice)
+    _changes(context, target.cell)
+    content = context.list_items(target.cell)
+    bounds = _bounds(context, index)
+    if isinstance(content, Items) and not any(isinstance(b, Value) for b in bounds):
+        items = list(content.items)
+        try:
+            del items[slice(*bounds)]
+        except (TypeError, ValueError) as error:
+            context.fails(error)
+        context.heap[target.cell] = Items(tuple(items))
+        return
+    made = _as_run_time(context, target.cell, content)
+    context.emit_all("list.delete", [made.value, *(None if b is None else context.int_value(b) for b in bounds)])
+
+
+def alike(context: Context, left: ListRef, right: ListRef) -> tuple[Value, Value] | None:
+    """Two lists as lists of the graph with elements of one type; None where one is empty."""
+    contents = [context.list_items(r.cell) for r in (left, right)]
+    if any(isinstance(c, Items) and not c.items for c in contents):
+        return None
+    specs = [spec_of(context, r) for r in (left, right)]
+    element = list_element(context, *(s for s in specs if isinstance(s, ListSpec)))
+    values = [materialise_list(context, r.cell, element) for r in (left, right)]
+    types = [context.type_of(v) for v in values]
+    resolve_unknown(*types)
+    if types[0] != types[1]:
+        raise context.type_error(f"a {types[0]} and a {types[1]} cannot be combined or compared")
+    return values[0], values[1]
+
+
+def repeat_in_place(context: Context, target: ListRef, count: Abstract) -> None:
+    """`list *= count`."""
+    _changes(context, target.cell)
+    content = context.list_items(target.cell)
+    if isinstance(content, Items) and isinstance(count, Constant) and len(content.items) * count.value <= 256:
+        context.heap[target.cell] = Items(content.items * count.value)
+        return
+    made = _as_run_time(context, target.cell, content)
+    repeated = context.emit("list.repeat", made.value, number(context, count))
+    context.emit_all("list.assign", [made.value, None, None, None, repeated])
+
+
+def _remove(context: Context, target: ListRef, value: Abstract) -> Abstract:
+    """`list.remove(value)`."""
+    content = context.list_items(target.cell)
+    if isinstance(content, Items) and all(isinstance(i, Constant) for i in (*content.items, value)):
+        values = [i.value for i in content.items]  # type: ignore[attr-defined]
+        try:
+            position = values.index(value.value)  # type: ignore[attr-defined]
+        except ValueError:
+            context.fails(ValueError("list.remove(x): x not in list"))
+        _changes(context, target.cell)
+        context.heap[target.cell] = Items(content.items[:position] + content.items[position + 1 :])
+        return Constant(None)
+    found = method(context, target, "index", [value])
+    method(context, target, "pop", [found])
+    return Constant(None)
+
+
+def sort(context: Context, target: ListRef, keywords: dict[str, Abstract]) -> None:
+    """`list.sort(key=..., reverse=...)`."""
+    unknown = set(keywords) - {"key", "reverse"}
+    if unknown:
+        raise context.type_error(f"sort() got an unexpected keyword argument {min(unknown)!r}")
+    backwards, key = keywords.get("reverse", Constant(False)), keywords.get("key", Constant(None))
+    if not isinstance(backwards, Constant):
+        from .regions import branch
+
+        def one(reverse: bool) -> Abstract:
+            sort(context, target, {"key": key, "reverse": Constant(reverse)})
+            return Constant(None)
+
+        branch(context, number(context, backwards), lambda: one(True), lambda: one(False))
+        return
+    cell = target.cell
+    _changes(context, cell)
+    content = context.list_items(cell)
+    if isinstance(content, Items) and len(content.items) < 2:
+        return
+    chooser = None if isinstance(key, Constant) and key.value is None else key
+    if isinstance(content, Items):
+        keys = content.items if chooser is None else tuple(context.call(chooser, [i], {}) for i in content.items)
+        if all(isinstance(k, Constant) for k in keys):
+            values = [k.value for k in keys]  # type: ignore[attr-defined]
+            try:
+                order = sorted(range(len(values)), key=values.__getitem__, reverse=bool(backwards.value))
+            except TypeError as error:
+                raise context.type_error(str(error)) from error
+            context.heap[cell] = Items(tuple(content.items[i] for i in order))
+            return
+        made, key_list = _as_run_time(context, cell, content), new(context, keys)
+        key_value: Value = made.value if chooser is None else materialise_list(context, key_list.cell, None)
+    else:
+        made = content
+        key_value = content.value if chooser is None else _keys(context, target, chooser)
+    _orderable(context, context.type_of(key_value))
+    context.emit_all("list.sort_by", [made.value, key_value], {"reverse": bool(backwards.value)})
+
+
+def _orderable(context: Context, type: Type) -> None:
+    inner = type
+    while isinstance(inner, ListType):
+        inner = inner.element
+    parts = inner.elements if isinstance(inner, TupleType) else (inner,)
+    for part in parts:
+        if isinstance(part, (TensorType, DictType, SetType, OptionalType, NoneType)):
+            raise context.type_error(f"a list of {part} cannot be sorted")
+
+
+def _keys(context: Context, target: ListRef, chooser: Abstract) -> Value:
+    """The keys of a list's elements, as a new list of the graph."""
+    from . import iteration
+
+    keys = new(context, ())
+
+    def append(item: Abstract) -> None:
+        method(context, keys, "append", [context.call(chooser, [item], {})])
+
+    iteration.for_each(context, target, append)
+    return materialise_list(context, keys.cell, None)

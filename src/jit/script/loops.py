@@ -7,7 +7,17 @@ from typing import Any
 from ...ir.core import Block, Value
 from ...ir.types import BoolType, IntType, Type
 from .context import Context, Exit, PathEnds
-from .regions import RESULT, Snapshot, aligned, branch, content_value, list_type, shared_cells, with_content
+from .regions import (
+    RESULT,
+    Snapshot,
+    aligned,
+    branch,
+    changes_form,
+    content_value,
+    list_type,
+    shared_cells,
+    with_content,
+)
 from .slots import agree, convert, fill, materialise_list, placeholders, rebuild, slot_types
 from .specs import Spec, join, localise, spec_of, widened
 from .values import (
@@ -15,10 +25,14 @@ from .values import (
     Abstract,
     Cell,
     Constant,
+    DictItems,
     Entries,
     Items,
+    RunTimeDict,
     RunTimeItems,
+    RunTimeSet,
     Scalar,
+    SetItems,
     Union,
 )
 
@@ -195,9 +209,9 @@ def _loop_lists(context: Context, before: Snapshot, trial: _Trial) -> list[tuple
         return []
     found: list[tuple[Cell, Type | None]] = []
     for cell, content in before.heap.items():
-        if isinstance(content, Items):
+        if isinstance(content, (Items, DictItems, SetItems)):
             end = trial.heap[cell]
-            if not isinstance(end, Items) or len(end.items) != len(content.items):
+            if changes_form(content, [content, end]):
                 found.append((cell, list_type(context, before, [content, end])))
     return found
 
@@ -232,7 +246,7 @@ def _settle(
         if start is end and cell not in cells:
             continue
         start, end = aligned(context, [start, end])
-        if isinstance(end, RunTimeItems):
+        if isinstance(end, (RunTimeItems, RunTimeDict, RunTimeSet, SetItems)):
             continue
         if context.has_escaped(cell):
             raise context.error(

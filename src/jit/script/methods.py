@@ -48,7 +48,7 @@ def call_method(
         case SetRef():
             return sets.method(context, instance, name, arguments, keywords)
         case Tuple():
-            return _tuple_method(context, instance, name, arguments)
+            return _tuple_method(context, instance, name, arguments, keywords)
         case Scalar():
             if scalar_kind(instance) == "str":
                 return strings.method(context, instance, name, arguments, keywords)
@@ -290,7 +290,9 @@ _TENSOR_METHODS: dict[str, Callable[[Context, TensorRef, list[Abstract], Keyword
 # -- Python's own types ------------------------------------------------------------------------------------------------
 
 
-def _tuple_method(context: Context, target: Tuple, name: str, arguments: list[Abstract]) -> Abstract:
+def _tuple_method(
+    context: Context, target: Tuple, name: str, arguments: list[Abstract], keywords: Keywords
+) -> Abstract:
     match name, len(arguments):
         case "numel", 0:
             product: Abstract = Constant(1)
@@ -304,12 +306,18 @@ def _tuple_method(context: Context, target: Tuple, name: str, arguments: list[Ab
                     return Constant(getattr(tuple(values[:-1]), name)(values[-1]))
                 except ValueError as error:
                     context.fails(error)
+        case "_replace", 0:
+            fields: tuple[str, ...] = target.type._fields  # type: ignore[attr-defined]
+            unknown = [k for k in keywords if k not in fields]
+            if unknown:
+                context.fails(ValueError(f"Got unexpected field names: {unknown!r}"))
+            return Tuple(tuple(keywords.get(f, i) for f, i in zip(fields, target.items, strict=True)), target.type)
         case "_asdict", 0:
             return new_dict(context, list(zip(target.type._fields, target.items, strict=True)))  # type: ignore[attr-defined]
     if name == "_replace" or name not in ("index", "count"):
         found = getattr(target.type, name, None)
         if isinstance(found, types.FunctionType):
-            return call_object(context, found, [target, *arguments], {})
+            return call_object(context, found, [target, *arguments], keywords)
     raise context.error(f"{target.type.__name__}.{name} is not supported in a compiled program")
 
 

@@ -30,6 +30,7 @@ from .values import (
     Method,
     ObjectRef,
     Scalar,
+    SetRef,
     TensorRef,
     Tuple,
 )
@@ -101,6 +102,8 @@ def _attribute(context: Context, value: Abstract, name: str) -> Abstract:
             fields = getattr(cls, "_fields", ())
             if name in fields:
                 return items[fields.index(name)]
+            if fields and name in ("_replace", "_asdict"):
+                return Method(value, name)
             if hasattr(cls, name):
                 return _class_attribute(context, value, cls, name)
         case ListRef():
@@ -108,6 +111,9 @@ def _attribute(context: Context, value: Abstract, name: str) -> Abstract:
                 return Method(value, name)
         case DictRef():
             if hasattr(dict, name):
+                return Method(value, name)
+        case SetRef():
+            if hasattr(set, name):
                 return Method(value, name)
         case ObjectRef(cell=cell, type=cls):
             found = context.heap[cell].attributes.get(name, UNBOUND)

@@ -21,6 +21,7 @@ from .values import (
     ObjectRef,
     RunTimeItems,
     Scalar,
+    SetRef,
     TensorRef,
     Tuple,
     Union,
@@ -198,6 +199,13 @@ def _binary(context: Context, node_type: str, left: Abstract, right: Abstract) -
     if isinstance(left, ListRef) and isinstance(right, ListRef) and name == "add":
         joined: Abstract = context.lists.concatenate(context, left, right)
         return joined
+    if isinstance(left, DictRef) and isinstance(right, DictRef) and node_type == "BitOr":
+        merged: Abstract = context.dicts.merged(context, left, right)
+        return merged
+    if isinstance(left, SetRef) and isinstance(right, SetRef):
+        combined: Abstract | None = context.sets.combined(context, node_type, left, right)
+        if combined is not None:
+            return combined
     found = context.user_operator(name, left, right)
     return found if found is not None else _refuse(context, symbol, left, right)
 
@@ -296,7 +304,7 @@ def _truth(context: Context, value: Abstract) -> Abstract:
             return _truth(context, context.item(value, "bool"))
         case Tuple(items=items):
             return Constant(bool(items))
-        case ListRef() | DictRef():
+        case ListRef() | DictRef() | SetRef():
             return _truth(context, context.length(value))
         case ObjectRef():
             for method in ("__bool__", "__len__"):
@@ -347,6 +355,14 @@ def _compare(context: Context, node_type: str, left: Abstract, right: Abstract) 
     left_items, right_items = _known_items(context, left), _known_items(context, right)
     if left_items is not None and right_items is not None and isinstance(left, Tuple) == isinstance(right, Tuple):
         return _compare_items(context, node_type, left_items, right_items)
+    if isinstance(left, SetRef) and isinstance(right, SetRef):
+        compared: Abstract = context.sets.compared(context, node_type, left, right)
+        return compared
+    if isinstance(left, DictRef) and isinstance(right, DictRef) and name in ("eq", "ne"):
+        same_dict: Abstract = context.dicts.equals(context, left, right)
+        return same_dict if name == "eq" else unary(context, "Not", same_dict)
+    if isinstance(left, ListRef) and isinstance(right, ListRef):
+        return _compare_lists(context, node_type, left, right)
     found = context.user_operator(name, left, right)
     if found is not None:
         return found
@@ -354,6 +370,17 @@ def _compare(context: Context, node_type: str, left: Abstract, right: Abstract) 
         same = _is(context, left, right)
         return same if name == "eq" else unary(context, "Not", same)
     raise _uncomparable(context, symbol, left, right)
+
+
+def _compare_lists(context: Context, node_type: str, left: ListRef, right: ListRef) -> Abstract:
+    """The comparison of lists of which one is a list of the graph."""
+    values = context.lists.alike(context, left, right)
+    if values is None:  # one is empty, so that its length says it all
+        return _compare(context, node_type, context.length(left), context.length(right))
+    if node_type in ("Eq", "NotEq"):
+        same = Scalar(context.emit("list.equals", *values))
+        return same if node_type == "Eq" else unary(context, "Not", same)
+    return _compare(context, node_type, Scalar(context.emit("list.compare", *values)), Constant(0))
 
 
 def _uncomparable(context: Context, symbol: str, left: Abstract, right: Abstract) -> Exception:
@@ -481,12 +508,11 @@ def contains(context: Context, container: Abstract, item: Abstract) -> Abstract:
         found_text: Abstract = context.strings.contains(context, container, item)
         return found_text
     if isinstance(container, DictRef):
-        if not isinstance(item, Constant):
-            raise context.error(
-                f"the key of a dict must be known when the program is compiled, given {context.describe(item)}",
-                "use a list, or a tensor indexed by the key",
-            )
-        return Constant(context.heap[container.cell].find(item.value) is not None)
+        has_key: Abstract = context.dicts.contains(context, container, item)
+        return has_key
+    if isinstance(container, SetRef):
+        has_element: Abstract = context.sets.contains(context, container, item)
+        return has_element
     if items is not None:
         found: bool | Value = False
         for candidate in items:

@@ -5,10 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.core import Block, Value
-from ...ir.types import Type
+from ...ir.types import DictType, SetType, Type
 from .context import Context, Exit, PathEnds
 from .slots import convert, fill, materialise_list, placeholders, rebuild, slot_types
-from .specs import ListSpec, Spec, join, list_element, localise, spec_of
+from .specs import (
+    ContainerSpec,
+    EntriesSpec,
+    ListSpec,
+    Spec,
+    container_type,
+    join,
+    list_element,
+    localise,
+    spec_of,
+)
 from .values import (
     UNBOUND,
     Abstract,
@@ -20,11 +30,16 @@ from .values import (
     Items,
     ListRef,
     ObjectRef,
+    RunTimeDict,
     RunTimeItems,
+    RunTimeSet,
     Scalar,
+    SetItems,
+    SetRef,
     TensorRef,
     Tuple,
     Union,
+    constant_key,
 )
 
 __all__ = [
@@ -32,6 +47,7 @@ __all__ = [
     "Snapshot",
     "aligned",
     "branch",
+    "changes_form",
     "choose",
     "content_value",
     "list_type",
@@ -136,26 +152,61 @@ def _lists_to_materialise(
     found: list[tuple[Cell, Type | None]] = []
     live = [a for a in arms if not a.dead]
     for cell, content in before.heap.items():
-        if not isinstance(content, Items):
-            continue
-        contents = [a.heap[cell] for a in live]
-        lengths = {len(c.items) if isinstance(c, Items) else None for c in contents}
-        if len(lengths) > 1 or None in lengths:
-            found.append((cell, list_type(context, before, [content, *contents])))
+        if isinstance(content, (Items, DictItems, SetItems)):
+            contents = [a.heap[cell] for a in live]
+            if changes_form(content, contents):
+                found.append((cell, list_type(context, before, [content, *contents])))
     return found or None
 
 
+def changes_form(content: Any, ends: list[Any]) -> bool:
+    """Whether a list's length, or what a dict or set has as keys, differs between the ways, or from what it was."""
+    forms = {_form(end) for end in ends}
+    return (
+        len(forms) > 1
+        or None in forms
+        or (not isinstance(content, Items) and bool(forms) and forms != {_form(content)})
+    )
+
+
+def _form(content: Any) -> Any:
+    """The number of a list's elements, a dict's keys, a set's elements; None of what the graph holds."""
+    match content:
+        case Items(items=items):
+            return len(items)
+        case DictItems(entries=entries):
+            return tuple(constant_key(k) for k, _ in entries)
+        case SetItems(items=items):
+            return tuple(constant_key(i.value) for i in items if isinstance(i, Constant))
+    return None
+
+
 def list_type(context: Context, before: Snapshot, contents: list[Any]) -> Type | None:
-    specs = []
+    """The type of a list's elements, or of a whole dict or set, that holds all of these contents."""
+    specs: list[Any] = []
     for content in contents:
-        if isinstance(content, RunTimeItems):
-            specs.append(ListSpec(None, content.element, frozenset()))
-        else:
-            items = tuple(
-                localise(context, spec_of(context, i), before.heap, before.symbols, {}) for i in content.items
-            )
-            specs.append(ListSpec(items, None, frozenset()))
-    return list_element(context, *specs)
+        match content:
+            case RunTimeItems(element=element):
+                specs.append(ListSpec(None, element, frozenset()))
+            case RunTimeDict(key=key, element=element):
+                specs.append(ContainerSpec("dict", DictType(key, element), (), frozenset()))
+            case RunTimeSet(element=element):
+                specs.append(ContainerSpec("set", SetType(element), (), frozenset()))
+            case DictItems(entries=entries):
+                items = [localise(context, spec_of(context, v), before.heap, before.symbols, {}) for _, v in entries]
+                specs.append(EntriesSpec(tuple(k for k, _ in entries), tuple(items), dict, frozenset()))
+            case _:
+                items = [localise(context, spec_of(context, i), before.heap, before.symbols, {}) for i in content.items]
+                made = tuple(items)
+                is_list = isinstance(content, Items)
+                specs.append(
+                    ListSpec(made, None, frozenset()) if is_list else ContainerSpec("set", None, made, frozenset())
+                )
+    return (
+        list_element(context, *specs)
+        if isinstance(contents[0], (Items, RunTimeItems))
+        else container_type(context, *specs)
+    )
 
 
 # -- joining -----------------------------------------------------------------------------------------------------------
@@ -175,7 +226,7 @@ def _cells(context: Context, value: Any, heap: dict[Cell, Any], found: set[Cell]
         case Entries(attributes=attributes):
             for item in attributes.values():
                 _cells(context, item, heap, found)
-        case ListRef(cell=held) | DictRef(cell=held) | ObjectRef(cell=held):
+        case ListRef(cell=held) | DictRef(cell=held) | SetRef(cell=held) | ObjectRef(cell=held):
             if held not in found:
                 found |= held.origins
                 _cells(context, heap[held], heap, found)

@@ -5,8 +5,13 @@ from collections.abc import Iterator
 
 from ...ir.core import Block, Value
 from ...ir.types import (
+    DictType,
     IntType,
     ListType,
+    OptionalType,
+    RecordType,
+    SetType,
+    StrType,
     TensorType,
     TupleType,
     Type,
@@ -15,6 +20,7 @@ from .context import Context
 from .specs import (
     _SCALARS,
     ConstantSpec,
+    ContainerSpec,
     EntriesSpec,
     ListSpec,
     SameSpec,
@@ -23,9 +29,13 @@ from .specs import (
     TensorSpec,
     TupleSpec,
     UnionSpec,
+    container_type,
+    element_type,
+    key_value,
     list_element,
     spec_of,
 )
+from .unknown import NeedsTypes, UnknownType, resolve_unknown
 from .values import (
     Abstract,
     Cell,
@@ -36,8 +46,12 @@ from .values import (
     Items,
     ListRef,
     ObjectRef,
+    RunTimeDict,
     RunTimeItems,
+    RunTimeSet,
     Scalar,
+    SetItems,
+    SetRef,
     TensorRef,
     Tuple,
     Union,
@@ -80,6 +94,8 @@ def slot_types(context: Context, spec: Spec) -> list[Type]:
                     "put an element in before the branch or loop",
                 )
             return [ListType(element)]
+        case ContainerSpec(type=container):
+            return [] if container is None else [container]
         case UnionSpec(alternatives=alternatives):
             return [IntType(), *(t for a in alternatives for t in slot_types(context, a))]
     return []
@@ -122,10 +138,16 @@ def placeholders(context: Context, spec: Spec) -> list[Value]:
 
 
 def materialise_list(context: Context, cell: Cell, element: Type | None) -> Value:
-    """The graph list of a list's cell, made from its known elements where it had none."""
-    content = context.list_items(cell)
-    if isinstance(content, RunTimeItems):
+    """The graph list of a list's cell, made from its known elements where it had none; likewise for a dict or set.
+
+    `element` is the type of a list's elements, or that of the whole dict or set.
+    """
+    content = context.heap[cell]
+    if isinstance(content, (RunTimeItems, RunTimeDict, RunTimeSet)):
         return content.value
+    if isinstance(content, (DictItems, SetItems)):
+        return _materialise_container(context, cell, content, element)
+    assert isinstance(content, Items)
     if element is None:
         element = list_element(context, ListSpec(tuple(spec_of(context, i) for i in content.items), None, frozenset()))
     if element is None:
@@ -138,35 +160,101 @@ def materialise_list(context: Context, cell: Cell, element: Type | None) -> Valu
     return value
 
 
+def _materialise_container(context: Context, cell: Cell, content: DictItems | SetItems, type: Type | None) -> Value:
+    if type is None:
+        ref: Abstract = DictRef(cell) if isinstance(content, DictItems) else SetRef(cell)
+        type = container_type(context, spec_of(context, ref))
+    if type is None:
+        raise context.error(
+            "the types of what an empty dict or set holds are not known here", "put something in before the loop"
+        )
+    if isinstance(content, DictItems):
+        assert isinstance(type, DictType)
+        pairs: list[Value] = []
+        for key, held in content.entries:
+            pairs.append(to_element(context, key_value(key), type.key))
+            pairs.append(to_element(context, held, type.element))
+        value: Value = context.emit("dict.make", *pairs, key=type.key, element=type.element)
+        context.heap[cell] = RunTimeDict(value, type.key, type.element)
+        return value
+    assert isinstance(type, SetType)
+    values = [to_element(context, item, type.element) for item in content.items]
+    value = context.emit("set.make", *values, element=type.element)
+    context.heap[cell] = RunTimeSet(value, type.element)
+    return value
+
+
 def to_element(context: Context, value: Abstract, element: Type) -> Value:
-    """A value as an element of a run-time list; what the list holds from now on shares the value's memory."""
+    """A value as an element of a run-time container; what that holds from now on shares the value's memory."""
+    if isinstance(element, UnknownType):
+        raise NeedsTypes(element, element_type(context, spec_of(context, value)))
+    if isinstance(element, OptionalType):
+        return _optional(context, value, element)
     match value:
+        case Union() if isinstance(element, StrType):
+            from .operators import number, spread
+
+            found = number(context, spread(context, lambda v: Scalar(number(context, v)), value))
         case TensorRef(cell=cell):
             context.escape(cell.origins)
             found = context.read(value)
         case Tuple(items=items) if isinstance(element, TupleType) and len(items) == len(element.elements):
             parts = [to_element(context, i, e) for i, e in zip(items, element.elements, strict=True)]
             return context.emit("tuple.make", *parts)
+        case Tuple(items=items, type=cls) if (
+            isinstance(element, RecordType) and context.records.get(element.name) is cls
+        ):
+            parts = [to_element(context, i, t) for i, (_, t) in zip(items, element.fields, strict=True)]
+            return context.emit("tuple.record", *parts, type=element)
         case ListRef(cell=inner) if isinstance(element, ListType):
-            return materialise_list(context, inner, element.element)
+            return _same_container(context, inner, element.element, element)
+        case DictRef(cell=inner) if isinstance(element, DictType):
+            return _same_container(context, inner, element, element)
+        case SetRef(cell=inner) if isinstance(element, SetType):
+            return _same_container(context, inner, element, element)
         case Scalar(value=graph_value):
             found = graph_value
-        case Constant(value=constant) if constant.__class__ in (*_SCALARS, str):
+        case Constant(value=constant) if constant is None or constant.__class__ in (*_SCALARS, str):
             found = context.constant(constant)
         case _:
-            raise context.error(
-                f"a list of {element} cannot hold {context.describe(value)}",
-                "all elements of a list that grows in a loop have one type",
-            )
+            raise _cannot_hold(context, value, element)
     type = context.type_of(found)
     if isinstance(type, IntType):
         type = IntType()
     if type != element and not _unify(context, type, element):
+        raise _cannot_hold(context, value, element)
+    return found
+
+
+def _cannot_hold(context: Context, value: Abstract, element: Type) -> Exception:
+    return context.error(
+        f"a list of {element} cannot hold {context.describe(value)}",
+        "all elements of a list that grows in a loop have one type",
+    )
+
+
+def _same_container(context: Context, cell: Cell, inner: Type, type: Type) -> Value:
+    """A container inside another: the object itself, so that changes show through both names."""
+    value = materialise_list(context, cell, inner)
+    resolve_unknown(context.type_of(value), type)
+    if context.type_of(value) != type:
         raise context.error(
-            f"a list of {element} cannot hold {context.describe(value)}",
+            f"a container of {type} cannot hold a {context.type_of(value)}",
             "all elements of a list that grows in a loop have one type",
         )
-    return found
+    return value
+
+
+def _optional(context: Context, value: Abstract, element: OptionalType) -> Value:
+    if isinstance(value, Union):
+        from .operators import spread
+
+        made = spread(context, lambda v: Scalar(_optional(context, v, element)), value)
+        assert isinstance(made, Scalar)
+        return made.value
+    if isinstance(value, Constant) and value.value is None:
+        return context.emit("optional.make", None, element=element.element)
+    return context.emit("optional.make", to_element(context, value, element.element), element=element.element)
 
 
 def _unify(context: Context, a: Type, b: Type) -> bool:
@@ -207,6 +295,8 @@ def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:
                 known = content.items if isinstance(content, Items) else _taken_apart(context, content, len(items))
                 return [v for s, x in zip(items, known, strict=True) for v in convert(context, x, s)]
             return [materialise_list(context, cell, element)]
+        case ContainerSpec(type=container), (DictRef(cell=cell) | SetRef(cell=cell)):
+            return [] if container is None else [materialise_list(context, cell, container)]
         case EntriesSpec(items=items), DictRef(cell=cell):
             return [
                 v for s, (_, x) in zip(items, context.heap[cell].entries, strict=True) for v in convert(context, x, s)
@@ -314,6 +404,15 @@ def rebuild(context: Context, spec: Spec, values: Iterator[Value]) -> Abstract:
                 assert element is not None
                 context.heap[cell] = RunTimeItems(next(values), element)
             return ListRef(cell)
+        case ContainerSpec(container=name, type=container, items=items, origins=origins):
+            cell = Cell(name, origins)
+            if isinstance(container, DictType):
+                context.heap[cell] = RunTimeDict(next(values), container.key, container.element)
+            elif isinstance(container, SetType):
+                context.heap[cell] = RunTimeSet(next(values), container.element)
+            else:
+                context.heap[cell] = SetItems(tuple(rebuild(context, i, values) for i in items))
+            return DictRef(cell) if name == "dict" else SetRef(cell)
         case EntriesSpec(keys=keys, items=items, type=cls, origins=origins):
             cell = Cell("dict" if cls is dict else "object", origins)
             built = [rebuild(context, i, values) for i in items]

@@ -9,13 +9,14 @@ from ...eager.module import Module
 from ...eager.tensor import Tensor
 from ...ir.core import Block, Graph, Value
 from ...ir.sizes import Sizes
-from ...ir.types import TensorType, Type
+from ...ir.types import IntType, TensorType, Type
 from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
 from .annotations import check_arguments
 from .calls import call_object, inline_function
 from .context import Context, Frame, PathEnds
 from .liveness import Liveness
 from .source import FunctionSource, function_source
+from .unknown import NeedsTypes, unknown_parts
 from .values import (
     Abstract,
     Cell,
@@ -26,8 +27,11 @@ from .values import (
     Items,
     ListRef,
     ObjectRef,
+    RunTimeDict,
     RunTimeItems,
+    RunTimeSet,
     Scalar,
+    SetRef,
     TensorRef,
     Tuple,
     Union,
@@ -65,9 +69,27 @@ def specialise(
     structure: that of `(args, kwargs)`, whose leaves have the given types. `root` is the module whose parameters keep
     their names. ScriptError for what cannot be compiled.
     """
-    context = Context(name or _name_of(target))
-    if sizes is not None:
-        context.builder.sizes = sizes
+    known: dict[Any, dict[str, Type]] = {}
+    start = sizes.save() if sizes is not None else None
+    for _ in range(_MAX_TRIALS):
+        context = Context(name or _name_of(target))
+        context.literal_types = known
+        if sizes is not None:
+            sizes.load(start)
+            context.builder.sizes = sizes
+        try:
+            return _specialise(context, target, structure, leaf_types, root)
+        except NeedsTypes as found:
+            known.setdefault(found.unknown.literal, {})[found.unknown.part] = found.type
+    raise context.error("the types of empty containers do not settle", "annotate them: `items: list[int] = []`")
+
+
+_MAX_TRIALS = 50
+
+
+def _specialise(
+    context: Context, target: Any, structure: Structure, leaf_types: Sequence[Type], root: Module | None
+) -> ScriptResult:
     _name_parameters(context, target if isinstance(target, Module) else root)
     leaves = iter(leaf_types)
     arguments: list[tuple[int, Cell, Value]] = []
@@ -211,6 +233,10 @@ def _finish(context: Context, result: Abstract, arguments: list[tuple[int, Cell,
             if new is not old:
                 writes[:] = [w for w in writes if w[0] != index]
                 _write_back(context, index, context.read(new), None, values, writes)
+    for instruction in builder.graph.walk():
+        for value in instruction.results:
+            for unknown in unknown_parts(value.type):
+                raise NeedsTypes(unknown, IntType())  # nothing is ever put in
     builder.return_(values, outputs if len(values) > outputs else None)
     graph = builder.finish()
     graph.writes = writes
@@ -297,6 +323,15 @@ def _structure(context: Context, value: Abstract, values: list[Value]) -> Struct
                 values.append(content.value)
                 return LEAF
             return Structure("list", tuple(_structure(context, i, values) for i in content.items))
+        case SetRef(cell=cell):
+            content = context.heap[cell]
+            if isinstance(content, RunTimeSet):
+                values.append(content.value)
+                return LEAF
+            return Structure("set", tuple(_structure(context, i, values) for i in content.items))
+        case DictRef(cell=cell) if isinstance(content := context.heap[cell], RunTimeDict):
+            values.append(content.value)
+            return LEAF
         case DictRef(cell=cell):
             entries = context.heap[cell].entries
             return Structure(

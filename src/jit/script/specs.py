@@ -4,7 +4,8 @@ A spec says how many graph values (slots) carry a thing across the end of a bran
 variables have no fixed type, so what does not join into one type becomes a tagged union.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from ...ir.core import Value
@@ -12,15 +13,21 @@ from ...ir.dims import Dim, symbols
 from ...ir.types import (
     BoolType,
     ComplexType,
+    DictType,
     FloatType,
     IntType,
     ListType,
+    NoneType,
+    RecordType,
+    SetType,
     StrType,
     TensorType,
     TupleType,
     Type,
+    join_types,
 )
 from .context import Context
+from .unknown import literal_type, resolve_unknown
 from .values import (
     Abstract,
     Cell,
@@ -32,8 +39,11 @@ from .values import (
     ListRef,
     Method,
     ObjectRef,
+    RunTimeDict,
+    RunTimeSet,
     Scalar,
     Sequence,
+    SetRef,
     Slice,
     TensorRef,
     Tuple,
@@ -43,6 +53,7 @@ from .values import (
 
 __all__ = [
     "ConstantSpec",
+    "ContainerSpec",
     "EntriesSpec",
     "ListSpec",
     "SameSpec",
@@ -51,8 +62,10 @@ __all__ = [
     "TensorSpec",
     "TupleSpec",
     "UnionSpec",
+    "container_type",
     "element_type",
     "join",
+    "key_value",
     "list_element",
     "localise",
     "spec_of",
@@ -181,6 +194,7 @@ class ListSpec(Spec):
     items: tuple[Spec, ...] | None
     element: Type | None
     origins: frozenset[Cell]
+    literal: Any = field(default=None, compare=False)
 
     @property
     def kind(self) -> Any:
@@ -195,10 +209,26 @@ class EntriesSpec(Spec):
     items: tuple[Spec, ...]
     type: type
     origins: frozenset[Cell]
+    literal: Any = field(default=None, compare=False)
 
     @property
     def kind(self) -> Any:
         return ("entries", self.type, tuple(constant_key(k) for k in self.keys))
+
+
+@dataclass(frozen=True)
+class ContainerSpec(Spec):
+    """A dict or set of the graph, of this type; or a set whose elements are all known (`items`)."""
+
+    container: str
+    type: Type | None
+    items: tuple[Spec, ...]
+    origins: frozenset[Cell]
+    literal: Any = field(default=None, compare=False)
+
+    @property
+    def kind(self) -> Any:
+        return self.container
 
 
 @dataclass(frozen=True)
@@ -232,9 +262,21 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
         case ListRef(cell=cell):
             content = context.heap[cell]
             if isinstance(content, Items):
-                spec = ListSpec(tuple(spec_of(context, i, outer) for i in content.items), None, cell.origins)
+                items = tuple(spec_of(context, i, outer) for i in content.items)
+                spec = ListSpec(items, None, cell.origins, cell.literal)
             else:
                 spec = ListSpec(None, content.element, cell.origins)
+            return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
+        case SetRef(cell=cell):
+            content = context.heap[cell]
+            if isinstance(content, RunTimeSet):
+                spec = ContainerSpec("set", SetType(content.element), (), cell.origins)
+            else:
+                known_items = tuple(spec_of(context, i) for i in content.items)
+                spec = ContainerSpec("set", None, known_items, cell.origins, cell.literal)
+            return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
+        case DictRef(cell=cell) if isinstance(content := context.heap[cell], RunTimeDict):
+            spec = ContainerSpec("dict", DictType(content.key, content.element), (), cell.origins)
             return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
         case DictRef(cell=cell) | ObjectRef(cell=cell):
             content = context.heap[cell]
@@ -244,6 +286,7 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
                 tuple(spec_of(context, v, outer) for _, v in pairs),
                 value.type if isinstance(value, ObjectRef) else dict,
                 cell.origins,
+                cell.literal,
             )
             return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
         case Union(alternatives=alternatives):
@@ -296,9 +339,14 @@ def localise(
             case ListSpec(items=items, element=element, origins=origins):
                 if element is not None:
                     element = context.builder.resolve(element)
-                return ListSpec(None if items is None else tuple(map(visit, items)), element, cells(origins))
+                known_items = None if items is None else tuple(map(visit, items))
+                return ListSpec(known_items, element, cells(origins), spec.literal)
+            case ContainerSpec(container=name, type=container, items=items, origins=origins):
+                if container is not None:
+                    container = context.builder.resolve(container)
+                return ContainerSpec(name, container, items, cells(origins), spec.literal)
             case EntriesSpec(keys=keys, items=items, type=cls, origins=origins):
-                return EntriesSpec(keys, tuple(map(visit, items)), cls, cells(origins))
+                return EntriesSpec(keys, tuple(map(visit, items)), cls, cells(origins), spec.literal)
             case UnionSpec(alternatives=alternatives):
                 return UnionSpec(tuple(map(visit, alternatives)))
             case SameSpec(cell=cell, value=value, degraded=degraded):
@@ -406,6 +454,11 @@ def _join_same(context: Context, a: Spec, b: Spec) -> Spec | None:
             for spec in (a, b):
                 context.escape(c for item in spec.items or () for c in _origins(item))
             return ListSpec(None, list_element(context, a, b), origins)
+        case ContainerSpec(), ContainerSpec():
+            origins = a.origins | b.origins
+            if a.type is None and b.type is None and a.items == b.items:
+                return ContainerSpec(a.container, None, a.items, origins)
+            return ContainerSpec(a.container, container_type(context, a, b), (), origins)
         case EntriesSpec(), EntriesSpec():
             items = tuple(join(context, x, y) for x, y in zip(a.items, b.items, strict=True))
             return EntriesSpec(a.keys, items, a.type, a.origins | b.origins)
@@ -438,7 +491,7 @@ def _join_scalar(a: Spec, b: Spec) -> Type:
 
 
 def element_type(context: Context, spec: Spec) -> Type:
-    """The graph type of a list element; ScriptError where a run-time list cannot hold such a thing."""
+    """The graph type of an element of a container; ScriptError where a run-time one cannot hold such a thing."""
     match spec:
         case ScalarSpec(type=IntType()):
             return IntType()
@@ -448,6 +501,8 @@ def element_type(context: Context, spec: Spec) -> Type:
             return _SCALARS[constant.__class__]()
         case ConstantSpec(value=Constant(value=str())):
             return StrType()
+        case ConstantSpec(value=Constant(value=None)):
+            return NoneType()
         case TensorSpec(type=tensor_type, shape=shape):
             if None in shape:
                 raise context.error(
@@ -459,17 +514,96 @@ def element_type(context: Context, spec: Spec) -> Type:
             return element_type(context, degraded)
         case TupleSpec(items=items, type=cls) if cls is tuple:
             return TupleType(tuple(element_type(context, i) for i in items))
+        case TupleSpec(items=items, type=cls) if hasattr(cls, "_fields"):
+            fields = zip(cls._fields, items, strict=True)
+            return RecordType(context.record_name(cls), tuple((n, element_type(context, i)) for n, i in fields))
         case ListSpec(items=None, element=element) if element is not None:
             return ListType(element)
         case ListSpec(items=items) if items:
-            joined = items[0]
-            for item in items[1:]:
-                joined = join(context, joined, item)
-            return ListType(element_type(context, joined))
+            return ListType(_common_type(context, [element_type(context, i) for i in items]))
+        case ListSpec(items=(), literal=literal) if literal is not None:
+            return literal_type(context.literal_types, literal, "list")
+        case ContainerSpec(type=container) if container is not None:
+            return container
+        case ContainerSpec(items=(), literal=literal) if literal is not None:
+            return literal_type(context.literal_types, literal, "set")
+        case EntriesSpec(type=cls, keys=(), literal=literal) if cls is dict and literal is not None:
+            return literal_type(context.literal_types, literal, "dict")
+        case ContainerSpec(items=items) if items:
+            return SetType(_common_type(context, [element_type(context, i) for i in items]))
+        case EntriesSpec(type=cls) if cls is dict:
+            found = container_type(context, spec)
+            if found is not None:
+                return found
+        case UnionSpec(alternatives=alternatives):
+            types = [element_type(context, a) for a in alternatives]
+            joined: Type | None = types[0]
+            for other in types[1:]:
+                joined = None if joined is None else join_types(joined, other)
+            if joined is not None:
+                return joined
     raise context.error(
         f"a list whose length is known at run time only cannot hold {_show(spec)}",
-        "lists that grow in a loop or branch hold tensors, numbers, bools, strings or tuples of them, all of one type",
+        "containers that grow in a loop or branch hold tensors, numbers, bools, strings, None, or tuples, lists, dicts "
+        "and sets of them, all of one type",
     )
+
+
+def _common_type(context: Context, types: Iterable[Type | None]) -> Type:
+    found: Type | None = None
+    for type in types:
+        if type is None or type == found:
+            continue
+        if found is not None:
+            resolve_unknown(found, type)
+        joined = type if found is None else join_types(found, type)
+        if joined is None:
+            raise context.error(
+                f"a list whose length is known at run time only has elements of different types: {found} and {type}",
+                "make all elements of a list the same type and size",
+            )
+        found = joined
+    assert found is not None
+    return found
+
+
+def container_type(context: Context, *specs: Spec) -> Type | None:
+    """The graph type that holds the dicts, or the sets, that are described; None where all are empty."""
+    keys: list[Type] = []
+    elements: list[Type] = []
+    is_dict = False
+    for spec in specs:
+        match spec:
+            case ContainerSpec(type=DictType(key=key, element=element)):
+                keys.append(key)
+                elements.append(element)
+                is_dict = True
+            case ContainerSpec(type=SetType(element=element)):
+                elements.append(element)
+            case ContainerSpec(items=items):
+                elements += [element_type(context, i) for i in items]
+            case EntriesSpec(keys=known, items=items):
+                is_dict = True
+                keys += [element_type(context, spec_of(context, key_value(k))) for k in known]
+                elements += [element_type(context, i) for i in items]
+    if not elements:
+        return _declared(context, specs)
+    element = _common_type(context, elements)
+    return DictType(_common_type(context, keys), element) if is_dict else SetType(element)
+
+
+def _declared(context: Context, specs: Iterable[Spec]) -> Type | None:
+    """The type of empty dicts or sets, where an annotation says it."""
+    for spec in specs:
+        literal = getattr(spec, "literal", None)
+        if literal in context.literal_types:
+            return literal_type(context.literal_types, literal, "set" if isinstance(spec, ContainerSpec) else "dict")
+    return None
+
+
+def key_value(key: Any) -> Abstract:
+    """A dict's key that is a Python object, as the program sees it."""
+    return Tuple(tuple(map(key_value, key)), type(key)) if isinstance(key, tuple) else Constant(key)
 
 
 def _show(spec: Spec) -> str:
@@ -491,17 +625,13 @@ def type_name(value: Any) -> str:
 
 def list_element(context: Context, *lists: ListSpec) -> Type | None:
     """The element type of lists that meet; None where all are empty."""
-    found: Type | None = None
+    types: list[Type] = []
     for spec in lists:
-        types = [spec.element] if spec.items is None else [element_type(context, i) for i in spec.items]
-        for type in types:
-            if type is None:
-                continue
-            if found is not None and found != type:
-                raise context.error(
-                    f"a list whose length is known at run time only has elements of different types: {found} and "
-                    f"{type}",
-                    "make all elements of a list the same type and size",
-                )
-            found = type
-    return found
+        if spec.items is not None:
+            types += [element_type(context, i) for i in spec.items]
+        elif spec.element is not None:
+            types.append(spec.element)
+    if not types:
+        known = [context.literal_types[s.literal] for s in lists if s.literal in context.literal_types]
+        return known[0].get("element") if known else None
+    return _common_type(context, types)

@@ -7,7 +7,6 @@ from typing import Any
 
 from . import iteration, lists, regions
 from .context import Context, Exit
-from .dicts import dict_key
 from .exceptions import try_statement
 from .expressions import closure, evaluate, get_item
 from .indexing import set_item as set_tensor_item
@@ -23,12 +22,12 @@ from .values import (
     NOTHING,
     Abstract,
     Constant,
-    DictItems,
     DictRef,
     ListRef,
     Method,
     ObjectRef,
     Scalar,
+    SetRef,
     Slice,
     TensorRef,
     Union,
@@ -216,19 +215,8 @@ def set_item(context: Context, container: Abstract, index: Abstract, value: Abst
             if isinstance(index, TensorRef):
                 index = context.item(index, "int")
             lists.set_item(context, container, index, value)
-        case DictRef(cell=cell):
-            if cell.kind.startswith("outside"):
-                raise context.error("a dict from outside the function changes in it", "make a copy: `dict(d)`")
-            context.check_write(context, cell)
-            key = dict_key(context, index)
-            entries = [(k, v) for k, v in context.heap[cell].entries]
-            for position, (k, _) in enumerate(entries):
-                if k == key:
-                    entries[position] = (k, value)
-                    break
-            else:
-                entries.append((key, value))
-            context.heap[cell] = DictItems(tuple(entries))
+        case DictRef():
+            context.dicts.put(context, container, index, value)
         case ObjectRef(type=cls) if hasattr(cls, "__setitem__"):
             context.call(Method(container, "__setitem__", cls.__setitem__), [index, value], {})
         case _:
@@ -243,7 +231,9 @@ def _assign(context: Context, node: ast.Assign) -> None:
 
 def _annotated(context: Context, node: ast.AnnAssign) -> None:
     if node.value is not None:
-        assign(context, node.target, evaluate(context, node.value))
+        value = evaluate(context, node.value)
+        context.declare(value, node.annotation)
+        assign(context, node.target, value)
 
 
 _INPLACE = {
@@ -290,6 +280,18 @@ def _augment_one(context: Context, operator: str, old: Abstract, value: Abstract
     if isinstance(old, ListRef) and operator == "Add":
         lists.extend(context, old, value)
         return old
+    if isinstance(old, DictRef) and operator == "BitOr":
+        context.dicts.update(context, old, value)
+        return old
+    if (
+        isinstance(old, SetRef)
+        and isinstance(value, SetRef)
+        and context.sets.update_in_place(context, operator, old, value)
+    ):
+        return old
+    if isinstance(old, ListRef) and operator == "Mult":
+        lists.repeat_in_place(context, old, value)
+        return old
     if isinstance(old, ObjectRef):
         found = context.user_operator(_INPLACE[operator], old, value)
         if found is not None:
@@ -307,8 +309,10 @@ def _delete(context: Context, node: ast.Delete) -> None:
                 container, position = evaluate(context, owner), evaluate(context, index)
                 if isinstance(container, ListRef) and not isinstance(position, Slice):
                     lists.method(context, container, "pop", [position])
+                elif isinstance(container, ListRef):
+                    lists.delete(context, container, position)
                 elif isinstance(container, DictRef):
-                    context.call(Method(container, "pop"), [position], {})
+                    context.dicts.delete(context, container, position)
                 else:
                     raise context.error(f"del of an item of {context.describe(container)} is not supported")
             case _:

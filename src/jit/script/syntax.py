@@ -19,8 +19,6 @@ _UNSUPPORTED: dict[type[ast.AST], tuple[str, str]] = {
     ast.TryStar: ("`except*` cannot be compiled", "catch the exceptions with a plain `except`"),
     ast.Global: ("`global` cannot be compiled", "return the new value, or keep it in a buffer of a Module"),
     ast.ClassDef: ("classes cannot be defined inside a compiled function", "define the class at module level"),
-    ast.SetComp: ("set comprehensions cannot be compiled", "use a list"),
-    ast.Set: ("sets cannot be compiled", "use a tuple or a list"),
 }
 
 
@@ -51,7 +49,7 @@ def _findings(node: ast.AST, parent: ast.AST | None) -> Iterator[tuple[ast.expr 
         elif found is not None:
             yield node, *found
             return
-        if isinstance(node, (ast.For, ast.ListComp, ast.GeneratorExp, ast.DictComp)):
+        if isinstance(node, (ast.For, ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp)):
             generators = [] if isinstance(node, ast.For) else node.generators
             if any(g.is_async for g in generators):
                 yield node, "asynchronous comprehensions cannot be compiled", "use a plain comprehension"

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOTHING", "UNBOUND", "Abstract", "Cell", "Closure", "Constant", "DictItems", "DictRef", "Entries", "Items",
-    "ListRef",
-    "Method", "ObjectRef", "RunTimeItems", "Scalar", "Sequence", "Slice", "TensorRef", "Tuple", "Union", "View",
-    "constant_key", "describe",
+    "ListRef", "Method", "ObjectRef", "RunTimeDict", "RunTimeItems", "RunTimeSet", "Scalar", "Sequence", "SetItems",
+    "SetRef", "Slice", "TensorRef", "Tuple", "Union", "View", "constant_key", "describe",
 ]  # fmt: skip
 
 
@@ -33,11 +32,12 @@ class Abstract:
 class Cell:
     """The identity of something mutable. `origins` are the cells that it may be the same object as."""
 
-    __slots__ = ("escaped", "kind", "name", "origins")
+    __slots__ = ("escaped", "kind", "literal", "name", "origins")
 
     def __init__(self, kind: str, origins: "frozenset[Cell]" = frozenset(), name: str = "") -> None:
         self.kind = kind
         self.name = name
+        self.literal: Any = None  # where an empty container was written
         self.escaped = False  # whether a run-time list may hold this too
         self.origins: frozenset[Cell] = origins | {self}
 
@@ -110,7 +110,7 @@ class ListRef(Abstract):
 
 @dataclass(frozen=True, eq=False)
 class DictRef(Abstract):
-    """A dict with keys known at compile time; its cell holds `DictItems`."""
+    """A dict; its cell holds `DictItems` (keys known when compiling) or `RunTimeDict`."""
 
     cell: Cell
 
@@ -149,6 +149,37 @@ class DictItems:
             if constant_key(k) == constant_key(key):
                 return v
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class SetRef(Abstract):
+    """A set; its cell holds `SetItems` (elements known when compiling) or `RunTimeSet`."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True, eq=False)
+class SetItems:
+    """Elements of a set that are all known when compiling, in order of insertion."""
+
+    items: tuple[Abstract, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RunTimeDict:
+    """A dict of the graph and the types of its keys and values."""
+
+    value: Value
+    key: Type
+    element: Type
+
+
+@dataclass(frozen=True, eq=False)
+class RunTimeSet:
+    """A set of the graph and the type of its elements."""
+
+    value: Value
+    element: Type
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,6 +289,8 @@ def describe(value: Abstract) -> str:
             return "list"
         case DictRef():
             return "dict"
+        case SetRef():
+            return "set"
         case ObjectRef(type=cls):
             return cls.__name__
         case Union(alternatives=alternatives):

@@ -217,10 +217,10 @@ run time
         run_time_key,
         (v,),
         f"""\
-{FILE}:5: the key of a dict must be known when the program is compiled, given Tensor f32[]
+{FILE}:5: the key of a dict must be a number, a string or a tuple of them, given Tensor f32[]
     d[x.sum()] = 1
     ^^^^^^^^^^
-  hint: use a list, or a tensor indexed by the key""",
+  hint: take the number out: `x.item()`""",
     ),
     (
         attribute_of_none,
