@@ -25,7 +25,7 @@ __all__ = ["Array", "Block", "Graph", "Guard", "Instruction", "Value"]
 class Value:
     """An SSA value: a type, and the instruction or block that defines it. Identity is what it is."""
 
-    __slots__ = ("block", "index", "instruction", "name", "type")
+    __slots__ = ("__weakref__", "block", "index", "instruction", "name", "type")
 
     def __init__(self, type: Type, name: str | None = None) -> None:
         self.type = type

@@ -8,6 +8,7 @@ from ...ir.dims import Dim, is_nonnegative
 from ...ir.ops._op import Reduce, View
 from ...ir.types import IntType, TensorType
 from ..errors import Unsupported
+from .image_layout import layout_of
 from .indexing import (
     LOOP_PREFIX,
     Indices,
@@ -108,6 +109,8 @@ def strided_view(value: Value, block: Block | None) -> StridedView:
             break
         source = instruction.operands[0]
         assert source is not None
+        if layout_of(source) is not None:
+            break  # what is not contiguous is copied by the view
         indices = operand_indices(instruction, source, indices, extents)
         strides = _as_strides(source, indices, names)
         current = source

@@ -3,8 +3,8 @@
 An item is a block of query rows of one head. It goes over the keys in blocks: scores by the GEMM micro-kernel, scale
 and mask, the running maximum and sum of each row, and the products with the values added to the rows of the result,
 which are rescaled when the maximum grows (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018;
-Dao et al., "FlashAttention", 2022). A causal item stops at its last row's diagonal. Few queries against many keys (decoding)
-take dot products with the keys as they lie. The order of all sums depends on the sizes alone.
+Dao et al., "FlashAttention", 2022). A causal item stops at its last row's diagonal. Few queries against many keys
+(decoding) take dot products with the keys as they lie. The order of all sums depends on the sizes alone.
 """
 
 import re

@@ -1,6 +1,5 @@
 """Matrix products and convolutions in the driver: operands as strides, packed weights, and what follows as epilogue."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,10 @@ from .elements import Elements
 from .epilogue import Epilogue
 from .fusion import Group, Unsupported
 from .gemm import GEMM_SLOTS, GemmSpec, gemm_source, pack_b_numpy
+from .image_layout import layout_of
 from .indexing import coefficient, element_count, flat_index, row_major_strides, terms
 from .inline import INLINE
-from .kernel_text import Text, preamble
+from .kernel_text import Text, named_source, preamble
 from .module import KernelSource
 from .scalar_code import Code
 from .target import Target
@@ -98,7 +98,9 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
         # The weight is [N, K] (or [K]).
         b_strides, b_shape = b_strides[::-1], b_shape[::-1]
     has_rows, has_columns = a_type.rank > 1, len(b_shape) > 1
-    depth = a_type.shape[-1]
+    # Both sides of the product have this size; where one is a number, it lets a constant be packed now.
+    depth, other = a_type.shape[-1], b_shape[-2] if has_columns else b_shape[-1]
+    depth = other if isinstance(other, int) else depth
     a_depth = a_strides[-1]
     b_depth = b_strides[-2] if has_columns else b_strides[-1]
     contiguous = row_major_strides(result.shape)
@@ -159,6 +161,8 @@ def store_strides(group: Group, value: Value) -> dict[int, tuple[str, Dim]] | No
     """Per dimension of a contraction's result, its loop in the group and the stride at which the group stores it."""
     (output, indices), *_ = group.outputs.items()
     assert isinstance(output.type, TensorType)
+    if layout_of(output) is not None:
+        return None
     position = flat_index(indices, output.type.shape)
     found: dict[int, tuple[str, Dim]] = {}
     (read,) = group.accesses[value]
@@ -260,13 +264,6 @@ def _strided_constant(view: StridedView, shape: tuple[Dim, ...], strides: tuple[
 def add_shared(driver: Driver, sources: dict[str, str]) -> None:
     for name, source in sources.items():
         driver.add_kernel(KernelSource(name, source, title="shared by all products of this kind"))
-
-
-def named_source(stem: str, make: Any) -> tuple[str, str]:
-    """A kernel's source under a name that ends in a hash of it."""
-    text = make("NAME")
-    name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    return name, make(name)
 
 
 def title_of(instruction: Instruction, group: Group | None) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Convolutions in the driver: images to padded NHWC, packed weights, and a kernel that stores NCHW."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,6 @@ from .contraction import (
     add_shared,
     constant_array,
     epilogue_of,
-    named_source,
     run_contraction_kernel,
     title_of,
     view_address,
@@ -23,9 +23,10 @@ from .conv import CONV_SLOTS, ConvSpec, conv_source, pack_conv_numpy, pack_depth
 from .driver import Driver, Storage
 from .epilogue import Epilogue
 from .fusion import Group
+from .image_layout import ImageLayout, layout_of
 from .indexing import element_count, flat_index
-from .kernel_text import Text
-from .layout import LAYOUT_SLOTS, to_nhwc_source
+from .kernel_text import Text, named_source
+from .layout import LAYOUT_IMPORTS, LAYOUT_SLOTS, to_nhwc_source
 from .module import KernelSource
 from .target import Target
 
@@ -40,7 +41,8 @@ def convolution_reads(instruction: Instruction) -> list[Value] | None:
     if instruction.op.name != "conv2d":
         return None
     images, weight = instruction.inputs[:2]
-    return [forward_view(images, instruction.block).base, strided_view(weight, instruction.block).base]
+    read = images if layout_of(images) is not None else forward_view(images, instruction.block).base
+    return [read, strided_view(weight, instruction.block).base]
 
 
 def stores_images(instruction: Instruction, group: Group) -> bool:
@@ -51,6 +53,8 @@ def stores_images(instruction: Instruction, group: Group) -> bool:
     if output.type.dtype is not value.type.dtype or value.type.dtype not in (dtypes.float32, dtypes.float64):
         return False
     (read,) = group.accesses[value]
+    if layout_of(output) is not None:
+        return output.type.shape == value.type.shape and read == group.outputs[output]
     return flat_index(read, value.type.shape) == flat_index(group.outputs[output], output.type.shape)
 
 
@@ -97,10 +101,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     """Run a convolution, with the group's operations in its epilogue."""
     value = instruction.results[0]
     shape, dtype = _shape_of(instruction)
-    x, w = (
-        forward_view(instruction.inputs[0], instruction.block),
-        strided_view(instruction.inputs[1], instruction.block),
-    )
+    images, w = instruction.inputs[0], strided_view(instruction.inputs[1], instruction.block)
     output = next(iter(group.outputs)) if group is not None else value
     storage = driver.store(output)
     groups = shape.groups
@@ -110,8 +111,18 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     whole = ConvSpec(dtype.short, target=target).tile.columns
     if known is not None and known > whole // 2:
         known = None
-    spec = ConvSpec(dtype.short, known, depthwise, True, target)
-    buffer = _to_nhwc(driver, x, shape, dtype)
+    layout = layout_of(output)
+    spec = ConvSpec(dtype.short, known, depthwise, layout is None, target)
+    padded = ImageLayout(*shape.pads)
+    given = layout_of(images)
+    if given is None:
+        buffer = _to_nhwc(driver, forward_view(images, instruction.block), shape, dtype)
+        x = buffer.address
+    else:
+        # The border may be wider than this convolution's padding: another one reads the same images.
+        x = driver.address(images)
+        extra: Dim = given.first(_tensor_shape(images)) - _padded_first(given, padded, _tensor_shape(images))
+        x = x if extra == 0 else f"{x} + {driver.size(extra * dtype.itemsize)}"
     weights = _packed_weights(driver, instruction, w, shape, spec, dtype)
     epilogue, text = Epilogue(), Text()
     if group is not None:
@@ -121,8 +132,14 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     work = element_count([shape.images, shape.out_channels, shape.out_height, shape.out_width, in_group, *shape.kernel])
     driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))
     add_shared(driver, spec.shared_sources())
-    padded_height, padded_width = shape.padded
+    x_strides = (given or padded).strides(_tensor_shape(images))
     plane = shape.out_height * shape.out_width
+    if layout is None:
+        y_image, y_row, y_pixel, first = plane * shape.out_channels, shape.out_width, 1, 0
+    else:
+        result_shape = _tensor_shape(value)
+        y_image, _, y_row, y_pixel = layout.strides(result_shape)
+        first = layout.first(result_shape)
     sizes: dict[str, Dim] = {
         "images": shape.images,
         "channels": 1 if depthwise else in_group,
@@ -136,19 +153,32 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         "stride_width": shape.stride[1],
         "dilation_height": shape.dilation[0],
         "dilation_width": shape.dilation[1],
-        "x_image_stride": padded_height * padded_width * shape.channels,
-        "x_row_stride": padded_width * shape.channels,
-        "x_pixel_stride": shape.channels,
-        "y_image_stride": plane * shape.out_channels,
-        "y_row_stride": shape.out_width,
-        "y_pixel_stride": 1,
+        "x_image_stride": x_strides[0],
+        "x_row_stride": x_strides[2],
+        "x_pixel_stride": x_strides[3],
+        "y_image_stride": y_image,
+        "y_row_stride": y_row,
+        "y_pixel_stride": y_pixel,
         "y_channel_stride": plane,
     }
     slots = {slot: driver.size(dim) for slot, dim in sizes.items()}
-    driver.touch(buffer)
-    slots |= {"x": buffer.address, "w": weights, "y": storage.address}
+    if given is None:
+        driver.touch(buffer)
+    y = storage.address if first == 0 else f"{storage.address} + {driver.size(first * dtype.itemsize)}"
+    slots |= {"x": x, "w": weights, "y": y}
     run_contraction_kernel(driver, name, spec, CONV_SLOTS, slots, text, output)
     driver.clock += 1
+
+
+def _tensor_shape(value: Value) -> tuple[Dim, ...]:
+    assert isinstance(value.type, TensorType)
+    return value.type.shape
+
+
+def _padded_first(given: ImageLayout, padded: ImageLayout, shape: Sequence[Dim]) -> Dim:
+    """Where the first image starts in a buffer whose border is `padded` of the strides of `given`."""
+    _, _, row, column = given.strides(shape)
+    return row * padded.top + column * padded.left
 
 
 def _divided(size: Dim, groups: int) -> Dim:
@@ -159,7 +189,7 @@ def _to_nhwc(driver: Driver, x: StridedView, shape: _Shape, dtype: DType) -> Sto
     """The images in a padded NHWC buffer."""
     height, width = shape.padded
     buffer = driver.temporary(shape.images * height * width * shape.channels, dtype)
-    name, source = named_source("k_to_nhwc", lambda n: _IMPORTS + to_nhwc_source(n, dtype.short))
+    name, source = named_source("k_to_nhwc", lambda n: LAYOUT_IMPORTS + to_nhwc_source(n, dtype.short))
     driver.add_kernel(KernelSource(name, source, title="images to padded NHWC"))
     strides = x.strides
     sizes: dict[str, Dim] = {
@@ -216,7 +246,7 @@ def _pack_source(name: str, dtype: str, columns: int) -> str:
     def read(*names: str) -> str:
         return f"{', '.join(names)} = {', '.join(f'slot_i64(p, {slots[n]})' for n in names)}"
 
-    return f"""{_IMPORTS}
+    return f"""{LAYOUT_IMPORTS}
 @kernel
 def {name}(p, lo, hi):
     w, packed = pointer_{dtype}(slot_i64(p, 0)), pointer_{dtype}(slot_i64(p, 1))
@@ -277,9 +307,3 @@ def _epilogue(driver: Driver, group: Group, value: Value) -> tuple[Epilogue, Tex
     if 1 in by_axis:
         recover.append(("j", [by_axis[1]], [sizes[by_axis[1]]]))
     return epilogue_of(driver, group, value, recover)
-
-
-_IMPORTS = """import numpy as np
-from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, slot_i64
-
-"""

@@ -28,9 +28,11 @@ from ..runtime.pool_code import WORKERS
 from . import helpers
 from .bounds import lowest
 from .fusion import Group, Plan, Unsupported
+from .image_layout import ImageLayout, layout_of, stored_elements
 from .indexing import element_count
 from .interface import argument_symbols, number_literal, value_location
-from .kernel_text import Kernel, plain_source
+from .kernel_text import Kernel, named_source, plain_source
+from .layout import LAYOUT_IMPORTS, LAYOUT_SLOTS, zero_border_source
 from .loops import Launch, lower_group
 from .module import (
     FRAME_ARENA,
@@ -46,6 +48,10 @@ from .module import (
 )
 
 __all__ = ["Driver", "Storage"]
+
+
+# Rows of a padded image whose border one range clears.
+_BORDER_GRAIN = 256
 
 
 @dataclass(eq=False)
@@ -337,9 +343,35 @@ class Driver:
         if value in self.storages:
             self.touch(self.storages[value])
             return self.storages[value]
-        storage = self.new_buffer(self.nbytes(value.type), static=self.is_static(value.type))
+        assert isinstance(value.type, TensorType)
+        nbytes = stored_elements(value) * value.type.dtype.itemsize
+        storage = self.new_buffer(nbytes, static=self.is_static(value.type))
         self.storages[value] = storage
+        layout = layout_of(value)
+        if layout is not None and layout.has_border:
+            self.clear_border(value, layout, storage)
         return storage
+
+    def clear_border(self, value: Value, layout: ImageLayout, storage: Storage) -> None:
+        """Zeros around each image, which the padding of a convolution reads."""
+        assert isinstance(value.type, TensorType)
+        shape, dtype = value.type.shape, value.type.dtype
+        name, source = named_source("k_border", lambda n: LAYOUT_IMPORTS + zero_border_source(n, dtype.short))
+        self.add_kernel(KernelSource(name, source, title="zeros around images"))
+        height, width = layout.size(shape)
+        sizes: dict[str, Dim] = {
+            "channels": shape[1],
+            "height": shape[2],
+            "width": shape[3],
+            "y_height": height,
+            "y_width": width,
+            "top": layout.top,
+            "left": layout.left,
+        }
+        self.set_slot(LAYOUT_SLOTS["y"], "i64", storage.address)
+        for slot, dim in sizes.items():
+            self.set_slot(LAYOUT_SLOTS[slot], "i64", self.size(dim))
+        self.line(f"launch({name}, p, {self.size(shape[0] * height)}, {_BORDER_GRAIN}, pool)")
 
     def temporary(self, count: Dim, dtype: DType) -> Storage:
         nbytes = count * dtype.itemsize

@@ -13,7 +13,8 @@ from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import BoolType, IntType, ScalarType, TensorType
 from .access import operand_indices
 from .fusion import Group, Unsupported
-from .indexing import LOOP_PREFIX, Indices, flat_index, loop_variable
+from .image_layout import position
+from .indexing import LOOP_PREFIX, Indices, loop_variable
 from .kernel_text import Scope, Text
 from .scalar_code import Code, Untranslatable, cast, literal, translate
 
@@ -80,12 +81,12 @@ class Elements:
         dtype = value.type.dtype
         base = self.storage(value)
         scope = self.text.place(indices)
-        key = (base, "load", self.text.resolve(flat_index(indices, value.type.shape)))
+        key = (base, "load", self.text.resolve(position(value, indices)))
         for outer in self.text.scopes:
             if key in outer.memo:
                 return outer.memo[key]
         pointer = self.text.pointer(base, dtype)
-        address = self.text.index(flat_index(indices, value.type.shape))
+        address = self.text.index(position(value, indices))
         code = self.text.assign(scope, self.text.load(pointer, address, dtype), dtype)
         scope.memo[key] = code
         return code

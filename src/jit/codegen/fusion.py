@@ -20,6 +20,7 @@ from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from ..errors import Unsupported
 from .access import operand_indices, reduced_axes
+from .image_layout import CHANNELS_LAST, layout_of
 from .indexing import (
     LOOP_PREFIX,
     Indices,
@@ -34,6 +35,7 @@ __all__ = ["Group", "Plan", "Unsupported", "count_uses", "own_cost", "plan_block
 # Inner rows up to this many elements may be handled one by one even where there is a single row.
 _SMALL_ROW = 4096
 _CHEAP = 4
+_PRODUCTS = ("matmul", "linear", "conv2d")
 _COSTS = {
     "exp": 10, "exp2": 10, "expm1": 14, "log": 12, "log2": 12, "log10": 12, "log1p": 14, "sin": 16, "cos": 16,
     "tan": 24, "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24,
@@ -212,10 +214,7 @@ class _Planner:
             parts = parts[1:]
             self.note(instruction, "written into its operand, which nothing else uses")
         for part, place in reversed(parts):
-            assert isinstance(part.type, TensorType)
-            loops = [Loop(f"{LOOP_PREFIX}{axis}", size) for axis, size in enumerate(part.type.shape) if size != 1]
-            by_axis = iter(loops)
-            indices = tuple(0 if size == 1 else next(by_axis).variable for size in part.type.shape)
+            loops, indices = _loops_over(part, value)
             group = Group(position, loops, {part: indices}, accesses={part: {indices}}, origin=instruction)
             group.placements[part] = (value, tuple(place(list(indices))))
             self.groups.append(group)
@@ -260,9 +259,7 @@ class _Planner:
     def new_group(self, value: Value, position: int) -> Group:
         """A group whose loops run over the value's own dimensions."""
         assert isinstance(value.type, TensorType)
-        loops = [Loop(f"{LOOP_PREFIX}{axis}", size) for axis, size in enumerate(value.type.shape) if size != 1]
-        by_axis = iter(loops)
-        indices = tuple(0 if size == 1 else next(by_axis).variable for size in value.type.shape)
+        loops, indices = _loops_over(value, value)
         group = Group(position, loops, {value: indices})
         self.groups.append(group)
         assert value.instruction is not None
@@ -306,7 +303,7 @@ class _Planner:
             assert isinstance(instruction.op.lower, View)
             source = instruction.operands[0]
             assert source is not None
-            if instruction.op.lower.reinterpret:
+            if instruction.op.lower.reinterpret and layout_of(source) is None:
                 self.aliases[value] = source
                 self.need(source, self.hard[value])
             else:
@@ -324,6 +321,11 @@ class _Planner:
         if not free and any(is_anywhere(i) for g in users for i in g.accesses[value]):
             # Read at places that memory or a window says: each element may be read many times.
             must_store = True
+        finishing = bool(users) and self.finishes_product(instruction)
+        if finishing and (len(users) > 1 or users[0].reductions or self.repeats(users[0], value)):
+            # The product is stored in any case: stored with this done, its readers do less.
+            self.new_group(value, position)
+            return
         joined: Group | None = None
         if must_store or (len(users) > 1 and cost > _CHEAP and not free):
             if len(users) > 1 and not must_store:
@@ -348,6 +350,21 @@ class _Planner:
             return
         for group in users:
             self.inline(group, value)
+
+    def finishes_product(self, instruction: Instruction) -> bool:
+        """Whether an operation belongs to the chain after a product or convolution that nothing else reads."""
+        result = instruction.results[0].type
+        for operand in instruction.inputs:
+            before = operand.instruction
+            if before is None or before.block is not self.block or operand.type != result:
+                continue
+            if count_uses(self.block, operand) != 1:
+                continue
+            if before.op.name in _PRODUCTS:
+                return True
+            if isinstance(before.op.lower, Elementwise) and self.finishes_product(before):
+                return True
+        return False
 
     def visit_reduction(self, instruction: Instruction, position: int) -> None:
         value = instruction.results[0]
@@ -430,9 +447,9 @@ class _Planner:
         assert operand is not None and isinstance(operand.type, TensorType) and isinstance(value.type, TensorType)
         axes = reduced_axes(instruction)
         loops = [
-            Loop(f"{LOOP_PREFIX}{axis}", size, axis in axes)
-            for axis, size in enumerate(operand.type.shape)
-            if size != 1
+            Loop(f"{LOOP_PREFIX}{axis}", operand.type.shape[axis], axis in axes)
+            for axis in _order(operand)
+            if operand.type.shape[axis] != 1
         ]
         by_name = {loop.name: loop for loop in loops}
         kept: list[Dim] = []
@@ -445,6 +462,22 @@ class _Planner:
         group = Group(position, loops, {value: tuple(kept)}, reductions=[value])
         self.groups.append(group)
         self.spread(group, instruction, tuple(kept))
+
+
+def _order(value: Value) -> Sequence[int]:
+    """A value's dimensions in the order in which loops should run over them, the innermost last."""
+    assert isinstance(value.type, TensorType)
+    return range(value.type.rank) if layout_of(value) is None else CHANNELS_LAST
+
+
+def _loops_over(value: Value, stored: Value) -> tuple[list[Loop], Indices]:
+    """Loops over a value's dimensions, in the order of the memory that it is stored to, and its indices."""
+    assert isinstance(value.type, TensorType)
+    shape = value.type.shape
+    order: Sequence[int] = range(len(shape)) if layout_of(stored) is None else CHANNELS_LAST
+    loops = [Loop(f"{LOOP_PREFIX}{axis}", shape[axis]) for axis in order if shape[axis] != 1]
+    by_name = {loop.name: loop.variable for loop in loops}
+    return loops, tuple(by_name.get(f"{LOOP_PREFIX}{axis}", 0) for axis in range(len(shape)))
 
 
 def visits_once(value: Value, indices: Indices, loops: Sequence[Loop]) -> bool:

@@ -15,6 +15,7 @@ from .elements import expression_of
 from .emitters import EMITTERS
 from .forms import kinds, parts
 from .fusion import Group, Plan, Unsupported, plan_block
+from .images import choose_layouts
 from .inline import INLINE
 from .interface import argument_specs, check_type, result_slots, result_specs
 from .module import GeneratedModule
@@ -76,6 +77,7 @@ class _Driver(Driver):
         self.outputs: dict[Value, Storage] = {}
 
     def plan(self, block: Block) -> Plan:
+        choose_layouts(block, self.in_kernels)
         plan = plan_block(block, self.stored_operands, self.accepts_epilogue, self.writable)
         if block is self.graph.block:
             computed = {target for group in plan.groups for _, _, target, _ in group.placed()}

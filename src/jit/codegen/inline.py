@@ -8,7 +8,7 @@ from typing import Any
 
 from ...ir import dtypes
 from ...ir.core import Array, Instruction, Value
-from ...ir.dims import Dim, DimExpr
+from ...ir.dims import Dim, DimExpr, dim_max, dim_min
 from ...ir.types import BoolType, IntType, TensorType
 from .elements import Elements, Inline, describe
 from .fusion import Unsupported
@@ -236,12 +236,17 @@ def _window(elements: Elements, instruction: Instruction, indices: Indices) -> t
     if step:
         text.requirements.helpers.add(step)
     checked = any(padding) or instruction.attributes["ceil_mode"]
+    # Places outside are replaced by the nearest inside, which is in the window too: no conditions, so it vectorises.
+    clamped = is_max and any(padding) and dilation == (1, 1) and not instruction.attributes["ceil_mode"]
+    clamped = clamped and kernel[0] * kernel[1] <= 16
     tops, lefts = (indices[-2 + axis] * stride[axis] - padding[axis] for axis in (0, 1))
     if kernel[0] * kernel[1] <= 16:
         for a in range(kernel[0]):
             for b in range(kernel[1]):
                 row, column = tops + a * dilation[0], lefts + b * dilation[1]
-                _tap(elements, source, total, (*indices[:-2], row, column), (height, width), checked, step)
+                if clamped:
+                    row, column = (dim_min(dim_max(i, 0), s - 1) for i, s in ((row, height), (column, width)))
+                _tap(elements, source, total, (*indices[:-2], row, column), (height, width), checked and not clamped, step)
         return total, ""
     rows, columns = text.fresh("r"), text.fresh("r")
     with text.condition(f"for {rows} in range({kernel[0]}):"):

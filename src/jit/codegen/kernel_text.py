@@ -21,7 +21,7 @@ from .scalar_code import Code, Requirements, pointer_kind
 from .vector_math import primitives as vector_primitives
 from .vector_math import source as vector_source
 
-__all__ = ["Parameter", "Scope", "Text"]
+__all__ = ["Parameter", "Scope", "Text", "named_source"]
 
 # Sizes and strides up to this are literals, so that LLVM can unroll and simplify.
 _LITERAL = 32
@@ -280,3 +280,10 @@ def preamble(requirements: Requirements) -> str:
     functions = [d for d in pasted.values() if d.startswith("def ")]
     text += "\n".join(constants) + "\n\n\n" + "\n\n\n".join(functions)
     return text.rstrip("\n") + "\n\n\n"
+
+
+def named_source(stem: str, make: Callable[[str], str]) -> tuple[str, str]:
+    """A kernel's source under a name that ends in a hash of it."""
+    text = make("NAME")
+    name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return name, make(name)

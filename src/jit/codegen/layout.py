@@ -2,6 +2,12 @@
 
 from .target import Target, host_target
 
+# What the sources of this file call, for modules of their own.
+LAYOUT_IMPORTS = """import numpy as np
+from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, slot_i64
+
+"""
+
 # How many channels one item of `to_nchw_source` copies: a cache line of each pixel in float32.
 STRIP = 16
 

@@ -12,7 +12,8 @@ from ...ir.types import TensorType
 from .access import operand_indices
 from .elements import Elements
 from .fusion import Group, Unsupported, own_cost
-from .indexing import Indices, Loop, coefficient, element_count, flat_index, loop_symbols
+from .image_layout import position
+from .indexing import Indices, Loop, coefficient, element_count, loop_symbols
 from .inline import INLINE
 from .kernel_text import Kernel, Text
 from .scalar_code import Code, Untranslatable, cast, literal, translate
@@ -96,14 +97,14 @@ class Nest:
         found: list[Dim] = []
         for value, indices in group.stores():
             assert isinstance(value.type, TensorType)
-            found.append(flat_index(indices, value.type.shape))
+            found.append(position(value, indices))
         for value, accesses in group.accesses.items():
             assert isinstance(value.type, TensorType)
             inlined = value in group.inlined or value in group.outputs
             instruction = value.instruction
             for indices in accesses:
                 if not inlined:
-                    found.append(flat_index(indices, value.type.shape))
+                    found.append(position(value, indices))
                 elif instruction is not None and instruction.op.name in INLINE:
                     found.extend(indices)
         for value, indices in group.outputs.items():
@@ -174,7 +175,7 @@ class Nest:
         dtype = target.type.dtype
         code = elements.element(value, indices)
         pointer = text.pointer(self.storage(target), dtype, written=True)
-        address = text.index(flat_index(place, target.type.shape))
+        address = text.index(position(target, place))
         text.store(pointer, address, code)
         return lambda: text.assign(text.scope, text.load(pointer, address, dtype), dtype)
 

@@ -8,7 +8,8 @@ from ...ir.ops._op import View
 from ...ir.types import TensorType
 from .elements import Elements, describe
 from .fusion import own_cost
-from .indexing import Indices, Loop, element_count, flat_index
+from .image_layout import position
+from .indexing import Indices, Loop, element_count
 from .kernel_text import Text
 from .nest import Launch, Nest, Stage
 from .scalar_code import Code
@@ -200,7 +201,7 @@ class Spill:
             elements.overrides.pop((chosen, indices), None)
             code = elements.element(chosen, indices)
             pointer = text.pointer(nest.storage(output), dtype, written=True)
-            address = text.index(flat_index(place, output.type.shape))  # type: ignore[attr-defined]
+            address = text.index(position(output, place))
             text.store(pointer, address, code)
 
             def load() -> Code:

@@ -1,0 +1,104 @@
+"""Which images convolutions and what lies between them keep with channels last, inside a border of zeros.
+
+A convolution reads such a buffer as it lies, so that between two of them nothing is copied: the first one's kernel, or
+the pooling or addition after it, stores into the inside of the buffer, whose border is what the second one's padding
+reads. The graph knows nothing of it. A value is kept so where all that uses it is a convolution or is computed in
+kernels, whose addresses come from `position`; images change their layout at the edges only.
+"""
+
+from collections.abc import Callable
+
+from ...ir import dtypes
+from ...ir.core import Block, Instruction, Value
+from ...ir.ops._op import Elementwise, View
+from ...ir.ops.conv import geometry
+from ...ir.types import TensorType
+from .elements import expression_of
+from .image_layout import ImageLayout, set_layout
+
+__all__ = ["choose_layouts"]
+
+_POOLS = ("max_pool2d", "avg_pool2d")
+
+
+def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> None:
+    """Decide for each image of a block how it is stored."""
+    uses: dict[Value, list[tuple[Instruction, int]]] = {}
+    for instruction in block.walk():
+        for place, operand in enumerate(instruction.operands):
+            if operand is not None:
+                uses.setdefault(operand, []).append((instruction, place))
+    found: dict[Value, None] = {}
+    pending = [v for i in block.instructions if i.op.name == "conv2d" for v in (i.results[0], i.inputs[0])]
+    while pending:
+        value = pending.pop()
+        if value in found or not _is_image(value, block):
+            continue
+        found[value] = None
+        producer = value.instruction
+        assert producer is not None
+        if _keeps_places(producer):
+            pending.extend(v for v in producer.inputs if _is_whole(v, value))
+        for user, _ in uses.get(value, []):
+            if user.block is block and _keeps_places(user) and _is_whole(value, user.results[0]):
+                pending.append(user.results[0])
+    chosen: dict[Value, ImageLayout] = {}
+    for value in found:
+        set_layout(value, None)
+        layout = ImageLayout()
+        for user, place in uses.get(value, []):
+            if user.op.name == "conv2d" and place == 0 and user.block is block:
+                layout = layout.joined(_pads(user))
+            elif user.block is not block or _reads_memory(user) or not (user.op.name == "cat" or in_kernels(user)):
+                break
+        else:
+            chosen[value] = layout
+    # What only goes to images that are contiguous is contiguous too.
+    changed = True
+    while changed:
+        changed = False
+        for value in list(chosen):
+            users = [user for user, _ in uses.get(value, [])]
+            if any(user.op.name == "conv2d" for user in users):
+                continue
+            if any(_keeps_places(u) and u.results[0] in found and u.results[0] not in chosen for u in users):
+                del chosen[value]
+                changed = True
+    for value, layout in chosen.items():
+        set_layout(value, layout)
+
+
+def _pads(convolution: Instruction) -> tuple[int, ...]:
+    weight, attributes = convolution.inputs[1].type, convolution.attributes
+    _, pads, _ = geometry("conv2d", weight, attributes["stride"], attributes["padding"], attributes["dilation"])
+    return pads
+
+
+def _is_image(value: Value, block: Block) -> bool:
+    """Whether a value may be stored in any layout: an image that is computed in this block."""
+    instruction, type = value.instruction, value.type
+    if instruction is None or instruction.block is not block or len(instruction.results) != 1:
+        return False
+    if not isinstance(type, TensorType) or type.rank != 4 or type.dtype not in (dtypes.float32, dtypes.float64):
+        return False
+    return instruction.op.name == "conv2d" or _keeps_places(instruction)
+
+
+def _keeps_places(instruction: Instruction) -> bool:
+    """Whether an instruction goes from images to images pixel by pixel, or window by window."""
+    if len(instruction.results) != 1:
+        return False
+    name = instruction.op.name
+    return name in (*_POOLS, "cat") or isinstance(expression_of(instruction), Elementwise)
+
+
+def _reads_memory(instruction: Instruction) -> bool:
+    """Whether an instruction looks at the memory of its operand in another shape."""
+    return isinstance(instruction.op.lower, View) and instruction.op.lower.reinterpret
+
+
+def _is_whole(value: Value, image: Value) -> bool:
+    """Whether an operand of an operation on images is an image itself, not something that is broadcast."""
+    if not isinstance(value.type, TensorType) or not isinstance(image.type, TensorType):
+        return False
+    return value.type.rank == image.type.rank == 4 and value.type.shape[0] == image.type.shape[0]
