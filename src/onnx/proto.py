@@ -31,6 +31,7 @@ _TYPES: dict[int, DType] = {
     onnx.TensorProto.INT32: dtypes.int32,
     onnx.TensorProto.INT64: dtypes.int64,
     onnx.TensorProto.FLOAT16: dtypes.float16,
+    onnx.TensorProto.BFLOAT16: dtypes.bfloat16,
     onnx.TensorProto.FLOAT: dtypes.float32,
     onnx.TensorProto.DOUBLE: dtypes.float64,
     onnx.TensorProto.COMPLEX64: dtypes.complex64,
