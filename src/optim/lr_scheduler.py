@@ -59,7 +59,7 @@ class StepLR(LRScheduler):
 
     >>> optimizer = ingot.optim.SGD([ingot.nn.Parameter(ingot.ones(1))], lr=1.0)
     >>> scheduler = ingot.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
-    >>> [scheduler.step() or scheduler.get_last_lr()[0] for _ in range(4)]
+    >>> [optimizer.step() or scheduler.step() or scheduler.get_last_lr()[0] for _ in range(4)]
     [1.0, 0.5, 0.5, 0.25]
     """
 

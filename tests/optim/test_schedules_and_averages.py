@@ -40,6 +40,7 @@ def test_a_saved_schedule_goes_on(make: Any) -> None:
     def steps(scheduler: Any, count: int) -> list[float]:
         found = []
         for _ in range(count):
+            scheduler.optimizer.step()
             scheduler.step(*([1.0] if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau) else []))
             found.append(scheduler.optimizer.param_groups[0]["lr"])
         return found
@@ -70,6 +71,7 @@ def test_averages_of_weights() -> None:
     assert int(swa.n_averaged) == 3
     rates = swa_utils.SWALR(o := optimiser(), swa_lr=0.1, anneal_epochs=2, anneal_strategy="linear")
     for _ in range(3):
+        o.step()
         rates.step()
     assert o.param_groups[0]["lr"] == pytest.approx(0.1)
 
@@ -103,3 +105,13 @@ def test_statistics_are_recomputed() -> None:
 def test_arguments_that_are_refused(call: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         call([nn.Parameter(ingot.ones(1))])
+
+
+def test_a_schedule_that_goes_before_the_optimiser_says_so() -> None:
+    scheduler = lr_scheduler.StepLR(optimiser(), 1)
+    with pytest.warns(UserWarning, match="before `optimizer.step"):
+        scheduler.step()
+    scheduler.optimizer.step()
+    with pytest.warns(UserWarning, match="epoch parameter"):
+        scheduler.step(5)
+    assert scheduler.get_last_lr()[0] == pytest.approx(1e-5)
