@@ -690,6 +690,9 @@ def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Expose
             f"the gradient of shape {list(gradient._array.shape)} does not fit its tensor of shape "
             f"{list(tensor._array.shape)}: what a hook returns must have the shape of what it was given"
         )
+    mode = modes.current_mode()
+    if mode is not None:
+        mode.gradient(tensor, "add")
     known = tensor._grad
     if create_graph:
         tensor._grad = gradient if known is None else _add(known, gradient)
@@ -702,7 +705,10 @@ def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Expose
             array = gradient._array
         exposed[id(array)] = array  # one array must not become the gradient of two leaves
         tensor._grad = gradient.detach() if modes.active_modes else _wrap(array)
-    elif known._requires_grad or modes.current_mode() is not None or not known._array.flags.writeable:
+    elif mode is not None and not known._requires_grad:
+        with modes.no_grad():
+            known.add_(gradient)
+    elif known._requires_grad or not known._array.flags.writeable:
         with modes.no_grad():
             tensor._grad = _add(known, gradient)
     else:

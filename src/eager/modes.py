@@ -29,11 +29,29 @@ class Mode:
         shape: tuple[int, ...] = tensor._array.shape
         return shape
 
+    def former(self, target: Any) -> Any:
+        """A tensor at the target's present place in the graph, where the mode keeps that; None for plain tensors."""
+        return None
+
+    def replaces_write(self, target: Any, value: Any, name: str) -> bool:
+        """Whether the mode wrote `value` into `target` itself; False for plain tensors."""
+        return False
+
     def baked(self, what: str, tensor: Any) -> None:
         """A Python value (`what`: "bool", "float", "int", "numpy", ...) is taken from a tensor's data."""
 
     def created(self, tensor: Any) -> None:
         """The tensor was made from Python data."""
+
+    def gradient(self, tensor: Any, event: str) -> None:
+        """A leaf's `.grad` is about to be looked at ("read"), added to ("add") or replaced ("set")."""
+
+    def keeps(self, tensor: Any) -> None:
+        """The tensor is state from here on, as of an optimiser: calls find it as calls before left it."""
+
+    def options(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Options that code under watch reads, as `values`; its numbers may carry where they came from."""
+        return values
 
     def note(self, kind: str, message: str) -> None:
         """Something that the code under watch decided for good, such as a layer's mode."""

@@ -210,6 +210,8 @@ class Tensor(TensorMethods):
     @property
     def grad(self) -> "Tensor | None":
         """What backward added up for this tensor; None before."""
+        if modes.active_modes and (mode := modes.state.mode) is not None:
+            mode.gradient(self, "read")
         return self._grad
 
     @grad.setter
@@ -227,11 +229,13 @@ class Tensor(TensorMethods):
                 raise RuntimeError(
                     f"assigned grad has dtype {gradient.dtype.name}, its tensor {self.dtype.name}: convert it first"
                 )
+        if modes.active_modes and (mode := modes.state.mode) is not None:
+            mode.gradient(self, "set")
         self._grad = gradient
 
     @grad.deleter
     def grad(self) -> None:
-        self._grad = None
+        self.grad = None
 
     def backward(
         self,

@@ -38,12 +38,15 @@ MAX_SPECIALISATIONS = 64
 class Specialised:
     """What a front end makes for a call: the graph, how its results are put together, and the exceptions it raises.
 
-    `results` has one leaf per returned graph result (those that are only written back do not count).
+    `results` has one leaf per returned graph result (those that are only written back do not count). The graph holds
+    while each of the `conditions`, functions with what they gave, gives the same. `trains`: it makes gradients itself.
     """
 
     graph: Graph
     results: Structure
     exceptions: Mapping[str, type[BaseException]] = field(default_factory=dict)
+    conditions: tuple[tuple[Callable[[], Any], Any], ...] = ()
+    trains: bool = False
 
 
 class Call:
@@ -170,15 +173,18 @@ class CompiledFunction:
     def _call_known(self, known: "_Known", leaves: list[Any]) -> Any:
         """Run a call whose arguments were seen before, unless a parameter is another array than it was then."""
         specialisation = known.specialisation
+        if not specialisation.holds():
+            return _UNKNOWN
         tensors = [*leaves, *known.defaults]
         for name, array in zip(specialisation.graph.parameters, known.parameters, strict=True):
             parameter = self.parameter(name)
-            if parameter._array is not array:
+            current = parameter._array
+            if current is not array and (current.shape != array.shape or current.dtype != array.dtype):
                 return _UNKNOWN
             tensors.append(parameter)
         if specialisation.writes_shared([t._array if isinstance(t, Tensor) else t for t in tensors]):
             return _UNKNOWN
-        if modes.state.grad_enabled and any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
+        if specialisation.needs_gradients(tensors):
             results = specialisation.run_with_gradients(tensors, "native")
         else:
             results = specialisation.program("native")([t._array if isinstance(t, Tensor) else t for t in tensors])
@@ -193,7 +199,7 @@ class CompiledFunction:
         executor = executors.current_executor()
         if modes.current_mode() is not None:
             return self._finish(specialisation, tensors, specialisation.run_eagerly(tensors))
-        if modes.state.grad_enabled and any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
+        if specialisation.needs_gradients(tensors):
             results = specialisation.run_with_gradients(tensors, executor)
         else:
             results = specialisation.program(executor)([t._array if isinstance(t, Tensor) else t for t in tensors])
@@ -231,12 +237,16 @@ class CompiledFunction:
         values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
         with self._lock:
             for specialisation in self._specialisations.get(key, ()):
+                if not specialisation.holds():
+                    continue
                 parameters = [self.parameter(name) for name in specialisation.graph.parameters]
                 if specialisation.fits([*values, *(p._array for p in parameters)]):
                     self._latest = specialisation
                     return specialisation, parameters
             made = self.specialise(call)
-            specialisation = Specialisation(self.__name__, made.graph, made.results, made.exceptions)
+            specialisation = Specialisation(
+                self.__name__, made.graph, made.results, made.exceptions, made.conditions, made.trains
+            )
             parameters = [self.parameter(name) for name in made.graph.parameters]
             reason = specialisation.mismatch([*values, *(p._array for p in parameters)])
             if reason:
@@ -279,7 +289,7 @@ class CompiledFunction:
             return
         if any(isinstance(leaf, Tensor) for leaf in defaults) or specialisation.depends_on_numbers:
             return
-        run = None if parameters else specialisation.shortcut(call.leaves)
+        run = None if parameters or specialisation.conditions else specialisation.shortcut(call.leaves)
         if run is not None and defaults:
             whole = run
             run = lambda values: whole([*values, *defaults])  # noqa: E731

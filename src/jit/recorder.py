@@ -1,7 +1,9 @@
 """The mode that records a trace: ops run eagerly and become instructions; writes become functional updates."""
 
+import itertools
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from ..eager.dispatch import execute
 from ..eager.modes import Mode
-from ..eager.tensor import Tensor
+from ..eager.tensor import Tensor, wrap
 from ..ir.builder import Builder
 from ..ir.core import Array, Graph, Value
 from ..ir.dims import Dim
@@ -22,8 +24,9 @@ from ..ir.symbolic import SymbolicTensor, building
 from ..ir.types import TensorType
 from ..ir.views import ViewStep, write_through
 from .tracked import TrackedInt, dim_of, track
+from .tracked_float import TrackedFloat, tracked_source
 
-__all__ = ["Baked", "Recorder", "user_location"]
+__all__ = ["Baked", "Recorder", "Recording", "user_location"]
 
 # As code objects have it: symbolic links (`lib64`) must not be resolved.
 _PACKAGE = str(Path(__file__).parent.parent)
@@ -81,12 +84,42 @@ _BAKED_MESSAGES = {
     "iteration": "a tensor was iterated over, so the number of iterations is recorded as the example had it",
 }
 _ITEM_KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "c": "complex"}
+# Ops that make tensors whose elements are known without any other's.
+_FILLED = frozenset({"constant", "full", "full_like", "zeros", "ones", "zeros_like", "ones_like"})
 _SIZE_MESSAGES = {
     "comparison": "a size was compared, so a branch on it is recorded as the example took it",
     "bool": "a size was turned into a bool, so a branch on it is recorded as the example took it",
     "count": "a size was used as a plain number, as of iterations, which is recorded as the example had it",
     "float": "a size was turned into a float, which is recorded as a constant",
 }
+
+
+Condition = tuple[Callable[[], Any], Any]
+
+
+@dataclass
+class Recording:
+    """What a trace gave: the graph, and how a call supplies its parameters and what it does besides.
+
+    parameters: for each name, what finds the tensor at a call. conditions: the graph holds while each gives this value.
+    gradients: tensors (or positions of arguments) whose `.grad` a call replaces, by a result or (None) by None.
+    trains: whether gradients were computed in the trace, so that a call need not make any.
+    """
+
+    graph: Graph
+    parameters: dict[str, Callable[[], Tensor]]
+    conditions: list[Condition]
+    gradients: list[tuple[Tensor | int, int | None]]
+    trains: bool
+    baked: list[Baked] = field(default_factory=list)
+
+
+@dataclass
+class _Gradient:
+    """The `.grad` of a tensor from outside, as it was before the trace."""
+
+    tensor: Tensor
+    before: Tensor | None
 
 
 @dataclass
@@ -103,7 +136,14 @@ class Recorder(Mode):
     tensor from outside is taken as a parameter at first, and made a constant in `finish` unless it was written.
     """
 
-    def __init__(self, name: str, parameters: dict[int, tuple[str, Tensor]] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        parameters: dict[int, tuple[str, Tensor]] | None = None,
+        names: dict[int, tuple[str, Tensor]] | None = None,
+        *,
+        scale: float = 1.0,
+    ) -> None:
         self.builder = Builder(name, Sizes())
         self.baked_entries: list[Baked] = []
         self._known: dict[int, _Known] = {}
@@ -114,6 +154,18 @@ class Recorder(Mode):
         self._parameters: list[tuple[str, Tensor, Value, Location | None]] = []
         self._constants: dict[Any, Value] = {}
         self._before: dict[int, tuple[Tensor, np.ndarray[Any, Any]]] = {}
+        # What tensors from outside were called in traces before: other names would be other parameters.
+        self._names = names or {}
+        self._outside_ids: set[int] = set()
+        self._gradients: dict[int, _Gradient] = {}
+        self._conditions: list[Condition] = []
+        self._trains = False
+        # Options that are read: by dictionary and name, the tensor and what reads it. They are seen scaled.
+        self._options: dict[str, tuple[Tensor, Callable[[], Any]]] = {}
+        self._option_dicts: list[dict[str, Any]] = []
+        self._sources: dict[str, TrackedFloat] = {}
+        self._numbers: dict[int, tuple[TrackedFloat, Value]] = {}
+        self._scale = scale
 
     # -- what is known about a tensor ---------------------------------------------------------------------------------
 
@@ -124,6 +176,7 @@ class Recorder(Mode):
         shape = tuple(sizes.fresh(int(n)) for n in array.shape)
         value = self.builder.argument(name, TensorType(from_numpy(array.dtype), shape))
         self._arguments.append((tensor, value))
+        self._outside_ids.add(id(tensor))
         self._remember(tensor, value)
         return value
 
@@ -154,20 +207,35 @@ class Recorder(Mode):
         return self._outside(tensor)
 
     def _outside(self, tensor: Tensor) -> Value:
-        named = self._named.get(id(tensor))
-        name = named[0] if named is not None else f"outside{len(self._parameters)}"
+        name = self._outside_name(tensor)
         type = TensorType(from_numpy(tensor._array.dtype), tuple(int(n) for n in tensor._array.shape))
         value = Value(type, name)
         self._parameters.append((name, tensor, value, user_location()))
+        self._outside_ids.add(id(tensor))
         self._remember(tensor, value)
         return value
+
+    def _outside_name(self, tensor: Tensor) -> str:
+        """What a tensor from outside is called: as before, after the tensor whose gradient it is, or by a number."""
+        known = self._named.get(id(tensor)) or self._names.get(id(tensor))
+        if known is not None:
+            return known[0]
+        taken = {name for name, *_ in self._parameters} | {name for name, _ in self._names.values()}
+        owner = next((g.tensor for g in self._gradients.values() if g.before is tensor), None)
+        if owner is not None:
+            wanted = next((name for name, t, *_ in self._parameters if t is owner), None)
+            wanted = f"{wanted or self._outside_name(owner)}.grad"
+            if wanted not in taken:
+                return wanted
+        return next(name for i in itertools.count() if (name := f"outside{i}") not in taken)
 
     # -- the mode -----------------------------------------------------------------------------------------------------
 
     def dispatch(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
         """Run the op on the example and append it to the graph."""
         attributes = {name: self._plain_attribute(value) for name, value in attributes.items()}
-        results = execute(op, operands, attributes)
+        plain = tuple([o.plain() if isinstance(o, TrackedFloat) else o for o in operands])
+        results = execute(op, plain, attributes)
         with self.builder.at(user_location()):
             values = self._emit(op, operands, attributes)
         for tensor, value in zip(results if isinstance(results, tuple) else (results,), values, strict=True):
@@ -193,6 +261,8 @@ class Recorder(Mode):
             return value
         if isinstance(item, TrackedInt):
             return self.builder.dim(item.dim)
+        if isinstance(item, TrackedFloat):
+            return self._number(item)
         if isinstance(item, np.ndarray):
             return self.builder.constant(Array(item.copy()))
         if isinstance(item, np.generic):
@@ -206,9 +276,94 @@ class Recorder(Mode):
         if isinstance(value, TrackedInt):
             self._bake("size", f"the size {value.dim} is recorded as {int(value)}: this argument is static")
             return int(value)
+        if isinstance(value, TrackedFloat):
+            return float(value)
         if isinstance(value, tuple):
             return tuple(self._plain_attribute(v) for v in value)
         return value
+
+    def _number(self, number: TrackedFloat) -> Value:
+        """The graph value of a number that is followed."""
+        known = self._numbers.get(id(number))
+        if known is not None:
+            return known[1]
+        if callable(number.expression):
+            value = self._option(number)
+        else:
+            name, *operands = number.expression
+            values = [self._operand(Role.SCALAR, o) for o in operands]
+            value = self.builder.emit(f"scalar.{name}", *values)
+        if self.builder.block is self.builder.graph.block:
+            self._numbers[id(number)] = (number, value)
+        return value
+
+    def options(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Numbers that a call reads afresh: they are parameters of the graph, supplied from the dictionary."""
+        position = next((i for i, d in enumerate(self._option_dicts) if d is values), len(self._option_dicts))
+        if position == len(self._option_dicts):
+            self._option_dicts.append(values)
+
+        def followed(name: str, value: Any, read: Callable[[], Any]) -> Any:
+            if isinstance(value, tuple):
+                return tuple(
+                    followed(f"{name}.{i}", item, lambda i=i: read()[i])  # type: ignore[misc]
+                    for i, item in enumerate(value)
+                )
+            if isinstance(value, Tensor):
+                self._options[f"option{position}.{name}"] = (value, read)
+            if isinstance(value, (bool, TrackedFloat)) or not isinstance(value, (int, float)):
+                return value
+            return self._source(f"option{position}.{name}", float(value), lambda: float(read()))
+
+        return {name: followed(name, value, lambda name=name: values[name]) for name, value in values.items()}  # type: ignore[misc]
+
+    def _source(self, name: str, value: float, read: Callable[[], float]) -> TrackedFloat:
+        if name not in self._sources:
+            self._sources[name] = tracked_source(value * self._scale, self, read)
+        return self._sources[name]
+
+    def _option(self, number: TrackedFloat) -> Value:
+        """An option as a number of the graph: the only element of a parameter."""
+        name = next(n for n, source in self._sources.items() if source is number)
+        tensor = wrap(np.array(number.expression(), np.float64))
+        argument = Value(TensorType(from_numpy(tensor._array.dtype), ()), name)
+        self._options[name] = (tensor, number.expression)
+        self._parameters.append((name, tensor, argument, None))
+        self._remember(tensor, argument)
+        with self.builder.at(None):
+            return self.builder.emit("item", argument)
+
+    def condition(self, read: Callable[[], Any]) -> None:
+        """The trace holds while `read()` gives what it gives now."""
+        self._conditions.append((read, read()))
+
+    def unfollowed(self, what: str) -> None:
+        """A number that depends on a size became a plain one."""
+        self._bake("size", _SIZE_MESSAGES[what])
+
+    def gradient(self, tensor: Any, event: str) -> None:
+        """Note what `.grad` of a tensor from outside was before; that there was none is a condition if it mattered."""
+        self._trains = self._trains or event == "add"
+        if id(tensor) in self._gradients or (id(tensor) in self._known and id(tensor) not in self._outside_ids):
+            return
+        self._gradients[id(tensor)] = _Gradient(tensor, tensor._grad)
+        if event != "set":
+            if id(tensor) in {id(t) for t, _ in self._arguments}:
+                if tensor._grad is not None and event == "add":
+                    self._bake("tensor", "an argument's gradient is added to, which the graph does not see")
+                return
+            self.condition(lambda: tensor._grad is None)
+
+    def keeps(self, tensor: Any) -> None:
+        """State that begins with constants is outside from here on; calls change it like a parameter."""
+        known = self._known.get(id(tensor))
+        if known is None:
+            return
+        if known.value.instruction is None or known.value.instruction.op.name not in _FILLED:
+            self._bake("state", "state that is computed in the trace is kept, but calls do not change it")
+            return
+        del self._known[id(tensor)]
+        self._by_array.pop(id(tensor._array), None)
 
     def created(self, tensor: Any) -> None:
         """A tensor made from Python data inside the trace is a constant."""
@@ -293,12 +448,17 @@ class Recorder(Mode):
 
     # -- the finished graph -------------------------------------------------------------------------------------------
 
-    def finish(self, outputs: list[Any]) -> tuple[Graph, list[tuple[str, Tensor]]]:
-        """End the graph with these outputs.
-
-        Returns the graph and its named parameters; outside tensors that were only read have become constants.
-        """
+    def finish(self, outputs: list[Any]) -> Recording:
+        """End the graph with these outputs; tensors from outside that were only read become constants."""
         results = [self._result(o) for o in outputs]
+        gradients: list[tuple[_Gradient, Value | None]] = []
+        for gradient in self._gradients.values():
+            now = gradient.tensor._grad
+            same = now
+            while same is not None and same is not gradient.before:
+                same = _detached_from(same)
+            if now is not gradient.before and (now is None or same is None):
+                gradients.append((gradient, None if now is None else self.value_of(now)))
         replacement, kept, written = self._settle_outside()
         for position, (tensor, argument) in enumerate(self._arguments):
             if (current := self.value_of(tensor)) is not argument:
@@ -313,9 +473,38 @@ class Recorder(Mode):
                 index = len(returned)
                 returned.append(replacement.get(current, current))
             graph.writes.append((position, index))
+        replaced: list[tuple[Tensor | int, int | None]] = []
+        positions = {id(tensor): position for position, (tensor, _) in enumerate(self._arguments)}
+        for gradient, value in gradients:
+            target = positions.get(id(gradient.tensor), gradient.tensor)
+            if value is None:
+                replaced.append((target, None))
+                continue
+            value = replacement.get(value, value)
+            if value not in returned:
+                returned.append(value)
+            replaced.append((target, returned.index(value)))
         graph.parameters = tuple(name for name, _ in kept)
         self.builder.return_(returned, len(results) if len(returned) > len(results) else None)
-        return self.builder.finish(), kept
+        return Recording(
+            self.builder.finish(),
+            {n: self._finder(t) for n, t in kept},
+            self._conditions,
+            replaced,
+            self._trains,
+            self.baked_entries,
+        )
+
+    def _finder(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """What finds a parameter at a call: an option is read, and a gradient asked for."""
+        for own, read in self._options.values():
+            if own is tensor:
+                return _OptionReader(tensor, read)
+        for gradient in self._gradients.values():
+            if gradient.before is tensor:
+                leaf = gradient.tensor
+                return lambda: leaf._grad  # type: ignore[return-value]  # that it is there is a condition
+        return lambda: tensor
 
     def _settle_outside(self) -> tuple[dict[Value, Value], list[tuple[str, Tensor]], list[tuple[int, Tensor, Value]]]:
         """Make each tensor from outside an argument or a constant.
@@ -329,7 +518,9 @@ class Recorder(Mode):
         written: list[tuple[int, Tensor, Value]] = []
         for name, tensor, value, location in self._parameters:
             current = self.value_of(tensor)
-            if id(tensor) in self._named or current is not value or tensor.requires_grad:
+            is_live = tensor.requires_grad or any(g.before is tensor for g in self._gradients.values())
+            is_live = is_live or any(own is tensor for own, _ in self._options.values())
+            if id(tensor) in self._named or current is not value or is_live:
                 replacement[value] = graph.block.add_argument(value.type, name)
                 kept.append((name, tensor))
                 if current is not value:
@@ -344,7 +535,9 @@ class Recorder(Mode):
         return replacement, kept, written
 
     def restore(self) -> None:
-        """Give every tensor that the trace wrote the elements it had before."""
+        """Give every tensor that the trace wrote the elements it had before, and back its gradient."""
+        for gradient in self._gradients.values():
+            gradient.tensor._grad = gradient.before
         for tensor, array in self._before.values():
             tensor._array[...] = array
         self._before.clear()
@@ -355,6 +548,28 @@ class Recorder(Mode):
         if isinstance(output, TrackedInt):
             return self.builder.dim(output.dim)
         return self.builder.constant(output)
+
+
+class _OptionReader:
+    """Reads an option at a call: a number is put into the tensor that the graph takes, a tensor is taken itself."""
+
+    def __init__(self, tensor: Tensor, read: Callable[[], Any]) -> None:
+        self.tensor = tensor
+        self.read = read
+
+    def __call__(self) -> Tensor:
+        value = self.read()
+        if isinstance(value, Tensor):
+            return value
+        self.tensor._array[...] = value
+        return self.tensor
+
+
+def _detached_from(tensor: Tensor) -> Tensor | None:
+    """The tensor of which this one is another name for the same elements."""
+    if tensor._view is not None and tensor._view[1] is not None and tensor._view[1].name == "detach":
+        return tensor._view[0]
+    return tensor._alias_of
 
 
 def _output_index(outputs: list[Any], tensor: Tensor) -> int | None:

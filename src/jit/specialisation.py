@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..eager import modes
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Graph
 from ..ir.ops.text_output import set_tensor_maker
@@ -36,6 +37,8 @@ class Specialisation:
         graph: Graph,
         results: Structure,
         exceptions: Mapping[str, type[BaseException]] | None = None,
+        conditions: tuple[tuple[Callable[[], Any], Any], ...] = (),
+        trains: bool = False,
     ) -> None:
         outputs = len(graph.results) if graph.outputs is None else graph.outputs
         if results.n_leaves != outputs:
@@ -46,6 +49,8 @@ class Specialisation:
         self.graph = graph
         self.results = results
         self.exceptions = dict(exceptions or {})
+        self.conditions = conditions
+        self.trains = trains
         self.binding = SizeBinding.of(graph)
         self.fallback: Unsupported | None = None
         self.bundle: NativeBundle | None = None
@@ -63,6 +68,10 @@ class Specialisation:
         self._written = dict(graph.writes)
         self._outputs = outputs
         self._lock = threading.RLock()
+
+    def holds(self) -> bool:
+        """Whether what the graph takes for granted besides its arguments is still so."""
+        return all([read() == value for read, value in self.conditions]) if self.conditions else True
 
     # -- does it fit --------------------------------------------------------------------------------------------------
 
@@ -264,6 +273,19 @@ class Specialisation:
         from .eager_run import run_eagerly
 
         return run_eagerly(self.graph, tensors, self.exceptions)
+
+    def needs_gradients(self, tensors: Sequence[Any]) -> bool:
+        """Whether results must be connected to arguments that require gradients.
+
+        Not where the graph writes such a leaf: Python may do that under `no_grad()` only, as a training step does.
+        """
+        if (
+            self.trains
+            or not modes.state.grad_enabled
+            or not any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
+        ):
+            return False
+        return not any(tensors[i].requires_grad and tensors[i].is_leaf for i in self._written)
 
     def run_with_gradients(self, tensors: Sequence[Any], executor: str) -> list[Any]:
         """Run on tensors of which some require gradients, so that backward reaches them."""

@@ -1,8 +1,9 @@
 """`jit.trace`: run a callable once on examples, record it as a graph, and say what was baked in."""
 
+import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from ..ir.core import Graph
 from ..ir.dims import Dim, DimExpr
 from ..ir.interp import run
 from ..ir.location import Location
+from ..ir.passes.canonicalise import canonicalise
+from ..ir.passes.dce import dead_code_elimination
 from ..ir.random_state import default_generator
 from ..ir.types import TensorType
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
-from .recorder import Baked, Recorder
+from .recorder import Baked, Recorder, Recording
 from .specialisation import Specialisation, user_level
 from .structure import Structure, unflatten, with_constant_numbers
 from .tracked import followed_builtins
@@ -45,7 +48,9 @@ class TracedFunction(CompiledFunction):
         self._function = function
         self._module = module
         self._on_bake = on_bake
-        self._parameters: dict[str, Tensor] = {}
+        # What finds a parameter at a call, by name: most are one tensor always.
+        self._parameters: dict[str, Callable[[], Tensor]] = {}
+        self._gradients: dict[int, tuple[Graph, list[tuple[Tensor | int, int | None]]]] = {}
         self._example_key: Any = None
         self.baked: list[Baked] = []
 
@@ -58,7 +63,15 @@ class TracedFunction(CompiledFunction):
         return call
 
     def parameter(self, name: str) -> Tensor:
-        return self._parameters[name]
+        return self._parameters[name]()
+
+    def _finish(self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any]) -> Any:
+        returned = super()._finish(specialisation, arguments, results)
+        for target, index in self._gradients.get(id(specialisation.graph), (None, ()))[1]:
+            tensor = arguments[target] if isinstance(target, int) else target
+            result = None if index is None else results[index]
+            tensor.grad = result.detach() if isinstance(result, Tensor) else None if result is None else wrap(result)
+        return returned
 
     def python_callable(self) -> Callable[..., Any]:
         return self._function
@@ -76,12 +89,17 @@ class TracedFunction(CompiledFunction):
 
     def record(self, call: Call) -> Specialised:
         """Run the callable on the call's arguments and return its graph."""
-        graph, structure, kept, entries = _record(self._function, self.__name__, call, self._named_tensors())
-        self._parameters.update(kept)
-        fresh = [e for e in entries if e not in self.baked]
+        recording, structure = self._record(call)
+        self._parameters.update(recording.parameters)
+        self._gradients[id(recording.graph)] = (recording.graph, recording.gradients)
+        fresh = [e for e in recording.baked if e not in self.baked]
         self.baked.extend(fresh)
         self._report([e for e in fresh if e.kind not in _QUIET_KINDS])
-        return Specialised(graph, structure)
+        return Specialised(recording.graph, structure, conditions=tuple(recording.conditions), trains=recording.trains)
+
+    def _record(self, call: Call, scale: float = 1.0) -> tuple[Recording, Structure]:
+        names = {id(t): (name, t) for name, find in self._parameters.items() if (t := find()) is not None}
+        return _record(self._function, self.__name__, call, self._named_tensors(), names, scale)
 
     def _named_tensors(self) -> dict[int, tuple[str, Tensor]]:
         if self._module is None:
@@ -101,18 +119,24 @@ class TracedFunction(CompiledFunction):
     def check(self, call: Call) -> None:
         """TraceError where a second trace differs, or the graph does not compute what the callable does."""
         (specialisation,) = self.specialisations
-        graph, _, _, _ = _record(self._function, self.__name__, call, self._named_tensors())
-        if graph != specialisation.graph:
+        graph = self._record(call)[0].graph
+        if _differ(graph, specialisation.graph):
             raise TraceError(
                 f"{self.__name__}: a second trace with the same arguments gave another graph, so it depends on state "
                 "that a trace does not see (a counter, a random Python choice)",
                 hint="make the function depend on its arguments only, or pass check_trace=False",
             )
-        parameters = [self._parameters[n]._array for n in specialisation.graph.parameters]
+        self._check_numbers(call, specialisation)
+        tensors = [self.parameter(n) for n in specialisation.graph.parameters]
+        targets = [t for t, _ in self._gradients[id(specialisation.graph)][1] if isinstance(t, Tensor)]
+        gradients = [(t, t._grad) for t in (*tensors, *targets)]
+        parameters = [t._array for t in tensors]
         before = [array.copy() for array in parameters]
         state = default_generator.get_state()
         expected, _ = flatten(_run_plainly(self._function, call))
         default_generator.set_state(state)
+        for tensor, gradient in gradients:
+            tensor._grad = gradient
         for array, old in zip(parameters, before, strict=True):
             array[...] = old
         results = run(specialisation.graph, [*(t._array for t in call.leaves), *parameters])
@@ -128,6 +152,22 @@ class TracedFunction(CompiledFunction):
                 )
         self._check_other_sizes(call, specialisation)
 
+    def _check_numbers(self, call: Call, specialisation: Specialisation) -> None:
+        """Find options that went into the graph unseen, as through `math.sqrt`: others must give the same graph."""
+        graph = specialisation.graph
+        options = [name for name in graph.parameters if name.startswith("option")]
+        if not options:
+            return
+        other = self._record(call, scale=1 + 2**-10)[0].graph
+        if _differ(other, graph):
+            message = "an option of an optimiser is recorded as it was: a call with another is traced again"
+            self.baked.append(Baked("number", message, _first_difference(graph, other)))
+            reads = [functools.partial(self._number, name) for name in options]
+            specialisation.conditions += tuple((read, read()) for read in reads)
+
+    def _number(self, name: str) -> float:
+        return float(self.parameter(name)._array)
+
     def _check_other_sizes(self, call: Call, specialisation: Specialisation) -> None:
         """Find numbers computed from sizes that went into the graph unseen, as `1.0 / n` does: Python asks the float.
 
@@ -136,7 +176,7 @@ class TracedFunction(CompiledFunction):
         if any(entry.kind not in _QUIET_KINDS for entry in self.baked):
             return  # data or sizes are known to be baked in, so other data may well give another graph
         graph = specialisation.graph
-        parameters = [self._parameters[n]._array for n in graph.parameters]
+        parameters = [self.parameter(n)._array for n in graph.parameters]
         types = [a.type for a in graph.arguments[: len(call.leaves)]]
         names = {str(d) for t in types if isinstance(t, TensorType) for d in t.shape if _is_free(d)}
         found: list[Baked] = []
@@ -146,9 +186,7 @@ class TracedFunction(CompiledFunction):
                 continue
             arguments, keywords = unflatten(call.structure, leaves)
             try:
-                other, _, _, _ = _record(
-                    self._function, self.__name__, self._bind(arguments, keywords), self._named_tensors()
-                )
+                other = self._record(self._bind(arguments, keywords))[0].graph
             except Exception:  # the callable itself does not take this size
                 continue
             if other != graph:
@@ -173,6 +211,14 @@ def _grown(tensor: Tensor, kind: Any, name: str) -> Tensor:
         return tensor
     grown = wrap(array)
     return grown.requires_grad_() if tensor.requires_grad else grown
+
+
+def _differ(graph: Graph, other: Graph) -> bool:
+    """Whether graphs compute different things; what makes state, at the first trace, may be in one of them."""
+    if graph == other:
+        return False
+    first, second = (canonicalise(dead_code_elimination(g)) for g in (graph, other))
+    return first != second
 
 
 def _first_difference(graph: Graph, other: Graph) -> Location | None:
@@ -229,11 +275,15 @@ def _distinct(call: Call) -> Call:
 
 
 def _record(
-    function: Callable[..., Any], name: str, call: Call, named: dict[int, tuple[str, Tensor]]
-) -> tuple[Any, Structure, dict[str, Tensor], list[Baked]]:
+    function: Callable[..., Any],
+    name: str,
+    call: Call,
+    named: dict[int, tuple[str, Tensor]],
+    names: dict[int, tuple[str, Tensor]],
+    scale: float,
+) -> tuple[Recording, Structure]:
     call = _distinct(call)
-    recorder = Recorder(name if name.isidentifier() else "traced", named)
-    gradients = {id(t): (t, t.grad) for _, t in named.values()}
+    recorder = Recorder(name if name.isidentifier() else "traced", named, names, scale=scale)
     # Tensors of their own over the same memory, so that the caller's get no history from the trace.
     seen: set[str] = set()
     for tensor, argument in zip(call.leaves, _argument_names(call, _signature(function)), strict=True):
@@ -248,13 +298,11 @@ def _record(
             output = function(*call.arguments, **call.keywords)
             leaves, structure = flatten(output)
             _check_returned(name, structure)
-            graph, kept = recorder.finish(leaves)
+            recording = recorder.finish(leaves)
     finally:
         recorder.restore()
         default_generator.set_state(state)
-        for tensor, gradient in gradients.values():
-            tensor.grad = gradient
-    return graph, structure, dict(kept), recorder.baked_entries
+    return recording, structure
 
 
 def _check_returned(name: str, structure: Structure) -> None:
@@ -270,7 +318,7 @@ def _check_returned(name: str, structure: Structure) -> None:
 
 def _run_plainly(function: Callable[..., Any], call: Call) -> Any:
     """The callable's result on copies of the arguments."""
-    leaves = [t.detach().clone() for t in call.leaves]
+    leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in call.leaves]
     arguments, keywords = unflatten(call.structure, leaves)
     return function(*arguments, **keywords)
 

@@ -37,7 +37,7 @@ class _Moments(ElementwiseOptimizer):
     def decays(self, group: dict[str, Any]) -> tuple[Any, ...]:
         """The numbers that `moments` takes."""
         lr, decay = rate(group), group["weight_decay"]
-        beta1, beta2 = (float(beta) for beta in group["betas"])
+        beta1, beta2 = (beta.item() if isinstance(beta, Tensor) else beta for beta in group["betas"])
         return lr, decay, 1 - beta1, beta2, 1 - lr * decay, 1 - beta2
 
 

@@ -7,7 +7,7 @@ from ..eager.creation import tensor
 from ..eager.modes import current_mode
 from ..eager.tensor import Tensor
 from .optimizer import require_not_both, required_non_negative
-from .updates import ElementwiseOptimizer, descent, larger, rate
+from .updates import ElementwiseOptimizer, as_first, descent, larger, rate
 
 __all__ = ["ASGD", "Adadelta", "Adagrad", "RMSprop", "Rprop"]
 
@@ -64,7 +64,7 @@ class Adagrad(ElementwiseOptimizer):
         return ("sum",)
 
     def first_value(self, name: str, group: dict[str, Any]) -> float:
-        return float(group["initial_accumulator_value"])
+        return as_first(group["initial_accumulator_value"])
 
     def flags(self, group: dict[str, Any], state: dict[str, Any]) -> tuple[bool, ...]:
         return _directions(group)
@@ -228,7 +228,7 @@ class Rprop(ElementwiseOptimizer):
 
     def first_value(self, name: str, group: dict[str, Any]) -> float:
         lr = group["lr"]
-        return (lr.item() if isinstance(lr, Tensor) else float(lr)) if name == "step_size" else 0.0
+        return (lr.item() if isinstance(lr, Tensor) else as_first(lr)) if name == "step_size" else 0.0
 
     def flags(self, group: dict[str, Any], state: dict[str, Any]) -> tuple[bool, ...]:
         return group["maximize"], False
@@ -284,7 +284,7 @@ class ASGD(ElementwiseOptimizer):
 
     def first_state(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
         lr = rate(group)
-        eta = lr.detach().clone() if isinstance(lr, Tensor) else tensor(float(lr))
+        eta = lr.detach().clone() if isinstance(lr, Tensor) else tensor(as_first(lr))
         return {"step": tensor(0.0), "eta": eta, "mu": tensor(1.0)} | self.first_fields(p, group)
 
     def flags(self, group: dict[str, Any], state: dict[str, Any]) -> tuple[bool, ...]:

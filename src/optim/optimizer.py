@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..eager.modes import enable_grad, no_grad
+from ..eager.modes import current_mode, enable_grad, no_grad
 from ..eager.tensor import RemovableHandle, Tensor
 
 __all__ = ["Optimizer", "require_betas", "require_not_both", "required_non_negative"]
@@ -43,6 +43,42 @@ def require_not_both(differentiable: bool, foreach: bool | None, fused: bool | N
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
+class _State(dict[str, Any]):
+    """The state of one parameter. A tensor that is put in while a trace watches is there at the next call, too."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(value, Tensor) and value is not self.get(name) and (mode := current_mode()) is not None:
+            mode.keeps(value)
+        super().__setitem__(name, value)
+
+    def update(self, *arguments: Any, **entries: Any) -> None:
+        for name, value in dict(*arguments, **entries).items():
+            self[name] = value
+
+
+class _States(defaultdict[Tensor, dict[str, Any]]):
+    """The states of all parameters."""
+
+    def __init__(self) -> None:
+        super().__init__(_State)
+
+    def __setitem__(self, p: Tensor, state: dict[str, Any]) -> None:
+        if not isinstance(state, _State):
+            entries, state = state, _State()
+            state.update(entries)
+        super().__setitem__(p, state)
+
+    def __reduce__(self) -> Any:
+        return _states, (dict(self),)
+
+
+def _states(entries: dict[Tensor, dict[str, Any]]) -> "_States":
+    states = _States()
+    for p, state in entries.items():
+        states[p] = state
+    return states
+
+
 class Optimizer:
     """Updates parameters from their gradients; subclasses write `update(parameters, group)` or `step`.
 
@@ -59,7 +95,7 @@ class Optimizer:
                 f"{type(params).__name__}"
             )
         self.defaults = defaults
-        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.state: defaultdict[Tensor, dict[str, Any]] = _States()
         self.param_groups: list[dict[str, Any]] = []
         self._hooks: dict[str, OrderedDict[int, Callable[..., Any]]] = defaultdict(OrderedDict)
         groups = list(params)
@@ -135,7 +171,8 @@ class Optimizer:
         differentiable = any(group.get("differentiable") for group in self.param_groups)
         with enable_grad() if differentiable else no_grad():
             for group in self.param_groups:
-                self.update([p for p in group["params"] if p.grad is not None], group)
+                params = [p for p in group["params"] if p.grad is not None]
+                self.update(params, group if (mode := current_mode()) is None else mode.options(group))
         return loss
 
     def update(self, params: list[Any], group: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..eager.modes import current_mode
 from .optimizer import require_not_both, required_non_negative
 from .updates import ElementwiseOptimizer, descent, rate
 
@@ -62,7 +63,12 @@ class SGD(ElementwiseOptimizer):
                 state = self.state[p]
                 # The first buffer is the gradient: None says that there was no step yet.
                 if state.get("momentum_buffer") is None:
-                    state.update(self.first_fields(p, group), first=True)
+                    state.update(self.first_fields(p, group), first=current_mode() is None)
+                    if current_mode() is not None and group["dampening"]:
+                        raise RuntimeError(
+                            "SGD: with dampening, the first step is not like those after it: make one step before "
+                            "the trace"
+                        )
         super().update(params, group)
 
     def flags(self, group: dict[str, Any], state: dict[str, Any]) -> tuple[bool, ...]:

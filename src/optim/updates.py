@@ -23,12 +23,17 @@ from ..eager.tensor import Tensor
 from . import kernels
 from .optimizer import Optimizer
 
-__all__ = ["ElementwiseOptimizer", "larger", "root"]
+__all__ = ["ElementwiseOptimizer", "as_first", "larger", "root"]
 
 
 def root(x: Any) -> Any:
     """The square root of a number, or of a tensor that stands for one in a trace."""
     return x.sqrt() if isinstance(x, Tensor) else math.sqrt(x)
+
+
+def as_first(number: Any) -> float:
+    """A number with which a state begins: what it is changed to later makes no difference, also in a trace."""
+    return float.__float__(number) if isinstance(number, float) else float(number)
 
 
 def larger(x: Any, least: float) -> Any:
@@ -106,6 +111,7 @@ class ElementwiseOptimizer(Optimizer):
                 state = self.first_state(p, group)
                 if state:
                     self.state[p] = state
+                    state = self.state[p]
             flags = self.flags(group, state)
             if over_tensors or p._array.dtype.char not in "fdFD" or p.grad._array.dtype is not p._array.dtype:
                 numbers = self.numbers(group, state)
