@@ -2,30 +2,32 @@
 
 import linecache
 
-from .records import record
+from .records import field, record
 
 __all__ = ["LocatedError", "Location", "render_error"]
 
 
 @record
 class Location:
-    """A place in source text: 1-based line, 0-based columns; `source` is the line's text where it is at hand."""
+    """A place in source text: 1-based line, 0-based columns; `source` is the line's text where it is at hand.
+
+    An empty `source` says that the line is not known, as in text from elsewhere: the file is not looked into then.
+    """
 
     file: str
     line: int
     column: int = 0
     end_column: int | None = None
     function: str = ""
-    source: str | None = None
+    source: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column + 1}"
 
     def source_line(self) -> str | None:
         """The text of the line, from the location itself or the file; None where neither has it."""
-        return (
-            self.source if self.source is not None else (linecache.getline(self.file, self.line).rstrip("\n") or None)
-        )
+        text = linecache.getline(self.file, self.line).rstrip("\n") if self.source is None else self.source
+        return text or None
 
 
 def render_error(

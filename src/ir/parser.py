@@ -399,7 +399,8 @@ class _Parser(TokenReader):
             quoted = self.tokens[self.position].kind == "string"
             function = self.string() if quoted else self.take("name", "a function's name").text
         self.expect(")")
-        return Location(file, line, column, end, function)
+        # Without looking into a file whose name anybody may have written here.
+        return Location(file, line, column, end, function, source="")
 
     def source_table(self) -> None:
         """The source lines after the graph, which are put into the locations of its instructions."""

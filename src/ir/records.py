@@ -54,8 +54,9 @@ def record(cls: type[T]) -> type[T]:
         elif name in cls.__dict__:
             delattr(cls, name)
     names = tuple(described)
-    cls._described = described
-    cls.__match_args__ = names
+    made: Any = cls
+    made._described = described
+    cls.__match_args__ = names  # type: ignore[attr-defined, misc]  # what a class statement would put there
     defined: dict[str, Any] = {
         "__init__": _make_init(cls.__qualname__, names, described),
         "__repr__": _repr,
@@ -74,8 +75,9 @@ def record(cls: type[T]) -> type[T]:
 
 def replace(value: T, **changes: Any) -> T:
     """A record like this one but for some fields."""
-    described = type(value)._described
-    return type(value)(**{**{name: getattr(value, name) for name in described}, **changes})
+    kind: Any = type(value)
+    described = kind._described
+    return kind(**{**{name: getattr(value, name) for name in described}, **changes})
 
 
 def _make_init(qualname: str, names: tuple[str, ...], described: dict[str, Field]) -> Callable[..., None]:

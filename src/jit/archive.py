@@ -12,34 +12,41 @@ the caller trusts it; damage anywhere is a LoadError that names the part.
 """
 
 import inspect
+import io
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..eager.tensor import Tensor, wrap
+from ..eager.module import Module
+from ..eager.tensor import Tensor
 from ..ir.core import Array, Graph
 from ..ir.dtypes import dtype_named
 from ..ir.safetensors import write_safetensors
 from ..ir.text import parse, print_graph
 from .archive_format import Member, Members, part, read_members, write_members
+from .archive_graphs import complete_modes, graphs_of, methods_of, read_guarded, read_state
+from .archive_module import ModuleReader, ModuleWriter, SavedModule, module_of
 from .archive_native import Interface, native_members, usable_part
 from .archive_parts import (
     FORMAT_VERSION,
-    MAX_SPECIALISATIONS,
     check_version,
     field,
+    graph_numbers,
     numbered,
     parameter_name,
+    parameter_places,
     read_json,
     read_safetensors_part,
     read_text,
 )
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
+from .attribute_state import attribute_state
 from .cross import CpuChoice, named_target
-from .errors import JitError, LoadError
+from .errors import FallbackWarning, JitError, LoadError
 from .function import Call, CompiledFunction, Specialised
 from .native import NativeBundle, graph_arrays, native_bundle
 from .program import NativeProgram
@@ -47,7 +54,7 @@ from .runtime.objects import ObjectError
 from .specialisation import Specialisation
 from .structure import Structure, with_constant_numbers
 
-__all__ = ["LoadedFunction", "load", "save"]
+__all__ = ["LoadedFunction", "LoadedModule", "load", "save"]
 
 
 class LoadedFunction(CompiledFunction):
@@ -59,10 +66,28 @@ class LoadedFunction(CompiledFunction):
     def __init__(self, name: str, signature: inspect.Signature | None, metadata: dict[str, Any]) -> None:
         super().__init__(name, signature)
         self.metadata = metadata
-        self._parameters: dict[str, Tensor] = {}
+        # The module that parameters are looked up in, where they are, and those that are in no module.
+        self._root: Module | None = None
+        self._parameter_places: dict[str, str] = {}
+        self._tensors: dict[str, Tensor] = {}
+        # Attributes by which graphs are chosen, as the path of a module and a name.
+        self._guarded: tuple[tuple[str, str], ...] = ()
 
     def parameter(self, name: str) -> Tensor:
-        return self._parameters[name]
+        place = self._parameter_places.get(name, name)
+        if self._root is not None:
+            owner, _, attribute = place.rpartition(".")
+            found = _submodule(self._root, owner)
+            for table in ("_parameters", "_buffers"):
+                value = getattr(found, table, {}).get(attribute)
+                if isinstance(value, Tensor):
+                    return value
+        return self._tensors[place]
+
+    def state_key(self) -> Any:
+        if not self._guarded:
+            return None
+        return tuple(attribute_state(_submodule(self._root, path), name) for path, name in self._guarded)
 
     def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
         call = super()._bind(arguments, keywords)
@@ -74,19 +99,63 @@ class LoadedFunction(CompiledFunction):
 
     def state_dict(self) -> dict[str, Tensor]:
         """The parameters and buffers by name; they share memory with the callable."""
-        return dict(self._parameters)
+        return {name: self.parameter(name) for name in self._parameter_places}
 
     def specialise(self, call: Call) -> Specialised:
+        types, _ = call.types()
+        given = f"({', '.join(map(str, types))})"
+        states = [key[1] for key in self._specialisations if key[0] == call.key()]
+        now = self.state_key()
+        if now is not None and states and now not in states:
+            # Against the graph that differs in the fewest of them.
+            differing = min(
+                ([i for i, (a, b) in enumerate(zip(now, state, strict=True)) if a != b] for state in states), key=len
+            )
+            attributes = ", ".join(".".join(filter(None, self._guarded[i])) for i in differing)
+            raise JitError(
+                f"{self.__name__} was loaded from a file, which has graphs for {given}, but none for the present "
+                f"values of {attributes}: save it again after calling it in this state"
+            )
         have = "\n".join(
             f"  ({', '.join(f'{v.name}: {v.type}' for v in s.graph.arguments)})"
             + (f" where {', '.join(map(str, s.graph.guards))}" if s.graph.guards else "")
             for s in self.specialisations
         )
-        types, _ = call.types()
         raise JitError(
-            f"{self.__name__} was loaded from a file, which has no graph for ({', '.join(map(str, types))}); it has\n"
-            f"{have}\nsave it again after calling it with such arguments"
+            f"{self.__name__} was loaded from a file, which has no graph for {given}; it has\n"
+            f"{have or '  none'}\nsave it again after calling it with such arguments"
         )
+
+
+def _submodule(root: Module | None, path: str) -> Any:
+    found: Any = root
+    for name in path.split(".") if path else ():
+        found = found.__dict__["_modules"].get(name) if isinstance(found, Module) else None
+    return found
+
+
+class LoadedModule(LoadedFunction, SavedModule):
+    """What `jit.load` returns for a module: its compiled `forward` and other methods, tensors, attributes and flags."""
+
+    def __init__(self, name: str, signature: inspect.Signature | None, metadata: dict[str, Any]) -> None:
+        SavedModule.__init__(self, name)
+        LoadedFunction.__init__(self, name, signature, metadata)
+
+    __call__ = CompiledFunction.__call__
+    state_dict = SavedModule.state_dict  # type: ignore[assignment]  # a module's, not a function's
+
+    def forward(self, *arguments: Any, **keywords: Any) -> Any:  # type: ignore[override]
+        return CompiledFunction.__call__(self, *arguments, **keywords)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LoadedModule":
+        buffer = io.BytesIO()
+        save(self, buffer, native=False)
+        copied = load_members(read_members(io.BytesIO(buffer.getvalue())), trust=False)
+        assert isinstance(copied, LoadedModule)
+        return copied
+
+    def __repr__(self) -> str:
+        return f"LoadedModule({SavedModule.__repr__(self)})"
 
 
 # -- saving ------------------------------------------------------------------------------------------------------------
@@ -114,56 +183,42 @@ def save(
         raise TypeError(
             f"save: expected a compiled callable (of jit.script or jit.trace), given {type(function).__name__}"
         )
-    # A module's graphs for training and for evaluation take the same arguments: the file gets those of its state now.
-    state = function.state_key()
     choices = [named_target(name) for name in dict.fromkeys(targets)] if native else []
-    entries = [(key, s) for key, known in function._specialisations.items() if key[1] == state for s in known]
-    if not entries:
-        raise JitError(
-            f"save: {function.__name__} has no graph yet: call it, or function.graph_for(*arguments), for every kind "
-            "of arguments that the file is to serve"
-        )
-    weights: dict[str, np.ndarray[Any, Any]] = {}
-    digests: dict[str, str] = {}
-    described: list[dict[str, Any]] = []
-    texts: list[str] = []
-    members: list[Member] = []
-    sources: list[str] = []
-    for key, specialisation in entries:
-        graph = specialisation.graph
-        _collect_weights(graph, weights, digests)
-        for name in graph.parameters:
-            weights.setdefault(parameter_name(name), np.ascontiguousarray(function.parameter(name)._array))
-        texts.append(print_graph(graph, locations=True))
-        described.append(
-            {
-                "arguments": key[0][0].to_json(),
-                "default_dtype": key[0][1].name,
-                "leaves": [leaf_to_json(leaf) for leaf in key[0][2:]],
-                "results": specialisation.results.to_json(),
-                "exceptions": sorted(specialisation.exceptions),
-            }
-        )
-    for index, (_, specialisation) in enumerate(entries if native else []):
-        source, added = _native_members(specialisation, index, texts[index], weights, choices)
-        sources += source
-        members += added
+    writer = ModuleWriter()
+    module = module_of(function)
+    tree = None if module is None else writer.module(module)
+    saved = _Saved(writer)
+    complete_modes(function)
     description = {
         "format": FORMAT_VERSION,
         "producer": f"ingot {_version()}",
         "name": function.__name__,
-        "signature": signature_to_json(function._signature),
-        "bakes_numbers": function.bakes_numbers,
-        "parameters": sorted({n for _, s in entries for n in s.graph.parameters}),
-        "digests": digests,
-        "specialisations": described,
+        **saved.function(function, module),
+        "methods": {name: saved.function(method, module) for name, method in methods_of(function).items()},
+        "module": tree,
+        "digests": saved.digests,
         "metadata": {str(k): str(v) for k, v in (metadata or {}).items()},
     }
+    if not saved.graphs:
+        raise JitError(
+            f"save: {function.__name__} has no graph yet: call it, or function.graph_for(*arguments), for every kind "
+            "of arguments that the file is to serve"
+        )
+    weights = saved.weights | {parameter_name(name): array for name, array in writer.arrays.items()}
+    members: list[Member] = []
+    sources: list[str] = []
+    for index, specialisation in enumerate(saved.graphs if native else []):
+        with warnings.catch_warnings():
+            if index in saved.unasked:
+                warnings.simplefilter("ignore", FallbackWarning)
+            source, added = _native_members(specialisation, index, saved.texts[index], weights, choices)
+        sources += source
+        members += added
     first = [
         # First, so that its place in the file is known when its padding is chosen.
         Member("weights.safetensors", write_safetensors(weights)),
         Member("ingot.json", json.dumps(description, indent=1).encode()),
-        *(Member(numbered("graph", i, "ir"), text.encode()) for i, text in enumerate(texts)),
+        *(Member(numbered("graph", i, "ir"), text.encode()) for i, text in enumerate(saved.texts)),
     ]
     if sources:
         first.append(Member("kernels.py", "\n\n".join(sources).encode()))
@@ -172,6 +227,53 @@ def save(
         for name, data in (_extra_files or {}).items()
     ]
     write_members(path, [*first, *members, *extra])
+
+
+class _Saved:
+    """What goes into a file: the graphs of all its callables, and the arrays that they refer to."""
+
+    def __init__(self, writer: ModuleWriter) -> None:
+        self.writer = writer
+        self.graphs: list[Specialisation] = []
+        self.texts: list[str] = []
+        # Numbers of graphs for another state than the present one.
+        self.unasked: set[int] = set()
+        self.weights: dict[str, np.ndarray[Any, Any]] = {}
+        self.digests: dict[str, str] = {}
+
+    def function(self, function: CompiledFunction, module: Module | None) -> dict[str, Any]:
+        """The description of a callable, whose graphs are added."""
+        described = []
+        places: dict[str, str] = {}
+        guarded, present, entries = graphs_of(function, module)
+        for entry in entries:
+            graph = entry.specialisation.graph
+            _collect_weights(graph, self.weights, self.digests)
+            for name in graph.parameters:
+                places[name] = self.writer.tensor(function.parameter(name), name)
+            described.append(
+                {
+                    "graph": len(self.graphs),
+                    "arguments": entry.key[0].to_json(),
+                    "default_dtype": entry.key[1].name,
+                    "leaves": [leaf_to_json(leaf) for leaf in entry.key[2:]],
+                    "results": entry.specialisation.results.to_json(),
+                    "exceptions": sorted(entry.specialisation.exceptions),
+                    "state": entry.state,
+                }
+            )
+            if entry.state != present:
+                self.unasked.add(len(self.graphs))
+            self.graphs.append(entry.specialisation)
+            self.texts.append(print_graph(graph, locations=True))
+        return {
+            "signature": signature_to_json(function._signature),
+            "bakes_numbers": function.bakes_numbers,
+            "parameters": places,
+            "guarded": [list(pair) for pair in guarded],
+            "state": present,
+            "specialisations": described,
+        }
 
 
 def _extra_name(name: str) -> str:
@@ -200,7 +302,7 @@ def _collect_weights(graph: Graph, weights: dict[str, np.ndarray[Any, Any]], dig
                 value.name = f"{value.name}#{value.digest}"
             name = value.name if value.name is not None else value.digest
             digests[name] = value.digest
-            weights[name] = np.ascontiguousarray(value.require())
+            weights[name] = np.asarray(value.require(), order="C")
 
 
 def _native_members(
@@ -238,9 +340,10 @@ def load(
 ) -> LoadedFunction:
     """A compiled callable from a file that `save` wrote; weights are mapped into memory, not read.
 
-    Machine code in the file is used if this user signed it and this CPU can run it; `trust=True` uses it whoever made
-    it, so pass that only for files whose origin you trust. Otherwise the graphs are compiled at the first call.
-    `_extra_files` is filled in with the contents of the extra files whose names it has.
+    What was a module is a LoadedModule, with its state dict, attributes, submodules, other compiled methods and
+    training flag. Machine code in the file is used if this user signed it and this CPU can run it; `trust=True` uses it
+    whoever made it, so pass that only for files whose origin you trust. Otherwise the graphs are compiled at the first
+    call. `_extra_files` is filled in with the contents of the extra files whose names it has and the file, too.
 
     Raises LoadError, which names the part, for a file that is not an ingot or is damaged.
     """
@@ -248,12 +351,10 @@ def load(
         raise ValueError(f"load: map_location is {map_location!r}, but loaded callables live on the cpu")
     members = read_members(path)
     function = load_members(members, trust)
-    for name in _extra_files or {}:
-        member = members.get(f"extra/{name}")
-        if member is None:
-            raise LoadError(f"extra/{name}: the file has no such part")
-        assert _extra_files is not None
-        _extra_files[name] = bytes(member)
+    if _extra_files is not None:
+        for name in _extra_files:
+            if f"extra/{name}" in members:
+                _extra_files[name] = bytes(members[f"extra/{name}"])
     return function
 
 
@@ -262,16 +363,12 @@ def load_members(members: Members, trust: bool) -> LoadedFunction:
     description = read_json(members, "ingot.json")
     with part("ingot.json"):
         check_version(description)
-        function = LoadedFunction(
-            field(description, "name", str),
-            signature_from_json(description.get("signature")),
-            field(description, "metadata", dict),
-        )
-        function.bakes_numbers = field(description, "bakes_numbers", bool)
-        described = field(description, "specialisations", list)
+        graph_numbers(description)
+        tree = description.get("module")
+        kind = LoadedFunction if tree is None else LoadedModule
+        name = field(description, "name", str)
+        function = kind(name, signature_from_json(description.get("signature")), field(description, "metadata", dict))
         digests = field(description, "digests", dict)
-        if not 1 <= len(described) <= MAX_SPECIALISATIONS:
-            raise ValueError(f"{len(described)} graphs are described")
     arrays = read_safetensors_part(members, "weights.safetensors")
     weights = {
         # The digest is stated, not computed: the zip's checksum covers the bytes.
@@ -279,61 +376,103 @@ def load_members(members: Members, trust: bool) -> LoadedFunction:
         for name, array in arrays.items()
         if not name.startswith("parameter:")
     }
-    with part("weights.safetensors"):
-        for name in field(description, "parameters", list):
-            if parameter_name(str(name)) not in arrays:
-                raise ValueError(f"the parameter {name!r} is missing")
-            function._parameters[str(name)] = wrap(arrays[parameter_name(str(name))])
-    for index, item in reversed(list(enumerate(described))):
-        key, specialisation = _read_specialisation(members, index, item, weights, function)
-        function._add(key, specialisation)
-        _adopt_native(members, specialisation, index, arrays, trust)
+    reader = ModuleReader(
+        {name.removeprefix("parameter:"): a for name, a in arrays.items() if name.startswith("parameter:")}
+    )
+    with part("ingot.json"):
+        if isinstance(function, LoadedModule):
+            reader.fill(function, tree)
+    file = _File(members, arrays, weights, reader, trust)
+    file.fill(function, description, function if isinstance(function, LoadedModule) else None)
+    with part("ingot.json"):
+        methods = description.get("methods", {})
+        if not isinstance(methods, dict) or (methods and not isinstance(function, LoadedModule)):
+            raise ValueError("the methods are not described as expected")
+    for name, item in methods.items():
+        with part("ingot.json"):
+            if not isinstance(item, dict) or not _is_method_name(name, function):
+                raise ValueError(f"not a method: {name[:80]!r}")
+            method = LoadedFunction(name, signature_from_json(item.get("signature")), {})
+        file.fill(method, item, function)  # type: ignore[arg-type]  # methods are of modules
+        function.__dict__[name] = method
     return function
 
 
-def _read_specialisation(
-    members: Members, index: int, item: Any, weights: dict[str, Array], function: LoadedFunction
-) -> tuple[Any, Specialisation]:
-    name = numbered("graph", index, "ir")
-    text = read_text(members, name)
-    with part(name):
-        graph = parse(text, weights, file=name)
-        for parameter in graph.parameters:
-            if parameter not in function._parameters:
-                raise ValueError(f"the parameter {parameter!r} is missing")
-    with part("ingot.json"):
-        if not isinstance(item, dict):
-            raise ValueError("a graph is not described by an object")
-        leaves = tuple(leaf_from_json(leaf) for leaf in field(item, "leaves", list))
-        arguments = Structure.from_json(item.get("arguments"))
-        dtype = dtype_named(field(item, "default_dtype", str))
-        if len(leaves) != arguments.n_leaves or len(leaves) + len(graph.parameters) != len(graph.arguments):
-            raise ValueError(f"{len(leaves)} arguments are described, and the graph has {len(graph.arguments)}")
-        results = Structure.from_json(item.get("results"))
-        specialisation = Specialisation(function.__name__, graph, results)
-    return ((arguments, dtype, *leaves), None), specialisation
+def _is_method_name(name: str, function: LoadedFunction) -> bool:
+    return name.isidentifier() and not hasattr(LoadedModule, name) and name not in function.__dict__
 
 
-def _adopt_native(
-    members: Members,
-    specialisation: Specialisation,
-    index: int,
-    arrays: dict[str, np.ndarray[Any, Any]],
-    trust: bool,
-) -> None:
-    """Use the machine code for this CPU, if there is any that may run."""
-    found = usable_part(members, index, arrays, trust)
-    if found is None:
-        return
-    bundle = found.bundle(graph_arrays(specialisation.graph))
-    with part(found.names["json"]):
-        _check_layout(bundle, specialisation.graph)
-    try:
-        program = NativeProgram(bundle.layout, bundle.object, specialisation.exceptions)
-    except ObjectError as error:
-        raise LoadError(f"{found.names['o']}: {error}") from error
-    specialisation.bundle = bundle
-    specialisation.adopt("native", program)
+class _File:
+    """The parts of a file that callables are read from."""
+
+    def __init__(
+        self,
+        members: Members,
+        arrays: dict[str, np.ndarray[Any, Any]],
+        weights: dict[str, Array],
+        reader: ModuleReader,
+        trust: bool,
+    ) -> None:
+        self.members = members
+        self.arrays = arrays
+        self.weights = weights
+        self.reader = reader
+        self.trust = trust
+
+    def fill(self, function: LoadedFunction, data: dict[str, Any], module: "LoadedModule | None") -> None:
+        """Give a callable what its description says."""
+        with part("ingot.json"):
+            function.bakes_numbers = field(data, "bakes_numbers", bool)
+            function._guarded = read_guarded(data, module)
+            function._has_state = bool(function._guarded)
+            function.__dict__["_root"] = module  # not as a submodule of itself
+            function._parameter_places = parameter_places(data)
+        with part("weights.safetensors"):
+            for place in function._parameter_places.values():
+                function._tensors[place] = self.reader.tensor(place)
+        described = list(enumerate(field(data, "specialisations", list)))
+        for position, item in reversed(described):
+            key, index, specialisation = self._specialisation(position, item, function)
+            function._add(key, specialisation)
+            self._adopt_native(specialisation, index)
+
+    def _specialisation(self, position: int, item: Any, function: LoadedFunction) -> tuple[Any, int, Specialisation]:
+        with part("ingot.json"):
+            if not isinstance(item, dict):
+                raise ValueError("a graph is not described by an object")
+            leaves = tuple(leaf_from_json(leaf) for leaf in field(item, "leaves", list))
+            index = field(item, "graph", int) if "graph" in item else position
+        name = numbered("graph", index, "ir")
+        text = read_text(self.members, name)
+        with part(name):
+            graph = parse(text, self.weights, file=name)
+            for parameter in graph.parameters:
+                if parameter not in function._parameter_places:
+                    raise ValueError(f"the parameter {parameter!r} is missing")
+        with part("ingot.json"):
+            arguments = Structure.from_json(item.get("arguments"))
+            dtype = dtype_named(field(item, "default_dtype", str))
+            if len(leaves) != arguments.n_leaves or len(leaves) + len(graph.parameters) != len(graph.arguments):
+                raise ValueError(f"{len(leaves)} arguments are described, and the graph has {len(graph.arguments)}")
+            results = Structure.from_json(item.get("results"))
+            specialisation = Specialisation(function.__name__, graph, results)
+            state = read_state(item.get("state"), function._guarded)
+        return ((arguments, dtype, *leaves), state), index, specialisation
+
+    def _adopt_native(self, specialisation: Specialisation, index: int) -> None:
+        """Use the machine code for this CPU, if there is any that may run."""
+        found = usable_part(self.members, index, self.arrays, self.trust)
+        if found is None:
+            return
+        bundle = found.bundle(graph_arrays(specialisation.graph))
+        with part(found.names["json"]):
+            _check_layout(bundle, specialisation.graph)
+        try:
+            program = NativeProgram(bundle.layout, bundle.object, specialisation.exceptions)
+        except ObjectError as error:
+            raise LoadError(f"{found.names['o']}: {error}") from error
+        specialisation.bundle = bundle
+        specialisation.adopt("native", program)
 
 
 def _check_layout(bundle: NativeBundle, graph: Graph) -> None:

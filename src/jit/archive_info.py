@@ -8,6 +8,7 @@ from typing import Any
 from ..ir.core import Graph
 from .archive import LoadedFunction, load_members
 from .archive_format import Members, part, read_members
+from .archive_graphs import methods_of
 from .archive_native import is_signed, native_labels, runs_here
 from .archive_parts import field, numbered, read_json, read_safetensors_part
 from .archive_signature import signature_from_json
@@ -36,6 +37,8 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
     with part("ingot.json"):
         signature = signature_from_json(description.get("signature"))
         metadata = field(description, "metadata", dict)
+    callables = {"": function, **methods_of(function)}
+    graphs = [(name, s.graph) for name, callable_ in callables.items() for s in callable_.specialisations]
     machine_code = []
     for label in native_labels(members):
         first = numbered(f"native/{label}", 0, "json")
@@ -44,7 +47,7 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
             missing = features_subset(field(data, "features", str))
             here = runs_here(field(data, "triple", str), field(data, "features", str))
         other = not label.startswith(host_architecture())
-        indices = [i for i in range(len(function.specialisations)) if numbered(f"native/{label}", i, "o") in members]
+        indices = [i for i in range(len(graphs)) if numbered(f"native/{label}", i, "o") in members]
         signed = [is_signed(members, label, index, arrays) for index in indices]
         machine_code.append(
             {
@@ -66,7 +69,9 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
         "producer": str(description.get("producer", "")),
         "name": function.__name__,
         "signature": None if signature is None else str(signature),
-        "graphs": [_graph(specialisation.graph) for specialisation in function.specialisations],
+        "training": getattr(function, "training", None),
+        "methods": sorted(name for name in callables if name),
+        "graphs": [_graph(name, graph) for name, graph in graphs],
         "weights": [
             {"name": name, "dtype": str(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
             for name, array in arrays.items()
@@ -78,10 +83,11 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
     return ArchiveInfo(data, function, source)
 
 
-def _graph(graph: Graph) -> dict[str, Any]:
+def _graph(method: str, graph: Graph) -> dict[str, Any]:
     own = len(graph.arguments) - len(graph.parameters)
     outputs = len(graph.results) if graph.outputs is None else graph.outputs
     return {
+        "method": method,
         "arguments": [{"name": value.name or "", "type": str(value.type)} for value in graph.arguments[:own]],
         "parameters": list(graph.parameters),
         "results": [str(value.type) for value in graph.results[:outputs]],

@@ -11,11 +11,11 @@ from .bundle import array_key
 from .errors import LoadError
 
 __all__ = [
-    "FORMAT_VERSION", "MAX_SPECIALISATIONS", "check_version", "field", "named_arrays", "numbered", "parameter_name",
-    "read_json", "read_safetensors_part", "read_text",
+    "FORMAT_VERSION", "check_version", "field", "graph_numbers", "named_arrays", "numbered", "parameter_name",
+    "parameter_places", "read_json", "read_safetensors_part", "read_text",
 ]  # fmt: skip
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_SPECIALISATIONS = 1000
 # Text members are small; one that is not is no graph of ours.
 _MAX_TEXT_BYTES = 64 << 20
@@ -85,3 +85,31 @@ def check_version(description: dict[str, Any]) -> None:
 def named_arrays(arrays: dict[str, np.ndarray[Any, Any]], digests: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """The constants among a file's weights, as native programs name those of their graph."""
     return {array_key(str(digests[name]), array): array for name, array in arrays.items() if name in digests}
+
+
+def graph_numbers(description: dict[str, Any]) -> None:
+    """ValueError unless every graph of a file's callables has a number of its own, and there are some."""
+    methods = description.get("methods", {})
+    callables = [description, *(methods.values() if isinstance(methods, dict) else ())]
+    numbers: list[int] = []
+    for data in callables:
+        if not isinstance(data, dict):
+            raise ValueError("a method is not described by an object")
+        for position, item in enumerate(field(data, "specialisations", list)):
+            if not isinstance(item, dict):
+                raise ValueError("a graph is not described by an object")
+            numbers.append(field(item, "graph", int) if "graph" in item else position)
+    if not 1 <= len(numbers) <= MAX_SPECIALISATIONS:
+        raise ValueError(f"{len(numbers)} graphs are described")
+    if sorted(numbers) != list(range(len(numbers))):
+        raise ValueError(f"the graphs have the numbers {str(sorted(numbers))[:80]}")
+
+
+def parameter_places(data: dict[str, Any]) -> dict[str, str]:
+    """Where the tensors are that graphs know as parameters, by the name that graphs use."""
+    places = data.get("parameters")
+    if isinstance(places, list):  # format 1: under the same name
+        places = {name: name for name in places if isinstance(name, str)}
+    if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+        raise ValueError("the parameters are not described as expected")
+    return places

@@ -46,6 +46,13 @@ class CompiledDerivative:
         self.inputs = derivative.inputs
         self.outputs = derivative.outputs
         self.n_results = len(graph.results)
+        # A program from a file is there and its derivative is not: as long as nobody asks for gradients, and nothing is
+        # drawn or written that must not be twice, it runs alone, and the derivative is compiled at the first backward.
+        self.waits = (
+            specialisation.is_loaded
+            and not graph.writes
+            and not any(Trait.RANDOM in instruction.op.traits for instruction in graph.walk())
+        )
         name = specialisation.name
         self.forward = Specialisation(
             f"{name} for its gradient", forward, _flat(len(forward.results)), specialisation.exceptions
@@ -57,16 +64,21 @@ class CompiledDerivative:
     def run(self, specialisation: "Specialisation", tensors: Sequence[Any], executor: str) -> list[Any]:
         """The results as tensors and numbers; those that depend on the wanted arguments have a node in common."""
         values = [t._array if isinstance(t, Tensor) else t for t in tensors]
-        results = self.forward.program(executor)(values)
+        waits = self.waits and executor == "native"
+        results = (specialisation if waits else self.forward).program(executor)(values)
         outputs = [wrap(r) if isinstance(r, np.ndarray) else r for r in results[: self.n_results]]
         residuals = results[self.n_results :]
         sources = [tensors[i] for i in self.inputs]
-        shared = _shared(residuals, [*tensors, *outputs])
+        shared = _shared(values if waits else residuals, [*tensors, *outputs])
 
         def rule(*gradients: Any) -> tuple[Any, ...]:
+            nonlocal residuals, waits
             if modes.state.grad_enabled:
                 return _twice(specialisation, tensors, self, gradients)
             _check_unchanged(shared, specialisation.name)
+            if waits:
+                residuals = self.forward.program(executor)(values)[self.n_results :]
+                self.waits = waits = False
             arrays = [
                 np.zeros(shape, dtype) if g is None else g._array
                 for g, (shape, dtype) in zip(gradients, shapes, strict=True)

@@ -49,7 +49,7 @@ class Layout:
             tuple(module.results),
             tuple(module.sizes),
             tuple(module.buffers),
-            tuple(np.ascontiguousarray(constant) for constant in module.constants),
+            tuple(np.asarray(constant, order="C") for constant in module.constants),
             tuple(module.errors),
             tuple(module.guards or module.graph.guards),
             module.scratch_slots,
@@ -88,7 +88,7 @@ class Layout:
             tuple(ResultSpec(*_row(row, parse_type, str, int)) for row in read.items("results", list)),
             tuple(parse_dim(text) for text in read.items("sizes", str)),
             tuple(Buffer(*_row(row, parse_dim, int, int, str)) for row in read.items("buffers", list)),
-            tuple(np.ascontiguousarray(constants[name]) for name in names),
+            tuple(np.asarray(constants[name], order="C") for name in names),
             tuple(ErrorSite(*_row(row, str, str, location_from_json)) for row in read.items("errors", list)),
             tuple(Guard(*_row(row, parse_dim, parse_dim, str)) for row in read.items("guards", list)),
             read.value("scratch_slots", int),
@@ -166,5 +166,5 @@ def location_from_json(data: Any) -> Location | None:
         case [str(file), int(line), int(column), end, str(function), source] if (
             isinstance(end, (int, type(None))) and isinstance(source, (str, type(None))) and 0 < line < 1 << 30
         ):
-            return Location(file, line, column, end, function, source)
+            return Location(file, line, column, end, function, source or "")
     raise ValueError(f"not a location: {str(data)[:80]}")

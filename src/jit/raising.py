@@ -2,10 +2,15 @@
 
 import ast
 import builtins
+import linecache
+import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..ir.location import Location
+
+# Sources of programs have fewer lines; a file that says otherwise gets none shown.
+_MAX_LINES = 100_000
 
 __all__ = ["arguments_of", "exception_class", "raise_at", "raise_error_at"]
 
@@ -73,6 +78,7 @@ def raise_error_at(error: BaseException, location: Location | None) -> NoReturn:
     """Raise an exception as if from the user's line."""
     if location is None:
         raise error
+    _let_tracebacks_show(location)
     # A traceback shows the file, line and function of code objects: here, one `raise` that claims to stand there.
     statement = ast.Raise(exc=ast.Name("__error__", ast.Load()))
     for node in ast.walk(statement):
@@ -85,3 +91,15 @@ def raise_error_at(error: BaseException, location: Location | None) -> NoReturn:
     # The code is the one statement built above; of the location it has only names for the traceback.
     exec(code, {"__error__": error})
     raise AssertionError("unreachable: the code above raises")
+
+
+def _let_tracebacks_show(location: Location) -> None:
+    """Give the line of a program that was loaded to tracebacks, where there is no such file."""
+    if not location.source or location.line > _MAX_LINES or os.path.exists(location.file):
+        return
+    known = linecache.cache.get(location.file)
+    lines = list(known[2]) if known is not None and len(known) == 4 and known[1] is None else []
+    lines += ["\n"] * (location.line - len(lines))
+    if not lines[location.line - 1].strip():
+        lines[location.line - 1] = f"{location.source}\n"
+        linecache.cache[location.file] = (sum(map(len, lines)), None, lines, location.file)

@@ -216,11 +216,14 @@ class Specialisation:
                 result = result.copy()
             return wrap(result)
         if isinstance(result, list):
-            return [self._wrapped(item, tensors, arguments) for item in result]
+            items = [self._wrapped(item, tensors, arguments) for item in result]
+            # A list without tensors stays itself: it may be one that was passed in.
+            return result if all(a is b for a, b in zip(items, result, strict=True)) else items
         if isinstance(result, tuple):
             return tuple(self._wrapped(item, tensors, arguments) for item in result)
         if isinstance(result, dict):
-            return {key: self._wrapped(item, tensors, arguments) for key, item in result.items()}
+            entries = {key: self._wrapped(item, tensors, arguments) for key, item in result.items()}
+            return result if all(entries[k] is v for k, v in result.items()) else entries
         return result
 
     def writes_shared(self, values: Sequence[Any]) -> bool:

@@ -11,12 +11,13 @@ from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Ty
 from ..jit.archive_format import Members, part, read_members
 from ..jit.archive_native import Interface, usable_part
 from ..jit.archive_parts import (
-    MAX_SPECIALISATIONS,
     check_version,
     field,
+    graph_numbers,
     named_arrays,
     numbered,
     parameter_name,
+    parameter_places,
     read_json,
     read_safetensors_part,
 )
@@ -46,62 +47,85 @@ def load(path: "str | os.PathLike[str] | BinaryIO", *, trust: bool = False) -> M
     description = read_json(members, "ingot.json")
     with part("ingot.json"):
         check_version(description)
+        graph_numbers(description)
         name = field(description, "name", str)
-        signature = signature_from_json(description.get("signature"))
         metadata = field(description, "metadata", dict)
-        bakes_numbers = field(description, "bakes_numbers", bool)
-        described = field(description, "specialisations", list)
         digests = field(description, "digests", dict)
-        if not 1 <= len(described) <= MAX_SPECIALISATIONS:
-            raise ValueError(f"{len(described)} graphs are described")
+        methods = description.get("methods", {})
     arrays = read_safetensors_part(members, "weights.safetensors")
     with part("weights.safetensors"):
         known = named_arrays(arrays, digests)
-    variants: list[Variant] = []
-    for index, item in enumerate(described):
-        variant = _variant(members, index, item, arrays, known, trust)
-        if variant is None:
-            return Model(name, signature, metadata, [], general=_general(members, name, trust))
-        variants.append(variant)
-    return Model(name, signature, metadata, variants, bakes_numbers=bakes_numbers)
+    file = _File(members, arrays, known, trust)
+    model = file.model(name, description, metadata)
+    others = {other: file.model(other, data, {}) for other, data in methods.items()}
+    if model is None or None in others.values():
+        return _general(members, name, trust)
+    model.methods.update({other: found for other, found in others.items() if found is not None})
+    return model
 
 
-def _variant(members: Members, index: int, item: Any, arrays: Arrays, known: Arrays, trust: bool) -> Variant | None:
-    """The program of one graph; None where the file has no machine code that may run here."""
-    if numbered("graph", index, "ir") not in members:
-        raise LoadError(f"{numbered('graph', index, 'ir')}: the file has no such part, so it is not an ingot")
-    found = usable_part(members, index, arrays, trust)
-    if found is None:
-        return None
-    bundle = found.bundle(known)
-    layout = bundle.layout
-    with part(found.names["json"]):
-        interface = Interface.from_json(found.data.get("interface"), len(layout.arguments), len(layout.results))
-    with part("weights.safetensors"):
-        parameters = tuple(
-            _parameter(arrays, name, spec.type)
-            for name, spec in zip(
-                interface.parameters, layout.arguments[len(layout.arguments) - len(interface.parameters) :], strict=True
+class _File:
+    """The parts of a file that models are read from."""
+
+    def __init__(self, members: Members, arrays: Arrays, known: Arrays, trust: bool) -> None:
+        self.members = members
+        self.arrays = arrays
+        self.known = known
+        self.trust = trust
+
+    def model(self, name: str, data: dict[str, Any], metadata: dict[str, Any]) -> Model | None:
+        """The model of a callable; None where the file has no machine code that may run here."""
+        with part("ingot.json"):
+            signature = signature_from_json(data.get("signature"))
+            bakes_numbers = field(data, "bakes_numbers", bool)
+            places = parameter_places(data)
+            # In the state of its attributes that it was saved in: the others cannot be changed here.
+            described = [
+                (item.get("graph", position), item)
+                for position, item in enumerate(field(data, "specialisations", list))
+                if item.get("state") == data.get("state")
+            ]
+        variants: list[Variant] = []
+        for index, item in described:
+            variant = self.variant(index, item, places)
+            if variant is None:
+                return None
+            variants.append(variant)
+        return Model(name, signature, metadata, variants, bakes_numbers=bakes_numbers)
+
+    def variant(self, index: int, item: dict[str, Any], places: dict[str, str]) -> Variant | None:
+        """The program of one graph; None where the file has no machine code that may run here."""
+        if numbered("graph", index, "ir") not in self.members:
+            raise LoadError(f"{numbered('graph', index, 'ir')}: the file has no such part, so it is not an ingot")
+        found = usable_part(self.members, index, self.arrays, self.trust)
+        if found is None:
+            return None
+        bundle = found.bundle(self.known)
+        layout = bundle.layout
+        with part(found.names["json"]):
+            interface = Interface.from_json(found.data.get("interface"), len(layout.arguments), len(layout.results))
+        with part("weights.safetensors"):
+            own = len(layout.arguments) - len(interface.parameters)
+            parameters = tuple(
+                _parameter(self.arrays, places.get(name, name), spec.type)
+                for name, spec in zip(interface.parameters, layout.arguments[own:], strict=True)
             )
-        )
-    with part("ingot.json"):
-        if not isinstance(item, dict):
-            raise ValueError("a graph is not described by an object")
-        leaves = tuple(leaf_from_json(leaf) for leaf in field(item, "leaves", list))
-        arguments = Structure.from_json(item.get("arguments"))
-        results = Structure.from_json(item.get("results"))
-        if len(leaves) != arguments.n_leaves or len(leaves) + len(parameters) != len(layout.arguments):
-            raise ValueError(f"{len(leaves)} arguments are described, and the code has {len(layout.arguments)}")
-        if results.n_leaves != interface.outputs:
-            raise ValueError(f"{results.n_leaves} results are described, and the code has {interface.outputs}")
-        for leaf, spec in zip(leaves, layout.arguments, strict=False):
-            if not _fits(leaf, spec.type):
-                raise ValueError(f"the argument {spec.name} is described as {leaf}, and is {spec.type}")
-    try:
-        program = NativeProgram(layout, bundle.object)
-    except ObjectError as error:
-        raise LoadError(f"{found.names['o']}: {error}") from error
-    return Variant(arguments, leaves, results, program, interface, parameters)
+        with part("ingot.json"):
+            leaves = tuple(leaf_from_json(leaf) for leaf in field(item, "leaves", list))
+            arguments = Structure.from_json(item.get("arguments"))
+            results = Structure.from_json(item.get("results"))
+            if len(leaves) != arguments.n_leaves or len(leaves) + len(parameters) != len(layout.arguments):
+                raise ValueError(f"{len(leaves)} arguments are described, and the code has {len(layout.arguments)}")
+            if results.n_leaves != interface.outputs:
+                raise ValueError(f"{results.n_leaves} results are described, and the code has {interface.outputs}")
+            for leaf, spec in zip(leaves, layout.arguments, strict=False):
+                if not _fits(leaf, spec.type):
+                    raise ValueError(f"the argument {spec.name} is described as {leaf}, and is {spec.type}")
+        try:
+            program = NativeProgram(layout, bundle.object)
+        except ObjectError as error:
+            raise LoadError(f"{found.names['o']}: {error}") from error
+        return Variant(arguments, leaves, results, program, interface, parameters)
 
 
 def _fits(leaf: Any, kind: Type) -> bool:
@@ -119,20 +143,27 @@ def _parameter(arrays: Arrays, name: str, kind: Type) -> np.ndarray[Any, Any]:
     return array
 
 
-def _general(members: Members, name: str, trust: bool) -> Any:
-    """The callable that compiles the file's graphs, or interprets them where there is no compiler."""
+def _general(members: Members, name: str, trust: bool) -> Model:
+    """The model that compiles the file's graphs, or interprets them where there is no compiler."""
     from ..jit.archive import load_members
+    from ..jit.archive_graphs import methods_of
 
     function = load_members(members, trust)
-    if importlib.util.find_spec("numba") is None:
+    compiles = importlib.util.find_spec("numba") is not None
+    if not compiles:
         warnings.warn(
             f"{name} runs in the interpreter: the file has no machine code that may run here, and Numba, which "
             "compiles it, is not installed",
             FallbackWarning,
             stacklevel=3,
         )
-        return _Interpreted(function)
-    return function
+
+    def model(name: str, callable_: Any) -> Model:
+        return Model(name, None, callable_.metadata, [], general=callable_ if compiles else _Interpreted(callable_))
+
+    result = model(name, function)
+    result.methods.update({other: model(other, method) for other, method in methods_of(function).items()})
+    return result
 
 
 class _Interpreted:

@@ -71,7 +71,8 @@ class Model:
     """A compiled model that was loaded from a file. Calls may come from any number of threads at once.
 
     Arguments are numpy arrays or tensors, numbers, and nested tuples, lists and dicts of them, as the compiled function
-    took. Results are tensors where an argument was one, and arrays otherwise.
+    took. Results are tensors where an argument was one, and arrays otherwise. Other compiled methods of a module are
+    attributes, and in `methods`.
     """
 
     def __init__(
@@ -91,6 +92,14 @@ class Model:
         self._bakes_numbers = bakes_numbers
         self._known: dict[Any, Variant] = {}
         self._general = general
+        self.methods: dict[str, Model] = {}
+
+    def __getattr__(self, name: str) -> "Model":
+        method = self.__dict__.get("methods", {}).get(name)
+        if method is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        found: Model = method
+        return found
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -234,6 +243,7 @@ def _is_leaf(value: Any) -> bool:
 
 def _call_general(function: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Call a function of tensors with arrays, and give arrays back unless a tensor was given."""
+    from ..eager.modes import no_grad
     from ..eager.tensor import wrap
 
     leaves: list[Any] = []
@@ -241,7 +251,8 @@ def _call_general(function: Any, arguments: tuple[Any, ...], keywords: dict[str,
     given, named = unflatten(
         structure, [wrap(_plain(leaf)) if isinstance(leaf, np.ndarray) else _number(leaf) for leaf in leaves]
     )
-    result = function(*given, **named)
+    with no_grad():
+        result = function(*given, **named)
     if any(_is_tensor(leaf) for leaf in leaves):
         return result
     found: list[Any] = []

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -117,14 +118,41 @@ class TestFormat1:
         text = str(jit.load(STORED / "format1.ingot").graph)
         assert "linear(" in text and "if(" in text
 
+
+class TestFormat2:
+    """The file was written by version 0.1.0, the first with modules in files; every later version reads it."""
+
+    def test_it_loads_and_runs(self) -> None:
+        extra = {"labels.txt": ""}
+        loaded = jit.load(STORED / "format2.ingot", _extra_files=extra)
+        assert loaded.metadata == {"author": "tests"} and extra == {"labels.txt": b"a b"}
+        assert loaded.labels == ["first", "second"] and loaded.tied is loaded.weight and not loaded.training
+        assert list(loaded.state_dict()) == ["weight", "tied", "seen", "part.offset"]
+        with jit.executor("interpreter"):
+            assert loaded(ingot.ones(1, 3)).tolist() == [[22.0, -11.0]]
+            assert loaded.train()(ingot.ones(1, 3)).tolist() == [[12.0, -1.0]]
+            rows, total = loaded.sizes(ingot.ones(4, 3))
+            assert (rows, total.item()) == (4, 5.5)
+
+    def test_its_errors_point_at_the_source_it_came_from(self) -> None:
+        loaded = jit.load(STORED / "format2.ingot")
+        line = 'raise ValueError("too large")'
+        with jit.executor("interpreter"), pytest.raises(ValueError, match="too large") as caught:
+            loaded(ingot.ones(1, 3), 1.0)
+        assert any("model.py:21:" in note and line in note for note in caught.value.__notes__)
+        with jit.executor("python"), ingot.no_grad(), pytest.raises(ValueError, match="too large") as caught:
+            loaded(ingot.ones(1, 3), 1.0)
+        last = traceback.extract_tb(caught.value.__traceback__)[-1]
+        assert (last.filename, last.lineno, last.name, last.line) == ("model.py", 21, "Scaler.forward", line)
+
     def test_a_later_format_is_refused(self, tmp_path: Path) -> None:
         with (
-            zipfile.ZipFile(STORED / "format1.ingot") as source,
+            zipfile.ZipFile(STORED / "format2.ingot") as source,
             zipfile.ZipFile(tmp_path / "later.ingot", "w") as copy,
         ):
             for name in source.namelist():
-                copy.writestr(name, source.read(name).replace(b'"format": 1', b'"format": 2'))
-        with pytest.raises(jit.LoadError, match=r"the format version is 2, .*: upgrade Ingot"):
+                copy.writestr(name, source.read(name).replace(b'"format": 2', b'"format": 3'))
+        with pytest.raises(jit.LoadError, match=r"the format version is 3, .*: upgrade Ingot"):
             jit.load(tmp_path / "later.ingot")
 
 
