@@ -72,11 +72,15 @@ from .ir.dtypes import (
     int64,
     set_default_dtype,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
 from .ir.dtypes import bool_ as bool
 from .ir.dtypes import default_dtype as get_default_dtype
 from .jit.runtime.pool import get_num_threads, set_num_threads
 from .pytorch import from_torch
+from .nn import native as _native
 from .serialization import load, save
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 
@@ -87,3 +91,7 @@ float, int = float32, int32
 
 # Functions whose names and documentation come from the op records (see eager/functions.py).
 globals().update(namespaces[""])
+
+# Functions of layers that PyTorch has at the top, too.
+globals().update({_name: getattr(_native, _name) for _name in _native.__all__})
+globals().update({_name: getattr(nn.functional, _name) for _name in _native.SAME if _name not in namespaces[""]})

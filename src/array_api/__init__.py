@@ -11,10 +11,7 @@ tensor([[4., 6.]])
 >>> xp.concat([x, x], axis=1).shape
 ingot.Size([2, 4])
 
-What differs from the standard, and why:
-
-- `uint16`, `uint32` and `uint64` do not exist; an unsigned sum or product is an `int64`.
-- A tensor's `size` is the method of PyTorch's API, not the number of elements.
+A tensor's `size` is the method of PyTorch's API, not the number of elements as in the standard.
 """
 
 from . import fft, linalg
@@ -56,6 +53,9 @@ from .data_types import (
     isdtype,
     result_type,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
 from .elementwise import (
     abs,

@@ -12,18 +12,31 @@ from .functions import namespace
 
 bool = dtypes.bool_
 int8, int16, int32, int64 = dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64
-uint8 = dtypes.uint8
+uint8, uint16, uint32, uint64 = dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64
 float32, float64 = dtypes.float32, dtypes.float64
 complex64, complex128 = dtypes.complex64, dtypes.complex128
 
 KINDS: dict[str, tuple[DType, ...]] = {
     "bool": (bool,),
     "signed integer": (int8, int16, int32, int64),
-    "unsigned integer": (uint8,),
-    "integral": (int8, int16, int32, int64, uint8),
+    "unsigned integer": (uint8, uint16, uint32, uint64),
+    "integral": (int8, int16, int32, int64, uint8, uint16, uint32, uint64),
     "real floating": (float32, float64),
     "complex floating": (complex64, complex128),
-    "numeric": (int8, int16, int32, int64, uint8, float32, float64, complex64, complex128),
+    "numeric": (
+        int8,
+        int16,
+        int32,
+        int64,
+        uint8,
+        uint16,
+        uint32,
+        uint64,
+        float32,
+        float64,
+        complex64,
+        complex128,
+    ),
 }
 
 INTEGERS = KINDS["integral"]

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from ..eager import Tensor
 from ..ir.dtypes import DType
 from . import elementwise
-from .data_types import INTEGERS, KINDS, result_type
+from .data_types import KINDS, result_type
 from .functions import namespace
+from .statistics import widened
 
 _linalg = namespace.linalg
 
@@ -193,9 +194,9 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: int | tuple[Sequence[int], Seq
 
 
 def trace(x: Tensor, /, *, offset: int = 0, dtype: DType | None = None) -> Tensor:
-    """The sum of the diagonal; an integer tensor's is an int64."""
-    wide = dtype or (namespace.int64 if x.dtype in INTEGERS else x.dtype)
-    return namespace.sum(diagonal(x, offset=offset).to(wide), dim=-1)
+    """The sum of the diagonal; that of integers has 64 bits."""
+    wide = widened(x, dtype)
+    return namespace.sum(diagonal(x, offset=offset).to(wide), dim=-1).to(wide)
 
 
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:

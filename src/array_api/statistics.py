@@ -6,7 +6,7 @@ from typing import Any
 
 from ..eager import Tensor
 from ..ir.dtypes import DType
-from .data_types import INTEGERS, KINDS
+from .data_types import INTEGERS, KINDS, uint64
 from .data_types import bool as bool_dtype
 from .functions import namespace
 
@@ -42,10 +42,12 @@ def _check(name: str, x: Tensor, kinds: Sequence[str]) -> None:
         raise TypeError(f"{name}: got a tensor of {x.dtype}, expected {' or '.join(kinds)}")
 
 
-def _wide(x: Tensor, dtype: DType | None) -> DType:
-    """The dtype in which a sum or product is taken: int64 for integers, that of the tensor for the others."""
+def widened(x: Tensor, dtype: DType | None) -> DType:
+    """The dtype in which a sum or product is taken: 64 bits for integers, that of the tensor for the others."""
     if dtype is not None:
         return dtype
+    if x.dtype in KINDS["unsigned integer"]:
+        return uint64
     return namespace.int64 if x.dtype in INTEGERS else x.dtype
 
 
@@ -93,7 +95,8 @@ def _cumulative(
             raise ValueError(f"{name} of a tensor of {x.ndim} dimensions: axis must be given")
         axis = 0
     (axis,) = _axes(x, axis)
-    result = function(x.to(_wide(x, dtype)), dim=axis)
+    wide = widened(x, dtype)
+    result = function(x.to(wide), dim=axis).to(wide)
     if not include_initial:
         return result
     shape = list(x.shape)
@@ -135,9 +138,10 @@ def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def prod(x: Tensor, /, *, axis: Axis = None, dtype: DType | None = None, keepdims: bool = False) -> Tensor:
-    """The product; an integer tensor's is an int64."""
+    """The product; that of integers has 64 bits."""
     _check("prod", x, ["numeric"])
-    return _one_at_a_time(x.to(_wide(x, dtype)), axis, keepdims, namespace.prod)
+    wide = widened(x, dtype)  # PyTorch's sums and products of unsigned integers are signed: the same bits
+    return _one_at_a_time(x.to(wide), axis, keepdims, namespace.prod).to(wide)
 
 
 def std(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
@@ -159,8 +163,8 @@ def _variance(name: str, x: Tensor, axis: Axis, correction: float, keepdims: boo
 
 
 def sum(x: Tensor, /, *, axis: Axis = None, dtype: DType | None = None, keepdims: bool = False) -> Tensor:
-    """The sum; an integer tensor's is an int64."""
+    """The sum; that of integers has 64 bits."""
     _check("sum", x, ["numeric"])
     axes: Any = _axes(x, axis)
-    wide = x.to(_wide(x, dtype))
-    return namespace.sum(wide, dim=axes, keepdim=keepdims) if axes else wide.clone()
+    wide = widened(x, dtype)
+    return namespace.sum(x.to(wide), dim=axes, keepdim=keepdims).to(wide) if axes else x.to(wide, copy=True)

@@ -80,6 +80,9 @@ class _BFloat16(DType):
 
 bool_ = DType("bool", "bool", np.bool_)
 uint8 = DType("uint8", "u8", np.uint8)
+uint16 = DType("uint16", "u16", np.uint16)
+uint32 = DType("uint32", "u32", np.uint32)
+uint64 = DType("uint64", "u64", np.uint64)
 int8 = DType("int8", "i8", np.int8)
 int16 = DType("int16", "i16", np.int16)
 int32 = DType("int32", "i32", np.int32)
@@ -94,7 +97,8 @@ complex128 = DType("complex128", "c128", np.complex128)
 DTYPES: dict[str, DType] = {
     d.short: d
     for d in (
-        bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128,
+        bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64,
+        complex128,
     )
 }  # fmt: skip
 _ALIASES = {
@@ -176,10 +180,12 @@ def _promote(a: DType, b: DType) -> DType:
         if high.is_complex and low.kind == "f" and low.itemsize > high.itemsize // 2:
             return complex128
         return high
-    if a.kind == "u" or b.kind == "u":
-        signed = b if a.kind == "u" else a
-        return int16 if signed.itemsize == 1 else signed
-    if a.itemsize == b.itemsize:
+    if a.kind != b.kind:
+        # The signed type that holds both; none holds a uint64, which gives way.
+        unsigned, signed = (a, b) if a.kind == "u" else (b, a)
+        wider = {1: int16, 2: int32, 4: int64, 8: int64}[unsigned.itemsize]
+        return signed if signed.itemsize > unsigned.itemsize else wider
+    if a.kind == "f" and a.itemsize == b.itemsize:
         return float32  # float16 and bfloat16: neither holds the other
     return a if a.itemsize > b.itemsize else b
 

@@ -26,6 +26,9 @@ MAX_GRAPH_DEPTH = 64
 _TYPES: dict[int, DType] = {
     onnx.TensorProto.BOOL: dtypes.bool_,
     onnx.TensorProto.UINT8: dtypes.uint8,
+    onnx.TensorProto.UINT16: dtypes.uint16,
+    onnx.TensorProto.UINT32: dtypes.uint32,
+    onnx.TensorProto.UINT64: dtypes.uint64,
     onnx.TensorProto.INT8: dtypes.int8,
     onnx.TensorProto.INT16: dtypes.int16,
     onnx.TensorProto.INT32: dtypes.int32,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BY_DTYPE", "is_reduced", "run_widened", "type_of"]
 
-# Ops whose result depends on the operand's own dtype: its neighbours, its limits.
-BY_DTYPE = frozenset({"nan_to_num", "nextafter"})
+# Ops whose result depends on the operand's own dtype: its neighbours, its limits, its bits.
+BY_DTYPE = frozenset({"bitcast", "nan_to_num", "nextafter"})
 _CONTAINERS = frozenset({list, dict, set})
 _SCALARS = {"bool": BoolType(), "int64": IntType()}
 
