@@ -1,6 +1,5 @@
 """Runs a graph one instruction at a time on arrays and Python values: the reference for every faster executor."""
 
-import builtins
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from .core import Block, Graph, Instruction, Value
 from .dims import Dim, DimExpr, substitute, symbol
 from .dtypes import from_numpy
+from .exception_names import exception_name, find_exception
 from .location import render_error
 from .matching import required_symbols
 from .types import (
@@ -211,9 +211,9 @@ class Interpreter:
 
     def run_raise(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
         name = instruction.attributes["exception"]
-        kind = self.exceptions.get(name, getattr(builtins, name, None))
-        if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise RuntimeError(f"{name}: {operands[0]}")
+        kind = find_exception(name, self.exceptions)
+        if kind is RuntimeError and name != "RuntimeError":
+            raise RuntimeError(f"{name}: {', '.join(map(str, operands))}")
         raise kind(*operands)
 
     def run_try(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
@@ -260,7 +260,7 @@ _SPECIAL: dict[str, Any] = {
 def handler_of(kind: type[BaseException], catches: Sequence[tuple[str, int]]) -> int:
     """The number of the handler that catches exceptions of a class; 0 where none does."""
     numbers = dict(catches)
-    return next((numbers[c.__name__] for c in kind.__mro__ if c.__name__ in numbers), 0)
+    return next((numbers[n] for c in kind.__mro__ if c is not object and (n := exception_name(c)) in numbers), 0)
 
 
 def _add_location(error: Exception, instruction: Instruction) -> None:

@@ -1,24 +1,18 @@
 """Raising the user's exceptions from compiled code, with the user's line in the traceback."""
 
 import ast
-import builtins
 import linecache
 import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from ..ir.exception_names import find_exception
 from ..ir.location import Location
 
 # Sources of programs have fewer lines; a file that says otherwise gets none shown.
 _MAX_LINES = 100_000
 
-__all__ = ["arguments_of", "exception_class", "raise_at", "raise_error_at"]
-
-
-def exception_class(name: str, registered: Mapping[str, type[BaseException]]) -> type[BaseException]:
-    """The exception class of this name: one of the registered (the program's own), or a builtin; else RuntimeError."""
-    found = registered.get(name) or getattr(builtins, name, None)
-    return found if isinstance(found, type) and issubclass(found, BaseException) else RuntimeError
+__all__ = ["arguments_of", "raise_at", "raise_error_at"]
 
 
 def arguments_of(message: str, details: tuple[int, int]) -> tuple[Any, ...]:
@@ -66,7 +60,7 @@ def raise_at(
     Traceback (most recent call last):
     ValueError: n must be positive
     """
-    kind = exception_class(name, registered or {})
+    kind = find_exception(name, registered or {})
     if arguments is not None:
         error = kind(*arguments)
     else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..ir.dtypes import DType, dtype_named
 from ..ir.records import field, record
+from .containers import Fixed, leaf_type
 
 __all__ = [
     "LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten", "with_constant_numbers",
@@ -73,13 +74,10 @@ class Structure:
                 return "leaf"
             case "constant":
                 return {"constant": _constant_to_json(_plain(self.value))}
-            case "dict":
-                if not all(isinstance(key, str) for key in self.keys):
-                    raise ValueError(f"only dicts with string keys can be saved, given keys {self.keys}")
         return {
             "kind": self.kind,
-            "name": self.name,
-            "keys": list(self.keys),
+            "name": "Size" if self.kind == "tuple" and getattr(self.cls, "__name__", "") == "Size" else self.name,
+            "keys": [k if isinstance(k, str) else {"constant": _constant_to_json(_plain(k))} for k in self.keys],
             "children": [child.to_json() for child in self.children],
         }
 
@@ -96,8 +94,9 @@ class Structure:
             case {"kind": str(kind), "name": str(name), "keys": list(keys), "children": list(children)} if (
                 kind in _KINDS
             ):
-                if not all(isinstance(key, str) for key in keys):
-                    raise ValueError("the keys of a structure must be strings")
+                keys = [_key_from_json(key) for key in keys]
+                if kind != "dict" and not all(isinstance(key, str) for key in keys):
+                    raise ValueError("the names of a structure must be strings")
                 if kind in ("dict", "record") and len(keys) != len(children):
                     raise ValueError(f"a structure has {len(keys)} keys for {len(children)} children")
                 made = tuple(cls.from_json(child, depth + 1) for child in children)
@@ -105,8 +104,21 @@ class Structure:
                     if not (name.isidentifier() and all(key.isidentifier() for key in keys)):
                         raise ValueError("a record's name and fields must be identifiers")
                     return cls(kind, made, tuple(keys), name, cls=namedtuple(name, keys))
+                if (kind, name) == ("tuple", "Size"):
+                    from ..eager.tensor import Size
+
+                    return cls(kind, made, tuple(keys), name, cls=Size)
                 return cls(kind, made, tuple(keys), name)
         raise ValueError(f"not a structure: {str(data)[:80]}")
+
+
+def _key_from_json(data: Any) -> Any:
+    match data:
+        case str():
+            return data
+        case {"constant": constant}:
+            return _constant_from_json(constant)
+    raise ValueError(f"not a key of a structure: {str(data)[:80]}")
 
 
 LEAF = Structure("leaf")
@@ -129,33 +141,47 @@ def tuple_structure(children: Sequence[Structure]) -> Structure:
     return Structure("tuple", tuple(children))
 
 
-def take_apart(value: Any, leaves: list[Any], is_leaf: Callable[[Any], bool], depth: int = 0) -> Structure:
-    """The structure of nested containers, whose leaves (numbers, and what `is_leaf` says) are added to `leaves`."""
+def take_apart(
+    value: Any, leaves: list[Any], is_leaf: Callable[[Any], bool], depth: int = 0, dynamic: int = 0
+) -> Structure:
+    """The structure of nested containers, whose leaves (numbers, and what `is_leaf` says) are added to `leaves`.
+
+    `dynamic` says which strings and containers are leaves (see `containers`).
+    """
     if depth > _MAX_DEPTH:
         raise ValueError(f"arguments are nested deeper than {_MAX_DEPTH} (does a container hold itself?)")
     kind = type(value)
     if kind in _NUMBERS or is_leaf(value):
         leaves.append(value)
         return LEAF
+    if kind is Fixed:
+        return constant_structure(value.value)
+    if dynamic and leaf_type(value, dynamic) is not None:
+        leaves.append(value)
+        return LEAF
     if kind is tuple or kind is list:
         name = "tuple" if kind is tuple else "list"
-        return Structure(name, tuple([take_apart(item, leaves, is_leaf, depth + 1) for item in value]))
+        return Structure(name, tuple([take_apart(item, leaves, is_leaf, depth + 1, dynamic) for item in value]))
     if kind is dict:
         return Structure(
-            "dict", tuple([take_apart(v, leaves, is_leaf, depth + 1) for v in value.values()]), tuple(value)
+            "dict", tuple([take_apart(v, leaves, is_leaf, depth + 1, dynamic) for v in value.values()]), tuple(value)
         )
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         names: tuple[str, ...] = value._fields
         return Structure(
-            "record", tuple([take_apart(v, leaves, is_leaf, depth + 1) for v in value]), names, kind.__name__, cls=kind
+            "record",
+            tuple([take_apart(v, leaves, is_leaf, depth + 1, dynamic) for v in value]),
+            names,
+            kind.__name__,
+            cls=kind,
         )
     if isinstance(value, tuple):  # a Size, say
-        return Structure("tuple", tuple([take_apart(item, leaves, is_leaf, depth + 1) for item in value]))
+        return Structure("tuple", tuple([take_apart(item, leaves, is_leaf, depth + 1, dynamic) for item in value]))
     if hasattr(kind, "__dataclass_fields__"):
         import dataclasses  # not at the top: few programs have any
 
         names = tuple(f.name for f in dataclasses.fields(value) if f.init)
-        children = tuple([take_apart(getattr(value, name), leaves, is_leaf, depth + 1) for name in names])
+        children = tuple([take_apart(getattr(value, name), leaves, is_leaf, depth + 1, dynamic) for name in names])
         return Structure("record", children, names, kind.__name__, cls=kind)
     if isinstance(value, _NUMBERS):  # subclasses, as numpy.float64
         leaves.append(next(_CONVERTERS[t](value) for t in _NUMBERS if isinstance(value, t)))
@@ -233,6 +259,8 @@ def _constant_to_json(value: Any) -> Any:
             return {"str": value}
         case DType():
             return {"dtype": value.name}
+        case tuple() if type(value) is tuple:
+            return {"tuple": [_constant_to_json(item) for item in value]}
     from ..eager.device import device  # not at the top: who runs compiled programs needs nothing of eager execution
 
     if isinstance(value, device):
@@ -244,6 +272,8 @@ def _constant_from_json(data: Any) -> Any:
     match data:
         case {"none": True}:
             return None
+        case {"tuple": list(items)} if len(items) <= 1000:
+            return tuple(map(_constant_from_json, items))
         case {"bool": bool(value)}:
             return value
         case {"int": str(text)} if len(text) <= 1000:

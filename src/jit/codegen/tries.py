@@ -5,10 +5,10 @@ loop inside is followed by a break while that local is set. What handlers need o
 its status and the two detail slots.
 """
 
-import builtins
 from dataclasses import dataclass, field
 
 from ...ir.core import Instruction, Value
+from ...ir.exception_names import builtin_names
 from ...ir.types import BoolType, FloatType, IntType, NoneType, StrType, TensorType, TupleType
 from .driver import Driver, Storage
 from .fusion import Unsupported
@@ -144,9 +144,7 @@ def _handler(exception: str, catches: tuple[tuple[str, int], ...]) -> int:
     numbers = dict(catches)
     if exception in numbers:
         return numbers[exception]
-    kind = getattr(builtins, exception, None)
-    names = [c.__name__ for c in kind.__mro__] if isinstance(kind, type) else ["Exception", "BaseException"]
-    return next((numbers[n] for n in names if n in numbers), 0)
+    return next((numbers[n] for n in builtin_names(exception) if n in numbers), 0)
 
 
 def _pass(driver: Driver, frame: TryFrame, values: list[Value]) -> None:

@@ -11,6 +11,7 @@ from ...eager.tensor import Tensor
 from ...ir.builder import Builder
 from ...ir.core import Array, Block, Value
 from ...ir.dims import Dim, symbol
+from ...ir.exception_names import exception_name
 from ...ir.location import Location
 from ...ir.ops._common import is_at_most
 from ...ir.ops._op import Op
@@ -191,7 +192,7 @@ class Context:
                 if hint is not None:
                     self.builder.sizes.equal(symbol(name), hint, message)
             self.forget_raised()
-            self.raises(type(error).__name__, [self.constant(message)], type(error))
+            self.raises([self.constant(message)], type(error))
         kind = _located_type(type(error))
         raise kind(message, self.location(), chain=self.chain()) from error
 
@@ -200,10 +201,11 @@ class Context:
         hints = self.builder.sizes.hints
         return _SYMBOL.sub(lambda m: str(hints.get(m[0], m[0])), message)
 
-    def raises(self, exception: str, arguments: list[Value], type: type[BaseException]) -> NoReturn:
+    def raises(self, arguments: list[Value], type: type[BaseException]) -> NoReturn:
         """Emit a raise; the path ends."""
-        self.exceptions.setdefault(exception, type)
-        self.builder.emit_all("raise", arguments, {"exception": exception})
+        name = exception_name(type)
+        self.exceptions.setdefault(name, type)
+        self.builder.emit_all("raise", arguments, {"exception": name})
         raise PathEnds
 
     def checkpoint(self) -> None:

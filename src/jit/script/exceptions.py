@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...ir.core import Block, Value
+from ...ir.exception_names import exception_name
 from ...ir.types import IntType, Type
 from . import regions
 from .context import Context, Exit, Frame, PathEnds
@@ -147,7 +148,7 @@ class Protected:
 
 
 def protect(
-    context: Context, body: Callable[[], None], catches: tuple[tuple[str, int], ...], names: Iterable[str]
+    context: Context, body: Callable[[], None], classes: list[tuple[type[BaseException], ...]], names: Iterable[str]
 ) -> Protected:
     """Compile a body whose exceptions are caught; variables and memory are then what the body left, or what was saved
     last where something was raised."""
@@ -177,7 +178,7 @@ def protect(
         if found.ways != ways or returned != region.result:
             region.settled = False
         if region.settled:
-            return _finish(context, region, block, entry, found, dead, catches)
+            return _finish(context, region, block, entry, found, dead, classes)
         ways, region.result = found.ways, returned
         lists = dict(region.lists)
         before.restore()
@@ -218,7 +219,7 @@ def _finish(
     entry: list[Value],
     exit: Exit,
     dead: bool,
-    catches: tuple[tuple[str, int], ...],
+    classes: list[tuple[type[BaseException], ...]],
 ) -> Protected:
     frame, before = region.frame, region.before
     coded = len(exit.ways) > 1
@@ -242,7 +243,7 @@ def _finish(
             outs += region.slots(context)
         context.builder.yield_(outs)
     before.start()
-    attributes = {"name": region.name, "catches": catches}
+    attributes = {"name": region.name, "catches": _catches(context, classes)}
     results = context.builder.emit_all("try", entry, attributes, [block], (IntType(), IntType(), *types))
     handler, error, *slots = results
     stream = iter(slots)
@@ -288,7 +289,7 @@ def _with_handlers(context: Context, node: ast.Try) -> None:
         protected = protect(
             context,
             lambda: context.run_block(node.body),
-            _catches(classes),
+            classes,
             assigned_names(node.body)[0] & {*frame.liveness.head.get(node, ()), *frame.liveness.captured},
         )
     finally:
@@ -321,7 +322,7 @@ def _with_handlers(context: Context, node: ast.Try) -> None:
 
     bodies: list[tuple[int, Callable[[], Abstract]]] = [] if protected.dead else [(0, normally)]
     for number, (handler, kinds) in enumerate(zip(node.handlers, classes, strict=True), 1):
-        if any(n == number for _, n in _catches(classes)):
+        if any(n == number for _, n in _catches(context, classes)):
             bodies.append((number, lambda h=handler, k=kinds: handle(h, k)))  # type: ignore[misc]
     _choose(context, protected.handler, bodies, live)
 
@@ -353,13 +354,12 @@ def _classes(context: Context, handler: ast.ExceptHandler) -> tuple[type[BaseExc
     return found  # type: ignore[return-value]
 
 
-def _catches(classes: list[tuple[type[BaseException], ...]]) -> tuple[tuple[str, int], ...]:
-    """The handler of each class that is named; an earlier handler of a base class counts first."""
-    found: dict[type[BaseException], int] = {}
-    for number, kinds in enumerate(classes, 1):
-        for kind in kinds:
-            found.setdefault(kind, next((n for known, n in found.items() if issubclass(kind, known)), number))
-    return tuple((kind.__name__, number) for kind, number in found.items())
+def _catches(context: Context, classes: list[tuple[type[BaseException], ...]]) -> tuple[tuple[str, int], ...]:
+    """The handler of each class that is named or that the program raises; the first that fits counts."""
+    named = [(kind, number) for number, kinds in enumerate(classes, 1) for kind in kinds]
+    known = dict.fromkeys((*(k for k, _ in named), *context.exceptions.values()))
+    found = ((kind, next((n for k, n in named if issubclass(kind, k)), 0)) for kind in known)
+    return tuple((exception_name(kind), number) for kind, number in found if number)
 
 
 def _with_finally(context: Context, node: ast.Try) -> None:
@@ -374,7 +374,7 @@ def _with_finally(context: Context, node: ast.Try) -> None:
     protected = protect(
         context,
         lambda: context.run_block(statements),
-        (("BaseException", 1),),
+        [(BaseException,)],
         assigned & {*live, *frame.liveness.head.get(node, ()), *frame.liveness.captured},
     )
     frame.exit = Exit()

@@ -167,7 +167,13 @@ def _arange(context: Context, arguments: list[Abstract], keywords: Keywords) -> 
         values = [*(values if len(values) == 2 else [Constant(0), *values]), keywords["step"]]
     values = [context.item(v) if isinstance(v, TensorRef) else v for v in values]
     start, end, step = (Constant(0), values[0], Constant(1)) if len(values) == 1 else (*values, Constant(1))[:3]
-    if all(scalar_kind(v) in ("int", "bool") for v in (start, end, step)):
+    ints = all(scalar_kind(v) in ("int", "bool") for v in (start, end, step))
+    if ints and isinstance(step, Scalar):
+        span = binary(context, "FloorDiv", binary(context, "Sub", start, end), step)
+        count = call(context, Constant(max), [Constant(0), binary(context, "Sub", Constant(0), span)], {})
+        element = int64 if dtype is None else as_dtype(dtype)
+        return call_op(context, get_op("arange_steps"), [start, step, count], {"dtype": Constant(element)})
+    if ints:
         return call_op(context, get_op("arange"), [start, end, step], {"dtype": Constant(dtype)})
     element = default_dtype() if dtype is None else as_dtype(dtype)
     if isinstance(step, Constant) and step.value == 0:
@@ -401,7 +407,7 @@ def _dispatch(context: Context, arguments: list[Abstract], keywords: Keywords) -
     operands = context.known_items(context, arguments[1])
     attributes: Keywords = {}
     if len(arguments) > 2 and isinstance(arguments[2], DictRef):
-        attributes = dict(context.heap[arguments[2].cell].entries)
+        attributes = dict(context.dicts.known_entries(context, arguments[2]))
     named = {p.name: o for p, o in zip(op.schema.operands, operands, strict=True)}
     if any(p.variadic for p in op.schema.parameters):
         return call_op(context, op, list(operands), attributes)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ...eager import creation
 from ...ir.core import Value
 from ...ir.dtypes import bool_
 from ...ir.ops._op import get_op
@@ -31,6 +32,18 @@ def get_item(context: Context, tensor: TensorRef, index: Abstract) -> Abstract:
 def set_item(context: Context, tensor: TensorRef, index: Abstract, value: Abstract) -> None:
     """`tensor[index] = value`."""
     entries = _entries(context, tensor, index)
+    stepped = [i for i, e in enumerate(entries) if isinstance(e, Slice) and not isinstance(e.step, Constant)]
+    if stepped:
+        if len(stepped) > 1 or any(isinstance(e, TensorRef) for e in entries):
+            raise context.error(
+                "writes through a slice with a run-time step and further index tensors cannot be compiled",
+                "use a constant step, or write through one after the other",
+            )
+        axis = sum(not _is_none(e) for e in entries[: stepped[0]])
+        found = entries[stepped[0]]
+        assert isinstance(found, Slice)
+        index_tensor = _steps(context, tensor, found, axis)
+        entries[stepped[0]] = index_tensor
     if not any(isinstance(e, TensorRef) for e in entries):
         part = _basic(context, tensor, entries)
         assert isinstance(part, TensorRef)
@@ -183,13 +196,47 @@ def _slice(context: Context, tensor: TensorRef, entry: Slice, axis: int) -> Abst
         return tensor
     step = entry.step
     if not isinstance(step, Constant):
-        raise context.error("the step of a slice must be known when the program is compiled", "use a constant")
+        # The elements are gathered: what is written into them later would not be seen in the tensor, so that the
+        # result counts as one that may share its memory.
+        index = _steps(context, tensor, entry, axis)
+        found = call_op(context, get_op("index_select"), [tensor, Constant(axis), index], {})
+        assert isinstance(found, TensorRef)
+        return context.new_tensor(context.read(found), tensor.cell.origins)
     if step.value is not None and step.value <= 0:
         context.fails(ValueError("step must be greater than zero"))
     size = context.dim_scalar(context.tensor_type(tensor).shape[axis])
     bounds = [_bound(context, b, size) for b in (entry.start, entry.stop)]
     keywords: dict[str, Abstract] = {"dim": Constant(axis), "step": Constant(1 if step.value is None else step.value)}
     return call_op(context, get_op("slice"), [tensor, *bounds], keywords)
+
+
+def _steps(context: Context, tensor: TensorRef, entry: Slice, axis: int) -> Abstract:
+    """The indices of a slice whose step is known at run time only."""
+    step = number(context, entry.step)
+    wrong = context.emit("scalar.le", step, context.constant(0))
+
+    def fail() -> Abstract:
+        context.fails(ValueError("step must be greater than zero"))
+
+    branch(context, wrong, fail, lambda: Constant(None))
+    size = context.dim_scalar(context.tensor_type(tensor).shape[axis])
+    start = Constant(0) if _is_none(entry.start) else _within(context, entry.start, size)
+    stop = size if _is_none(entry.stop) else _within(context, entry.stop, size)
+    return context.call(Constant(creation.arange), [start, stop, Scalar(step)], {})
+
+
+def _is_none(value: Abstract) -> bool:
+    return isinstance(value, Constant) and value.value is None
+
+
+def _within(context: Context, bound: Abstract, size: Abstract) -> Abstract:
+    """A bound of either sign, counted from the start and within the size."""
+    value = number(context, item(context, bound, "int") if isinstance(bound, TensorRef) else bound)
+    extent = number(context, size)
+    negative = context.emit("scalar.to_int", context.emit("scalar.lt", value, context.constant(0)))
+    value = context.emit("scalar.add", value, context.emit("scalar.mul", negative, extent))
+    value = context.emit("scalar.max", value, context.constant(0))
+    return Scalar(context.emit("scalar.min", value, extent))
 
 
 def _bound(context: Context, bound: Abstract, size: Abstract) -> Abstract:

@@ -103,7 +103,7 @@ def _protected(
         assigned |= {n.id for n in ast.walk(inner) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     context.wants_raised += 1
     try:
-        protected = protect(context, lambda: _items(context, node, rest), (("BaseException", 1),), assigned & live)
+        protected = protect(context, lambda: _items(context, node, rest), [(BaseException,)], assigned & live)
     finally:
         context.wants_raised -= 1
     none = Constant(None)

@@ -99,7 +99,7 @@ def _raise(context: Context, value: Abstract) -> Abstract:
     if context.wants_raised:
         context.heap[_cell(context)] = Entries({RAISED: value})
     context.checkpoint()
-    context.raises(cls.__name__, operands, cls)
+    context.raises(operands, cls)
 
 
 def _raise_again(context: Context, value: Tuple) -> Abstract:
