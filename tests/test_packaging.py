@@ -19,6 +19,7 @@ ALLOWED = {
     "ir": {"ir"},
     "eager": {"ir", "eager"},
     "autograd": {"eager"},
+    "func": {"ir", "eager", "func"},
     "nn": {"ir", "eager", "nn"},
     "optim": {"ir", "eager", "jit", "optim"},
     "jit": {"ir", "eager", "jit"},

@@ -33,6 +33,8 @@ def check_writable(target: Tensor, name: str) -> None:
 
 def alias(target: Tensor) -> Tensor:
     """A tensor at the target's present place in the graph, for the operands of an op that overwrites the target."""
+    if modes.active_modes and (mode := modes.state.mode) is not None and (kept := mode.former(target)) is not None:
+        return kept  # type: ignore[no-any-return]
     if target._view is not None:
         target._refresh()
     former = wrap(target._array)
@@ -52,6 +54,8 @@ def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> T
     """
     from .functions import call
 
+    if modes.active_modes and (mode := modes.state.mode) is not None and mode.replaces_write(target, value, name):
+        return target
     check_writable(target, name)
     if target._view is not None:
         target._refresh()

@@ -11,7 +11,7 @@ from . import modes
 from .device import as_device, device
 from .functions import call as _call
 from .inplace import alias, check_writable, write
-from .memory_format import channels_last, channels_last_3d, in_format, is_in_format
+from .memory_format import channels_last, channels_last_3d, in_format, is_in_format, strided
 from .tensor import Tensor, wrap
 
 __all__ = ["METHODS", "PROPERTIES", "clone", "inplace_of", "write_out"]
@@ -99,7 +99,7 @@ def _view(self: Tensor, *shape: Any, dtype: DType | None = None, size: Any = Non
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
         return _view_as_dtype(self, dtype if dtype is not None else shape[0])
     result: Tensor = _call("reshape", self, *shape)
-    if self._array.size and not np.may_share_memory(result._array, self._array):
+    if isinstance(self._array, np.ndarray) and self._array.size and not np.may_share_memory(result._array, self._array):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             f"contiguous subspaces): {list(self._array.shape)} with strides {list(_stride(self))} as "
@@ -360,6 +360,13 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
 
 def _masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """The tensor with the elements under the mask replaced by those of `source` in order."""
+    if mask.dtype.name != "bool":
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.name}")
+    if source.dtype is not self.dtype:
+        raise RuntimeError(
+            f"masked_scatter_: expected self and source to have same dtypes but got {self.dtype.name} and "
+            f"{source.dtype.name}"
+        )
     chosen, target = np.broadcast_arrays(mask._array, self._array)
     count = int(chosen.sum())
     if source.numel() < count:  # type: ignore[attr-defined]
@@ -417,6 +424,11 @@ def _set_data(self: Tensor, source: Any = None) -> Tensor:
     return self
 
 
+# What PyTorch does not convert to the dtype of `out=`, and what it computes in that dtype whatever the input's.
+_EXACT = {"complex", "gather", "multinomial"}
+_CONVERTED = {"cumprod", "cumsum"}
+
+
 def write_out(out: Any, result: Any, name: str) -> Any:
     """Write a result into the tensors of `out=`, resized where they are empty; returns `out`."""
     if isinstance(result, tuple):
@@ -432,6 +444,16 @@ def write_out(out: Any, result: Any, name: str) -> Any:
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad."
         )
+    array = out._array
+    if array.size and any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True)):
+        raise RuntimeError(
+            f"{name}(): unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
+    if name in _EXACT and out.dtype is not result.dtype:
+        raise RuntimeError(f"{name}(): Expected out tensor to have dtype {result.dtype.name}, but got {out.dtype.name}")
+    if name in _CONVERTED and out.dtype is not result.dtype:
+        result = _call("cast", result, dtype=out.dtype)
     if out._array.shape != result._array.shape and modes.current_mode() is None:
         if out._array.size:
             warnings.warn(
@@ -471,6 +493,7 @@ PROPERTIES: dict[str, Any] = {
     "H": _property(_adjoint_matrix, "The transpose of a matrix."),
     "itemsize": _property(lambda self: self._array.itemsize, "Bytes per element."),
     "nbytes": _property(lambda self: self._array.nbytes, "Bytes of all elements."),
+    "layout": _property(lambda self: strided, "How the elements are stored: always `ingot.strided`."),
     "is_cuda": _property(lambda self: False, "Whether the data lives on a CUDA device."),
     "is_sparse": _property(lambda self: False, "Whether the tensor is sparse; it never is."),
     "is_quantized": _property(lambda self: False, "Whether the tensor is quantised; it never is."),

@@ -1,4 +1,4 @@
-"""Transformations of functions, as `torch.func`: gradients, Jacobians, products with them, and mapping over a batch."""
+"""Gradients, Jacobians and products with them, of functions: what `torch.func` has but `vmap`."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -6,13 +6,17 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from .eager import enable_grad
-from .eager.autograd import grad as _gradients
-from .eager.functions import call as _call
-from .eager.module import Module
-from .eager.tensor import Tensor
+import numpy as np
 
-__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp", "vmap"]
+from ..eager import enable_grad, modes
+from ..eager.autograd import grad as _gradients
+from ..eager.functions import call as _call
+from ..eager.tensor import Tensor, wrap
+from .batching import innermost, lifted, pull, push, without
+from .mapping import vmap
+from .structure import flatten as _flatten
+
+__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
 
 
 class _Depth(threading.local):
@@ -20,33 +24,6 @@ class _Depth(threading.local):
 
 
 _depth = _Depth()
-
-
-# -- nested arguments --------------------------------------------------------------------------------------------------
-
-
-def _flatten(value: Any) -> tuple[list[Tensor], Callable[[list[Any]], Any]]:
-    """The tensors in nested lists, tuples and dictionaries, and a function that puts others in their places."""
-    if isinstance(value, Tensor):
-        return [value], lambda leaves: leaves[0]
-    if isinstance(value, (list, tuple)):
-        parts = [_flatten(v) for v in value]
-    elif isinstance(value, dict):
-        parts = [_flatten(v) for v in value.values()]
-    else:
-        return [], lambda leaves: value
-    counts = [len(leaves) for leaves, _ in parts]
-
-    def rebuild(leaves: list[Any]) -> Any:
-        rest, items = list(leaves), []
-        for count, (_, build) in zip(counts, parts, strict=True):
-            items.append(build(rest[:count]))
-            del rest[:count]
-        if isinstance(value, dict):
-            return dict(zip(value, items, strict=True))
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-
-    return [leaf for leaves, _ in parts for leaf in leaves], rebuild
 
 
 @contextmanager
@@ -61,6 +38,7 @@ def _inside() -> Iterator[None]:
 
 def _tracked(leaf: Tensor) -> Tensor:
     """The tensor at a place of its own in the graph, linked to the graph that it is part of already."""
+    leaf = lifted(leaf)
     return _call("clone", leaf) if leaf.requires_grad else leaf.detach().requires_grad_()  # type: ignore[no-any-return]
 
 
@@ -73,17 +51,33 @@ def _released(value: Any) -> Any:
 
 
 def _derivatives(outputs: list[Tensor], inputs: list[Tensor], seeds: list[Tensor] | None = None) -> list[Tensor]:
-    """Gradients with their own graph; zeros where an output does not depend on an input."""
+    """Gradients with their own graph; zeros where an output does not depend on an input.
+
+    Inside `vmap` outputs and inputs stand for batches. Those are taken out, so that the walk goes over plain tensors;
+    the gradients of their first dimension are those of the samples, which do not depend on each other.
+    """
+    batch = innermost([*outputs, *inputs])
+    if batch is not None:
+        given = [_call("full_like", o, 1) for o in outputs] if seeds is None else seeds
+        rest = without(batch)
+        parts = [[pull(t, batch) for t in tensors] for tensors in (outputs, inputs, given)]
+        with modes.use_mode(rest):
+            found = _derivatives(*parts)
+        return [push(g, batch) for g in found]
     pairs = [
         (o, None if seeds is None else s) for o, s in zip(outputs, seeds or outputs, strict=True) if o.requires_grad
     ]
     if not pairs:
-        return [_call("full_like", i, 0).detach() for i in inputs]
-    found = _gradients(
+        return [_zeros_like(i) for i in inputs]
+    gradients = _gradients(
         [o for o, _ in pairs], inputs, None if seeds is None else [s for _, s in pairs], create_graph=True,
         allow_unused=True,
     )  # fmt: skip
-    return [_call("full_like", i, 0).detach() if g is None else g for i, g in zip(inputs, found, strict=True)]
+    return [_zeros_like(i) if g is None else g for i, g in zip(inputs, gradients, strict=True)]
+
+
+def _zeros_like(tensor: Tensor) -> Tensor:
+    return _call("full_like", tensor, 0).detach()  # type: ignore[no-any-return]
 
 
 def _prepared(args: tuple[Any, ...], argnums: Any) -> tuple[list[Any], list[Tensor], Callable[[list[Any]], Any]]:
@@ -203,12 +197,49 @@ def _forward(outputs: list[Tensor], inputs: list[Tensor], directions: list[Tenso
             f"jvp: expected tangents of shapes {[list(i.shape) for i in inputs]}, given "
             f"{[list(d.shape) for d in directions]}"
         )
-    seeds = [_call("full_like", o, 0).detach().requires_grad_() for o in outputs]
+    return _linear_map(outputs, inputs)(directions)
+
+
+def _linear_map(outputs: list[Tensor], inputs: list[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:
+    """The function from directions of the inputs to derivatives of the outputs: the backward pass, differentiated.
+
+    That pass is linear in its seeds, so their values do not matter.
+    """
+    seeds = [lifted(_zeros_like(o)).requires_grad_() for o in outputs]
     pulled = _derivatives(outputs, inputs, seeds)
-    return _derivatives(pulled, seeds, directions)
+    return lambda directions: _derivatives(pulled, seeds, directions)
 
 
-def jacrev(func: Callable[..., Any], argnums: Any = 0, *, has_aux: bool = False) -> Callable[..., Any]:
+def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """The result of `func`, and the function from tangents of the primals to the derivative along them.
+
+    >>> output, along = ingot.func.linearize(lambda x: x**2, ingot.tensor([1.0, 3.0]))
+    >>> along(ingot.tensor([1.0, 1.0]))
+    tensor([2., 6.])
+    """
+    with _inside():
+        changed, inputs, _ = _prepared(primals, tuple(range(len(primals))))
+        output = func(*changed)
+        outputs, rebuild = _flatten(output)
+        push_forward = _linear_map(outputs, inputs)
+
+    def along(*tangents: Any) -> Any:
+        directions, _ = _flatten(tangents)
+        if [tuple(d.shape) for d in directions] != [tuple(i.shape) for i in inputs]:
+            raise RuntimeError(
+                f"linearize: expected tangents of shapes {[list(i.shape) for i in inputs]}, given "
+                f"{[list(d.shape) for d in directions]}"
+            )
+        with _inside():
+            found = rebuild(push_forward(directions))
+        return _released(found)
+
+    return _released(output), along
+
+
+def jacrev(
+    func: Callable[..., Any], argnums: Any = 0, *, has_aux: bool = False, chunk_size: int | None = None
+) -> Callable[..., Any]:
     """The function that returns the Jacobian of `func`, of shape (*output, *argument), row by row.
 
     >>> ingot.func.jacrev(lambda x: x**2)(ingot.tensor([1.0, 2.0]))
@@ -225,114 +256,88 @@ def jacrev(func: Callable[..., Any], argnums: Any = 0, *, has_aux: bool = False)
             if has_aux:
                 output, aux = output
             outputs, rebuild = _flatten(output)
-            found = rebuild([finish(_jacobian(o, inputs)) for o in outputs])
+            found = rebuild([finish(_jacobian(o, inputs, chunk_size)) for o in outputs])
         return (_released(found), _released(aux)) if has_aux else _released(found)
 
     return wrapper
 
 
-def _jacobian(output: Tensor, inputs: list[Tensor]) -> list[Tensor]:
-    flat = _call("reshape", output, -1)
-    rows = [_derivatives([_call("select", flat, k, dim=0)], inputs) for k in range(int(flat.shape[0]))]
+def _basis(tensors: list[Tensor]) -> list[Tensor]:
+    """For each tensor, the directions along the elements of all of them: of shape (elements of all, *its shape)."""
+    sizes = [int(t.shape.numel()) for t in tensors]
+    total, offset = sum(sizes), 0
     found = []
-    for position, input in enumerate(inputs):
-        shape = (*output.shape, *input.shape)
-        parts = [row[position] for row in rows]
-        stacked = _call("stack", parts, 0) if parts else _call("full", shape, 0, dtype=input.dtype)
-        found.append(_call("reshape", stacked, *shape) if shape else _call("reshape", stacked, ()))
+    for tensor, size in zip(tensors, sizes, strict=True):
+        rows = np.zeros((total, size), tensor._array.dtype)
+        rows[offset : offset + size] = np.eye(size)
+        found.append(wrap(rows.reshape(total, *tensor.shape)))
+        offset += size
     return found
 
 
-def jacfwd(func: Callable[..., Any], argnums: Any = 0, *, has_aux: bool = False) -> Callable[..., Any]:
-    """The same as `jacrev`: there is no forward mode that would make tall Jacobians cheaper.
+def _jacobian(output: Tensor, inputs: list[Tensor], chunk_size: int | None) -> list[Tensor]:
+    """The derivatives of one output by each input: one backward pass for all rows at once."""
+    (rows,) = _basis([output])
+
+    def back(seed: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_derivatives([output], inputs, [seed]))
+
+    if not rows.shape[0]:
+        return [_call("full", (*output.shape, *i.shape), 0, dtype=i.dtype) for i in inputs]
+    found = vmap(back, chunk_size=chunk_size)(rows)
+    return [_call("reshape", f, (*output.shape, *i.shape)) for f, i in zip(found, inputs, strict=True)]
+
+
+def jacfwd(
+    func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False, *, chunk_size: int | None = None,
+    randomness: str = "error",
+) -> Callable[..., Any]:  # fmt: skip
+    """The function that returns the Jacobian of `func`, of shape (*output, *argument), column by column.
 
     >>> ingot.func.jacfwd(lambda x: x**2)(ingot.tensor([1.0, 2.0]))
     tensor([[2., 0.],
             [0., 4.]])
     """
-    return jacrev(func, argnums, has_aux=has_aux)
+
+    @wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with _inside():
+            changed, inputs, finish = _prepared(args, argnums)
+            output = func(*changed, **kwargs)
+            aux = None
+            if has_aux:
+                output, aux = output
+            outputs, rebuild = _flatten(output)
+            push_forward = _linear_map(outputs, inputs)
+            directions = _basis(inputs)
+            columns: Any = [_call("full", (0, *o.shape), 0, dtype=o.dtype) for o in outputs]
+            if directions and directions[0].shape[0]:
+                columns = vmap(lambda *d: tuple(push_forward(list(d))), chunk_size=chunk_size)(*directions)
+            found = []
+            for o, column in zip(outputs, columns, strict=True):
+                parts, offset = [], 0
+                for i in inputs:
+                    size = int(i.shape.numel())
+                    part = _call("slice", column, offset, offset + size, dim=0)
+                    parts.append(_call("reshape", _last(part), (*o.shape, *i.shape)))
+                    offset += size
+                found.append(finish(parts))
+            result = rebuild(found)
+        return (_released(result), _released(aux)) if has_aux else _released(result)
+
+    return wrapper
+
+
+def _last(tensor: Tensor) -> Tensor:
+    """The tensor with its first dimension at the end."""
+    return _call("permute", tensor, *range(1, tensor.ndim), 0)  # type: ignore[no-any-return]
 
 
 def hessian(func: Callable[..., Any], argnums: Any = 0) -> Callable[..., Any]:
-    """The function that returns the second derivatives of `func`.
+    """The function that returns the second derivatives of `func`: forward over backward.
 
     >>> ingot.func.hessian(lambda x: (x**3).sum())(ingot.tensor([1.0, 2.0]))
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
-    return jacrev(jacrev(func, argnums), argnums)
-
-
-# -- batches and modules -----------------------------------------------------------------------------------------------
-
-
-def vmap(
-    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error",
-    *, chunk_size: int | None = None,
-) -> Callable[..., Any]:  # fmt: skip
-    """The function that applies `func` to each slice of its arguments along `in_dims` and stacks the results.
-
-    It runs `func` once per slice, so that any code works in it; random numbers differ from slice to slice.
-
-    >>> ingot.func.vmap(lambda x, y: x @ y, in_dims=(0, None))(ingot.ones(3, 2), ingot.ones(2))
-    tensor([2., 2., 2.])
-    """
-
-    @wraps(func)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        dims = in_dims if isinstance(in_dims, (tuple, list)) else (in_dims,) * len(args)
-        if len(dims) != len(args):
-            raise ValueError(f"vmap: in_dims {in_dims} is not compatible with the {len(args)} arguments given")
-        sizes = {t.shape[d] for a, d in zip(args, dims, strict=True) if d is not None for t in _flatten(a)[0]}
-        if not sizes:
-            raise ValueError("vmap: expected at least one argument to map over")
-        if len(sizes) > 1:
-            raise ValueError(f"vmap: Expected all tensors to have the same size in the mapped dimension, got {sizes}")
-        (count,) = sizes
-        results = []
-        for k in range(int(count)):
-            results.append(func(*(_slice_of(a, d, k) for a, d in zip(args, dims, strict=True)), **kwargs))
-        if not results:
-            raise RuntimeError("vmap: a batch of size 0 says nothing about the shape of the result")
-        _, rebuild = _flatten(results[0])
-        columns = list(zip(*(_flatten(r)[0] for r in results), strict=True))
-        places = list(out_dims) if isinstance(out_dims, (tuple, list)) else [out_dims] * len(columns)
-        return rebuild([_call("stack", list(c), p) for c, p in zip(columns, places, strict=True)])
-
-    return wrapper
-
-
-def _slice_of(value: Any, dim: int | None, k: int) -> Any:
-    if dim is None:
-        return value
-    leaves, rebuild = _flatten(value)
-    return rebuild([_call("select", leaf, k, dim=dim) for leaf in leaves])
-
-
-def functional_call(module: Module, parameter_and_buffer_dicts: Any, args: Any = None, kwargs: Any = None) -> Any:
-    """Call a module with other tensors in the place of its parameters and buffers, given by name.
-
-    >>> layer = ingot.nn.Linear(1, 1)
-    >>> names = {"weight": ingot.ones(1, 1), "bias": ingot.zeros(1)}
-    >>> ingot.func.functional_call(layer, names, (ingot.ones(1),))
-    tensor([1.])
-    """
-    given = parameter_and_buffer_dicts
-    merged = {k: v for d in (given if isinstance(given, (tuple, list)) else [given]) for k, v in d.items()}
-    replaced: list[tuple[dict[str, Any], str, Any]] = []
-    try:
-        for path, tensor in merged.items():
-            *parents, name = path.split(".")
-            owner: Any = module
-            for parent in parents:
-                owner = getattr(owner, parent)
-            table = next((t for t in (owner._parameters, owner._buffers) if name in t), None)
-            if table is None:
-                raise KeyError(f"functional_call: the module has no parameter or buffer named {path!r}")
-            replaced.append((table, name, table[name]))
-            table[name] = tensor
-        positional = () if args is None else args if isinstance(args, tuple) else (args,)
-        return module(*positional, **(kwargs or {}))
-    finally:
-        for table, name, tensor in reversed(replaced):
-            table[name] = tensor
+    return jacfwd(jacrev(func, argnums), argnums)
