@@ -39,7 +39,7 @@ def set_item(context: Context, tensor: TensorRef, index: Abstract, value: Abstra
                 "writes through a slice with a run-time step and further index tensors cannot be compiled",
                 "use a constant step, or write through one after the other",
             )
-        axis = sum(not _is_none(e) for e in entries[: stepped[0]])
+        axis = sum(not _is_none(e) and not _is_flag(e) for e in entries[: stepped[0]])
         found = entries[stepped[0]]
         assert isinstance(found, Slice)
         index_tensor = _steps(context, tensor, found, axis)
@@ -82,6 +82,9 @@ def _entries(context: Context, tensor: TensorRef, index: Abstract) -> list[Abstr
         ):
             given = list(content.items)
     entries = [_entry(context, e) for e in given]
+    if any(isinstance(e, TensorRef) for e in entries):
+        # Beside index tensors a flag is a mask of no dimensions; alone it is a dimension of size 1 or 0.
+        entries = [_array(context, np.asarray(e.value)) if _is_flag(e) else e for e in entries]  # type: ignore[attr-defined]
     rank = context.tensor_type(tensor).rank
     consumed = 0
     dots: int | None = None
@@ -92,7 +95,7 @@ def _entries(context: Context, tensor: TensorRef, index: Abstract) -> list[Abstr
             dots = position
         elif isinstance(entry, TensorRef) and context.tensor_type(entry).dtype is bool_:
             consumed += context.tensor_type(entry).rank
-        elif not (isinstance(entry, Constant) and entry.value is None):
+        elif not (isinstance(entry, Constant) and (entry.value is None or isinstance(entry.value, bool))):
             consumed += 1
     if consumed > rank:
         context.fails(IndexError(f"too many indices for tensor of dimension {rank}: {consumed} given"))
@@ -100,12 +103,14 @@ def _entries(context: Context, tensor: TensorRef, index: Abstract) -> list[Abstr
     return [*entries, *fill] if dots is None else [*entries[:dots], *fill, *entries[dots + 1 :]]
 
 
+def _is_flag(entry: Abstract) -> bool:
+    return isinstance(entry, Constant) and isinstance(entry.value, bool)
+
+
 def _entry(context: Context, entry: Abstract) -> Abstract:
     match entry:
         case Slice():
             return entry
-        case Constant(value=bool() as flag):
-            return _array(context, np.asarray(flag))
         case Constant(value=int() | None):
             return entry
         case Constant(value=constant) if constant is Ellipsis:
@@ -153,8 +158,11 @@ def _basic(context: Context, tensor: TensorRef, entries: list[Abstract]) -> Abst
         if isinstance(entry, Slice):
             result = _slice(context, result, entry, axis)
             axis += 1
-        elif isinstance(entry, Constant) and entry.value is None:
+        elif isinstance(entry, Constant) and (entry.value is None or isinstance(entry.value, bool)):
             result = call_op(context, get_op("unsqueeze"), [result], dim)
+            if entry.value is False:
+                assert isinstance(result, TensorRef)
+                result = _slice(context, result, Slice(Constant(0), Constant(0), Constant(None)), axis)
             axis += 1
         else:
             result = _select(context, result, entry, axis)
