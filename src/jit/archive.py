@@ -45,6 +45,7 @@ from .archive_parts import (
 )
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
 from .attribute_state import attribute_state
+from .containers import MOST_DYNAMIC
 from .cross import CpuChoice, named_target
 from .errors import FallbackWarning, JitError, LoadError
 from .function import Call, CompiledFunction, Specialised
@@ -423,6 +424,7 @@ class _File:
         """Give a callable what its description says."""
         with part("ingot.json"):
             function.bakes_numbers = field(data, "bakes_numbers", bool)
+            function.dynamic = 0 if function.bakes_numbers else MOST_DYNAMIC
             function._guarded = read_guarded(data, module)
             function._has_state = bool(function._guarded)
             function.__dict__["_root"] = module  # not as a submodule of itself

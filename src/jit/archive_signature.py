@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..ir.dtypes import DTYPES, bfloat16
+from ..ir.types import DictType, ListType, SetType, StrType, Type
+from .layout import parse_type
 from .structure import Structure, constant_structure, unflatten
 
 __all__ = ["leaf_from_json", "leaf_to_json", "signature_from_json", "signature_to_json"]
@@ -25,6 +27,8 @@ def leaf_to_json(leaf: Any) -> Any:
     if isinstance(leaf, tuple):
         dtype, rank = leaf
         return [_array_name(dtype), rank]
+    if isinstance(leaf, Type):
+        return {"type": str(leaf)}
     return leaf.__name__
 
 
@@ -34,6 +38,10 @@ def leaf_from_json(data: Any) -> Any:
             return _SCALAR_NAMES[name]
         case [str(dtype), int(rank)] if 0 <= rank <= 64 and dtype in _ARRAY_NAMES:
             return (_ARRAY_NAMES[dtype].numpy, rank)
+        case {"type": str(text)}:
+            found = parse_type(text)
+            if isinstance(found, (StrType, ListType, DictType, SetType)):
+                return found
     raise ValueError(f"not an argument's type: {str(data)[:50]}")
 
 

@@ -9,7 +9,7 @@ code is remembered per exact argument types and shapes.
 import inspect
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +22,10 @@ from ..ir.dtypes import default_dtype, from_numpy
 from ..ir.sizes import Sizes
 from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
 from . import executors
+from .containers import Fixed, leaf_type
 from .errors import FallbackWarning, JitError
 from .specialisation import Specialisation, user_level
-from .tree import Structure, flatten, unflatten
+from .tree import Structure, flatten_call, unflatten
 
 __all__ = ["Call", "CompiledFunction", "Specialised"]
 
@@ -55,15 +56,37 @@ class Call:
     The structure is that of `(args, kwargs)`, after defaults were filled in where the callable's signature is known.
     """
 
-    def __init__(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        dynamic: int = 0,
+        defaults: tuple[Collection[int], Collection[str]] = ((), ()),
+    ) -> None:
         self.arguments = arguments
         self.keywords = keywords
-        self.leaves, self.structure = flatten((arguments, keywords))
+        self.defaults = defaults
+        self.set_dynamic(dynamic)
+
+    def set_dynamic(self, dynamic: int) -> None:
+        """Take the arguments apart with these strings and containers as leaves (see `containers`)."""
+        self.dynamic = dynamic
+        positions, names = self.defaults
+        arguments, keywords = self.arguments, self.keywords
+        if dynamic and (positions or names):
+            # Strings that were not passed are always the same.
+            fixed = [Fixed(a) if i in positions and type(a) is str else a for i, a in enumerate(arguments)]
+            arguments = tuple(fixed)
+            keywords = {k: Fixed(v) if k in names and type(v) is str else v for k, v in keywords.items()}
+        self.leaves, self.structure = flatten_call(arguments, keywords, dynamic)
 
     def key(self) -> tuple[Any, ...]:
-        """What specialisations are kept by: the structure, dtypes and ranks of tensors, types of numbers."""
+        """What specialisations are kept by: the structure, dtypes and ranks of tensors, types of other leaves."""
         kinds = [
-            (leaf._array.dtype, leaf._array.ndim) if isinstance(leaf, Tensor) else type(leaf) for leaf in self.leaves
+            (leaf._array.dtype, leaf._array.ndim)
+            if isinstance(leaf, Tensor)
+            else leaf_type(leaf, self.dynamic) or type(leaf)
+            for leaf in self.leaves
         ]
         return (self.structure, default_dtype(), *kinds)
 
@@ -76,7 +99,7 @@ class Call:
                 shape = tuple(sizes.fresh(hint=n) for n in leaf._array.shape)
                 types.append(TensorType(from_numpy(leaf._array.dtype), shape))
             else:
-                types.append(_SCALARS[type(leaf)])
+                types.append(leaf_type(leaf, self.dynamic) or _SCALARS[type(leaf)])
         return types, sizes
 
 
@@ -105,11 +128,14 @@ class CompiledFunction:
 
     # Whether numbers among the arguments are constants of the graph, as in a trace.
     bakes_numbers = False
+    # Which strings and containers among the arguments are values of run time, where that can be compiled.
+    dynamic = 0
 
     def __init__(self, name: str, signature: inspect.Signature | None = None) -> None:
         self.__name__ = self.__qualname__ = name
         self._signature = signature
         self._specialisations: dict[Any, list[Specialisation]] = {}
+        self._lowered: dict[Any, int] = {}  # calls whose strings or containers cannot be values of run time
         self._known: dict[Any, _Known] = {}
         self._has_state = type(self).state_key is not CompiledFunction.state_key
         self._latest: Specialisation | None = None
@@ -217,14 +243,22 @@ class CompiledFunction:
         return original(*arguments, **keywords)
 
     def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
+        defaults: tuple[list[bool], Collection[str]] = ([], ())
         if self._signature is not None:
             try:
                 bound = self._signature.bind(*arguments, **keywords)
             except TypeError as error:
                 raise TypeError(f"{self.__name__}() {error}") from None
+            given = set(bound.arguments)
             bound.apply_defaults()
             arguments, keywords = bound.args, bound.kwargs
-        call = Call(arguments, keywords)
+            if self.dynamic:
+                defaults = (
+                    [p not in given for p in self._signature.parameters][: len(arguments)],
+                    keywords.keys() - given,
+                )
+        positions = [i for i, is_default in enumerate(defaults[0]) if is_default]
+        call = Call(arguments, keywords, self.dynamic, (positions, defaults[1]))
         for leaf in call.leaves:
             if isinstance(leaf, int) and not -(1 << 63) <= leaf < 1 << 63:
                 raise OverflowError(f"{self.__name__}(): the argument {leaf} does not fit into 64 bits")
@@ -232,21 +266,33 @@ class CompiledFunction:
         return call
 
     def _select(self, call: Call) -> "tuple[Specialisation, list[Tensor]]":
-        """The specialisation whose conditions the arguments meet, made if there is none, and its parameters."""
-        key = (call.key(), self.state_key())
-        values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
+        """The specialisation whose conditions the arguments meet, made if there is none, and its parameters.
+
+        Where strings or containers of run time cannot be compiled, they become part of the structure, from then on.
+        """
         with self._lock:
-            for specialisation in self._specialisations.get(key, ()):
-                if not specialisation.holds():
+            while True:
+                key = (call.key(), self.state_key())
+                if (lower := self._lowered.get(key[0])) is not None:
+                    call.set_dynamic(lower)
                     continue
-                parameters = [self.parameter(name) for name in specialisation.graph.parameters]
-                if specialisation.fits([*values, *(p._array for p in parameters)]):
-                    self._latest = specialisation
-                    return specialisation, parameters
-            made = self.specialise(call)
-            specialisation = Specialisation(
-                self.__name__, made.graph, made.results, made.exceptions, made.conditions, made.trains
-            )
+                values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
+                for specialisation in self._specialisations.get(key, ()):
+                    parameters = [self.parameter(name) for name in specialisation.graph.parameters]
+                    if specialisation.fits([*values, *(p._array for p in parameters)]):
+                        self._latest = specialisation
+                        return specialisation, parameters
+                try:
+                    made = self.specialise(call)
+                    break
+                except JitError:
+                    before = call.structure
+                    while call.dynamic and call.structure == before:
+                        call.set_dynamic(call.dynamic - 1)
+                    if call.structure == before:
+                        raise
+                    self._lowered[key[0]] = call.dynamic
+            specialisation = Specialisation(self.__name__, made.graph, made.results, made.exceptions)
             parameters = [self.parameter(name) for name in made.graph.parameters]
             reason = specialisation.mismatch([*values, *(p._array for p in parameters)])
             if reason:

@@ -279,6 +279,8 @@ class NativeProgram(_PlannedProgram):
             if status == STATUS_INTERPRET and self.interpreter is not None:
                 return self.interpreter()(arguments)
             if status:
+                if status != STATUS_OUT_OF_MEMORY:
+                    self._update(arguments, transfer)  # what was done before the exception stays done
                 self._fail(status, state.details())
             results = self._collect(plan, arguments, outputs, state, transfer)
             self._update(arguments, transfer)
@@ -322,6 +324,8 @@ class PythonProgram(_PlannedProgram):
             if status == STATUS_INTERPRET and self.interpreter is not None:
                 return self.interpreter()(arguments)
             if status:
+                if status != STATUS_OUT_OF_MEMORY:
+                    self._update(arguments, transfer)  # what was done before the exception stays done
                 self._fail(status, state.details())
             results = self._collect(plan, arguments, outputs, state, transfer)
             self._update(arguments, transfer)

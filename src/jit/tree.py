@@ -11,7 +11,16 @@ from ..eager.tensor import Tensor
 from .structure import LEAF, Structure, constant_structure, take_apart, tuple_structure, unflatten
 from .tracked import TrackedInt
 
-__all__ = ["LEAF", "Structure", "constant_structure", "flatten", "map_leaves", "tuple_structure", "unflatten"]
+__all__ = [
+    "LEAF",
+    "Structure",
+    "constant_structure",
+    "flatten",
+    "flatten_call",
+    "map_leaves",
+    "tuple_structure",
+    "unflatten",
+]
 
 
 def flatten(value: Any) -> tuple[list[Any], Structure]:
@@ -23,6 +32,15 @@ def flatten(value: Any) -> tuple[list[Any], Structure]:
     """
     leaves: list[Any] = []
     return leaves, take_apart(value, leaves, _is_leaf)
+
+
+def flatten_call(arguments: tuple[Any, ...], keywords: dict[str, Any], dynamic: int = 0) -> tuple[list[Any], Structure]:
+    """The leaves of a call's arguments, and the structure of `(arguments, keywords)`; `dynamic` as in `containers`."""
+    leaves: list[Any] = []
+    values = (*arguments, *keywords.values())
+    parts = [take_apart(value, leaves, _is_leaf, 1, dynamic) for value in values]
+    named = Structure("dict", tuple(parts[len(arguments) :]), tuple(keywords))
+    return leaves, tuple_structure((tuple_structure(tuple(parts[: len(arguments)])), named))
 
 
 def _is_leaf(value: Any) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from ..dims import Dim
 from ..sizes import Sizes
-from ..types import IntType, ScalarType, StrType, Type
+from ..types import BoolType, DictType, IntType, ListType, ScalarType, SetType, StrType, Type
 from ._op import Custom, ErrorSample, Sample, Trait, define
 
 _LONGEST = 200
@@ -56,4 +56,22 @@ HASH = define(
     lower=Custom("scalar.hash"),
     samples=lambda: [Sample((-1,)), Sample((2.5,)), Sample((True,)), Sample((1 << 62,)), Sample((-(1 << 63),))],
     errors=lambda: [ErrorSample((None,), TypeError, "number or string")],
+)
+
+
+def _same_type(sizes: Sizes, left: Any, right: Any) -> Type:
+    for type in (left, right):
+        if not isinstance(type, (ListType, DictType, SetType)):
+            raise TypeError(f"is: expected lists, dicts or sets, given {type}")
+    return BoolType()
+
+
+SAME = define(
+    "same(left: Scalar, right: Scalar)",
+    "Whether two names have one list, dict or set.",
+    name="scalar.same",
+    infer=_same_type,
+    evaluate=lambda xp, left, right: left is right,
+    traits=(Trait.EFFECT,),
+    lower=Custom("scalar.same"),
 )

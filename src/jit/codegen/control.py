@@ -398,6 +398,11 @@ def _optional_is_none(driver: Driver, instruction: Instruction) -> None:
     driver.set_scalar(instruction.results[0], f"not {driver.scalar(present)}")
 
 
+def _same(driver: Driver, instruction: Instruction) -> None:
+    left, right = (driver.scalar(v) for v in instruction.inputs)
+    driver.set_scalar(instruction.results[0], f"{left} == {right}")
+
+
 def _optional_unwrap(driver: Driver, instruction: Instruction) -> None:
     pass_on(driver, instruction.results[0], driver.tuples[instruction.inputs[0]][1])
 
@@ -424,5 +429,6 @@ CONTROL: dict[str, Handler] = {
     **TEXTS,
     **DICTS,
     "scalar.hash": run_hash,
+    "scalar.same": _same,
     "item": run_item,
 }

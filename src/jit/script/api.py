@@ -10,6 +10,7 @@ from typing import Any
 from ...eager.module import Module
 from ...eager.tensor import Tensor
 from ..attribute_state import attribute_state
+from ..containers import MOST_DYNAMIC
 from ..errors import ScriptError
 from ..function import Call, CompiledFunction, Specialised
 from .source import function_source
@@ -22,6 +23,7 @@ __all__ = ["ScriptFunction", "ScriptModule", "script"]
 class _Scripted(CompiledFunction):
     """What scripted functions and modules share: graphs made from source."""
 
+    dynamic = MOST_DYNAMIC
     _target: Any
     _root: Module | None
     _captured: dict[str, Tensor]

@@ -17,6 +17,7 @@ from ...ir.ops._common import is_at_most
 from ...ir.ops._op import Op
 from ...ir.types import IntType, TensorType, Type, type_symbols
 from ..errors import ScriptError
+from .hints import hint_for
 from .liveness import Liveness
 from .source import FunctionSource
 from .values import UNBOUND, Abstract, Cell, Constant, Items, RunTimeItems, Scalar, TensorRef, describe
@@ -148,7 +149,7 @@ class Context:
 
     def error(self, message: str, hint: str | None = None, node: Any = None) -> ScriptError:
         """A located error for the caller to raise."""
-        return ScriptError(message, self.location(node), chain=self.chain(), hint=hint)
+        return ScriptError(message, self.location(node), chain=self.chain(), hint=hint or hint_for(message))
 
     @contextmanager
     def at(self, node: Any) -> Iterator[None]:
@@ -194,7 +195,7 @@ class Context:
             self.forget_raised()
             self.raises([self.constant(message)], type(error))
         kind = _located_type(type(error))
-        raise kind(message, self.location(), chain=self.chain()) from error
+        raise kind(message, self.location(), chain=self.chain(), hint=hint_for(message)) from error
 
     def with_sizes(self, message: str) -> str:
         """The message with the sizes of this call in place of symbols."""

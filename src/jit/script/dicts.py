@@ -27,8 +27,8 @@ from .values import (
 )
 
 __all__ = [
-    "contains", "copy", "delete", "dict_method", "equals", "get", "iterate", "length", "merged", "new_dict", "put",
-    "put_entry", "update",
+    "contains", "copy", "delete", "dict_method", "equals", "get", "iterate", "known_entries", "length", "merged",
+    "new_dict", "put", "update",
 ]  # fmt: skip
 
 Entries = list[tuple[Any, Abstract]]
@@ -82,6 +82,17 @@ def _content(context: Context, target: DictRef) -> DictItems | RunTimeDict:
     found = context.heap[target.cell]
     assert isinstance(found, (DictItems, RunTimeDict))
     return found
+
+
+def known_entries(context: Context, target: DictRef) -> tuple[tuple[Any, Abstract], ...]:
+    """The keys and values of a dict whose keys are known when compiling; ScriptError for others."""
+    content = _content(context, target)
+    if isinstance(content, RunTimeDict):
+        raise context.error(
+            "the keys of a dict must be known when the program is compiled to be passed on as arguments",
+            "pass the arguments by name",
+        )
+    return content.entries
 
 
 def _changes(context: Context, target: DictRef) -> None:

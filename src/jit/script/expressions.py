@@ -203,7 +203,8 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
         body()
         return
     generator = generators[0]
-    sequence = iteration.iterate(context, evaluate(context, generator.iter))
+    with context.at(generator.iter):
+        sequence = iteration.iterate(context, evaluate(context, generator.iter))
     targets = {n.id for n in ast.walk(generator.target) if isinstance(n, ast.Name)}
 
     def conditions(tests: list[ast.expr]) -> None:
@@ -331,7 +332,7 @@ def _call(context: Context, node: ast.Call) -> Abstract:
         if keyword.arg is None:
             if not isinstance(value, DictRef):
                 raise context.type_error(f"argument after ** must be a mapping, not {context.describe(value)}")
-            for key, entry in context.heap[value.cell].entries:
+            for key, entry in context.dicts.known_entries(context, value):
                 keywords[key] = entry
         elif keyword.arg in keywords:
             raise context.type_error(f"got multiple values for keyword argument {keyword.arg!r}")

@@ -194,7 +194,8 @@ def _steps(context: Context, steps: list[Callable[[], None]], live: Iterable[str
 
 def for_statement(context: Context, node: ast.For) -> None:
     frame = context.frame
-    sequence = iteration.iterate(context, context.evaluate(node.iter))
+    with context.at(node.iter):
+        sequence = iteration.iterate(context, context.evaluate(node.iter))
     live = frame.liveness.head.get(node, frozenset())
 
     def body(item: Abstract) -> None:

@@ -14,6 +14,7 @@ from .regions import (
     branch,
     changes_form,
     content_value,
+    known_cells,
     list_type,
     shared_cells,
     with_content,
@@ -208,7 +209,8 @@ def _loop_lists(context: Context, before: Snapshot, trial: _Trial) -> list[tuple
     if trial.dead:
         return []
     found: list[tuple[Cell, Type | None]] = []
-    for cell, content in before.heap.items():
+    for cell in known_cells(context, before.heap, trial.heap):
+        content = before.heap[cell]
         if isinstance(content, (Items, DictItems, SetItems)):
             end = trial.heap[cell]
             if changes_form(content, [content, end]):

@@ -48,6 +48,7 @@ __all__ = [
     "aligned",
     "branch",
     "changes_form",
+    "known_cells",
     "choose",
     "content_value",
     "list_type",
@@ -151,12 +152,18 @@ def _lists_to_materialise(
     """Lists from before whose length differs between the ways, with the type of their elements; None where none do."""
     found: list[tuple[Cell, Type | None]] = []
     live = [a for a in arms if not a.dead]
-    for cell, content in before.heap.items():
+    for cell in known_cells(context, before.heap, *(a.heap for a in live)):
+        content = before.heap[cell]
         if isinstance(content, (Items, DictItems, SetItems)):
             contents = [a.heap[cell] for a in live]
             if changes_form(content, contents):
                 found.append((cell, list_type(context, before, [content, *contents])))
     return found or None
+
+
+def known_cells(context: Context, before: dict[Cell, Any], *heaps: dict[Cell, Any]) -> dict[Cell, None]:
+    """The cells from before: those in that heap, and those from outside that were first met on the way."""
+    return dict.fromkeys([*before, *(c for heap in heaps for c in heap if c in context.initial)])
 
 
 def changes_form(content: Any, ends: list[Any]) -> bool:

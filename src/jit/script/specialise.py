@@ -9,11 +9,12 @@ from ...eager.module import Module
 from ...eager.tensor import Tensor
 from ...ir.core import Block, Graph, Value
 from ...ir.sizes import Sizes
-from ...ir.types import IntType, TensorType, Type
+from ...ir.types import DictType, IntType, ListType, SetType, TensorType, Type
 from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
 from .annotations import check_arguments
 from .calls import call_object, inline_function
 from .context import Context, Frame, PathEnds
+from .lists import from_element
 from .liveness import Liveness
 from .source import FunctionSource, function_source
 from .unknown import NeedsTypes, unknown_parts
@@ -184,6 +185,8 @@ class _Arguments:
             case "leaf":
                 type = next(self.leaves)
                 value = context.builder.argument(name, type)
+                if isinstance(type, (ListType, DictType, SetType)):
+                    return from_element(context, value)
                 if not isinstance(type, TensorType):
                     return Scalar(value)
                 cell = Cell("argument", name=name)

@@ -183,6 +183,9 @@ def _unpack(context: Context, targets: list[ast.expr], value: Abstract) -> None:
         except RuntimeError:
             context.fails(ValueError(message), value.value)
         items: tuple[Abstract, ...] = tuple(sequence.element(Constant(i)) for i in range(len(targets)))
+    elif sequence.items is None and star is None and sequence.kind in ("list", "str", "set"):
+        _check_count(context, sequence.length, len(targets))
+        items = tuple(sequence.element(Constant(i)) for i in range(len(targets)))
     else:
         items = iteration.known_items(context, sequence, "the number of unpacked elements")
     if star is None:
@@ -204,6 +207,27 @@ def _unpack(context: Context, targets: list[ast.expr], value: Abstract) -> None:
     assign(context, starred.value, lists.new(context, middle))
     for target, item in zip(targets[star + 1 :], items[len(items) - after :], strict=True):
         assign(context, target, item)
+
+
+def _check_count(context: Context, length: Any, wanted: int) -> None:
+    """ValueError at run time where a list does not have as many elements as there are names for them."""
+    count = context.int_value(length)
+
+    def too_many() -> Abstract:
+        context.fails(ValueError(f"too many values to unpack (expected {wanted})"))
+
+    def not_enough() -> Abstract:
+        text = binary(
+            context, "Add", Constant(f"not enough values to unpack (expected {wanted}, got "), Scalar(shown())
+        )
+        message = binary(context, "Add", text, Constant(")"))
+        context.raises([message.value], ValueError)  # type: ignore[attr-defined]
+
+    def shown() -> Any:
+        return context.emit("scalar.to_str", count)
+
+    for op, fail in (("scalar.gt", too_many), ("scalar.lt", not_enough)):
+        regions.branch(context, context.emit(op, count, context.constant(wanted)), fail, lambda: NOTHING)
 
 
 def set_item(context: Context, container: Abstract, index: Abstract, value: Abstract) -> None:
