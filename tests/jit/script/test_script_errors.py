@@ -156,7 +156,7 @@ GOLDEN: list[Any] = [
 {FILE}:12: 'Tensor' object has no attribute 'sume'
     return x.sume()
            ^^^^^^
-  hint: did you mean sum""",
+  hint: did you mean sum, numel, logsumexp?""",
     ),
     (
         wrong_shapes,
@@ -164,7 +164,8 @@ GOLDEN: list[Any] = [
         f"""\
 {FILE}:12: matmul: inner dimensions differ: f32[3] @ f32[2] (3 != 2)
     return x @ x[:2]
-           ^^^^^^^^^""",
+           ^^^^^^^^^
+  hint: compare the shapes with what the operation needs; reshape or transpose""",
     ),
     (
         wrong_in_a_call,
@@ -174,7 +175,8 @@ GOLDEN: list[Any] = [
     return x.reshape(7, 7)
            ^^^^^^^^^^^^^^^
   called from {FILE}:12 in wrong_in_a_call
-    return inner(x) + 1""",
+    return inner(x) + 1
+  hint: compare the shapes with what the operation needs; reshape or transpose""",
     ),
     (
         run_time_dim,
@@ -228,7 +230,8 @@ run time
         f"""\
 {FILE}:12: 'NoneType' object has no attribute 'shape'
     return y.shape
-           ^^^^^^^""",
+           ^^^^^^^
+  hint: test it first: `if x is not None:`""",
     ),
     (
         strings_and_numbers,
@@ -236,7 +239,8 @@ run time
         f"""\
 {FILE}:12: can only concatenate str (not "int") to str
     return "a" + 1
-           ^^^^^^^""",
+           ^^^^^^^
+  hint: convert numbers to text: `str(n)`, or an f-string""",
     ),
     (
         Counting(),
