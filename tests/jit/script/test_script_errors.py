@@ -156,7 +156,7 @@ GOLDEN: list[Any] = [
 {FILE}:12: 'Tensor' object has no attribute 'sume'
     return x.sume()
            ^^^^^^
-  hint: did you mean sum, numel, logsumexp?""",
+  hint: did you mean sum""",
     ),
     (
         wrong_shapes,
