@@ -1,332 +1,23 @@
-"""The autograd tape: nodes that remember how a tensor came about, and the backward walk over them."""
+"""The backward walk over the tape, and what starts it: `backward` and `grad`."""
 
 import heapq
-import itertools
-import os
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir.dtypes import FLOATING_KINDS
-from ..ir.ops._op import Op, VjpContext
+from ..ir.dtypes import from_numpy
+from ..ir.ops._op import Op
 from . import modes
-from .fast_gradients import FAST_GRADIENTS
+from .tape import Node, PythonNode, Saved, Wanted, mark, settings
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 __all__ = [
-    "Node", "PythonNode", "backward", "detect_anomaly", "grad", "refresh_view", "replay_view", "set_detect_anomaly",
+    "Node", "PythonNode", "Saved", "backward", "detect_anomaly", "grad", "mark", "refresh_view", "replay_view",
+    "set_detect_anomaly",
 ]  # fmt: skip
-
-_anomaly = 0
-_FREED = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
-    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
-    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
-    "after calling backward."
-)
-
-
-class Saved:
-    """An operand kept for backward: its place in the graph then, and its version, so that a later write is caught."""
-
-    __slots__ = ("index", "needed", "node", "tensor", "version")
-
-    def __init__(self, tensor: "Tensor") -> None:
-        self.tensor = tensor
-        # An in-place write moves the tensor to another place in the graph: this one stays what was recorded.
-        self.node = tensor._node
-        self.index = tensor._output_index
-        self.needed = tensor._requires_grad
-        counter = tensor._counter
-        if counter is None and tensor._view is None and tensor._alias_of is None:  # the usual case, without a call
-            self.version = 0
-        else:
-            self.version = tensor.version
-
-    def unpack(self, node: "Node") -> "Tensor":
-        """The tensor, or a stand-in that raises where a derivative rule needs the values that were overwritten."""
-        tensor = self.tensor
-        if tensor._counter is None and tensor._view is None and tensor._alias_of is None:
-            return tensor
-        version = tensor.version
-        if version != self.version:
-            from .tensor import StaleTensor
-
-            return StaleTensor(tensor, _stale_message(tensor, version, self.version, node.name))
-        return tensor
-
-
-def _stale_message(tensor: "Tensor", version: int, expected: int, name: str) -> str:
-    return (
-        f"one of the variables needed for gradient computation has been modified by an inplace operation: a "
-        f"{tensor.dtype.name} tensor of shape {list(tensor._array.shape)} used by {name} is at version "
-        f"{version}; expected version {expected} instead"
-    )
-
-
-_Wanted = Callable[[Saved], bool] | None
-_sequence = itertools.count(1)
-
-
-def mark() -> int:
-    """A number above those of the nodes that were recorded so far, below those of all that follow."""
-    return next(_sequence)
-
-
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
-
-
-def _call_stack() -> list[str]:
-    """The calls that led here, up to the line of the user that called an op."""
-    frames = traceback.extract_stack()[:-1]
-    while len(frames) > 1 and frames[-1].filename.startswith(_PACKAGE):
-        frames.pop()
-    return traceback.format_list(frames)
-
-
-class Node:
-    """One recorded operation: operands, outputs, and the rule from output gradients to operand gradients."""
-
-    __slots__ = (
-        "__weakref__", "attributes", "hooks", "op", "operands", "output_meta", "outputs", "sequence", "trace",
-    )  # fmt: skip
-
-    shares = False  # whether the rule may return arrays that it also keeps
-
-    def __init__(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> None:
-        self.op = op
-        self.operands: tuple[Any, ...] | None = tuple(
-            [
-                Saved(o) if hasattr(o, "_array") else tuple(map(_save, o)) if o.__class__ is tuple else o
-                for o in operands
-            ]
-        )
-        self.attributes = attributes
-        self.outputs: list[Any] = []
-        self.output_meta: list[tuple[tuple[int, ...], Any] | None] = []
-        self.hooks: dict[int, dict[int, Callable[[Any], Any]]] | None = None  # by output index
-        self.sequence = next(_sequence)
-        self.trace = _call_stack() if _anomaly else None
-
-    @property
-    def name(self) -> str:
-        """What `grad_fn` shows, as `AddBackward0`."""
-        return backward_name(self.op.name)
-
-    @classmethod
-    def attach(cls, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any], outputs: Sequence[Any]) -> "Node":
-        """Record an op and make its floating-point outputs require gradients."""
-        node = cls(op, operands, attributes)
-        for index, output in enumerate(outputs):
-            array = getattr(output, "_array", None)
-            if array is not None and array.dtype.kind in FLOATING_KINDS:
-                output._requires_grad = True
-                output._node = node
-                if index:
-                    output._output_index = index
-                counter = output._counter
-                if counter is None:
-                    if output._view is None and output._alias_of is None:  # the usual case, without a call
-                        output._counter = counter = [0]
-                    else:
-                        counter = output.version_counter()
-                node.outputs.append((array, counter, counter[0]))
-                node.output_meta.append((array.shape, array.dtype))
-            else:
-                node.outputs.append(output)  # an integer tensor has no node: no cycle
-                node.output_meta.append(None)
-        return node
-
-    def edges(self) -> "Iterator[Saved]":
-        """The operands that require gradients, groups flattened."""
-        for operand in self.operands or ():
-            for item in operand if isinstance(operand, tuple) else (operand,):
-                if isinstance(item, Saved) and item.needed:
-                    yield item
-
-    @property
-    def next_functions(self) -> "tuple[tuple[Node | None, int], ...]":
-        """The nodes that made the operands that require gradients, each with the number of its output."""
-        return tuple((edge.node, edge.index) for edge in self.edges())
-
-    def apply(
-        self, gradients: list[Any], *, create_graph: bool, wanted: _Wanted = None
-    ) -> "list[tuple[Saved, Tensor]]":
-        """Pairs (operand, gradient) for the operands that require gradients, or for those of them that are wanted."""
-        if self.operands is None:
-            raise RuntimeError(_FREED)
-        if not create_graph and wanted is None and not modes.active_modes:
-            short = FAST_GRADIENTS.get(self.op.name)
-            pairs_ = NotImplemented if short is None else self._apply_shortly(short, gradients)
-            if pairs_ is not NotImplemented:
-                return pairs_
-        operands = [
-            o.unpack(self) if o.__class__ is Saved else _unpack(o, self) if o.__class__ is tuple else o
-            for o in self.operands
-        ]
-        if wanted is None:
-            needs = tuple([o.needed if o.__class__ is Saved else _needs(o, None) for o in self.operands])
-        else:
-            needs = tuple([_needs(o, wanted) for o in self.operands])
-        argument = gradients[0] if self.op.outputs == 1 else tuple(gradients)
-        assert self.op.vjp is not None
-        results = self.op.vjp(_Context(self, needs, create_graph), argument, *operands, **self.attributes)
-        pairs: list[tuple[Saved, Any]] = []
-        for saved, need, result in zip(self.operands, needs, results, strict=True):
-            if result is None:
-                continue
-            if isinstance(saved, tuple):
-                pairs += [(item, g) for item, n, g in zip(saved, need, result, strict=True) if n and g is not None]
-            elif need:
-                pairs.append((saved, result))
-        return pairs
-
-    def _apply_shortly(self, short: Callable[..., Any], gradients: list[Any]) -> Any:
-        """`apply` by a rule on arrays of one floating-point dtype; NotImplemented where it does not apply."""
-        gradient = gradients[0]._array
-        dtype = gradient.dtype
-        if dtype.char not in "fd":
-            return NotImplemented
-        operands, needs = [], []
-        for saved in self.operands or ():
-            if saved.__class__ is not Saved:
-                operands.append(saved)
-                needs.append(False)
-                continue
-            tensor = saved.tensor
-            if saved.version != (0 if tensor._counter is None and tensor._view is None else tensor.version):
-                return NotImplemented
-            array = tensor._array
-            if array.dtype is not dtype and array.dtype.kind not in "ib":
-                return NotImplemented
-            operands.append(array)
-            needs.append(saved.needed)
-        array, counter, version = self.outputs[0]
-        if counter[0] != version:
-            return NotImplemented
-        results = short(gradient, array, operands, needs, **self.attributes)
-        if results is NotImplemented:
-            return NotImplemented
-        assert self.operands is not None
-        return [(s, _wrap(r)) for s, n, r in zip(self.operands, needs, results, strict=True) if n and r is not None]
-
-    def outputs_again(self, create_graph: bool) -> tuple[Any, ...]:
-        """The outputs as a derivative rule may use them."""
-        from .tensor import StaleTensor, wrap
-
-        outputs = []
-        for index, (saved, meta) in enumerate(zip(self.outputs, self.output_meta, strict=True)):
-            if meta is None:
-                outputs.append(saved)
-                continue
-            array, counter, version = saved
-            output = wrap(array)
-            if counter[0] != version:
-                output = StaleTensor(output, _stale_message(output, counter[0], version, self.name))
-            elif create_graph:
-                output._requires_grad, output._node, output._output_index = True, self, index
-            outputs.append(output)
-        return tuple(outputs)
-
-    def release(self) -> None:
-        """Drop what was saved."""
-        self.operands = None
-        self.outputs = []
-
-    def __repr__(self) -> str:
-        return f"<{self.name} object at {id(self):#x}>"
-
-
-class _Context(VjpContext):
-    """What a rule may use; the outputs are made when they are asked for, which most rules do not."""
-
-    def __init__(self, node: Node, needs: tuple[Any, ...], create_graph: bool) -> None:
-        self.node = node
-        self.needs = needs
-        self.create_graph = create_graph
-        self.made: tuple[Any, ...] | None = None
-
-    @property
-    def outputs(self) -> tuple[Any, ...]:  # type: ignore[override]
-        if self.made is None:
-            self.made = self.node.outputs_again(self.create_graph)
-        return self.made
-
-
-_names = {"reshape": "ViewBackward0", "cast": "ToCopyBackward0"}  # the rest follow from the op's name
-
-
-def backward_name(name: str) -> str:
-    """What `grad_fn` shows for an op: `leaky_relu` gives `LeakyReluBackward0`."""
-    found = _names.get(name)
-    if found is None:
-        words = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-        found = _names[name] = f"{words}Backward0"
-    return found
-
-
-_NO_OP: Any = None
-
-
-class PythonNode(Node):
-    """A node whose rule is a Python function of the output gradients: `autograd.Function`, writes through views."""
-
-    __slots__ = ("_name", "rule")
-
-    def __init__(self, name: str, inputs: "Sequence[Any]", rule: Callable[..., Any]) -> None:
-        super().__init__(_NO_OP, tuple(inputs), {})
-        self._name = name
-        self.rule: Callable[..., Any] | None = rule
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def apply(
-        self, gradients: list[Any], *, create_graph: bool, wanted: _Wanted = None
-    ) -> "list[tuple[Saved, Tensor]]":
-        if self.operands is None or self.rule is None:
-            raise RuntimeError(_FREED)
-        results = self.rule(*gradients)
-        if not isinstance(results, tuple):
-            results = (results,)
-        if len(results) < len(self.operands):
-            raise RuntimeError(
-                f"{self.name}: expected {len(self.operands)} gradients, one per input, given {len(results)}"
-            )
-        return [
-            (saved, gradient)
-            for saved, gradient in zip(self.operands, results, strict=False)
-            if gradient is not None and _needs(saved, wanted)
-        ]
-
-    def release(self) -> None:
-        super().release()
-        self.rule = None
-
-
-def _save(operand: Any) -> Any:
-    if isinstance(operand, tuple):
-        return tuple([_save(o) for o in operand])
-    return Saved(operand) if hasattr(operand, "_array") else operand
-
-
-def _unpack(operand: Any, node: Node) -> Any:
-    if isinstance(operand, Saved):
-        return operand.unpack(node)
-    return tuple([_unpack(o, node) for o in operand]) if isinstance(operand, tuple) else operand
-
-
-def _needs(operand: Any, wanted: _Wanted) -> Any:
-    if isinstance(operand, Saved):
-        return operand.needed and (wanted is None or wanted(operand))
-    return tuple([_needs(o, wanted) for o in operand]) if isinstance(operand, tuple) else False
-
 
 def refresh_view(tensor: "Tensor") -> None:
     """Give a view its place in the graph again after its base was written in place."""
@@ -373,16 +64,14 @@ class set_detect_anomaly:
     """Turn anomaly detection on or off, at once or as a context manager (see `detect_anomaly`)."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        global _anomaly
-        self._previous = _anomaly
-        _anomaly = 0 if not mode else (2 if check_nan else 1)
+        self._previous = settings.anomaly
+        settings.anomaly = 0 if not mode else (2 if check_nan else 1)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *exception: object) -> None:
-        global _anomaly
-        _anomaly = self._previous
+        settings.anomaly = self._previous
 
 
 class detect_anomaly:
@@ -393,13 +82,11 @@ class detect_anomaly:
         self._previous: list[int] = []
 
     def __enter__(self) -> None:
-        global _anomaly
-        self._previous.append(_anomaly)
-        _anomaly = 2 if self.check_nan else 1
+        self._previous.append(settings.anomaly)
+        settings.anomaly = 2 if self.check_nan else 1
 
     def __exit__(self, *exception: object) -> None:
-        global _anomaly
-        _anomaly = self._previous.pop()
+        settings.anomaly = self._previous.pop()
 
 
 def backward(
@@ -465,7 +152,7 @@ def grad(
     keep = create_graph if retain_graph is None else retain_graph
     leaves, captured, _ = _walk(outputs_, seeds, keep, create_graph, wanted)
     results: list[Any] = []
-    for t in wanted:
+    for number, t in enumerate(wanted):
         leaf = leaves.get(id(t))
         g = captured.get(id(t)) if leaf is None else leaf[1]
         if g is None and materialize_grads:
@@ -474,7 +161,7 @@ def grad(
             g = wrap(np.zeros_like(t._array))
         if g is None and not allow_unused:
             raise RuntimeError(
-                "One of the differentiated Tensors appears to not have been used in the graph. "
+                f"The differentiated Tensor at index {number} appears to not have been used in the graph. "
                 "Set allow_unused=True if this is the desired behavior."
             )
         results.append(g if g is None or create_graph else _plain(g))
@@ -503,6 +190,8 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
     for number, (output, gradient) in enumerate(zip(outputs, given, strict=True)):
         if not isinstance(output, Tensor):
             raise TypeError(f"backward: expected Tensors, given {type(output).__name__}")
+        if getattr(output, "is_batched", False):
+            raise RuntimeError("backward() and autograd.grad() see no single samples inside vmap: use func.grad there")
         if not output.requires_grad:
             raise RuntimeError(f"element {number} of tensors does not require grad and does not have a grad_fn")
         if gradient is None:
@@ -554,7 +243,7 @@ def _walk(
     captured: dict[int, Any] = {}
     # Inputs inside the graph: by (node, output index).
     watched: dict[tuple[int, int], list[Any]] = {}
-    wanted: _Wanted = None
+    wanted: Wanted = None
     if inputs is not None:
         for t in inputs:
             t._refresh()
@@ -565,9 +254,9 @@ def _walk(
     order: list[tuple[int, int, Node]] = []
 
     def send(tensor: Any, node: Node | None, index: int, gradient: Any) -> None:
-        dtype = tensor._array.dtype
+        dtype = tensor._array.dtype if node is None else node.output_meta[index][1]  # type: ignore[index]
         if gradient._array.dtype is not dtype and gradient._array.dtype != dtype:
-            gradient = _cast(gradient, tensor.dtype)  # promotion may have changed the dtype on the way
+            gradient = _cast(gradient, from_numpy(dtype))  # promotion may have changed the dtype on the way
         if node is None:
             known = leaves.get(id(tensor))
             leaves[id(tensor)] = (tensor, gradient if known is None else _add(known[1], gradient))
@@ -592,14 +281,20 @@ def _walk(
                 is_wanted = wanted is not None and any((id(node), i) in watched for i in range(len(gradients)))
                 if wanted is not None and is_wanted and not any(map(wanted, node.edges())):
                     continue  # what is wanted of this node is its output: its own operands lead to nothing
+            if node.pre_hooks:
+                for pre_hook in tuple(node.pre_hooks.values()):
+                    replaced = pre_hook(tuple(gradients))
+                    gradients = gradients if replaced is None else list(replaced)
             try:
                 pairs = node.apply(gradients, create_graph=create_graph, wanted=wanted)
             except Exception as error:
                 if node.trace is not None:
-                    error.add_note(f"in the backward of {node.name}, recorded here:\n{''.join(node.trace)}")
+                    error.add_note(f"in the backward of {node.name()}, recorded here:\n{''.join(node.trace)}")
                 raise
-            if node.trace is not None and _anomaly != 1:
+            if node.trace is not None and settings.anomaly != 1:
                 _check_nan(node, pairs)
+            if node.post_hooks:
+                pairs = _run_post_hooks(node, pairs, gradients, exposed)
             if not retain_graph:
                 node.release()
             for saved, gradient in pairs:
@@ -608,9 +303,8 @@ def _walk(
                 send(saved.tensor, saved.node, saved.index, gradient)
         for key, (tensor, gradient) in leaves.items():
             for hook in tuple(tensor._hooks.values()) if tensor._hooks else ():
-                replaced = hook(gradient)
                 exposed[id(gradient._array)] = gradient._array
-                gradient = gradient if replaced is None else replaced
+                gradient = _after_hook(hook, gradient)
                 exposed[id(gradient._array)] = gradient._array
                 leaves[key] = (tensor, gradient)
     return leaves, captured, exposed
@@ -635,8 +329,7 @@ def _paths(outputs: list[Any], leaves: set[int], watched: dict[tuple[int, int], 
         return id(edge.node) in leading or (id(edge.node), edge.index) in watched
 
     for node in sorted(reached.values(), key=lambda node: node.sequence):
-        # A freed node leads nowhere that is still known: visiting it raises the error about that.
-        if node.operands is None or any(leads(edge) for edge in node.edges()):
+        if any(leads(edge) for edge in node.edges()):
             leading.add(id(node))
     return leads
 
@@ -652,19 +345,51 @@ def _run_hooks(
         if gradient is None:
             continue
         for hook in tuple(node.hooks.get(index, {}).values()) if node.hooks else ():
-            replaced = hook(gradient)
             exposed[id(gradient._array)] = gradient._array
-            gradients[index] = gradient = gradient if replaced is None else replaced
+            gradients[index] = gradient = _after_hook(hook, gradient)
             exposed[id(gradient._array)] = gradient._array
         for t in watched.get((id(node), index), ()):
             captured[id(t)] = gradient
             exposed[id(gradient._array)] = gradient._array
 
 
+def _after_hook(hook: Callable[[Any], Any], gradient: Any) -> Any:
+    """The gradient that a hook leaves: its own, or the one it returned."""
+    replaced = hook(gradient)
+    if replaced is None:
+        return gradient
+    if not hasattr(replaced, "_array"):
+        raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
+    if tuple(replaced.shape) != tuple(gradient.shape):
+        raise RuntimeError(
+            f"hook '{getattr(hook, '__name__', type(hook).__name__)}' has changed the size of value: from "
+            f"{list(gradient.shape)} to {list(replaced.shape)}"
+        )
+    return replaced
+
+
+def _run_post_hooks(
+    node: Node, pairs: "list[tuple[Saved, Tensor]]", gradients: list[Any], exposed: _Exposed
+) -> "list[tuple[Saved, Tensor]]":
+    by_operand = {id(saved): gradient for saved, gradient in pairs}
+    operands = [o for o in node._inputs() if isinstance(o, Saved) or isinstance(o, (int, float, complex))]
+    for hook in tuple((node.post_hooks or {}).values()):
+        given = tuple([by_operand.get(id(o)) if isinstance(o, Saved) else None for o in operands])
+        for gradient in given:
+            if gradient is not None:
+                exposed[id(gradient._array)] = gradient._array
+        replaced = hook(given, tuple(gradients))
+        if replaced is not None:
+            for operand, gradient in zip(operands, replaced, strict=False):
+                if isinstance(operand, Saved) and id(operand) in by_operand and gradient is not None:
+                    by_operand[id(operand)] = gradient
+    return [(saved, by_operand[id(saved)]) for saved, _ in pairs]
+
+
 def _check_nan(node: Node, pairs: "list[tuple[Saved, Tensor]]") -> None:
     for number, (_, gradient) in enumerate(pairs):
         if np.isnan(gradient._array).any():
-            error = RuntimeError(f"Function '{node.name}' returned nan values in its {number}th output.")
+            error = RuntimeError(f"Function '{node.name()}' returned nan values in its {number}th output.")
             error.add_note(f"recorded here:\n{''.join(node.trace or ())}")
             raise error
 

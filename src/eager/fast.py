@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import parallel
+from .selection import chosen, kept
 
 __all__ = ["CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "float_unary", "large_binary", "quiet"]
 
@@ -395,7 +396,7 @@ def _max_pool2d_grad(gradient: Any, x: Any, **window: Any) -> Any:
     for part, place in zip(parts, _plain_windows(result, window), strict=True):
         hit = part == best
         hit &= free
-        np.copyto(place, gradient, where=hit)
+        place[...] = kept(hit, gradient)
         free ^= hit
     return result
 
@@ -406,12 +407,12 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
         return NotImplemented
     if a.__class__ is float or a.__class__ is int:
         if b.__class__ is np.ndarray and b.dtype.kind == "f" and b.ndim:
-            return np.where(condition, b.dtype.type(a), b)
+            return chosen(condition, b.dtype.type(a), b)
     elif a.__class__ is np.ndarray and a.dtype.kind == "f":
         if b.__class__ is np.ndarray and b.dtype is a.dtype:
-            return np.where(condition, a, b)
+            return chosen(condition, a, b)
         if (b.__class__ is float or b.__class__ is int) and a.ndim:
-            return np.where(condition, a, a.dtype.type(b))
+            return chosen(condition, a, a.dtype.type(b))
     return NotImplemented
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .fast import quiet
+from .selection import kept
 
 __all__ = ["FAST_GRADIENTS"]
 
@@ -63,9 +64,7 @@ def _pow(g: Any, out: Any, operands: _Arrays, needs: _Arrays) -> Any:
 
 
 def _relu(g: Any, out: Any, operands: _Arrays, needs: _Arrays) -> Any:
-    result = np.zeros(g.shape, g.dtype)
-    np.copyto(result, g, where=out > 0)
-    return (result,)
+    return (kept(out > 0, g),)
 
 
 def _of_output(derivative: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -199,7 +198,32 @@ def _cross_entropy(
     return result, None, None
 
 
+def _batch_norm_training(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, eps: float) -> Any:
+    """Of the normalised result only; `out` has mean and variance too."""
+    x, weight, _ = operands
+    if not x.size:
+        return NotImplemented
+    n, channels = x.shape[:2]
+    count = x.dtype.type(max(x.size // max(channels, 1), 1))
+    column = (1, channels, 1)
+    rows, gradient = x.reshape(n, channels, -1), g.reshape(n, channels, -1)
+    scale = quiet(np.true_divide, 1, quiet(np.sqrt, quiet(np.add, out[2], x.dtype.type(eps))))
+    centred = quiet(np.subtract, rows, out[1].reshape(column))
+    total = quiet(np.einsum, "nck->nc", gradient).sum(0)
+    slope = quiet(np.multiply, quiet(np.einsum, "nck,nck->nc", gradient, centred).sum(0), scale)
+    for_input = None
+    if needs[0]:
+        factor = scale if weight is None else quiet(np.multiply, scale, weight)
+        centred *= quiet(np.multiply, scale, slope / count).reshape(column)
+        centred += (total / count).reshape(column)
+        np.subtract(gradient, centred, out=centred)
+        centred *= factor.reshape(column)
+        for_input = centred.reshape(x.shape)
+    return for_input, slope, total
+
+
 FAST_GRADIENTS: dict[str, Callable[..., Any]] = {
+    "batch_norm_training": _batch_norm_training,
     "add": _add,
     "sub": _sub,
     "mul": _mul,

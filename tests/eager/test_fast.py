@@ -12,6 +12,7 @@ from ingot.eager.fast import CHECKED_SHORTCUTS, FLOAT_UFUNCS
 from ingot.eager.fast import SHORTCUTS as UNCHECKED_SHORTCUTS
 from ingot.eager.fast_gradients import FAST_GRADIENTS
 from ingot.eager.fast_views import VIEW_SHORTCUTS
+from ingot.eager.selection import chosen, kept
 from ingot.ir.ops._op import get_op
 from op_samples import infer
 
@@ -182,3 +183,29 @@ def test_pooling_takes_the_first_of_equal_elements() -> None:
     assert x.grad is not None
     expected = [[1, 0, np.inf, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(x.grad.numpy()[0, 0], expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_choices_by_mask_are_numpys(dtype: Any) -> None:
+    draws = np.random.default_rng(0)
+    a, b = draws.standard_normal((2, 60, 70)).astype(dtype)
+    mask = draws.random((60, 70)) > 0.5
+    a[0, :4] = [np.nan, np.inf, -0.0, -np.inf]
+    for x, y in ((a, b), (a, dtype(3)), (dtype(0), b), (np.asfortranarray(a), b), (a, b[0])):
+        np.testing.assert_array_equal(chosen(mask, x, y).view(np.uint8), np.where(mask, x, y).view(np.uint8))
+    for values in (a, a.T.copy().T, a[:2, :2]):
+        part = mask[: values.shape[0], : values.shape[1]]
+        np.testing.assert_array_equal(kept(part, values), np.where(part, values, 0))
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 5, 3), (7, 4), (5, 4, 6)])
+def test_the_short_gradient_of_batch_norm_is_that_of_the_record(shape: tuple[int, ...]) -> None:
+    draws = np.random.default_rng(0)
+    x = ingot.tensor(draws.standard_normal(shape), requires_grad=True)
+    weight, bias = (ingot.tensor(draws.standard_normal(4), requires_grad=True) for _ in range(2))
+    seed = ingot.tensor(draws.standard_normal(shape))
+    result = ingot.nn.functional.batch_norm(x, None, None, weight, bias, training=True)
+    expected = ingot.autograd.grad(result, [x, weight, bias], seed, create_graph=True)
+    result.backward(seed)
+    for leaf, other in zip((x, weight, bias), expected, strict=True):
+        np.testing.assert_allclose(leaf.grad.numpy(), other.detach().numpy(), rtol=1e-9, atol=1e-12)
