@@ -8,6 +8,7 @@ from .eager import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     namespaces,
     no_grad,
     set_grad_enabled,
@@ -79,8 +80,8 @@ from .ir.dtypes import (
 from .ir.dtypes import bool_ as bool
 from .ir.dtypes import default_dtype as get_default_dtype
 from .jit.runtime.pool import get_num_threads, set_num_threads
-from .pytorch import from_torch
 from .nn import native as _native
+from .pytorch import from_torch
 from .serialization import load, save
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 

@@ -13,6 +13,7 @@ from . import (
     families,
     functions,
     grids,
+    indexed,
     interop,
     ordering,
     products,
@@ -21,7 +22,7 @@ from . import (
     storage,
 )
 from .device import device
-from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .modes import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from .printing import set_printoptions
 from .tensor import Size, Tensor
 
@@ -34,6 +35,7 @@ for _family in (
     elementary,
     factorizations,
     grids,
+    indexed,
     interop,
     ordering,
     products,
@@ -45,6 +47,7 @@ for _family in (
 elementary.install_inplace(namespaces[""])
 
 __all__ = [
-    "Size", "Tensor", "creation", "device", "enable_grad", "inference_mode", "is_grad_enabled", "namespaces", "no_grad",
+    "Size", "Tensor", "creation", "device", "enable_grad", "inference_mode", "is_grad_enabled",
+    "is_inference_mode_enabled", "namespaces", "no_grad",
     "ops", "set_grad_enabled", "set_printoptions",
 ]  # fmt: skip

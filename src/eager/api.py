@@ -68,6 +68,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 
 def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Elementwise `other - alpha * input`."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"rsub(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     return sub(other, input, alpha=alpha)
 
 

@@ -2,15 +2,16 @@
 
 from typing import Any
 
+from .families import with_out
 from .functions import call as _call
 from .inplace import write
 from .tensor import Tensor
 
-__all__ = ["ALIASES", "FUNCTIONS", "METHODS"]
+__all__ = ["FUNCTIONS", "INPLACE", "METHODS"]
 
-FUNCTIONS = ("conj", "is_conj", "isreal", "real", "resolve_conj", "resolve_neg")
-METHODS = ("conj", "is_conj", "isreal", "resolve_conj", "resolve_neg")
-ALIASES = {"conj_physical": "conj"}
+FUNCTIONS = ("adjoint", "conj", "conj_physical", "is_conj", "isreal", "real", "resolve_conj", "resolve_neg")
+METHODS = ("conj", "conj_physical", "is_conj", "isreal", "resolve_conj", "resolve_neg")
+INPLACE = ("conj_physical",)
 
 
 def conj(input: Tensor) -> Tensor:
@@ -20,6 +21,27 @@ def conj(input: Tensor) -> Tensor:
     tensor([1.-2.j])
     """
     return _call("conj", input) if input.dtype.is_complex else input  # type: ignore[no-any-return]
+
+
+def conj_physical(input: Tensor) -> Tensor:
+    """Elementwise complex conjugate; a real tensor is returned as it is.
+
+    >>> ingot.conj_physical(ingot.tensor([1 + 2j]))
+    tensor([1.-2.j])
+    """
+    return conj(input)
+
+
+def adjoint(input: Tensor) -> Tensor:
+    """The matrices with their last two dimensions swapped, conjugated.
+
+    >>> ingot.adjoint(ingot.tensor([[1 + 2j, 3 + 1j]]))
+    tensor([[1.-2.j],
+            [3.-1.j]])
+    """
+    if input.ndim < 2:
+        raise RuntimeError(f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.ndim}-D")
+    return _adjoint(input)
 
 
 def real(input: Tensor) -> Tensor:
@@ -81,6 +103,7 @@ def _adjoint(self: Tensor) -> Tensor:
     return _call("conj", turned) if self.dtype.is_complex else turned  # type: ignore[no-any-return]
 
 
+conj_physical = with_out(conj_physical)
 Tensor.real = property(real, _set_part("real"), doc="The real parts, as a view.")  # type: ignore[method-assign,assignment]
 Tensor.imag = property(  # type: ignore[method-assign,assignment]
     lambda self: _call("imag", self), _set_part("imag"), doc="The imaginary parts, as a view."

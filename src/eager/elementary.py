@@ -2,7 +2,7 @@
 
 import builtins
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ METHODS = (
     "diag_embed", "diagflat", "dist", "dsplit", "float_power", "frexp", "hsplit", "igamma", "igammac", "is_nonzero",
     "ldexp", "mvlgamma", "renorm", "select_scatter", "slice_scatter", "split_with_sizes", "vsplit",
 )  # fmt: skip
-INPLACE = ("float_power", "ldexp", "mvlgamma", "renorm", "igamma", "igammac")
+INPLACE = ("ldexp", "mvlgamma", "renorm", "igamma", "igammac")
 ALIASES = {"fix": "trunc", "arctan2": "atan2"}
 _INPLACE_OPS = (
     "addmm", "atan2", "copysign", "cumprod", "cumsum", "eq", "ge", "gt", "le", "logical_and", "logical_not",
@@ -156,6 +156,9 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     """
     size = input.shape[-1] + abs(offset)
     rank = input.ndim + 1
+    for d in (dim1, dim2):
+        if not -rank <= d < rank:
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {d})")
     first, second = dim1 % rank, dim2 % rank
     if first == second:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -293,26 +296,48 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     return _call("pow", base, power)  # type: ignore[no-any-return]
 
 
+def _float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place version of `float_power`; RuntimeError unless the tensor is in 64 bits already."""
+    kinds = [self.dtype, exponent.dtype if isinstance(exponent, Tensor) else scalar_dtype(exponent)]
+    wanted = "complex128" if any(k.is_complex for k in kinds) else "float64"
+    if self.dtype.name != wanted:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.dtype.name} but the operation's result requires dtype "
+            f"{wanted}"
+        )
+    return inplace_of("float_power_", float_power)(self, exponent)  # type: ignore[no-any-return]
+
+
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Elementwise input * 2**other.
 
     >>> ingot.ldexp(ingot.tensor([1.]), ingot.tensor([3]))
     tensor([8.])
     """
+    _require_tensors("ldexp", input)
     return _call("mul", input, _call("pow", 2.0, other))  # type: ignore[no-any-return]
 
 
-def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
+class Parts(NamedTuple):
+    """What `frexp` finds."""
+
+    mantissa: Any
+    exponent: Any
+
+
+def frexp(input: Tensor) -> Parts:
     """Elementwise mantissas in [0.5, 1) and int32 exponents of 2.
 
     >>> ingot.frexp(ingot.tensor([6.]))
-    (tensor([0.7500]), tensor([3], dtype=ingot.int32))
+    Parts(mantissa=tensor([0.7500]), exponent=tensor([3], dtype=ingot.int32))
     """
     if not input.dtype.is_floating_point:
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
     _, exponents = np.frexp(input._array)
     exponent = wrap(np.asarray(exponents, np.int32))
-    return _call("mul", input, _call("pow", 2.0, _call("neg", exponent))), exponent
+    return Parts(
+        _call("cast", _call("mul", input, _call("pow", 2.0, _call("neg", exponent))), dtype=input.dtype), exponent
+    )
 
 
 def polygamma(n: int, input: Tensor) -> Tensor:
@@ -340,12 +365,22 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     return total  # type: ignore[no-any-return]
 
 
+def _require_tensors(name: str, *operands: Any) -> None:
+    for position, value in enumerate(operands):
+        if not isinstance(value, Tensor):
+            what = "other" if position else "input"
+            raise TypeError(
+                f"{name}(): argument '{what}' (position {position + 1}) must be Tensor, not {type(value).__name__}"
+            )
+
+
 def igamma(input: Tensor, other: Tensor) -> Tensor:
     """The regularised lower incomplete gamma function: `special.gammainc`.
 
     >>> ingot.igamma(ingot.tensor([1.]), ingot.tensor([1.]))
     tensor([0.6321])
     """
+    _require_tensors("igamma", input, other)
     return _call("gammainc", input, other)  # type: ignore[no-any-return]
 
 
@@ -355,6 +390,7 @@ def igammac(input: Tensor, other: Tensor) -> Tensor:
     >>> ingot.igammac(ingot.tensor([1.]), ingot.tensor([1.]))
     tensor([0.3679])
     """
+    _require_tensors("igammac", input, other)
     return _call("gammaincc", input, other)  # type: ignore[no-any-return]
 
 
@@ -374,6 +410,16 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     tensor([[0.6000, 0.8000],
             [0.0000, 1.0000]])
     """
+    if input.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
+    if isinstance(p, complex) or p <= 0:
+        raise RuntimeError(f"renorm: non-positive-norm not supported, given p={p}")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    if not -input.ndim <= dim < input.ndim:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-input.ndim}, {input.ndim - 1}], but got {dim})"
+        )
     axis = dim % input.ndim
     dims = tuple(d for d in builtins.range(input.ndim) if d != axis)
     norms = _call("vector_norm", input, p, dims, True)
@@ -390,6 +436,11 @@ def install_inplace(namespace: dict[str, Any]) -> None:
                "less_equal_": "le_", "not_equal_": "ne_"}  # fmt: skip
     for alias, name in further.items():
         setattr(Tensor, alias, getattr(Tensor, name))
+    Tensor.fix = Tensor.trunc  # type: ignore[method-assign,assignment]
+    Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[method-assign,assignment]
+    Tensor.polygamma_ = inplace_of("polygamma_", Tensor.polygamma)  # type: ignore[method-assign,assignment]
+    Tensor.float_power_ = _float_power_  # type: ignore[method-assign,assignment]
+    Tensor.swapdims_ = Tensor.swapaxes_  # type: ignore[method-assign,assignment]
     for op in all_ops():
         if op.inplace and "" in op.namespaces and len(op.schema.operands) == 1:
             for name in (op.schema.name, *op.aliases):

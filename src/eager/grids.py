@@ -136,8 +136,12 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     (tensor([1]), tensor([1]))
     """
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if indices.dtype.category != 1:
+        raise ValueError(f"expected 'indices' to be integer dtype, but got {indices.dtype.name}")
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
     parts: list[Tensor] = []
-    rest = indices
+    rest = _call("cast", indices, dtype=int64)
     for size in reversed(sizes):
         parts.append(_call("remainder", rest, size))
         rest = _call("floor_divide", rest, size)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.ops.decompositions import cutoff
 from ..ir.ops.linalg import LinAlgError
 from .families import with_out
 from .functions import call as _call
@@ -200,6 +199,8 @@ def matrix_norm(
     if ord in (1, -1, math.inf, -math.inf) and not isinstance(ord, str):
         along, other = (second, first) if abs(ord) == math.inf else (first, second)
         sums = _call("sum", _call("abs", A), along, True)
+        if ord > 0 and A.shape[other] == 0:
+            sums = _padded(sums, other)
         extreme = _call("amax" if ord > 0 else "amin", sums, other, True)
         return extreme if keepdim else _call("squeeze", extreme, (first, second))  # type: ignore[no-any-return]
     if ord not in ("nuc", 2, -2):
@@ -211,10 +212,18 @@ def matrix_norm(
     if ord == "nuc":
         result = _call("sum", values, -1)
     else:
+        if ord > 0 and 0 in A.shape[-2:]:
+            values = _padded(values, values.ndim - 1)  # the norm of an empty matrix is 0
         result = _call("amax" if ord > 0 else "amin", values, -1)
     for d in sorted((first, second)) if keepdim else ():
         result = _call("unsqueeze", result, d)
     return result  # type: ignore[no-any-return]
+
+
+def _padded(x: Tensor, dim: int) -> Tensor:
+    """With one more element along a dimension: 0, the norm of nothing."""
+    shape = [1 if d == dim else n for d, n in enumerate(x.shape)]
+    return _call("cat", (x, _call("full", shape, 0, dtype=x.dtype)), dim)  # type: ignore[no-any-return]
 
 
 def _out_of_range(dim: int, rank: int) -> int:
@@ -280,12 +289,19 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     >>> ingot.linalg.matrix_rank(ingot.tensor([[1., 2.], [2., 4.]]))
     tensor(1)
     """
-    absolute, relative = _tolerance(tol if atol is None else atol), _tolerance(rtol)
-    if tol is not None:
-        relative = 0.0
-    values = _call("abs", _call("eigvalsh" if hermitian else "svdvals", A)).detach()
-    limit = cutoff(values._array, tuple(A.shape), absolute, relative)
-    return wrap(np.asarray((values._array > limit).sum(-1), np.int64))
+    values = _call("abs", _call("eigvalsh" if hermitian else "svdvals", A)).detach()._array
+    given = tol if atol is None else atol
+    absolute = np.asarray(0.0 if given is None else _as_array(given))
+    if rtol is not None or tol is not None:
+        relative = np.asarray(0.0 if tol is not None else _as_array(rtol))
+    else:
+        relative = np.where(absolute > 0, 0.0, max(A.shape[-2:]) * float(np.finfo(values.dtype).eps))
+    limit = np.maximum(absolute, relative * np.max(values, axis=-1, initial=0.0))
+    return wrap(np.asarray((values > limit[..., None]).sum(-1), np.int64))
+
+
+def _as_array(value: Any) -> Any:
+    return value._array if isinstance(value, Tensor) else value
 
 
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
@@ -330,7 +346,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
     solution = _call("matmul", _call("pinv", A, rtol=relative), right)
     rank = wrap(np.zeros(0, np.int64)) if driver == "gels" else matrix_rank(A, rtol=relative)
     m, n = A.shape[-2:]
-    residuals = wrap(np.zeros(0, A._array.dtype))
+    residuals = _call("slice", _call("abs", _call("reshape", solution, -1)), 0, 0, dim=0)
     if m > n and driver not in (None, "gelsy") and bool(np.all(rank._array == n)):
         error = _call("abs", _call("sub", _call("matmul", A, solution), right))
         residuals = _call("sum", _call("mul", error, error), -2)
@@ -430,8 +446,12 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
             [1, 2, 4],
             [1, 3, 9]])
     """
-    if x.ndim < 1:
-        raise RuntimeError("linalg.vander: expected a tensor of at least 1 dimension")
+    if x.ndim < 1 and N is None:
+        raise RuntimeError("linalg.vander: expected a tensor of at least 1 dimension, or N")
+    if x.dtype.category < 2:
+        x = _call("cast", x, dtype="int64")
+    if not x.ndim:
+        x = _call("unsqueeze", x, 0)
     count = int(x.shape[-1]) if N is None else N
     if count < 1:
         raise RuntimeError(f"linalg.vander: N must be greater than 0, given {N}")

@@ -14,7 +14,7 @@ __all__ = ["FUNCTIONS", "METHODS"]
 
 FUNCTIONS = (
     "aminmax", "bucketize", "count_nonzero",
-    "histogram", "kthvalue", "median", "mode", "msort", "nanmean", "nanmedian", "nanquantile", "nansum",
+    "histogram", "histogramdd", "kthvalue", "median", "mode", "msort", "nanmean", "nanmedian", "nanquantile", "nansum",
     "quantile", "searchsorted", "unique", "unique_consecutive",
 )  # fmt: skip
 METHODS = (
@@ -391,5 +391,55 @@ def histogram(
     return Histogram(wrap(np.asarray(counts, dtype)), wrap(np.asarray(borders, dtype)))
 
 
+class HistogramDD(NamedTuple):
+    """Counts, and the bins' edges of each dimension."""
+
+    hist: Any
+    bin_edges: Any
+
+
+def histogramdd(
+    input: Tensor, bins: Any, range: Any = None, weight: Tensor | None = None, density: bool = False
+) -> HistogramDD:
+    """Counts of points (in rows) in boxes: numbers of equal bins per dimension over `range`, or between given edges.
+
+    >>> ingot.histogramdd(ingot.tensor([[0., 1.], [1., 0.]]), [2, 2]).hist
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
+    if input.dtype.name not in ("float32", "float64"):
+        raise RuntimeError(f"histogramdd(): expected a float32 or float64 tensor, given {input.dtype.name}")
+    if input.ndim < 2:
+        raise RuntimeError(f"histogramdd: input tensor should have at least 2 dimensions, but got {input.ndim}")
+    if current_mode() is not None:
+        raise RuntimeError("histogramdd: a trace cannot record it")
+    rank = int(input.shape[-1])
+    counts = [int(bins)] * rank if isinstance(bins, int) else list(bins)
+    if len(counts) != rank:
+        raise RuntimeError(
+            f"histogramdd: The size of bins must be equal to the innermost dimension of the input, given {len(counts)} "
+            f"and {rank}"
+        )
+    points = input._array.reshape(-1, rank)
+    edges: list[Any] = []
+    for d, count in enumerate(counts):
+        if isinstance(count, Tensor):
+            edges.append(count._array)
+            continue
+        if range is not None:
+            low, high = float(range[2 * d]), float(range[2 * d + 1])
+        else:
+            low, high = (float(points[:, d].min()), float(points[:, d].max())) if len(points) else (0.0, 1.0)
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        edges.append(np.linspace(low, high, int(count) + 1).astype(points.dtype))
+    weights = None if weight is None else weight._array.reshape(-1)
+    found, _ = np.histogramdd(points.astype(np.float64), [e.astype(np.float64) for e in edges], weights=weights,
+                              density=density)  # fmt: skip
+    return HistogramDD(wrap(found.astype(points.dtype)), tuple(wrap(np.ascontiguousarray(e)) for e in edges))
+
+
 for _name in FUNCTIONS:
+    if _name == "histogramdd":
+        continue  # its edges are tensors in a tuple
     globals()[_name] = with_out(globals()[_name])

@@ -13,7 +13,7 @@ from .tensor import Tensor
 __all__ = ["ALIASES", "FUNCTIONS", "INPLACE", "METHODS"]
 
 FUNCTIONS = (
-    "addbmm", "addmv", "addr", "baddbmm", "block_diag", "cartesian_prod", "chain_matmul", "cholesky",
+    "addbmm", "addmv", "addr", "baddbmm", "block_diag", "cartesian_prod", "cdist", "chain_matmul", "cholesky",
     "cholesky_inverse", "cholesky_solve", "cross", "inner", "inverse", "kron", "logdet", "pinverse", "qr",
     "slogdet", "svd", "tensordot", "trace", "triangular_solve", "vander", "vdot",
 )  # fmt: skip
@@ -42,6 +42,8 @@ class TriangularSolution(NamedTuple):
 
 def _weighted(name: str, input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     """beta * input + alpha * product; with beta 0 the input does not count, not even where it is NaN."""
+    if name in ("baddbmm", "addbmm") and product.dtype.category == 1:
+        beta, alpha = int(beta), int(alpha)
     if any(isinstance(s, float) for s in (beta, alpha)) and product.dtype.category < 2:
         raise RuntimeError(f"{name}: For integral input tensors, beta and alpha must not be floating point numbers")
     scaled = product if alpha == 1 else _call("mul", product, alpha)
@@ -77,7 +79,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     tensor([[7.]])
     """
     _require_ranks("addbmm", (3, 3), batch1, batch2)
-    return _weighted("addbmm", input, _call("sum", _call("bmm", batch1, batch2), 0), beta, alpha)
+    return _weighted("addbmm", input, _call("sum", _call("bmm", batch1, batch2), 0, dtype=batch1.dtype), beta, alpha)
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
@@ -98,7 +100,10 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
             [6., 8.]])
     """
     _require_ranks("addr", (1, 1), vec1, vec2)
-    return _weighted("addr", input, _call("outer", vec1, vec2), beta, alpha)
+    product = _call("outer", vec1, vec2)
+    if product.dtype.category == 0 and input.dtype.category == 0:
+        return _call("logical_or", _call("logical_and", input, bool(beta)), _call("logical_and", product, bool(alpha)))  # type: ignore[no-any-return]
+    return _weighted("addr", input, product, beta, alpha)
 
 
 def inner(input: Tensor, other: Tensor) -> Tensor:
@@ -147,7 +152,11 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     if len(set(first)) != len(first) or len(set(second)) != len(second):
         raise RuntimeError(f"tensordot: a dimension appears twice in {dims}")
     for i, j in zip(first, second, strict=True):
-        if a.shape[i] != b.shape[j]:
+        if a.shape[i] == 1 != b.shape[j]:  # a size of 1 goes with any, and what it is multiplied with is summed
+            b = _call("sum", b, j, True, dtype=b.dtype)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = _call("sum", a, i, True, dtype=a.dtype)
+        elif a.shape[i] != b.shape[j]:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has size "
                 f"{b.shape[j]} in dim {j}"
@@ -385,6 +394,21 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         raise RuntimeError(f"vander: x must be a one-dimensional tensor, given {x.ndim} dimensions")
     matrix = linear_algebra.vander(x, N)
     return matrix if increasing else _call("flip", matrix, -1)  # type: ignore[no-any-return]
+
+
+def cdist(
+    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary"
+) -> Tensor:
+    """The distance of order p of each row of x1 from each row of x2; all values of `compute_mode` give the same.
+
+    >>> ingot.cdist(ingot.tensor([[0., 0.]]), ingot.tensor([[3., 4.], [0., 1.]]))
+    tensor([[5., 1.]])
+    """
+    if compute_mode not in (
+        None, "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist"
+    ):  # fmt: skip
+        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
+    return _call("cdist", x1, x2, p)  # type: ignore[no-any-return]
 
 
 for _name in FUNCTIONS:

@@ -17,6 +17,7 @@ def max(
     >>> ingot.max(ingot.tensor([[1.0, 5.0], [4.0, 2.0]]), dim=1).indices
     tensor([1, 0])
     """
+    _require_tensor("max", input)
     dim = _first(other, axis, dim)
     if isinstance(dim, Tensor):
         return _call("maximum", input, dim)
@@ -31,6 +32,7 @@ def min(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: Any = None, keepdims: Any = None
 ) -> Any:
     """The smallest element; with `dim` the pair (values, indices) along it; with a tensor the elementwise minimum."""
+    _require_tensor("min", input)
     dim = _first(other, axis, dim)
     if isinstance(dim, Tensor):
         return _call("minimum", input, dim)
@@ -39,6 +41,11 @@ def min(
         return _call("amin", input)
     values, indices = _call("min_dim", input, dim=dim, keepdim=keepdim if keepdims is None else keepdims)
     return return_types.min(values, indices)
+
+
+def _require_tensor(name: str, input: Any) -> None:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
 
 
 def _first(*values: Any) -> Any:

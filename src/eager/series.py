@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..ir.dtypes import default_dtype
 from .families import with_out
 from .functions import call as _call
 from .ordering import Located, _axis
@@ -50,13 +51,15 @@ def diff(
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     axis = _axis("diff", input, dim)
+    if not n:
+        return _call("clone", input)  # type: ignore[no-any-return]
     parts = [p for p in (prepend, input, append) if p is not None]
     value = _call("cat", parts, axis) if len(parts) > 1 else input
     for _ in range(n):
         size = value.shape[axis]
         later, earlier = _call("slice", value, 1, size, dim=axis), _call("slice", value, 0, max(size - 1, 0), dim=axis)
         value = _call("ne" if input.dtype.category == 0 else "sub", later, earlier)
-    return value if n else _call("clone", value)  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]
 
 
 def _steps(y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Tensor:
@@ -106,47 +109,73 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim
 def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
     """Estimates of the derivative along dimensions by central differences, one-sided at the edges.
 
+    `spacing` is a distance, one per dimension, or tensors of coordinates; edges are of the order `edge_order`, 1 or 2.
+
     >>> ingot.gradient(ingot.tensor([1., 4., 9.]))
     (tensor([3., 4., 5.]),)
     """
-    if edge_order != 1:
-        raise RuntimeError(f"gradient: only edge_order=1 is supported, given {edge_order}")
+    if edge_order not in (1, 2):
+        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     dims = range(input.ndim) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     axes = [_axis("gradient", input, d) for d in dims]
+    if len(set(axes)) != len(axes):
+        raise RuntimeError(f"gradient: a dimension appears twice in dim={dim}")
+    spacing = 1 if spacing is None else spacing
     spacings = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing] * len(axes)
     if len(spacings) != len(axes):
         raise RuntimeError(
-            f"gradient expected spacing to be unspecified, a scalar or one per dim, given {len(spacings)}"
+            "torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to the number of "
+            f"dims, {len(axes)}, but got one of length {len(spacings)}"
         )
-    return tuple(_slope(input, axis, step) for axis, step in zip(axes, spacings, strict=True))
+    for axis, step in zip(axes, spacings, strict=True):
+        if input.shape[axis] < edge_order + 1:
+            raise RuntimeError(
+                "torch.gradient expected each dimension size to be at least edge_order+1, given size "
+                f"{input.shape[axis]} and edge_order={edge_order}"
+            )
+        if isinstance(step, Tensor) and tuple(step.shape) != (input.shape[axis],):
+            raise RuntimeError(
+                "torch.gradient expected the coordinates of a dimension to have its size, "
+                f"{input.shape[axis]}, given {list(step.shape)}"
+            )
+    if input.dtype.category < 2:
+        input = _call("cast", input, dtype=default_dtype())
+    return tuple(_slope(input, axis, step, edge_order) for axis, step in zip(axes, spacings, strict=True))
 
 
-def _slope(input: Tensor, axis: int, step: Any) -> Tensor:
-    size = input.shape[axis]
-    if size < 2:
-        raise RuntimeError("gradient expected each dimension size to be at least edge_order+1")
+def _slope(input: Tensor, axis: int, step: Any, edge_order: int) -> Tensor:
+    """Three-point formulas (Fornberg, "Generation of finite difference formulas", 1988); two points at the edges."""
+    size = int(input.shape[axis])
 
     def part(tensor: Tensor, start: int, stop: int) -> Any:
-        return _call("slice", tensor, start, stop, dim=axis if tensor is input else 0)
+        return _call("slice", tensor, start, stop, dim=axis if tensor.ndim == input.ndim else 0)
 
-    def wide(tensor: Tensor) -> Any:
-        return _call("reshape", tensor, *(-1 if d == axis else 1 for d in range(input.ndim)))
+    if isinstance(step, Tensor):
+        distances: Any = _call("sub", _call("slice", step, 1, size, dim=0), _call("slice", step, 0, size - 1, dim=0))
+        wide = _call("reshape", distances, *(size - 1 if d == axis else 1 for d in range(input.ndim)))
+    else:
+        wide = _call("full", [size - 1 if d == axis else 1 for d in range(input.ndim)], 1, dtype=input.dtype) * step
+    before, after = part(wide, 0, size - 2), part(wide, 1, size - 1)
+    whole = before + after
+    inner = part(input, 2, size) * (before / (after * whole)) - part(input, 0, size - 2) * (after / (before * whole))
+    inner = inner + part(input, 1, size - 1) * ((after - before) / (before * after))
+    if edge_order == 1:
+        first = (part(input, 1, 2) - part(input, 0, 1)) / part(wide, 0, 1)
+        last = (part(input, size - 1, size) - part(input, size - 2, size - 1)) / part(wide, size - 2, size - 1)
+    else:
+        first = _edge(*(part(input, i, i + 1) for i in (0, 1, 2)), part(wide, 0, 1), part(wide, 1, 2))
+        last = -_edge(
+            *(part(input, size - i, size - i + 1) for i in (1, 2, 3)),
+            part(wide, size - 2, size - 1),
+            part(wide, size - 3, size - 2),
+        )
+    return _call("cat", (first, inner, last), axis)  # type: ignore[no-any-return]
 
-    first = _call("sub", part(input, 1, 2), part(input, 0, 1))
-    last = _call("sub", part(input, size - 1, size), part(input, size - 2, size - 1))
-    if isinstance(step, Tensor) and step.ndim:
-        if step.shape[0] != size:
-            raise RuntimeError(f"gradient expected spacing to have one coordinate per element, given {step.shape[0]}")
-        gaps = diff(step)
-        before, after = wide(part(gaps, 0, size - 2)), wide(part(gaps, 1, size - 1))
-        edges = wide(part(gaps, 0, 1)), wide(part(gaps, size - 2, size - 1))
-        low, middle, high = part(input, 0, size - 2), part(input, 1, size - 1), part(input, 2, size)
-        both = before + after
-        inner = -low * (after / (before * both)) + middle * ((after - before) / (before * after))
-        inner = inner + high * (before / (after * both))
-        return _call("cat", (_call("div", first, edges[0]), inner, _call("div", last, edges[1])), axis)  # type: ignore[no-any-return]
-    inner = _call("div", _call("sub", part(input, 2, size), part(input, 0, size - 2)), 2)
-    return _call("div", _call("cat", [_call("div", first, 1), inner, _call("div", last, 1)], axis), step)  # type: ignore[no-any-return]
+
+def _edge(f0: Any, f1: Any, f2: Any, near: Any, far: Any) -> Any:
+    """The derivative at the first of three points, `near` and `far` apart."""
+    whole = near + far
+    return f1 * (whole / (near * far)) - f0 * ((near + whole) / (near * whole)) - f2 * (near / (far * whole))
 
 
 def cov(
@@ -160,7 +189,12 @@ def cov(
     """
     if input.ndim > 2:
         raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim}")
+    if input.dtype.name == "bool":
+        raise RuntimeError("cov(): bool dtype is not supported for input")
+    if input.dtype.category < 2:
+        input = _call("cast", input, dtype=default_dtype())
     rows = _call("reshape", input, 1, -1) if input.ndim < 2 else input
+    _require_weights(fweights, aweights, int(rows.shape[1]))
     weights = None
     for given in (fweights, aweights):
         if given is not None:
@@ -179,7 +213,27 @@ def cov(
     weighted = centred if weights is None else _call("mul", centred, weights)
     other = _call("conj", centred) if input.dtype.is_complex else centred
     result = _call("div", _call("matmul", weighted, _call("transpose", other, 0, 1)), norm)
-    return result if input.ndim == 2 else _call("reshape", result, ())  # type: ignore[no-any-return]
+    return _call("reshape", result, ()) if result.shape.numel() == 1 else result  # type: ignore[no-any-return]
+
+
+def _require_weights(fweights: Tensor | None, aweights: Tensor | None, count: int) -> None:
+    for name, weights in (("fweights", fweights), ("aweights", aweights)):
+        if weights is None:
+            continue
+        if weights.ndim > 1:
+            raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {weights.ndim}")
+        if (weights.dtype.category == 1) != (name == "fweights"):
+            wanted = "integral" if name == "fweights" else "floating point"
+            raise RuntimeError(
+                f"cov(): expected {name} to have {wanted} dtype but got {name} with {weights.dtype.name}"
+            )
+        if weights.shape.numel() != count:
+            raise RuntimeError(
+                f"cov(): expected {name} to have the same numel as there are observations in the input but got "
+                f"{weights.shape.numel()} != {count}"
+            )
+        if bool(_call("any", _call("lt", weights, 0)).item()):
+            raise RuntimeError(f"cov(): {name} cannot be negative")
 
 
 def corrcoef(input: Tensor) -> Tensor:
@@ -194,6 +248,9 @@ def corrcoef(input: Tensor) -> Tensor:
         return _call("div", covariance, covariance)  # type: ignore[no-any-return]
     spread = _call("sqrt", _call("diagonal", covariance))
     scaled = _call("div", _call("div", covariance, _call("unsqueeze", spread, 1)), spread)
+    if scaled.dtype.is_complex:
+        parts = [_call("clamp", _call(part, scaled), -1.0, 1.0) for part in ("real", "imag")]
+        return _call("complex", *parts)  # type: ignore[no-any-return]
     return _call("clamp", scaled, -1.0, 1.0)  # type: ignore[no-any-return]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import modes
 from .functions import call as _call
 from .tensor import Size, Tensor, settled
 
@@ -114,6 +115,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     if not input.ndim:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     dim = _axis("narrow", input, dim)
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.category != 1):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     start = start if isinstance(start, int) else int(start)
     size = input.shape[dim]
     if length < 0:
@@ -204,6 +207,10 @@ def fliplr(input: Tensor) -> Tensor:
 
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """The tensor rotated k times by 90 degrees in the plane of two dimensions, from the first to the second."""
+    if len(tuple(dims)) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(tuple(dims))}")
+    if input.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
     first, second = (_axis("rot90", input, d) for d in dims)
     if first == second:
         raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
@@ -277,8 +284,11 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
 # -- putting together ----------------------------------------------------------------------------------------------
 
 
-def _as_list(tensors: Any) -> list[Tensor]:
-    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+def _as_list(name: str, tensors: Any) -> list[Tensor]:
+    parts = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    if not parts:
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
+    return parts
 
 
 def _at_least(tensors: tuple[Any, ...], rank: int) -> Any:
@@ -315,23 +325,23 @@ def atleast_3d(*tensors: Any) -> Any:
 
 def hstack(tensors: Any) -> Tensor:
     """Tensors side by side: along the second dimension, vectors along their only one."""
-    parts = [_raise_rank(x, 1) for x in _as_list(tensors)]
+    parts = [_raise_rank(x, 1) for x in _as_list("hstack", tensors)]
     return _call("cat", parts, 0 if not parts or parts[0].ndim == 1 else 1)  # type: ignore[no-any-return]
 
 
 def vstack(tensors: Any) -> Tensor:
     """Tensors one below the other, vectors as rows."""
-    return _call("cat", [_raise_rank(x, 2) for x in _as_list(tensors)], 0)  # type: ignore[no-any-return]
+    return _call("cat", [_raise_rank(x, 2) for x in _as_list("vstack", tensors)], 0)  # type: ignore[no-any-return]
 
 
 def dstack(tensors: Any) -> Tensor:
     """Tensors one behind the other, along the third dimension."""
-    return _call("cat", [_raise_rank(x, 3) for x in _as_list(tensors)], 2)  # type: ignore[no-any-return]
+    return _call("cat", [_raise_rank(x, 3) for x in _as_list("dstack", tensors)], 2)  # type: ignore[no-any-return]
 
 
 def column_stack(tensors: Any) -> Tensor:
     """Tensors side by side, vectors as columns."""
-    parts = [x if x.ndim > 1 else _call("reshape", x, -1, 1) for x in _as_list(tensors)]
+    parts = [x if x.ndim > 1 else _call("reshape", x, -1, 1) for x in _as_list("column_stack", tensors)]
     return _call("cat", parts, 1)  # type: ignore[no-any-return]
 
 
@@ -360,6 +370,8 @@ def argwhere(input: Tensor) -> Tensor:
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Elements at indices along a dimension, as `argsort` and `argmax` give them; without one, of the flat tensor."""
+    if indices.dtype.name != "int64":
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.name}")
     if dim is None:
         return _call("gather", _call("reshape", input, -1), 0, _call("reshape", indices, -1))  # type: ignore[no-any-return]
     dim = _axis("take_along_dim", input, dim)
@@ -373,6 +385,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         for d, (a, b) in enumerate(zip(input.shape, indices.shape, strict=True))
     ]
     source = _call("expand", input, tuple(a for a, _ in sizes))
+    if modes.current_mode() is None and indices.dtype.category == 1 and (indices._array < 0).any():
+        indices = _call("where", _call("lt", indices, 0), _call("add", indices, input.shape[dim]), indices)
     return _call("gather", source, dim, _call("expand", indices, tuple(b for _, b in sizes)))  # type: ignore[no-any-return]
 
 
@@ -382,8 +396,15 @@ def _put(input: Tensor, dim: int, index: Tensor, values: Tensor) -> Tensor:
     return _call("index_put", input, (_call("reshape", index, -1),), values, spec=spec)  # type: ignore[no-any-return]
 
 
+def _at_rank_0(function: Any, input: Tensor, *args: Any) -> Tensor:
+    """What the function gives for the tensor as a vector of one element, without its dimension."""
+    return _call("squeeze", function(_call("unsqueeze", input, 0), *args), 0)  # type: ignore[no-any-return]
+
+
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """The tensor with the slices at indices of a dimension filled with one value."""
+    if not input.ndim:
+        return _at_rank_0(index_fill, input, dim, index, value)
     filled = value if isinstance(value, Tensor) else _call("full", (), value, dtype=input.dtype)
     if filled.ndim:
         raise RuntimeError(
@@ -394,6 +415,11 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
 
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """The tensor with the slices at indices of a dimension replaced by those of `source`."""
+    if not input.ndim:
+        source = _call("reshape", source, -1) if source.shape.numel() == 1 else source
+        return _at_rank_0(index_copy, input, dim, index, source)
+    if not source.ndim and input.ndim == 1:
+        source = _call("unsqueeze", source, 0)
     axis = _axis("index_copy", input, dim)
     if source.dtype is not input.dtype:
         raise RuntimeError(

@@ -14,7 +14,9 @@ globals().update(namespaces["functional"])
 from .activation_functions import *  # noqa: E402, F403
 from .attention_functions import *  # noqa: E402, F403
 from .embedding_functions import *  # noqa: E402, F403
+from .interpolation import *  # noqa: E402, F403
 from .layer_functions import *  # noqa: E402, F403
+from .linear_loss import *  # noqa: E402, F403
 from .loss_functions import *  # noqa: E402, F403
 from .pair_losses import *  # noqa: E402, F403
 from .sampling import *  # noqa: E402, F403

@@ -81,6 +81,9 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Alpha dropout of whole channels of (N, C, ...)."""
+    if not training or p == 0:
+        _require_probability(p)
+        return input
     if input.ndim < 2:
         raise RuntimeError(f"feature_alpha_dropout: expected at least 2 dimensions, given {list(input.shape)}")
     shape = (*input.shape[:2], *(1,) * (input.ndim - 2))
@@ -179,7 +182,7 @@ def rrelu(
 ) -> Tensor:
     """Leaky ReLU whose slope is drawn per element from [lower, upper] in training, and their mean otherwise."""
     if lower > upper:
-        raise ValueError(f"Lower bound should be less than or equal to the upper bound, given {lower} and {upper}")
+        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, given {lower} and {upper}")
     slope: Any = (lower + upper) / 2
     if training:
         draws: Any = _rand(tuple(input.shape), dtype=input.dtype)

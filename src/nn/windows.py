@@ -68,6 +68,8 @@ def conv3d(
     ingot.Size([1, 3, 3, 3, 3])
     """
     x, had_batch = _batched("conv3d", input, 3)
+    if not isinstance(padding, str) and min(spread(padding, 3, "padding")) < 0:
+        raise RuntimeError(f"conv3d: negative padding is not supported, given {padding}")
     if weight.ndim != 5:
         raise RuntimeError(f"conv3d: expected 5D weight, given {list(weight.shape)}")
     out_channels, group_channels, depth, height, width = weight.shape
@@ -243,15 +245,22 @@ def _sizes(output_size: Any, shape: Sequence[int]) -> tuple[int, ...]:
     if len(given) == 1:
         given *= len(shape)
     if len(given) != len(shape):
-        raise ValueError(f"expected output_size to be an int or {len(shape)} ints (None keeps a size), given {given}")
+        raise RuntimeError(f"expected output_size to be an int or {len(shape)} ints (None keeps a size), given {given}")
     sizes = tuple(have if want is None else want for want, have in zip(given, shape, strict=True))
     if any(n < 0 for n in sizes):
         raise RuntimeError(f"adaptive pooling: elements of output_size must be at least 0, given {given}")
     return sizes
 
 
+def _require_dimensions(input: Any, output_size: Any, spatial: int) -> None:
+    given = 1 if output_size is None or isinstance(output_size, int) else len(tuple(output_size))
+    if given > 1 and input.ndim <= spatial:
+        raise ValueError(f"Input dimension should be at least {spatial + 1}, given {input.ndim}")
+
+
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of (N, C, D, H, W) over as many boxes as the three output sizes say."""
+    _require_dimensions(input, output_size, 3)
     x, had_batch = _batched("adaptive_avg_pool3d", input, 3)
     batch, channels, depth, height, width = x.shape
     sizes = _sizes(output_size, x.shape[2:])
@@ -261,23 +270,28 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     return y if had_batch else y.squeeze(0)
 
 
-def _adaptive_max(x: Any, dim: int, size: int) -> tuple[Any, Any]:
-    """The maxima along one dimension over windows floor(i n / size) to ceil((i + 1) n / size), and their positions."""
-    length = x.shape[dim]
+def _adaptive_windows(length: int, size: int) -> np.ndarray[Any, Any]:
+    """The positions [window, place in the window]; shorter windows repeat their last element, which changes no maximum."""
     starts = [i * length // size for i in range(size)]
     stops = [-(-(i + 1) * length // size) for i in range(size)]
     widest = max((b - a for a, b in zip(starts, stops, strict=True)), default=1)
-    # Shorter windows repeat their last element, which cannot change the maximum nor which one is first.
     table = np.array([[min(a + j, b - 1) for j in range(widest)] for a, b in zip(starts, stops, strict=True)], np.int64)
-    table = table.reshape(size, widest)
+    return table.reshape(size, widest)
+
+
+def _adaptive_max(x: Any, dim: int, size: int) -> tuple[Any, Any]:
+    """The maxima along one dimension over windows floor(i n / size) to ceil((i + 1) n / size), and their positions."""
+    table = _adaptive_windows(x.shape[dim], size)
+    widest = table.shape[1]
     moved = x.movedim(dim, -1)
     windows = _rows(moved, moved.ndim - 1, table).reshape(*moved.shape[:-1], size, widest)
     values, place = windows.max(dim=-1)
-    first = _tensor(np.array(starts, np.int64).reshape(size))
+    first = _tensor(table[:, 0])
     return values.movedim(-1, dim), (place + first).movedim(-1, dim)
 
 
 def _adaptive_max_pool(name: str, input: Tensor, output_size: Any, spatial: int, return_indices: bool) -> Any:
+    _require_dimensions(input, output_size, spatial)
     x, had_batch = _batched(name, input, spatial)
     shape = x.shape[2:]
     sizes = _sizes(output_size, shape)
@@ -337,7 +351,10 @@ def _unpool(
     s = k if stride is None else spread(stride, spatial, "stride")
     p = spread(padding, spatial, "padding")
     if input.shape != indices.shape:
-        raise ValueError(f"max_unpool: input {list(input.shape)} and indices {list(indices.shape)} differ in shape")
+        raise RuntimeError(
+            f"max_unpool: Expected shape of indices to be same as that of the input tensor ({list(input.shape)}), "
+            f"given {list(indices.shape)}"
+        )
     shape = input.shape[-spatial:]
     sizes = tuple((n - 1) * b + a - 2 * c for n, a, b, c in zip(shape, k, s, p, strict=True))
     if output_size is not None:
@@ -407,7 +424,8 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         x = _call("pad", x, (p[1], p[1], p[0], p[0]))
     batch, channels, height, width = x.shape
     table = _block_index((height, width), k, d, s)
-    y = _rows(x.reshape(batch, channels, height * width), 2, table).reshape(batch, channels * len(table), -1)
+    y = _rows(x.reshape(batch, channels, height * width), 2, table)
+    y = y.reshape(batch, channels * len(table), table.size // len(table))
     return y if had_batch else y.squeeze(0)
 
 

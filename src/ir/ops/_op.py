@@ -170,6 +170,7 @@ class Op:
     inplace: bool = False
     aliases: tuple[str, ...] = ()
     dunders: tuple[str, ...] = ()
+    numbers: tuple[str, ...] | None = None  # which "Tensor | Scalar" parameters take numbers from users; None: all
     ufunc: Any = None  # the numpy ufunc that computes it when dtypes agree: eager's short path
     outputs: int = 1
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import ints, normalise_dim, randoms, require_tensor
+from ._common import conjugating, ints, normalise_dim, randoms, require_tensor
 from ._derive import derived_vjp
 from ._op import Decompose, Elementwise, ErrorSample, F, Lowering, Op, Sample, Trait, VjpContext, define
 from .unary import compute_erf, compute_sigmoid, unary
@@ -47,15 +47,17 @@ def _activation(
     more: Callable[[], list[Sample]] = list,
     errors: Callable[[], list[ErrorSample]] = list,
     integers: bool = False,
+    complexes: bool = False,
 ) -> Op:
-    """A function of one floating-point tensor (or of `integers` too) and of numbers, which are attributes.
+    """A function of one floating-point tensor (or of `integers`, `complexes` too) and of numbers, as attributes.
 
     `compute(xp, x, **attributes)` gives an array; `vjp(context, g, x, **attributes)` gives the gradient.
     """
 
     def infer(sizes: Sizes, input: TensorType, **attributes: Any) -> TensorType:
         input = require_tensor(name, "input", input)
-        if not input.dtype.is_floating_point and not (integers and input.dtype.category == 1):
+        allowed = (integers and input.dtype.category == 1) or (complexes and input.dtype.is_complex)
+        if not (input.dtype.is_floating_point or allowed):
             raise RuntimeError(f"{name}: expected a floating-point tensor, given {input}")
         check(**attributes)
         return input
@@ -64,12 +66,17 @@ def _activation(
         with np.errstate(all="ignore"):
             return xp.asarray(compute(xp, input, **attributes), input.dtype)
 
+    def rule(c: VjpContext, g: Any, x: Any, **attributes: Any) -> tuple[Any]:
+        return (vjp(c, g, x, **attributes),)
+
+    if complexes:
+        rule = conjugating(rule)  # type: ignore[assignment]
     return define(
         f"{name}(input: Tensor{parameters})",
         doc,
         infer=infer,
         evaluate=evaluate,
-        vjp=lambda c, g, x, **attributes: (vjp(c, g, x, **attributes),),
+        vjp=rule,
         lower=lower,
         public=("functional",),
         samples=lambda: [
@@ -91,6 +98,7 @@ SILU = _activation(
     lambda xp, x: x * compute_sigmoid(xp, x),
     Elementwise("{input} * sigmoid({input})"),
     lambda c, g, x: F.mul(g, F.mul(F.sigmoid(x), F.add(F.mul(x, F.sub(1.0, F.sigmoid(x))), 1.0))),
+    complexes=True,
 )
 
 
@@ -361,7 +369,7 @@ SOFTSHRINK = _activation(
 THRESHOLD = _activation(
     "threshold",
     "Elementwise x where x > threshold, else value.\n\n"
-    ">>> ingot.nn.functional.threshold(ingot.tensor([-2., 0.25, 2.]))\n"
+    ">>> ingot.nn.functional.threshold(ingot.tensor([-2., 0.25, 2.]), 0.0, 0.0)\n"
     "tensor([0.0000, 0.2500, 2.0000])",
     lambda xp, x, *, threshold, value: xp.where(x <= threshold, x.dtype.type(value), x),
     Elementwise("select({input} <= {threshold}, {value}, {input})"),

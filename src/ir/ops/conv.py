@@ -166,6 +166,11 @@ def evaluate_conv2d(
     return add_bias(value, bias)
 
 
+def conjugated(x: Any) -> Any:
+    """The other factor of a product, as its derivative has it."""
+    return F.conj(x) if x.dtype.is_complex else x
+
+
 def _conv2d_vjp(
     c: VjpContext, g: Any, input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> tuple[Any, Any, Any]:
@@ -174,10 +179,10 @@ def _conv2d_vjp(
     x, grad = (F.unsqueeze(v, 0) if input.ndim == 3 else v for v in (input, g))
     for_input = for_weight = for_bias = None
     if c.needs[0]:
-        for_input = F.conv2d_input_grad(grad, weight, tuple(input.shape[-2:]), **rest)
+        for_input = F.conv2d_input_grad(grad, conjugated(weight), tuple(input.shape[-2:]), **rest)
         for_input = F.squeeze(for_input, 0) if input.ndim == 3 else for_input
     if c.needs[1]:
-        for_weight = F.conv2d_weight_grad(grad, x, tuple(weight.shape[-2:]), **rest)
+        for_weight = F.conv2d_weight_grad(grad, conjugated(x), tuple(weight.shape[-2:]), **rest)
     if bias is not None and c.needs[2]:
         for_bias = F.sum(grad, (0, 2, 3))
     return for_input, for_weight, for_bias
@@ -257,8 +262,8 @@ def _input_grad_vjp(
     c: VjpContext, g: Any, gradient: Any, weight: Any, size: Any, **geometry: Any
 ) -> tuple[Any, Any, None]:
     return (
-        F.conv2d(g, weight, None, **geometry) if c.needs[0] else None,
-        F.conv2d_weight_grad(gradient, g, tuple(weight.shape[-2:]), **geometry) if c.needs[1] else None,
+        F.conv2d(g, conjugated(weight), None, **geometry) if c.needs[0] else None,
+        F.conv2d_weight_grad(conjugated(gradient), g, tuple(weight.shape[-2:]), **geometry) if c.needs[1] else None,
         None,
     )
 
@@ -275,6 +280,11 @@ CONV2D_INPUT_GRAD = define(
     samples=lambda: [
         Sample((randoms(2, 4, 3, 5), randoms(4, 3, 3, 2, seed=1), (5, 6)), _geometry_sample()),
         Sample((randoms(1, 2, 3, 3), randoms(2, 1, 3, 3, seed=1), (6, 6)), _geometry_sample((2, 2), (1, 0, 1, 1), 2)),
+    ],
+    errors=lambda: [
+        ErrorSample(
+            (randoms(2, 4, 3, 5), randoms(4, 3, 3, 2), (9, 6)), RuntimeError, "expected size", _geometry_sample()
+        ),
     ],
 )
 
@@ -296,8 +306,8 @@ def _weight_grad_vjp(
     c: VjpContext, g: Any, gradient: Any, input: Any, size: Any, **geometry: Any
 ) -> tuple[Any, Any, None]:
     return (
-        F.conv2d(input, g, None, **geometry) if c.needs[0] else None,
-        F.conv2d_input_grad(gradient, g, tuple(input.shape[-2:]), **geometry) if c.needs[1] else None,
+        F.conv2d(conjugated(input), g, None, **geometry) if c.needs[0] else None,
+        F.conv2d_input_grad(conjugated(gradient), g, tuple(input.shape[-2:]), **geometry) if c.needs[1] else None,
         None,
     )
 
@@ -314,5 +324,10 @@ CONV2D_WEIGHT_GRAD = define(
     samples=lambda: [
         Sample((randoms(2, 4, 3, 5), randoms(2, 3, 5, 6, seed=1), (3, 2)), _geometry_sample()),
         Sample((randoms(1, 2, 3, 3), randoms(1, 2, 6, 6, seed=1), (3, 3)), _geometry_sample((2, 2), (1, 0, 1, 0), 2)),
+    ],
+    errors=lambda: [
+        ErrorSample(
+            (randoms(2, 4, 3, 5), randoms(2, 3, 5, 6), (9, 2)), RuntimeError, "expected size", _geometry_sample()
+        ),
     ],
 )

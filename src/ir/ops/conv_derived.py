@@ -88,7 +88,16 @@ def _decompose_transposed(
     size = tuple(
         _size(x.shape[2 + i], weight.shape[2 + i], stride[i], 2 * pads[2 * i], extra[i], dilation[i]) for i in (0, 1)
     )
+    # Output padding beyond stride - 1 would leave room for more places of the kernel: it is cut off the padding at the
+    # end, and what that has not is added as zeros.
+    excess = [max(0, extra[i] - stride[i] + 1) for i in (0, 1)]
+    taken = [min(excess[i], pads[2 * i + 1]) for i in (0, 1)]
+    rest = [excess[i] - taken[i] for i in (0, 1)]
+    pads = (pads[0], pads[1] - taken[0], pads[2], pads[3] - taken[1])
+    size = tuple(size[i] - rest[i] for i in (0, 1))
     value = F.conv2d_input_grad(x, weight, size, stride=stride, padding=pads, dilation=dilation, groups=groups)
+    if any(rest):
+        value = F.pad(value, (0, rest[1], 0, rest[0]))
     if bias is not None:
         value = F.add(value, F.unsqueeze(F.unsqueeze(bias, 1), 1))
     return F.squeeze(value, 0) if input.ndim == 3 else value
@@ -135,6 +144,7 @@ CONV_TRANSPOSE2D = define(
         Sample((randoms(2, 3, 3, 4), randoms(3, 2, 3, 2, seed=1), randoms(2, seed=2))),
         Sample((randoms(1, 4, 3, 3), randoms(4, 1, 3, 3, seed=1)), {"stride": 2, "padding": 1, "groups": 2}),
         Sample((randoms(2, 3, 3), randoms(2, 3, 2, 2, seed=1), randoms(3)), {"stride": (2, 3), "output_padding": 1}),
+        Sample((randoms(1, 2, 3, 3), randoms(2, 1, 2, 2, seed=1)), {"output_padding": 2, "dilation": 3, "padding": 1}),
     ],
     errors=lambda: [
         ErrorSample((randoms(1, 2, 3, 3), randoms(3, 2, 2, 2)), RuntimeError, "to have 3 channels"),
@@ -262,5 +272,9 @@ CONV_TRANSPOSE1D = define(
         Sample(
             (randoms(4, 3), randoms(4, 1, 3, seed=1)), {"stride": 2, "padding": 1, "groups": 2, "output_padding": 1}
         ),
+    ],
+    errors=lambda: [
+        ErrorSample((randoms(1, 2, 3), randoms(3, 2, 2)), RuntimeError, "to have 3 channels"),
+        ErrorSample((randoms(1, 2, 3), randoms(2, 2, 2)), RuntimeError, "smaller than", {"output_padding": 1}),
     ],
 )

@@ -18,7 +18,6 @@ from .linalg import (
     real_dtype,
     require_matrix,
     require_square,
-    transposed,
 )
 
 

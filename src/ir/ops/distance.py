@@ -8,14 +8,15 @@ import numpy as np
 from ..dims import Dim
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import broadcast_types, ints, normalise_dim, promoted_array_dtype, randoms, require_tensor
+from ._common import broadcast_types, floating, ints, normalise_dim, promoted_array_dtype, randoms, require_tensor
 from ._derive import derived_vjp
 from ._op import Decompose, ErrorSample, F, Sample, define
+from .linalg import real_dtype
 from .matmul import require_one_dtype
 
 
 def _require_floats(name: str, type: TensorType) -> TensorType:
-    if not type.dtype.is_floating_point:
+    if type.dtype.category < 2:
         raise RuntimeError(f"{name}: expected floating-point tensors, given {type}")
     return type
 
@@ -28,7 +29,9 @@ def _infer_normalize(sizes: Sizes, input: TensorType, *, p: float, dim: int, eps
 
 def _lengths(x: Any, p: float, axis: int) -> Any:
     if p == 2:
-        return np.sqrt(np.square(x).sum(axis=axis, keepdims=True))
+        return np.sqrt(np.square(np.abs(x) if x.dtype.kind == "c" else x).sum(axis=axis, keepdims=True))
+    if p == 0:
+        return (x != 0).sum(axis=axis, keepdims=True).astype(x.real.dtype)
     if p == math.inf:
         return np.abs(x).max(axis=axis, keepdims=True)
     return (np.abs(x) ** p).sum(axis=axis, keepdims=True) ** (1 / p)
@@ -36,7 +39,7 @@ def _lengths(x: Any, p: float, axis: int) -> Any:
 
 def _evaluate_normalize(xp: Any, input: Any, *, p: float, dim: int, eps: float) -> Any:
     with np.errstate(all="ignore"):
-        return xp.asarray(input / xp.maximum(_lengths(input, p, dim), input.dtype.type(eps)), input.dtype)
+        return xp.asarray(input / xp.maximum(_lengths(input, p, dim), input.real.dtype.type(eps)), input.dtype)
 
 
 def _decompose_normalize(input: Any, *, p: float, dim: int, eps: float) -> Any:
@@ -107,10 +110,18 @@ COSINE_SIMILARITY = define(
 
 
 def _evaluate_pairwise(xp: Any, x1: Any, x2: Any, *, p: float, eps: float, keepdim: bool) -> Any:
-    dtype = promoted_array_dtype((x1, x2)).numpy
+    dtype = floating(promoted_array_dtype((x1, x2))).numpy
     with np.errstate(all="ignore"):
-        value = _lengths(x1 - x2 + dtype.type(eps), p, -1)
-    return xp.asarray(value if keepdim else value[..., 0], dtype)
+        value = _lengths((x1 - x2).astype(dtype, copy=False) + dtype.type(eps), p, -1)
+    return xp.asarray(value if keepdim else value[..., 0], value.real.dtype)
+
+
+def _infer_pairwise(sizes: Sizes, x1: Any, x2: Any, *, p: float, eps: float, keepdim: bool) -> TensorType:
+    name = "pairwise_distance"
+    x1, x2 = require_tensor(name, "x1", x1), require_tensor(name, "x2", x2)
+    floats = [TensorType(floating(t.dtype), t.shape, t.device) for t in (x1, x2)]
+    result = _reduced(sizes, name, floats[0], floats[1], -1, keepdim)
+    return TensorType(real_dtype(result.dtype), result.shape, result.device)
 
 
 def _decompose_pairwise(x1: Any, x2: Any, *, p: float, eps: float, keepdim: bool) -> Any:
@@ -122,7 +133,7 @@ PAIRWISE_DISTANCE = define(
     "The norm of order p of x1 - x2 + eps along the last dimension.\n\n"
     ">>> ingot.nn.functional.pairwise_distance(ingot.tensor([[0., 0.]]), ingot.tensor([[3., 4.]]))\n"
     "tensor([5.0000])",
-    infer=lambda sizes, x1, x2, *, p, eps, keepdim: _reduced(sizes, "pairwise_distance", x1, x2, -1, keepdim),
+    infer=_infer_pairwise,
     evaluate=_evaluate_pairwise,
     vjp=derived_vjp(_decompose_pairwise),
     lower=Decompose(_decompose_pairwise),

@@ -24,7 +24,20 @@ from ._common import (
 from ._op import Elementwise, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 
 _BINARY_PUBLIC = ("", "method")
-_OF_COMPLEX = {"add", "sub", "mul", "div", "pow", "eq", "ne", "logical_and", "logical_or", "logical_xor", "xlogy"}
+_OF_COMPLEX = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "pow",
+    "eq",
+    "ne",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "xlogy",
+    "logaddexp",
+}
 
 
 # -- binary -----------------------------------------------------------------------------------------------------------
@@ -41,11 +54,12 @@ def binary(
     result: Callable[[DType], DType] = lambda dtype: dtype,
     operate: Callable[[DType], DType] = lambda dtype: dtype,
     refuse_bool: bool = False,
+    check: Callable[[Any, Any], None] = lambda a, b: None,
     traits: tuple[str, ...] = (),
     low: float = -2.0,
     **fields: Any,
 ) -> Op:
-    """An op of two operands, each a tensor or a number.
+    """An op of two operands, each a tensor or a number; `numbers` says which may be numbers in users' calls.
 
     Operands are promoted to a common dtype, `operate(dtype)` says in which dtype to compute, `result(dtype)` which the
     result has. `vjp(context, g, a, b)` returns both gradients before they are summed over broadcast dimensions.
@@ -61,6 +75,7 @@ def binary(
         return broadcast_types(sizes, name, (input, other), result(dtype))
 
     def evaluate(xp: Any, input: Any, other: Any) -> Any:
+        check(input, other)
         promoted_dtype = promoted_array_dtype((input, other))
         dtype = operate(promoted_dtype)
         value = compute(xp, cast(xp, input, dtype), cast(xp, other, dtype))
@@ -212,6 +227,7 @@ FMOD = binary(
     lambda c, g, a, b: (g, F.neg(F.mul(g, F.trunc(F.div(a, b)))) if c.needs[1] else None),
     inplace=True,
     low=0.5,
+    numbers=("other",),
 )
 
 
@@ -224,9 +240,17 @@ def _integer_division(function: Any, a: Any, b: Any) -> Any:
 
 def _compute_power(xp: Any, a: Any, b: Any) -> Any:
     if a.dtype.kind in "iu" and (b < 0).any():
-        raise RuntimeError("pow: integers to negative integer powers are not allowed; convert to a floating dtype")
+        # As in integer division: 1 and -1 have powers, those of other numbers are 0.
+        odd = xp.where(b % 2 == 0, 1, -1)
+        units = xp.where(a == 1, 1, xp.where(a == -1, odd, 0))
+        return xp.where(b < 0, units, xp.power(a, xp.maximum(b, 0))).astype(a.dtype)
     with np.errstate(all="ignore"):
         return xp.power(a, b)
+
+
+def _require_powers(a: Any, b: Any) -> None:
+    if isinstance(b, int) and b < 0 and hasattr(a, "dtype") and a.dtype.kind in "iu":
+        raise RuntimeError("pow: integers to negative integer powers are not allowed; convert to a floating dtype")
 
 
 def _log_of_number(a: Any) -> Any:
@@ -260,6 +284,7 @@ POW = binary(
     _compute_power,
     "pow({input}, {other})",
     _power_vjp,
+    check=_require_powers,
     inplace=True,
     dunders=("__pow__", "__rpow__", "__ipow__"),
     low=0.5,
@@ -291,6 +316,7 @@ MAXIMUM = binary(
     _tie_vjp("gt", "lt"),
     ufunc=np.maximum,
     traits=(Trait.COMMUTATIVE,),
+    numbers=(),
 )
 MINIMUM = binary(
     "minimum",
@@ -302,6 +328,7 @@ MINIMUM = binary(
     _tie_vjp("lt", "gt"),
     ufunc=np.minimum,
     traits=(Trait.COMMUTATIVE,),
+    numbers=(),
 )
 
 
@@ -321,6 +348,7 @@ ATAN2 = binary(
     _atan2_vjp,
     operate=floating,
     aliases=("arctan2",),
+    numbers=(),
 )
 
 
@@ -334,6 +362,7 @@ def _comparison(name: str, symbol: str, doc: str, dunder: str, numpy_name: str) 
         ufunc=getattr(np, numpy_name),
         result=lambda dtype: bool_,
         traits=(Trait.COMMUTATIVE,) if name in ("eq", "ne") else (),
+        numbers=("other",),
         dunders=(dunder,),
         aliases=(numpy_name,) if numpy_name not in (name,) else (),
     )
@@ -400,6 +429,7 @@ def _logical(name: str, expression: str, doc: str) -> Op:
         None,
         ufunc=getattr(np, name),
         result=lambda dtype: bool_,
+        numbers=(),
         traits=(Trait.COMMUTATIVE,),
     )
 

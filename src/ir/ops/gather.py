@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import int32, int64
+from ..dtypes import int32, int64, uint8
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import dim_value, ints, normalise_dim, randoms, require_tensor
@@ -16,17 +16,22 @@ _PUBLIC = ("", "method")
 def require_index(name: str, index: TensorType, argument: str = "index") -> TensorType:
     """The type, if it is that of a tensor of positions."""
     index = require_tensor(name, argument, index)
-    if index.dtype not in (int32, int64):
+    empty = index.dtype is uint8 and 0 in index.shape  # which PyTorch lets pass
+    if index.dtype not in (int32, int64) and not empty:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for {argument}, given {index}")
     return index
 
 
 def positions(name: str, index: Any, size: int, dim: int, *, negative: bool = False) -> Any:
-    """The index array, if every element is inside a dimension of `size`; IndexError (in words of `name`) otherwise."""
+    """The index array, if every element is inside a dimension of `size`.
+
+    Otherwise, in words of `name`, IndexError, but RuntimeError from gather and scatter, as in PyTorch.
+    """
     low = -size if negative else 0
     if index.size and (int(index.min()) < low or int(index.max()) >= size):
         outside = index[(index < low) | (index >= size)].ravel()[0]
-        raise IndexError(f"{name}: index {outside} is out of bounds for dimension {dim} with size {size}")
+        error = RuntimeError if name.startswith(("gather", "scatter")) else IndexError
+        raise error(f"{name}: index {outside} is out of bounds for dimension {dim} with size {size}")
     return index
 
 
@@ -100,7 +105,7 @@ GATHER = define(
         Sample((randoms(), 0, ints(low=0, high=1))),
     ],
     errors=lambda: [
-        ErrorSample((randoms(3, 5), 1, ints(3, 2, low=5, high=9)), IndexError, "bounds for dimension 1 with size 5"),
+        ErrorSample((randoms(3, 5), 1, ints(3, 2, low=5, high=9)), RuntimeError, "bounds for dimension 1 with size 5"),
         ErrorSample((randoms(3, 5), 1, ints(3, low=0)), RuntimeError, "same number of dimensions"),
         ErrorSample((randoms(3, 5), 1, ints(4, 2, low=0, high=2)), RuntimeError, "no larger"),
         ErrorSample((randoms(3, 5), 1, randoms(3, 2)), RuntimeError, "int64"),
@@ -186,7 +191,7 @@ SCATTER = define(
         Sample((randoms(3), 0, ints(0), randoms(0))),
     ],
     errors=lambda: [
-        ErrorSample((randoms(3), 0, ints(2, low=3, high=5), 1.0), IndexError, "out of bounds"),
+        ErrorSample((randoms(3), 0, ints(2, low=3, high=5), 1.0), RuntimeError, "out of bounds"),
         ErrorSample((randoms(3), 0, ints(2, low=0, high=2), randoms(1)), RuntimeError, "no larger than src"),
         ErrorSample((randoms(3), 0, ints(2, low=0, high=2), ints(2)), RuntimeError, "input's dtype"),
     ],
@@ -217,7 +222,7 @@ SCATTER_ADD = define(
         Sample((ints(3), 0, ints(4, low=0, high=3), ints(4, seed=1)), differentiable=False),
     ],
     errors=lambda: [
-        ErrorSample((randoms(3), 0, ints(2, low=3, high=5), randoms(2)), IndexError, "out of bounds"),
+        ErrorSample((randoms(3), 0, ints(2, low=3, high=5), randoms(2)), RuntimeError, "out of bounds"),
         ErrorSample((randoms(3), 0, ints(2, low=0, high=2), 1.0), TypeError, "must be Tensor"),
     ],
 )

@@ -55,7 +55,9 @@ def _computed(dtype: DType) -> DType:
     return floating(dtype)
 
 
-def _polynomial(name: str, title: str, compute: Callable[[Any, Any], Any], values: str) -> Op:
+def _polynomial(
+    name: str, title: str, compute: Callable[[Any, Any], Any], values: str, places: str = "0.25, 0.5"
+) -> Op:
     def infer(sizes: Sizes, input: Any, n: Any) -> TensorType:
         dtype = _computed(promoted((input, n)))
         if dtype.is_complex or dtype is float16:
@@ -73,7 +75,7 @@ def _polynomial(name: str, title: str, compute: Callable[[Any, Any], Any], value
     return define(
         f"{name}(input: Tensor | Scalar, n: Tensor | Scalar)",
         f"Elementwise {title} polynomial of degree `n`; 0 for a negative degree.\n\n"
-        f">>> ingot.special.{name}(ingot.tensor([0.25, 0.5]), 3)\n"
+        f">>> ingot.special.{name}(ingot.tensor([{places}]), 3)\n"
         f"tensor([{values}])",
         infer=infer,
         evaluate=evaluate,
@@ -94,7 +96,7 @@ def _polynomial(name: str, title: str, compute: Callable[[Any, Any], Any], value
 
 for _prefix, _shifted, _values in (
     ("", False, {"t": "-0.6875, -1.0000", "u": "-0.8750, -1.0000", "v": "-0.1250, -1.0000", "w": "-1.6250, -1.0000"}),
-    ("shifted_", True, {"t": "1., 0.", "u": "0., 0.", "v": "1., -1.", "w": "-1.,  1."}),
+    ("shifted_", True, {"t": "1., 1.", "u": "1., 4.", "v": "1., 1.", "w": "1., 7."}),
 ):
     for _kind, _first in (
         ("t", lambda x: x), ("u", lambda x: 2 * x), ("v", lambda x: 2 * x - 1), ("w", lambda x: 2 * x + 1)
@@ -104,6 +106,7 @@ for _prefix, _shifted, _values in (
             f"{'shifted ' if _shifted else ''}Chebyshev {_kind.upper()}",
             _chebyshev(_first, _shifted),
             _values[_kind],
+            "0.25, 1." if _shifted else "0.25, 0.5",
         )
 
 HERMITE_H = _polynomial(
@@ -112,5 +115,5 @@ HERMITE_H = _polynomial(
 HERMITE_HE = _polynomial(
     "hermite_polynomial_he", "probabilists' Hermite", lambda x, n: _hermite(x, n, True), "-0.7344, -1.3750"
 )
-LAGUERRE_L = _polynomial("laguerre_polynomial_l", "Laguerre", _laguerre, "0.3411, -0.1458")
+LAGUERRE_L = _polynomial("laguerre_polynomial_l", "Laguerre", _laguerre, " 0.3411, -0.1458")
 LEGENDRE_P = _polynomial("legendre_polynomial_p", "Legendre", _legendre, "-0.3359, -0.4375")

@@ -267,7 +267,7 @@ def _avg_types(
     divisor_override: int | None,
 ) -> TensorType:
     input = require_tensor("avg_pool2d", "input", input)
-    if not input.dtype.is_floating_point:
+    if not input.dtype.is_floating_point and input.dtype is not int64:
         raise RuntimeError(f"avg_pool2d: expected a floating-point tensor, given {input}")
     if divisor_override == 0:
         raise RuntimeError("avg_pool2d: divisor must be not zero")
@@ -311,9 +311,10 @@ def _evaluate_avg(
     with np.errstate(all="ignore"):
         for part in _slices(kernel, strides, (1, 1), out):
             total += wide[(..., *part)]
-        total /= xp.asarray(
-            _divisors(xp, size, out, kernel, strides, pads, count_include_pad, divisor_override), x.dtype
-        )
+        divisors = _divisors(xp, size, out, kernel, strides, pads, count_include_pad, divisor_override)
+        if x.dtype.kind == "i":
+            return xp.trunc(total / divisors).astype(input.dtype)
+        total /= xp.asarray(divisors, x.dtype)
     return total.astype(input.dtype, copy=False)
 
 
@@ -337,7 +338,7 @@ AVG_POOL2D = define(
         Sample((randoms(1, 1, 4, 4), 2), {"divisor_override": 3, "stride": 1}),
     ],
     errors=lambda: [
-        ErrorSample((ints(1, 4, 4), 2), RuntimeError, "floating-point"),
+        ErrorSample((ints(1, 4, 4, dtype="int32"), 2), RuntimeError, "floating-point"),
         ErrorSample((randoms(1, 4, 4), 2), RuntimeError, "not zero", {"divisor_override": 0}),
         ErrorSample((randoms(1, 1, 4), 2), RuntimeError, "output size would be 0"),
     ],
@@ -387,6 +388,7 @@ AVG_POOL2D_GRAD = define(
         Sample((randoms(2, 3, 2), (6, 4), 2)),
         Sample((randoms(1, 2, 4, 3), (7, 5), 3), {"stride": 2, "padding": 1, "count_include_pad": False}),
     ],
+    errors=lambda: [ErrorSample((1.5, (6, 4), 2), TypeError, "must be Tensor")],
 )
 
 

@@ -96,6 +96,7 @@ CAST = define(
         Sample((ints(5),), {"dtype": "bool"}, differentiable=False),
         Sample((ints(5) > 0,), {"dtype": "float32"}, differentiable=False),
     ],
+    errors=lambda: [ErrorSample((1.5,), TypeError, "must be Tensor", {"dtype": "float32"})],
 )
 
 
@@ -108,7 +109,9 @@ def _infer_masked_fill(sizes: Sizes, input: Any, mask: Any, value: Any) -> Tenso
         raise RuntimeError(f"masked_fill: expected a bool mask, given {mask}")
     if isinstance(value, TensorType) and value.rank:
         raise RuntimeError(f"masked_fill only supports a 0-dimensional value tensor, but got {value}")
-    if promoted((input, value)).category > input.dtype.category:
+    if promoted((input, value)).category > input.dtype.category and not (
+        input.dtype is bool_ and not isinstance(value, TensorType)
+    ):
         raise RuntimeError(f"masked_fill: value of type {value} cannot be converted to {input.dtype.name}")
     return broadcast_types(sizes, "masked_fill", (input, mask), input.dtype)
 
@@ -232,7 +235,7 @@ CLAMP = define(
 def _infer_lerp(sizes: Sizes, input: Any, end: Any, weight: Any) -> TensorType:
     input, end = require_tensor("lerp", "input", input), require_tensor("lerp", "end", end)
     tensors = (input, end, weight) if isinstance(weight, TensorType) else (input, end)
-    if any(t.dtype is not input.dtype for t in tensors) or not input.dtype.is_floating_point:
+    if any(t.dtype is not input.dtype for t in tensors) or input.dtype.category < 2:
         raise RuntimeError(f"lerp: expected floating-point tensors of one dtype, given {input}, {end} and {weight}")
     return broadcast_types(sizes, "lerp", tensors, input.dtype)
 

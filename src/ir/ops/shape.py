@@ -384,6 +384,7 @@ CLONE = define(
     lower=Elementwise("{input}"),
     public=_PUBLIC,
     samples=lambda: [Sample((randoms(2, 3),)), Sample((randoms(),)), Sample((ints(0, 2),), differentiable=False)],
+    errors=lambda: [ErrorSample((1.5,), TypeError, "must be Tensor")],
 )
 CONTIGUOUS = define(
     "contiguous(input: Tensor)",
@@ -397,6 +398,7 @@ CONTIGUOUS = define(
     traits=_VIEW,
     public=("method",),
     samples=lambda: [Sample((randoms(2, 3),)), Sample((np.asfortranarray(randoms(2, 3)),)), Sample((randoms(),))],
+    errors=lambda: [ErrorSample((1.5,), TypeError, "must be Tensor")],
 )
 DETACH = define(
     "detach(input: Tensor)",
@@ -409,4 +411,5 @@ DETACH = define(
     traits=_VIEW,
     public=_PUBLIC,
     samples=lambda: [Sample((randoms(2, 3),), differentiable=False), Sample((ints(),), differentiable=False)],
+    errors=lambda: [ErrorSample((1.5,), TypeError, "must be Tensor")],
 )

@@ -24,12 +24,20 @@ def _quietly(name: str) -> Any:
     return compute
 
 
+def _logaddexp(xp: Any, a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        if a.dtype.kind != "c":
+            return xp.logaddexp(a, b)
+        larger, smaller = xp.where(a.real >= b.real, a, b), xp.where(a.real >= b.real, b, a)
+        return xp.where(xp.isinf(larger.real) & (a == b), a, larger + xp.log1p(xp.exp(smaller - larger)))
+
+
 LOGADDEXP = binary(
     "logaddexp",
     "log(e**input + e**other), without overflow.\n\n"
     ">>> ingot.logaddexp(ingot.tensor([0., 1000.]), ingot.tensor([0., 1000.]))\n"
     "tensor([6.9315e-01, 1.0007e+03])",
-    _quietly("logaddexp"),
+    _logaddexp,
     "select({input} == {other}, {input} + 0.6931471805599453, "
     "maximum({input}, {other}) + log1p(exp(-absolute({input} - {other}))))",
     lambda c, g, a, b: (
@@ -37,6 +45,7 @@ LOGADDEXP = binary(
         F.mul(g, F.exp(F.sub(b, c.output))),
     ),
     operate=floating,
+    numbers=(),
 )
 HYPOT = binary(
     "hypot",
@@ -51,6 +60,7 @@ HYPOT = binary(
     lambda c, g, a, b: (F.mul(g, F.div(a, c.output)), F.mul(g, F.div(b, c.output))),
     operate=floating,
     inplace=True,
+    numbers=(),
 )
 
 
@@ -85,6 +95,7 @@ COPYSIGN = binary(
     "select(({other} < 0) or (1 / {other} < 0), -absolute({input}), absolute({input}))",
     lambda c, g, a, b: (F.mul(g, F.mul(F.sign(a), F.sign(c.output))) if hasattr(a, "shape") else None, None),
     operate=floating,
+    numbers=("other",),
 )
 
 

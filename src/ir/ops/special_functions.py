@@ -12,6 +12,7 @@ from ..types import TensorType
 from ._common import (
     array_dtype,
     cast,
+    conjugating,
     floating,
     randoms,
     require_tensor,
@@ -36,19 +37,21 @@ def unary_special(
     low: float = -2.0,
     high: float = 2.0,
     result: Callable[[DType], DType] = floating,
+    complexes: bool = False,
     **fields: Any,
 ) -> Op:
-    """An op of reals, computed in double precision; without an expression the reference is all there is."""
+    """An op of reals (and of `complexes`) in double precision; without an expression the reference is all there is."""
 
     def infer(sizes: Sizes, input: Any) -> TensorType:
         input = require_tensor(name, "input", input)
-        if input.dtype.is_complex:
+        if input.dtype.is_complex and not complexes:
             raise RuntimeError(f"{name}: complex tensors are not supported, given {input}")
         return TensorType(result(input.dtype), input.shape, input.device)
 
     def evaluate(xp: Any, input: Any) -> Any:
         with np.errstate(all="ignore"):
-            wide = np.asarray(input, np.float64) if result is floating else input
+            double = np.complex128 if input.dtype.kind == "c" else np.float64
+            wide = np.asarray(input, double) if result is floating else input
             value = compute(wide) if wide.size else wide
             return xp.asarray(value).astype(result(array_dtype(input)).numpy)
 
@@ -58,7 +61,7 @@ def unary_special(
         doc,
         infer=infer,
         evaluate=evaluate,
-        vjp=None if vjp is None else lambda c, g, x: (vjp(c, g, x),),
+        vjp=None if vjp is None else conjugating(lambda c, g, x: (vjp(c, g, x),)),
         lower=lower,
         public=public,
         samples=lambda: [
@@ -261,6 +264,7 @@ SINC = unary_special(
     _sinc_vjp,
     public=("", "method", "special"),
     inplace=True,
+    complexes=True,
 )
 
 

@@ -62,6 +62,7 @@ FMAX = binary(
     "select({input} != {input}, {other}, select({other} != {other}, {input}, maximum({input}, {other})))",
     _choice_vjp("gt"),
     traits=(Trait.COMMUTATIVE,),
+    numbers=(),
 )
 FMIN = binary(
     "fmin",
@@ -72,6 +73,7 @@ FMIN = binary(
     "select({input} != {input}, {other}, select({other} != {other}, {input}, minimum({input}, {other})))",
     _choice_vjp("lt"),
     traits=(Trait.COMMUTATIVE,),
+    numbers=(),
 )
 
 
@@ -154,6 +156,7 @@ LOGADDEXP2 = _plain(
     np.logaddexp2,
     _logaddexp2_vjp,
     "float",
+    numbers=(),
 )
 XLOG1PY = _plain(
     "xlog1py",
@@ -167,19 +170,25 @@ XLOG1PY = _plain(
 )
 GCD = _plain(
     "gcd",
-    "Elementwise greatest common divisor of integers.\n\n>>> ingot.gcd(ingot.tensor([4, 6]), 10)\ntensor([2, 2])",
+    "Elementwise greatest common divisor of integers.\n\n"
+    ">>> ingot.gcd(ingot.tensor([4, 6]), ingot.tensor(10))\n"
+    "tensor([2, 2])",
     np.gcd,
     None,
     "int",
     inplace=True,
+    numbers=(),
 )
 LCM = _plain(
     "lcm",
-    "Elementwise least common multiple of integers.\n\n>>> ingot.lcm(ingot.tensor([4, 6]), 10)\ntensor([20, 30])",
+    "Elementwise least common multiple of integers.\n\n"
+    ">>> ingot.lcm(ingot.tensor([4, 6]), ingot.tensor(10))\n"
+    "tensor([20, 30])",
     np.lcm,
     None,
     "int",
     inplace=True,
+    numbers=(),
 )
 HEAVISIDE = _plain(
     "heaviside",
@@ -200,6 +209,7 @@ NEXTAFTER = _plain(
     None,
     "float",
     inplace=True,
+    numbers=(),
 )
 
 

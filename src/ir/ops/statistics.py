@@ -104,8 +104,8 @@ def _evaluate_logsumexp(xp: Any, input: Any, *, dim: tuple[int, ...], keepdim: b
     result = floating(array_dtype(input))
     x, axes = widened(cast(xp, input, result)), axes_of(dim, input.ndim)
     with np.errstate(all="ignore"):
-        peak = x.max(axis=axes, keepdims=True, initial=-np.inf)
-        shift = xp.where(xp.isinf(peak), x.dtype.type(0), peak)
+        peak = x.real.max(axis=axes, keepdims=True, initial=-np.inf)
+        shift = xp.where(xp.isinf(peak), peak.dtype.type(0), peak)
         value = xp.log(xp.exp(x - shift).sum(axis=axes, keepdims=True)) + shift
     return xp.asarray(value if keepdim else value.squeeze(axes), result.numpy, order="C")
 
@@ -114,7 +114,7 @@ def _decompose_logsumexp(input: Any, *, dim: tuple[int, ...], keepdim: bool) -> 
     if input.dtype.category < 2:
         input = F.cast(input, dtype=floating(input.dtype))
     dim = axes_of(dim, input.ndim)
-    peak = F.peak(input, dim, True)
+    peak = F.peak(F.real(input) if input.dtype.is_complex else input, dim, True)
     shift = F.where(F.isinf(peak), 0.0, peak)
     value = F.add(F.log(F.sum(F.exp(F.sub(input, shift)), dim, True)), shift)
     return value if keepdim else F.reshape(value, reduced_shape(tuple(input.shape), dim, False))
@@ -123,6 +123,7 @@ def _decompose_logsumexp(input: Any, *, dim: tuple[int, ...], keepdim: bool) -> 
 def _logsumexp_vjp(c: VjpContext, g: Any, input: Any, *, dim: tuple[int, ...], keepdim: bool) -> tuple[Any]:
     result = restore(c.output, input, dim, keepdim)
     weights = F.exp(F.sub(input, F.where(F.isinf(result), 0.0, result)))
+    weights = F.conj(weights) if input.dtype.is_complex else weights
     return (F.mul(restore(g, input, dim, keepdim), weights),)
 
 
@@ -156,7 +157,7 @@ def _infer_vector_norm(
     if input.dtype.category < 2:
         raise RuntimeError(f"vector_norm: expected a floating-point tensor, given {input}")
     dims = normalise_dims("vector_norm", dim, input.rank)
-    if ord == math.inf:
+    if ord in (math.inf, -math.inf):
         require_elements(sizes, "vector_norm", input, dims)
     return TensorType(_real_dtype(dtype or input.dtype), reduced_shape(input.shape, dims, keepdim), input.device)
 
@@ -206,7 +207,8 @@ def _vector_norm_vjp(
         return _derived_norm_vjp(c, g, input, ord=ord, dim=dim, keepdim=keepdim, dtype=dtype)
     # x / |x|, and 0 where the norm is 0
     norm, g = (restore(v, input, dim, keepdim) for v in (c.output, g))
-    result = F.where(F.eq(norm, 0), 0.0, F.div(F.mul(g, input), norm))
+    zero = F.eq(norm, 0)
+    result = F.where(zero, 0.0, F.div(F.mul(g, input), F.where(zero, 1.0, norm)))
     return (result if result.dtype is input.dtype else F.cast(result, dtype=input.dtype),)
 
 

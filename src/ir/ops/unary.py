@@ -354,6 +354,8 @@ ERFC = _smooth(
 
 def compute_sigmoid(xp: Any, x: Any) -> Any:
     """sigmoid of an array, with exp of negative numbers only, so that nothing overflows."""
+    if x.dtype.kind == "c":
+        return 1 / (1 + xp.exp(-x))
     small = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, x.dtype.type(1), small) / (1 + small)
 
