@@ -107,12 +107,13 @@ class Elements:
         scope = text.place(indices)
         wide = cast(code, dtypes.int64, text.requirements)
         name = text.assign(scope, wide.text, dtypes.int64).text
+        # Selections, not branches, and a flag that is reported once: the loop around stays vectorisable.
         if wraps:
-            scope.lines.append(f"if {name} < 0:")
-            scope.lines.append(f"    {name} += {text.size(size)}")
-        scope.lines.append(f"if {name} < 0 or {name} >= {text.size(size)}:")
-        scope.lines.append(f"    {text.status()}[0] = {error}")
-        scope.lines.append(f"    {name} = 0")
+            scope.lines.append(f"{name} = {name} + {text.size(size)} if {name} < 0 else {name}")
+        flag, inside = text.flag(), text.fresh("o")
+        scope.lines.append(f"{inside} = ({name} >= 0) & ({name} < {text.size(size)})")
+        scope.lines.append(f"{flag} = {flag} if {inside} else {error}")
+        scope.lines.append(f"{name} = {name} if {inside} else 0")
         return self.index_variable(name, scope)
 
     def index_variable(self, name: str, scope: Scope) -> Dim:

@@ -246,7 +246,15 @@ def _window(elements: Elements, instruction: Instruction, indices: Indices) -> t
                 row, column = tops + a * dilation[0], lefts + b * dilation[1]
                 if clamped:
                     row, column = (dim_min(dim_max(i, 0), s - 1) for i, s in ((row, height), (column, width)))
-                _tap(elements, source, total, (*indices[:-2], row, column), (height, width), checked and not clamped, step)
+                _tap(
+                    elements,
+                    source,
+                    total,
+                    (*indices[:-2], row, column),
+                    (height, width),
+                    checked and not clamped,
+                    step,
+                )
         return total, ""
     rows, columns = text.fresh("r"), text.fresh("r")
     with text.condition(f"for {rows} in range({kernel[0]}):"):

@@ -59,6 +59,7 @@ class Text:
     renamed: dict[str, Dim] = field(default_factory=dict)  # loop variables that were merged into others
     names: dict[str, str] = field(default_factory=dict)  # loop variable -> how the text calls it
     counters: dict[str, int] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)  # variables that keep the last error, 0 without
     barrier: int = 0  # statements stay inside this scope: those under a condition must not move in front of it
 
     # -- parameters --
@@ -85,6 +86,13 @@ class Text:
     def status(self) -> str:
         """The pointer to the word that reports an error: the number of the kind of error."""
         return self.parameter("status", "i64*", "status")
+
+    def flag(self) -> str:
+        """A variable of the kernel that keeps an error's number, which is reported when the kernel is done."""
+        self.status()
+        if not self.flags:
+            self.flags.append(self.fresh("f"))
+        return self.flags[0]
 
     def size(self, dim: Dim) -> str:
         """A size or stride (without loop variables) as a literal or a parameter."""
@@ -219,7 +227,10 @@ class Text:
         parameters = list(self.parameters.values())
         arguments = "".join(f"{p.name}, " for p in parameters)
         lines = [f"def NAME_body({arguments}lo, hi):"]
-        lines.extend("    " + text for text in self.scope.lines or ["pass"])
+        statements = [f"{flag} = 0" for flag in self.flags] + (self.scope.lines or ["pass"])
+        for flag in self.flags:
+            statements += [f"if {flag} != 0:", f"    {self.status()}[0] = {flag}"]
+        lines.extend("    " + text for text in statements)
         unpack = [f"{_unpack(p, slot)}," for slot, p in enumerate(parameters)]
         body = "\n".join(["@body", *lines, "", "", "@kernel", "def NAME(p, lo, hi):"])
         call = "\n".join(["    NAME_body(", *(f"        {u}" for u in unpack), "        lo,", "        hi,", "    )"])
@@ -275,6 +286,7 @@ def preamble(requirements: Requirements) -> str:
         "pointer_i64, pointer_u8"
     )
     lines.append("from ingot.jit.codegen.primitives import slot_f64, slot_i64")
+    lines += requirements.statements
     text = "\n".join(lines) + "\n\n"
     constants = [d for d in pasted.values() if not d.startswith("def ")]
     functions = [d for d in pasted.values() if d.startswith("def ")]

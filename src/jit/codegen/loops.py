@@ -9,12 +9,16 @@ a second one combines them. The order of every sum is fixed by the sizes alone.
 
 from collections.abc import Callable
 
+from ...ir import dtypes
 from ...ir.core import Value
-from ...ir.dims import Dim, dim_min
+from ...ir.dims import Dim, dim_min, substitute
+from ...ir.dtypes import DType
+from ...ir.types import TensorType
 from .columns import COLUMNS, Columns, ceil_div
 from .elements import Elements, describe
 from .fusion import Group
-from .indexing import Loop, element_count, flat_index
+from .image_layout import position
+from .indexing import Indices, Loop, coefficient, element_count, flat_index, terms
 from .kernel_text import Text
 from .nest import Launch, Nest, Stage, Temporary
 from .rows import Rows
@@ -24,6 +28,10 @@ __all__ = ["Launch", "Temporary", "lower_group"]
 
 # Elements that one item of a split reduction sums.
 _CHUNK = 16384
+# The edge of the tiles in which transposed operands are read.
+_TILE = 32
+# As many of them as the stack buffer of the micro-kernels holds.
+_MOST_TILES = 4
 
 
 def lower_group(group: Group, storage: Callable[[Value], Value]) -> list[Launch]:
@@ -49,6 +57,9 @@ class _Map(Nest):
             with text.block(f"for {name} in range(lo, hi):", variables):
                 self.store_outputs(text, elements, self.loops)
             return self.finish(text, self.loops[0].extent if self.loops else 1, 1)
+        across = self.transposed()
+        if across is not None:
+            return self.lower_tiles(text, elements, *across)
         *outer, inner = self.loops
         size = text.size(inner.extent)
         row = "row" if len(outer) > 1 else text.variable(outer[0].name)
@@ -59,6 +70,107 @@ class _Map(Nest):
             with text.block(f"for {text.variable(inner.name)} in range({bounds}):", {inner.name}):
                 self.store_outputs(text, elements, self.loops)
         return self.finish(text, element_count([loop.extent for loop in self.loops]), 1)
+
+    def transposed(self) -> tuple[Loop, list[tuple[Value, Indices]]] | None:
+        """A loop along which some operands are contiguous that the inner loop strides over, and those operands."""
+        inner = self.loops[-1]
+        found: dict[str, list[tuple[Value, Indices]]] = {}
+        for value, accesses in self.group.accesses.items():
+            if value in self.group.inlined or (value in self.group.outputs and value not in self.group.placements):
+                continue
+            assert isinstance(value.type, TensorType)
+            if value.type.dtype not in (dtypes.float32, dtypes.float64, dtypes.int64):
+                continue
+            for indices in accesses:
+                place = substitute(position(value, indices), self.merged)
+                step = coefficient(place, inner.name)
+                if step in (None, 0, 1) or any(not isinstance(p, int) and not p.is_symbol() for p, _ in terms(place)):
+                    continue
+                for loop in self.loops[:-1]:
+                    if coefficient(place, loop.name) == 1:
+                        found.setdefault(loop.name, []).append((value, indices))
+        if not found or _is_short(inner):
+            return None
+        name = max(found, key=lambda n: len(found[n]))
+        loop = next(x for x in self.loops if x.name == name)
+        return None if _is_short(loop) or len(found[name]) > _MOST_TILES else (loop, found[name])
+
+    def lower_tiles(self, text: Text, elements: Elements, across: Loop, reads: list[tuple[Value, Indices]]) -> Launch:
+        """Tiles of two loops: operands that lie across are first read along themselves, into a tile on the stack."""
+        inner = self.loops[-1]
+        others = [loop for loop in self.loops[:-1] if loop is not across]
+        i, j = text.variable(inner.name), text.variable(across.name)
+        tiles = []
+        text.requirements.statements.append("from ingot.jit.codegen.microkernel import tile_buffer, transpose_block")
+        text.line("tiles = tile_buffer()")
+        for number, (value, _) in enumerate(reads):
+            assert isinstance(value.type, TensorType)
+            tiles.append(text.fresh("t"))
+            text.line(f"{tiles[-1]} = pointer_{value.type.dtype.short}(tiles + {number * _TILE * _TILE * 8})")
+        columns, rows = ceil_div(inner.extent, _TILE), ceil_div(across.extent, _TILE)
+        with text.block("for item in range(lo, hi):", {loop.name for loop in others}):
+            text.line(f"left = item % {text.size(columns)} * {_TILE}")
+            text.line(f"right = min(left + {_TILE}, {text.size(inner.extent)})")
+            text.line(f"top = item // {text.size(columns)} % {text.size(rows)} * {_TILE}")
+            text.line(f"bottom = min(top + {_TILE}, {text.size(across.extent)})")
+            text.line(f"rest = item // ({text.size(columns)} * {text.size(rows)})")
+            self.recover(text, others, "rest")
+            for number, (value, indices) in enumerate(reads):
+                self.fill_tile(text, elements, across, value, indices, number, tiles[number])
+            for (value, indices), tile in zip(reads, tiles, strict=True):
+                assert isinstance(value.type, TensorType)
+
+                def load(tile: str = tile, dtype: DType = value.type.dtype) -> Code:
+                    return text.assign(text.scope, f"{tile}[({j} - top) * {_TILE} + {i} - left]", dtype)
+
+                elements.overrides[value, indices] = load
+            with (
+                text.block(f"for {j} in range(top, bottom):", {across.name}),
+                text.block(f"for {i} in range(left, right):", {inner.name}),
+            ):
+                self.store_outputs(text, elements, self.loops)
+        count = element_count([loop.extent for loop in others])
+        return self.finish(text, count * rows * columns, _TILE * _TILE)
+
+    def fill_tile(
+        self, text: Text, elements: Elements, across: Loop, value: Value, indices: Indices, number: int, tile: str
+    ) -> None:
+        """Read an operand's tile along itself: whole tiles in blocks that are transposed in registers."""
+        assert isinstance(value.type, TensorType)
+        dtype, inner = value.type.dtype, self.loops[-1]
+        i, j = text.variable(inner.name), text.variable(across.name)
+        place = substitute(position(value, indices), self.merged)
+        step = coefficient(place, inner.name)
+        assert step is not None
+        size = dtype.itemsize
+        kind = "f32" if size == 4 else "f64"  # integers of the same size are moved like floats
+        transpose = f"transpose_{kind}"
+        statement = f"{transpose} = transpose_block({kind!r}, 8)"
+        if statement not in text.requirements.statements:
+            text.requirements.statements.append(statement)
+        address = text.parameter("n", "i64", "address", elements.storage(value))
+        with (
+            text.block(f"if right - left == {_TILE} and bottom - top == {_TILE}:"),
+            text.block(f"for {i} in range(left, right, 8):", {inner.name}),
+            text.block(f"for {j} in range(top, bottom, 8):", {across.name}),
+        ):
+            text.line(
+                f"{transpose}({address} + ({text.index(place)}) * {size}, {text.size(step)} * {size}, "
+                f"tiles + {number * _TILE * _TILE * 8} + (({j} - top) * {_TILE} + {i} - left) * {size}, "
+                f"{_TILE * size})"
+            )
+        with (
+            text.block("else:"),
+            text.block(f"for {i} in range(left, right):", {inner.name}),
+            text.block(f"for {j} in range(top, bottom):", {across.name}),
+        ):
+            code = elements.load(value, indices)
+            text.line(f"{tile}[({j} - top) * {_TILE} + {i} - left] = {code.text}")
+
+
+def _is_short(loop: Loop) -> bool:
+    """Whether tiles of a loop would be mostly empty."""
+    return isinstance(loop.extent, int) and loop.extent < _TILE // 4
 
 
 class _Split(Rows, Columns):

@@ -35,11 +35,15 @@ class Code:
 
 @dataclass
 class Requirements:
-    """What the text of a kernel calls: helpers by name, vector functions as (name, dtype), primitives of `bits`."""
+    """What the text of a kernel calls: helpers by name, vector functions as (name, dtype), primitives of `bits`.
+
+    `statements` come before the kernel as they are.
+    """
 
     helpers: set[str] = field(default_factory=set)
     vector: set[tuple[str, str]] = field(default_factory=set)
     bits: set[str] = field(default_factory=set)
+    statements: list[str] = field(default_factory=list)
 
 
 def pointer_kind(dtype: DType) -> str:

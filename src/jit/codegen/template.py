@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from ...ir.core import Instruction, Value
 from ...ir.dims import Dim
+from ...ir.dtypes import DType
 from ...ir.types import TensorType
-from .driver import Driver
+from .driver import Driver, Storage
 from .indexing import element_count
 from .kernel_text import Kernel, Parameter, preamble
 from .module import KernelSource
@@ -31,6 +32,12 @@ class LoopText:
     instruction: Instruction
     parameters: list[Parameter] = field(default_factory=list)
     requirements: Requirements = field(default_factory=Requirements)
+    temporaries: list[Storage] = field(default_factory=list)
+
+    def temporary(self, name: str, count: Dim, dtype: DType) -> None:
+        """Memory of so many elements that only this kernel uses."""
+        self.parameters.append(Parameter(name, f"{dtype.short}*", ("temporary", len(self.temporaries))))
+        self.temporaries.append(self.driver.temporary(count, dtype))
 
     def read(self, name: str, value: Value) -> None:
         self.parameters.append(Parameter(name, f"{pointer_kind(tensor_type(value).dtype)}*", ("address", value)))
@@ -70,7 +77,7 @@ class LoopText:
         title = f"{instruction.op.name}{where}"
         source = KernelSource(name, f"# {title}\n{text.replace('NAME', name)}", title=title)
         grain: Dim = _GRAIN // (per_item + 1) + 1
-        driver.run_kernel(Kernel(source, list(self.parameters)), n, grain, [], instruction.location)
+        driver.run_kernel(Kernel(source, list(self.parameters)), n, grain, self.temporaries, instruction.location)
         driver.clock += 1
 
 
