@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 _UNARY = {
     "abs": "Abs", "acos": "Acos", "acosh": "Acosh", "asin": "Asin", "asinh": "Asinh", "atan": "Atan", "atanh": "Atanh",
-    "bitwise_not": "BitwiseNot", "ceil": "Ceil", "cos": "Cos", "cosh": "Cosh", "erf": "Erf", "exp": "Exp",
-    "floor": "Floor", "hardswish": "HardSwish", "log": "Log", "mish": "Mish", "neg": "Neg", "reciprocal": "Reciprocal",
-    "relu": "Relu", "round": "Round", "sigmoid": "Sigmoid", "sign": "Sign", "sin": "Sin", "sinh": "Sinh",
+    "cos": "Cos", "cosh": "Cosh", "erf": "Erf", "exp": "Exp",
+    "hardswish": "HardSwish", "log": "Log", "mish": "Mish", "neg": "Neg", "reciprocal": "Reciprocal",
+    "relu": "Relu", "sigmoid": "Sigmoid", "sign": "Sign", "sin": "Sin", "sinh": "Sinh",
     "softsign": "Softsign", "sqrt": "Sqrt", "tan": "Tan", "tanh": "Tanh",
 }  # fmt: skip
 _BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "maximum": "Max", "minimum": "Min", "div": "Div"}
@@ -77,6 +77,18 @@ for _name, _pair in _BITS.items():
     RULES[_name] = _bits(*_pair)
 
 
+@rule("floor", "ceil", "round")
+def _rounded(w: "Writer", i: Instruction) -> Any:
+    names = {"floor": "Floor", "ceil": "Ceil", "round": "Round"}
+    whole = not result_element(i).is_floating_point
+    return w.node("Identity" if whole else names[i.op.name], [w.tensor(i.inputs[0])])
+
+
+@rule("bitwise_not")
+def _bitwise_not(w: "Writer", i: Instruction) -> Any:
+    return w.node("Not" if result_element(i) is dtypes.bool_ else "BitwiseNot", [w.tensor(i.inputs[0])])
+
+
 @rule("ne")
 def _ne(w: "Writer", i: Instruction) -> Any:
     return w.node("Not", [_compare("Equal")(w, i)])
@@ -87,14 +99,11 @@ def _not(w: "Writer", i: Instruction) -> Any:
     return w.node("Not", [w.tensor(i.inputs[0], dtypes.bool_)])
 
 
-@rule("isnan")
+@rule("isnan", "isinf")
 def _isnan(w: "Writer", i: Instruction) -> Any:
-    return w.node("IsNaN", [w.tensor(i.inputs[0])])
-
-
-@rule("isinf")
-def _isinf(w: "Writer", i: Instruction) -> Any:
-    return w.node("IsInf", [w.tensor(i.inputs[0])])
+    type = w.type(i.inputs[0])
+    dtype = type.dtype if type.dtype.is_floating_point else dtypes.float32  # of whole numbers, none is
+    return w.node("IsNaN" if i.op.name == "isnan" else "IsInf", [w.tensor(i.inputs[0], dtype)])
 
 
 @rule("remainder")

@@ -78,6 +78,18 @@ def _max_pool(w: "Writer", i: Instruction) -> Any:
     )  # fmt: skip
 
 
+@rule("max_pool2d_with_indices")
+def _max_pool_with_indices(w: "Writer", i: Instruction) -> Any:
+    a, spatial = i.attributes, 2
+    kernel = _each(a["kernel_size"], spatial)
+    values, places = w.node(
+        "MaxPool", [_batched(w, i, spatial)], 2, kernel_shape=kernel, strides=_each(a["stride"] or kernel, spatial),
+        pads=_each(a["padding"], spatial) * 2, dilations=_each(a["dilation"], spatial), ceil_mode=int(a["ceil_mode"]),
+    )  # fmt: skip
+    height, width = w.type(i.inputs[0]).shape[2:]
+    return [values, w.node("Mod", [places, w.size(height * width)])]  # ONNX counts from the start of the batch
+
+
 @rule("avg_pool1d", "avg_pool2d")
 def _avg_pool(w: "Writer", i: Instruction) -> Any:
     a, spatial = i.attributes, int(i.op.name[-2])

@@ -40,7 +40,7 @@ for _name, _onnx in _REDUCE.items():
 
 @rule("any", "all")
 def _any(w: "Writer", i: Instruction) -> Any:
-    name = "ReduceMax" if i.op.name == "any" else "ReduceMin"
+    name = "ReduceSum" if i.op.name == "any" else "ReduceMin"
     axes = list(i.attributes["dim"] or ())
     whole = w.cast(w.tensor(i.inputs[0], dtypes.bool_), dtypes.bool_, dtypes.int32)
     rest = [w.ints(axes)] if axes else []
@@ -96,7 +96,8 @@ def _squeeze(w: "Writer", i: Instruction) -> Any:
 @rule("permute")
 def _permute(w: "Writer", i: Instruction) -> Any:
     rank = w.type(i.result).rank
-    return w.node("Transpose", [w.tensor(i.inputs[0])], perm=[d % rank for d in i.attributes["dims"]])
+    order: dict[str, Any] = {"perm": [d % rank for d in i.attributes["dims"]]} if rank else {}
+    return w.node("Transpose", [w.tensor(i.inputs[0])], **order)
 
 
 @rule("transpose")
@@ -161,17 +162,6 @@ def _index_select(w: "Writer", i: Instruction) -> Any:
 @rule("gather")
 def _gather(w: "Writer", i: Instruction) -> Any:
     return w.node("GatherElements", [w.tensor(v) for v in i.inputs], axis=i.attributes["dim"])
-
-
-@rule("index")
-def _index(w: "Writer", i: Instruction) -> Any:
-    """One index tensor after whole dimensions is a Gather."""
-    spec = i.attributes["spec"]
-    index = i.inputs[1]
-    plain = all(s == "tensor" or s == (None, None, 1) for s in spec)
-    if spec.count("tensor") != 1 or not plain or w.type(index).dtype is dtypes.bool_:
-        raise OnnxError("this kind of indexing has no rule: use index_select, gather or slices")
-    return w.node("Gather", [w.tensor(i.inputs[0]), w.tensor(index, dtypes.int64)], axis=spec.index("tensor"))
 
 
 @rule("flip")

@@ -19,8 +19,9 @@ from ..ir.types import BoolType, FloatType, IntType, TensorType, Type
 from ..jit.function import CompiledFunction
 from ..jit.trace import trace
 from ..jit.tree import Structure
-from . import export_control, export_elements, export_layers, export_shapes  # noqa: F401  # registers the rules
+from . import export_control, export_elements, export_layers, export_order, export_shapes  # noqa: F401  # the rules
 from .errors import OnnxError
+from .export_composites import COMPOSITES, expand_composites
 from .export_registry import RULES
 from .proto import onnx
 
@@ -250,7 +251,9 @@ def export(
     if graph.writes:
         raise OnnxError("export: the graph writes into its arguments, as training layers do; call .eval() first")
     _check_results(specialisation.results)
-    graph = dead_code_elimination(decompose(graph, keep=lambda i: i.op.name in RULES))
+    graph = decompose(graph, keep=lambda i: i.op.name in RULES or i.op.name in COMPOSITES)
+    graph = decompose(expand_composites(graph), keep=lambda i: i.op.name in RULES)
+    graph = dead_code_elimination(graph)
     _check_operations(graph)
     writer = _inputs(graph, function._bind(args, {}).leaves, input_names, dynamic_axes or {}, opset)
     for argument, parameter in zip(graph.arguments[len(graph.arguments) - len(parameters) :], parameters, strict=True):

@@ -161,6 +161,27 @@ IF = """f (bool c, float[N] x) => (float[k] y) {
 }"""  # noqa: E501
 
 
+def test_a_recurrent_layer_is_a_loop_over_any_length() -> None:
+    random = np.random.default_rng(0)
+    text = """f (float[T,B,3] x, int32[B] lengths) => (float[T,2,B,4] y, float[2,B,4] h) {
+        y, h = GRU<hidden_size=4, direction="bidirectional">(x, w, r, b, lengths)
+    }"""
+    shapes = {"w": (2, 12, 3), "r": (2, 12, 4), "b": (2, 24)}
+    model = parse(text, **{name: random.standard_normal(s).astype(np.float32) for name, s in shapes.items()})
+    loaded = load(model)
+    x = random.standard_normal((6, 2, 3)).astype(np.float32)
+    with jit.executor("interpreter"):
+        y, h = loaded(*tensors(x, np.array([6, 3], np.int32)))
+        assert "loop" in {instruction.op.name for instruction in loaded.graph.walk()}
+        # A shorter sequence alone gives what it gives within the batch, through the same graph.
+        graph = loaded.graph
+        short_y, short_h = loaded(*tensors(x[:3, 1:], np.array([3], np.int32)))
+        assert loaded.graph is graph
+    np.testing.assert_allclose(short_y.numpy()[:, :, 0], y.numpy()[:3, :, 1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(short_h.numpy()[:, 0], h.numpy()[:, 1], rtol=1e-5, atol=1e-6)
+    assert not y.numpy()[3:, :, 1].any()
+
+
 def test_branches_of_other_sizes() -> None:
     model = load(parse(IF, zero=[0], two=[2]))
     x = ingot.tensor([1.0, 2.0, 3.0])

@@ -102,7 +102,7 @@ class _Layer:
             following = step(d, F.select(inputs, F.item(iteration), dim=0), current)
             shown = following[0]
             if lengths is not None:
-                now = F.sub(F.sub(time, 1), iteration) if turned else iteration
+                now = F.sub(time - 1, iteration) if turned else iteration
                 live = F.unsqueeze(F.gt(lengths, now), 1)
                 shown = F.where(live, shown, node.like(0, shown))
                 following = [F.where(live, new, old) for new, old in zip(following, current, strict=True)]

@@ -29,6 +29,9 @@ def _interpolated(x: Any, places: list[Any], sizes: list[Any], low: float | None
             for place, size in zip(places, sizes, strict=True)
         ]
     floors = [F.floor(place) for place in places]
+    weight: Any
+    position: Any
+    inside: Any
     for corner in itertools.product((0, 1), repeat=len(places)):
         weight, position, inside = None, None, None
         for place, start, size, step in zip(places, floors, sizes, corner, strict=True):
@@ -134,7 +137,8 @@ def roi_align(node: Any, x: Any, rois: Any, batch_indices: Any) -> Any:
         steps = [F.arange(0, number, 1) for number in most]
     image = F.index_select(x, 0, F.cast(batch_indices, dtype=dtypes.int64))
     flat = F.reshape(image, (count, channels, height * width))
-    axes, lives = [], []
+    axes: list[Any] = []
+    lives: list[Any] = []
     for start, size, n, step, limit in zip((top, left), bins, (rows, columns), steps, wanted, strict=True):
         step = F.reshape(F.cast(step, dtype=rois.dtype), (1, 1, -1))
         places = F.reshape(F.cast(F.arange(0, n, 1), dtype=rois.dtype), (1, n, 1))
