@@ -7,6 +7,7 @@ from typing import Any
 
 from ..eager.creation import empty
 from ..eager.functions import call as _call
+from ..eager.scripting import is_scripting
 from ..eager.tensor import Tensor
 from . import functional as F
 from . import init
@@ -229,6 +230,8 @@ class RNNBase(Module):
 
     def _run(self, data: Any, sizes: list[int], first: _State, suffix: str, reverse: bool) -> tuple[Any, _State]:
         """One direction of one layer; step t has sizes[t] rows, which never grow: longer sequences come first."""
+        if is_scripting():  # only packed sequences differ in their sizes, and those are not scripted
+            return self._run_evenly(data, len(sizes), first, suffix, reverse)
         get = self._parameters.get
         weight, bias, project = get("weight_hh" + suffix), get("bias_hh" + suffix), get("weight_hr" + suffix)
         step = _STEPS[self.mode]
@@ -254,6 +257,23 @@ class RNNBase(Module):
         for parts in reversed(ended):
             state = tuple(_call("cat", [s, e], 0) for s, e in zip(state, parts, strict=True))
         return _call("cat", outputs, 0), state
+
+    def _run_evenly(self, data: Any, steps: int, first: _State, suffix: str, reverse: bool) -> tuple[Any, _State]:
+        """`_run` where all steps have as many rows, as one loop: the product with the inputs comes before it."""
+        get = self._parameters.get
+        weight, bias, project = get("weight_hh" + suffix), get("bias_hh" + suffix), get("weight_hr" + suffix)
+        step = _STEPS[self.mode]
+        batch = first[0].shape[0]
+        inputs = F.linear(data, get("weight_ih" + suffix), get("bias_ih" + suffix)).reshape(steps, batch, weight.shape[0])
+        outputs = inputs.new_zeros((steps, batch, first[0].shape[1]))
+        state = first
+        for t in range(steps):
+            at = steps - 1 - t if reverse else t
+            state = step(inputs[at], state, weight, bias)
+            if project is not None:
+                state = (F.linear(state[0], project), *state[1:])
+            outputs[at] = state[0]
+        return outputs.reshape(steps * batch, first[0].shape[1]), state
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"

@@ -12,6 +12,7 @@ from ...eager import families
 from ...eager.module import Module
 from ...eager.parameter import Parameter
 from ...ir.location import Location
+from .arrays import array_call
 from .context import MAX_CALL_DEPTH, Context, Frame
 from .library import LIBRARY
 from .liveness import Liveness, assigned_names, liveness
@@ -86,6 +87,9 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
         return call_public_op(context, target, op, arguments, keywords)
     if isinstance(target, Module):
         return call_module(context, target, arguments, keywords)
+    array = array_call(context, target, arguments, keywords)
+    if array is not None:
+        return array
     if isinstance(target, functools.partial):
         fixed = {k: lift(context, v) for k, v in target.keywords.items()}
         values = [lift(context, v) for v in target.args]

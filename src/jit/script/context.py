@@ -123,6 +123,8 @@ class Context:
         self.literal_types: dict[Any, dict[str, Type]] = {}  # what empty containers hold, by place of the literal
         self.records: dict[str, type] = {}  # named tuples that run-time containers hold, by the name of their type
         self.guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules taken as constants
+        self.keep_identity = False  # whether objects stay apart where paths meet, so that writes find the right one
+        self.ambiguous = False  # whether a write was refused that might have found its object otherwise
         self.tries: list[Any] = []  # the `try` regions around
         self.try_count = 0
         self.handling: list[Abstract] = []  # the exceptions whose handlers are around

@@ -1,10 +1,12 @@
 """Compiles expressions."""
 
 import ast
+import operator
 from collections.abc import Callable
 from typing import Any
 
 from . import calls, iteration, lists, regions
+from .arrays import array_operation
 from .context import Context
 from .dicts import new_dict
 from .generators import early_generator
@@ -281,7 +283,8 @@ def _get_item(context: Context, value: Abstract, index: Abstract) -> Abstract:
             found_text: Abstract = context.strings.get(context, value, index)
             return found_text
         case Constant(value=constant):
-            return _constant_item(context, constant, index)
+            array = array_operation(context, operator.getitem, value, index)
+            return array if array is not None else _constant_item(context, constant, index)
         case ObjectRef(type=cls) if hasattr(cls, "__getitem__"):
             return context.call(Method(value, "__getitem__", cls.__getitem__), [index], {})
     raise context.type_error(f"{context.describe(value)} is not subscriptable")

@@ -15,8 +15,14 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"unexpected keyword argument|got multiple values|positional arguments? but", "call it as it is defined"),
     (r"expected \d+.* arguments|takes \d+ arguments|takes no arguments", "call it as it is defined"),
     (r"values to unpack", "name as many variables as there are values, or collect the rest: `a, *rest = values`"),
-    (r"is not iterable|cannot be iterated", "iterate over a range, list, tuple, dict, set, string, tensor or module list"),
-    (r"broadcast|dimensions? |sizes? |shapes? |rank", "compare the shapes with what the operation needs; reshape or transpose"),
+    (
+        r"is not iterable|cannot be iterated",
+        "iterate over a range, list, tuple, dict, set, string, tensor or module list",
+    ),
+    (
+        r"broadcast|dimensions? |sizes? |shapes? |rank",
+        "compare the shapes with what the operation needs; reshape or transpose",
+    ),
     (r"has no attribute|is not defined", "check the spelling, and where it is defined"),
     (r"isinstance of", "test values whose class is known, or a union of such"),
     (r"cannot access (local|free) variable", "give it a value on every path that leads here"),

@@ -134,7 +134,7 @@ def counted_loop(
         try:
             return unrolled(context, [lambda i=i: body(Constant(i)) for i in range(length)], live)  # type: ignore[misc]
         except ScriptError as error:
-            raise (refused or error) from None
+            raise error from refused
     assert length is not None
     return run(context.int_value(length))
 

@@ -462,6 +462,8 @@ def sort(context: Context, target: ListRef, keywords: dict[str, Abstract]) -> No
 
         branch(context, number(context, backwards), lambda: one(True), lambda: one(False))
         return
+    from .text import constant_of
+
     cell = target.cell
     _changes(context, cell)
     content = context.list_items(cell)
@@ -470,8 +472,9 @@ def sort(context: Context, target: ListRef, keywords: dict[str, Abstract]) -> No
     chooser = None if isinstance(key, Constant) and key.value is None else key
     if isinstance(content, Items):
         keys = content.items if chooser is None else tuple(context.call(chooser, [i], {}) for i in content.items)
-        if all(isinstance(k, Constant) for k in keys):
-            values = [k.value for k in keys]  # type: ignore[attr-defined]
+        found = [constant_of(context, k) for k in keys]
+        if all(k is not None for k in found):
+            values = [k[0] for k in found if k is not None]
             try:
                 order = sorted(range(len(values)), key=values.__getitem__, reverse=bool(backwards.value))
             except TypeError as error:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from ...eager.scripting import is_scripting
+
 __all__ = ["Final", "annotate", "export", "ignore", "is_scripting", "unused"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -34,11 +36,6 @@ def unused(function: _F) -> _F:
 def export(function: _F) -> _F:
     """Mark a method of a module that is compiled along with `forward`."""
     return _mark(function, "export")
-
-
-def is_scripting() -> bool:
-    """Whether the code runs compiled: False in plain Python, True in what `jit.script` makes of it."""
-    return False
 
 
 def annotate(the_type: Any, the_value: _T) -> _T:

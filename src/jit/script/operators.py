@@ -8,6 +8,7 @@ from ...ir.core import Block, Value
 from ...ir.dims import Dim
 from ...ir.ops._op import Op
 from ...ir.types import BoolType, ComplexType, FloatType, IntType, StrType
+from .arrays import array_operation
 from .context import Context
 from .regions import branch, choose
 from .values import (
@@ -170,6 +171,9 @@ def tensor_operator(context: Context, dunder: str) -> Op | None:
 
 def _binary(context: Context, node_type: str, left: Abstract, right: Abstract) -> Abstract:
     name, function, symbol = _BINARY[node_type]
+    array = array_operation(context, function, left, right)
+    if array is not None:
+        return array
     if isinstance(left, TensorRef) or isinstance(right, TensorRef):
         if all(isinstance(v, TensorRef) or is_number(v) for v in (left, right)):
             op = tensor_operator(context, f"__{name}__")

@@ -116,7 +116,7 @@ def agree(context: Context, value: Abstract, spec: Spec) -> None:
                 agree(context, part, item)
         case UnionSpec(alternatives=alternatives), _:
             for part in value.alternatives if isinstance(value, Union) else (value,):
-                agree(context, part, alternatives[_find(spec_of(context, part), alternatives)])
+                agree(context, part, alternatives[_find(context, part, alternatives)])
 
 
 def fill(context: Context, types: list[Type]) -> list[Value]:
@@ -316,13 +316,13 @@ def _taken_apart(context: Context, content: RunTimeItems, count: int) -> tuple[A
 def _convert_union(context: Context, value: Abstract, alternatives: tuple[Spec, ...]) -> list[Value]:
     slots: list[list[Value]] = []
     if isinstance(value, Union):
-        places = [_find(spec_of(context, a), alternatives) for a in value.alternatives]
+        places = [_find(context, a, alternatives) for a in value.alternatives]
         if len(set(places)) < len(places):  # strings known apart become one run-time string
             return _convert_merged(context, value, alternatives)
         tag = value.tag if places == list(range(len(places))) else _map_tag(context, value.tag, places)
         inside = dict(zip(places, value.alternatives, strict=True))
     else:
-        place = _find(spec_of(context, value), alternatives)
+        place = _find(context, value, alternatives)
         tag = context.constant(place)
         inside = {place: value}
     for place, alternative in enumerate(alternatives):
@@ -356,7 +356,15 @@ def _convert_merged(context: Context, value: Union, alternatives: tuple[Spec, ..
     return row
 
 
-def _find(spec: Spec, alternatives: tuple[Spec, ...]) -> int:
+def _find(context: Context, value: Abstract, alternatives: tuple[Spec, ...]) -> int:
+    """The place of the alternative that describes a value."""
+    cell, views = getattr(value, "cell", None), getattr(value, "views", ())
+    for place, one in enumerate(alternatives):
+        if isinstance(one, SameSpec) and one.kept and one.cell is cell:
+            known = getattr(one.value, "views", ())
+            if known is views or not (known or views):
+                return place
+    spec = spec_of(context, value)
     found = next((i for i, a in enumerate(alternatives) if a.kind == spec.kind), None)
     if found is None and spec.kind[0] == "constant":
         found = next(i for i, a in enumerate(alternatives) if a.kind == "str")

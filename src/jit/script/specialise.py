@@ -10,6 +10,7 @@ from ...eager.tensor import Tensor
 from ...ir.core import Block, Graph, Value
 from ...ir.sizes import Sizes
 from ...ir.types import DictType, IntType, ListType, SetType, TensorType, Type
+from ..errors import ScriptError
 from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
 from .annotations import check_arguments
 from .calls import call_object, inline_function
@@ -71,6 +72,7 @@ def specialise(
     their names. ScriptError for what cannot be compiled.
     """
     known: dict[Any, dict[str, Type]] = {}
+    refused: ScriptError | None = None
     start = sizes.save() if sizes is not None else None
     for _ in range(_MAX_TRIALS):
         context = Context(name or _name_of(target))
@@ -78,10 +80,18 @@ def specialise(
         if sizes is not None:
             sizes.load(start)
             context.builder.sizes = sizes
+        context.keep_identity = refused is not None
         try:
             return _specialise(context, target, structure, leaf_types, root)
         except NeedsTypes as found:
             known.setdefault(found.unknown.literal, {})[found.unknown.part] = found.type
+        except ScriptError as error:
+            # A write that may be to one object or another is decided at run time, where they are kept apart.
+            if refused is not None:
+                raise refused from None
+            if not context.ambiguous:
+                raise
+            refused = error
     raise context.error("the types of empty containers do not settle", "annotate them: `items: list[int] = []`")
 
 

@@ -159,10 +159,17 @@ class SameSpec(Spec):
     cell: Cell
     value: Abstract
     degraded: Spec
+    kept: bool = False  # whether it stays itself, as an alternative, where it meets something else
 
     @property
     def kind(self) -> Any:
-        return self.degraded.kind
+        return self.identity if self.kept else self.degraded.kind
+
+    @property
+    def identity(self) -> Any:
+        """What tells it from other objects: its memory, and the way to it for a view."""
+        views = getattr(self.value, "views", ())
+        return ("same", id(self.cell), id(views) if views else 0)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SameSpec) or self.cell is not other.cell:
@@ -256,7 +263,7 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
             known = context.existed(cell, outer) and all(
                 o is None or context.is_in_scope(o) for v in views for o in v.operands
             )
-            return SameSpec(cell, value, spec) if known else spec
+            return SameSpec(cell, value, spec, context.keep_identity) if known else spec
         case Tuple(items=items, type=cls):
             return TupleSpec(tuple(spec_of(context, i, outer) for i in items), cls)
         case ListRef(cell=cell):
@@ -266,7 +273,7 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
                 spec = ListSpec(items, None, cell.origins, cell.literal)
             else:
                 spec = ListSpec(None, content.element, cell.origins)
-            return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
+            return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
         case SetRef(cell=cell):
             content = context.heap[cell]
             if isinstance(content, RunTimeSet):
@@ -274,10 +281,10 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
             else:
                 known_items = tuple(spec_of(context, i) for i in content.items)
                 spec = ContainerSpec("set", None, known_items, cell.origins, cell.literal)
-            return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
+            return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
         case DictRef(cell=cell) if isinstance(content := context.heap[cell], RunTimeDict):
             spec = ContainerSpec("dict", DictType(content.key, content.element), (), cell.origins)
-            return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
+            return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
         case DictRef(cell=cell) | ObjectRef(cell=cell):
             content = context.heap[cell]
             pairs = content.entries if isinstance(content, DictItems) else tuple(content.attributes.items())
@@ -288,7 +295,7 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
                 cell.origins,
                 cell.literal,
             )
-            return SameSpec(cell, value, spec) if context.existed(cell, outer) else spec
+            return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
         case Union(alternatives=alternatives):
             return UnionSpec(tuple(spec_of(context, a, outer) for a in alternatives))
         case Constant(value=constant):
@@ -303,7 +310,7 @@ def widened(spec: Spec, *, identity: bool) -> Spec:
             return ScalarSpec(_SCALARS[constant.__class__]())
         case ScalarSpec(type=IntType()):
             return ScalarSpec(IntType())
-        case SameSpec(degraded=TensorSpec() as degraded) if not identity:
+        case SameSpec(degraded=TensorSpec() as degraded, kept=False) if not identity:
             return degraded
         case TupleSpec(items=items, type=cls):
             return TupleSpec(tuple(widened(i, identity=identity) for i in items), cls)
@@ -350,7 +357,7 @@ def localise(
             case UnionSpec(alternatives=alternatives):
                 return UnionSpec(tuple(map(visit, alternatives)))
             case SameSpec(cell=cell, value=value, degraded=degraded):
-                return SameSpec(cell, value, visit(degraded))
+                return SameSpec(cell, value, visit(degraded), spec.kept)
             case ConstantSpec(value=value) if not _is_portable(context, value):
                 raise context.error(
                     f"{context.describe(value)} is made inside a branch or loop and used after it",

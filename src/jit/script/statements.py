@@ -232,6 +232,14 @@ def _check_count(context: Context, length: Any, wanted: int) -> None:
 
 def set_item(context: Context, container: Abstract, index: Abstract, value: Abstract) -> None:
     """`container[index] = value`."""
+    if isinstance(container, Union):
+
+        def one(part: Abstract) -> Abstract:
+            set_item(context, part, index, value)
+            return NOTHING
+
+        spread(context, one, container)
+        return
     match container:
         case TensorRef():
             set_tensor_item(context, container, index, value)

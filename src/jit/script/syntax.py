@@ -44,7 +44,10 @@ def _findings(node: ast.AST, parent: ast.AST | None) -> Iterator[tuple[ast.expr 
     if isinstance(node, (ast.expr, ast.stmt)):
         if isinstance(node, ast.GeneratorExp):
             consumed = isinstance(parent, (ast.Call, ast.keyword, ast.Starred, ast.comprehension, ast.Compare))
-            if not (consumed or (isinstance(parent, ast.For) and node is parent.iter)):
+            unpacked = isinstance(parent, ast.Assign) and all(
+                isinstance(t, (ast.Tuple, ast.List)) for t in parent.targets
+            )
+            if not (consumed or unpacked or (isinstance(parent, ast.For) and node is parent.iter)):
                 yield node, "a generator can only be compiled where it is consumed", "use a list comprehension"
         elif found is not None:
             yield node, *found

@@ -66,7 +66,13 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
                 raise
             operands, attributes = op.schema.bind(*given, **renamed)
     except TypeError as error:
-        raise _binding_error(context, op, error, [*arguments, *keywords.values()]) from error
+        # What must be known may be a size: then it is that of this call.
+        settled = [_settled(context, v) for v in given]
+        named_settled = {k: _settled(context, v) for k, v in named.items()}
+        try:
+            operands, attributes = op.schema.bind(*settled, **named_settled)
+        except TypeError:
+            raise _binding_error(context, op, error, [*arguments, *keywords.values()]) from error
     flat: list[Value | None] = []
     for parameter, operand in zip(op.schema.operands, operands, strict=True):
         group = operand if parameter.role.is_group else (operand,)
@@ -310,17 +316,15 @@ def check_write(context: Context, cell: Cell) -> None:
         )
     hint = "make a copy first with `.clone()`, or write `x = x + y` instead of `x += y`"
     if cell.is_ambiguous and any(c.kind in ("argument", "parameter") for c in cell.origins if c is not cell):
+        context.ambiguous = True
         raise context.error(
             "this in-place write may or may not change an argument of the function: it depends on the path taken", hint
         )
     for other in _reachable(context):
-        if other is not cell and other.kind == cell.kind and other.origins & cell.origins:
-            raise context.error(
-                "this in-place write may or may not be seen through another variable: it depends on the path taken",
-                hint,
-            )
         if other is not cell and cell.origins & other.origins:
-            raise context.error("this in-place write may or may not be seen through another variable", hint)
+            context.ambiguous = True
+            depends = ": it depends on the path taken" if other.kind == cell.kind else ""
+            raise context.error(f"this in-place write may or may not be seen through another variable{depends}", hint)
 
 
 def write(context: Context, target: TensorRef, value: Value, name: str) -> TensorRef:
