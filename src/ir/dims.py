@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
+from .budget import spend
 from .records import record
 
 __all__ = [
@@ -153,6 +154,7 @@ class DimExpr:
         factors = _terms(other)
         if len(self._terms) * len(factors) > _MAX_TERMS or self.degree() + _degree(other) > _MAX_DEGREE:
             raise ValueError("a size expression is too complex: its product has too many terms or factors")
+        spend()
         for left, a in self._terms:
             for right, b in factors:
                 monomial = tuple(sorted(left + right, key=_Atom.sort_key))
@@ -303,6 +305,7 @@ def _divide(left: Dim, right: Dim) -> tuple[Dim, Dim]:
     total: Dim = 0
     remaining = left
     for _ in range(_MAX_TERMS):
+        spend()
         if remaining == 0:
             return total, 0
         monomial, coefficient = _terms(remaining)[0]

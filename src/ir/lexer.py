@@ -1,12 +1,15 @@
 """Tokens of the graph text, and the error that its reader raises."""
 
 import re
+from array import array
 from bisect import bisect_right
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, overload
 
+from .budget import spend
 from .location import LocatedError, Location
 
-__all__ = ["ParseError", "Source", "Token", "escape", "tokenize", "unescape"]
+__all__ = ["ParseError", "Source", "Token", "Tokens", "escape", "tokenize", "unescape"]
 
 
 class ParseError(LocatedError):
@@ -56,21 +59,55 @@ _TOKENS = re.compile(
 )
 
 
-def tokenize(source: Source) -> list[Token]:
+class Tokens(Sequence[Token]):
+    """The tokens of a text, in lists that take a third of the memory of as many objects."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.texts: list[str] = []
+        self.offsets = array("Q")
+
+    def add(self, kind: str, text: str, offset: int) -> None:
+        """Append a token."""
+        self.kinds.append(kind)
+        self.texts.append(text)
+        self.offsets.append(offset)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    @overload
+    def __getitem__(self, index: int) -> Token: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Token]: ...
+    def __getitem__(self, index: int | slice) -> Token | list[Token]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return Token(self.kinds[index], self.texts[index], self.offsets[index])
+
+
+# How many tokens are read between two looks at the clock.
+_TOKENS_PER_CHECK = 4096
+
+
+def tokenize(source: Source) -> Tokens:
     """Every token of the text, and one of kind "end"."""
     text, position = source.text, 0
-    tokens: list[Token] = []
+    tokens = Tokens()
+    add = tokens.add
     for found in _TOKENS.finditer(text):
         if found.start() != position:
             break
         position = found.end()
         kind = found.lastgroup
         if kind != "space":
-            tokens.append(Token(kind, found[0], found.start()))  # type: ignore[arg-type]  # every branch has a name
+            add(kind, found[0], found.start())  # type: ignore[arg-type]  # every branch has a name
+            if not len(tokens.kinds) % _TOKENS_PER_CHECK:
+                spend()
     if position != len(text):
         what = "a string without its end" if text[position] == '"' else f"unexpected {text[position]!r}"
         raise source.error(what, position)
-    tokens.append(Token("end", "", len(text)))
+    add("end", "", len(text))
     return tokens
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .budget import spend
 from .core import Array, Block, Graph, Guard, Instruction, Value
 from .dtypes import DTYPES, DType, from_numpy
 from .lexer import ParseError, Source, Token, unescape
@@ -67,7 +68,7 @@ class _Parser(TokenReader):
     def graph(self) -> Graph:
         self.expect("graph")
         self.expect("@")
-        name = self.string() if self.tokens[self.position].kind == "string" else self.take("name", "a name").text
+        name = self.string() if self.tokens.kinds[self.position] == "string" else self.take("name", "a name").text
         graph = Graph(name)
         self.expect("(")
         self.separated(lambda: self.argument(graph.block), ")")
@@ -94,7 +95,7 @@ class _Parser(TokenReader):
         if graph.block.terminator.op.name != "return":
             raise self.error("a graph must end in return", self.places[graph.block.terminator])
         self.source_table()
-        if self.tokens[self.position].kind != "end":
+        if self.tokens.kinds[self.position] != "end":
             raise self.error(f"expected the end of the text, found {self.peek()!r}")
         return graph
 
@@ -107,6 +108,7 @@ class _Parser(TokenReader):
             raise self.error(f"the graph is declared to return {given} and returns {found}", start)
 
     def argument(self, block: Block) -> None:
+        spend()
         token, name = self.new_name()
         self.expect(":")
         self.define(token, block.add_argument(self.type(), name))
@@ -115,7 +117,7 @@ class _Parser(TokenReader):
         left = self.dim()
         self.expect("==")
         right = self.dim()
-        return Guard(left, right, self.string() if self.tokens[self.position].kind == "string" else "")
+        return Guard(left, right, self.string() if self.tokens.kinds[self.position] == "string" else "")
 
     def example(self) -> tuple[str, int]:
         name = self.take("name", "a dimension symbol").text
@@ -176,8 +178,9 @@ class _Parser(TokenReader):
             raise self.error("the block does not end in return or yield", self.tokens[self.position - 1])
 
     def instruction(self, depth: int) -> Instruction:
+        spend()
         results: list[tuple[Token, str | None, Type]] = []
-        if self.tokens[self.position].kind == "value":
+        if self.tokens.kinds[self.position] == "value":
             while True:
                 token, name = self.new_name()
                 self.expect(":")
@@ -322,7 +325,7 @@ class _Parser(TokenReader):
         type = self.type()
         if not isinstance(type, TensorType) or not all(isinstance(d, int) for d in type.shape):
             raise self.error("expected the type of an array, such as f32[2, 3]", token)
-        name = self.string() if self.tokens[self.position].kind == "string" else None
+        name = self.string() if self.tokens.kinds[self.position] == "string" else None
         return type.dtype, tuple(int(d) for d in type.shape if isinstance(d, int)), name
 
     def dense(self) -> Array:
@@ -396,7 +399,7 @@ class _Parser(TokenReader):
         end = self.integer(0, 1 << 31) if self.accept("-") else None
         function = ""
         if self.accept("in"):
-            quoted = self.tokens[self.position].kind == "string"
+            quoted = self.tokens.kinds[self.position] == "string"
             function = self.string() if quoted else self.take("name", "a function's name").text
         self.expect(")")
         # Without looking into a file whose name anybody may have written here.

@@ -41,7 +41,7 @@ class TokenReader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.tokens = tokenize(source)
-        self.texts = [t.text for t in self.tokens]
+        self.texts = self.tokens.texts
         self.position = 0
         self.tensor_types: dict[tuple[str, ...], TensorType] = {}
 

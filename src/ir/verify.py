@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from .budget import spend
 from .core import Block, Graph, Guard, Instruction, Value
 from .dims import Dim, DimExpr, dim_hint, symbols
 from .dtypes import DType
@@ -143,6 +144,7 @@ class _Verifier:
             self.instruction(instruction)
 
     def instruction(self, instruction: Instruction) -> None:
+        spend()
         for operand in instruction.inputs:
             if operand not in self.values:
                 known = "is out of scope" if operand in self.defined else "is not defined before"

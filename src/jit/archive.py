@@ -11,9 +11,11 @@ Loading parses and verifies the graphs. Nothing in the file is executed unless t
 the caller trusts it; damage anywhere is a LoadError that names the part.
 """
 
+import contextlib
 import inspect
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ import numpy as np
 
 from ..eager.module import Module
 from ..eager.tensor import Tensor
+from ..ir.budget import limited_work
 from ..ir.core import Array, Graph
 from ..ir.dtypes import dtype_named
 from ..ir.safetensors import write_safetensors
@@ -30,9 +33,11 @@ from ..ir.text import parse, print_graph
 from .archive_format import Member, Members, part, read_members, write_members
 from .archive_graphs import complete_modes, graphs_of, methods_of, read_guarded, read_state
 from .archive_module import ModuleReader, ModuleWriter, SavedModule, module_of
-from .archive_native import Interface, native_members, usable_part
+from .archive_native import Interface, is_ours, native_members, usable_part
 from .archive_parts import (
     FORMAT_VERSION,
+    READING_SECONDS,
+    check_amount,
     check_version,
     field,
     graph_numbers,
@@ -54,6 +59,9 @@ from .program import NativeProgram
 from .runtime.objects import ObjectError
 from .specialisation import Specialisation
 from .structure import Structure, with_constant_numbers
+
+# Graphs of fewer characters cannot take long.
+_SMALL_TEXT = 1 << 16
 
 __all__ = ["LoadedFunction", "LoadedModule", "load", "save"]
 
@@ -361,6 +369,13 @@ def load(
 
 def load_members(members: Members, trust: bool) -> LoadedFunction:
     """The callable that the parts of a file describe."""
+    if not trust:
+        check_amount(members, (".json", ".safetensors"))
+    with limited_work(math.inf if trust else READING_SECONDS):
+        return _load_members(members, trust)
+
+
+def _load_members(members: Members, trust: bool) -> LoadedFunction:
     description = read_json(members, "ingot.json")
     with part("ingot.json"):
         check_version(description)
@@ -446,7 +461,7 @@ class _File:
             index = field(item, "graph", int) if "graph" in item else position
         name = numbered("graph", index, "ir")
         text = read_text(self.members, name)
-        with part(name):
+        with part(name), self._allowance(text, index):
             graph = parse(text, self.weights, file=name)
             for parameter in graph.parameters:
                 if parameter not in function._parameter_places:
@@ -460,6 +475,15 @@ class _File:
             specialisation = Specialisation(function.__name__, graph, results)
             state = read_state(item.get("state"), function._guarded)
         return ((arguments, dtype, *leaves), state), index, specialisation
+
+    def _allowance(self, text: str, index: int) -> "contextlib.AbstractContextManager[None]":
+        """The bound on the work of reading a graph: none for one that this user wrote."""
+        if self.trust or len(text) < _SMALL_TEXT:
+            return contextlib.nullcontext()
+        if is_ours(self.members, index, self.arrays):
+            return limited_work(math.inf)
+        check_amount(self.members, (".ir",))
+        return contextlib.nullcontext()
 
     def _adopt_native(self, specialisation: Specialisation, index: int) -> None:
         """Use the machine code for this CPU, if there is any that may run."""

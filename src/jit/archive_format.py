@@ -101,6 +101,8 @@ class Members(Mapping[str, memoryview]):
     def __init__(self, views: Mapping[str, memoryview], checksums: Mapping[str, int]) -> None:
         self._views = dict(views)
         self._pending = dict(checksums)
+        # What is known about signatures, by the CPU's label and the number of a graph.
+        self.signed: dict[tuple[str, int], bool] = {}
         for name in list(self._pending):
             if not name.startswith("native/"):
                 self._check(name)
@@ -124,6 +126,10 @@ class Members(Mapping[str, memoryview]):
 
     def __len__(self) -> int:
         return len(self._views)
+
+    def size(self, name: str) -> int:
+        """The bytes of a member."""
+        return len(self._views[name])
 
     def unchecked(self, name: str) -> memoryview:
         """A member whose bytes are verified in another way."""

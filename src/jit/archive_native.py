@@ -29,7 +29,7 @@ from .signing import is_signed_by_us, sign
 if TYPE_CHECKING:
     from ..ir.core import Graph
 
-__all__ = ["Interface", "NativePart", "native_labels", "native_members", "runs_here", "usable_part"]
+__all__ = ["Interface", "NativePart", "is_ours", "native_labels", "native_members", "runs_here", "usable_part"]
 
 _SUFFIXES = ("o", "json", "safetensors", "signature")
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -151,7 +151,22 @@ def native_labels(members: Members) -> list[str]:
 
 
 def is_signed(members: Members, label: str, index: int, weights: Arrays) -> bool:
-    """Whether this user signed the machine code of a graph."""
+    """Whether this user signed the machine code of a graph, and so its text."""
+    known = members.signed.get((label, index))
+    if known is None:
+        known = members.signed[label, index] = _is_signed(members, label, index, weights)
+    return known
+
+
+def is_ours(members: Members, index: int, weights: Arrays) -> bool:
+    """Whether this user wrote a graph: the signature of one of its machine codes says so."""
+    return any(
+        numbered(f"native/{label}", index, "o") in members and is_signed(members, label, index, weights)
+        for label in native_labels(members)
+    )
+
+
+def _is_signed(members: Members, label: str, index: int, weights: Arrays) -> bool:
     stem = f"native/{label}"
     names = [numbered(stem, index, suffix) for suffix in _SUFFIXES]
     if absent := [name for name in names if name not in members]:

@@ -1,5 +1,7 @@
 """How nested Python containers are put together from leaves, as data that can be compared and saved."""
 
+import functools
+import keyword
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -101,9 +103,11 @@ class Structure:
                     raise ValueError(f"a structure has {len(keys)} keys for {len(children)} children")
                 made = tuple(cls.from_json(child, depth + 1) for child in children)
                 if kind == "record":
-                    if not (name.isidentifier() and all(key.isidentifier() for key in keys)):
+                    if keyword.iskeyword(name) or not (name.isidentifier() and all(key.isidentifier() for key in keys)):
                         raise ValueError("a record's name and fields must be identifiers")
-                    return cls(kind, made, tuple(keys), name, cls=namedtuple(name, keys))
+                    if len(set(keys)) != len(keys) or any(keyword.iskeyword(key) or key[0] == "_" for key in keys):
+                        raise ValueError("a record's fields must have different names, and none that Python reserves")
+                    return cls(kind, made, tuple(keys), name)
                 if (kind, name) == ("tuple", "Size"):
                     from ..eager.tensor import Size
 
@@ -237,8 +241,14 @@ def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
             return dict(zip(structure.keys, children, strict=True))
         case "union":
             return children[tag]
-    assert structure.cls is not None
-    return structure.cls(**dict(zip(structure.keys, children, strict=True)))
+    record = structure.cls or _record_class(structure.name, structure.keys)
+    return record(**dict(zip(structure.keys, children, strict=True)))
+
+
+@functools.lru_cache(maxsize=1000)
+def _record_class(name: str, fields: tuple[str, ...]) -> Any:
+    """The class of records whose own is not known: a named tuple, made when one is first put together."""
+    return namedtuple(name, fields)
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Ty
 from ..jit.archive_format import Members, part, read_members
 from ..jit.archive_native import Interface, usable_part
 from ..jit.archive_parts import (
+    check_amount,
     check_version,
     field,
     graph_numbers,
@@ -44,6 +45,8 @@ def load(path: "str | os.PathLike[str] | BinaryIO", *, trust: bool = False) -> M
     Raises LoadError, which names the part, for a file that is not an ingot or is damaged.
     """
     members = read_members(path)
+    if not trust:
+        check_amount(members, (".json", ".safetensors"))
     description = read_json(members, "ingot.json")
     with part("ingot.json"):
         check_version(description)
