@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-fast check format bench onnx-conformance clean
+.PHONY: demo test test-fast check format bench onnx-conformance array-api-tests clean
 
 # A stamp per set of extras: reinstalled when pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml
@@ -42,6 +42,13 @@ bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 EXECUTOR ?= interpreter
 onnx-conformance: $(VENV)/.installed-onnx
 	$(BIN)/python tests/onnx/conformance.py $(EXECUTOR)
+
+# The array API consortium's suite over Ingot; SUITE is a checkout of it (it is on no package index).
+array-api-tests: $(VENV)/.installed-test
+	@test -n "$(SUITE)" || { echo "make array-api-tests SUITE=<a checkout of github.com/data-apis/array-api-tests>"; exit 2; }
+	$(BIN)/python -m pip install -q hypothesis ndindex
+	cd $(SUITE) && ARRAY_API_TESTS_MODULE=ingot.array_api ARRAY_API_TESTS_VERSION=2024.12 \
+	    $(abspath $(BIN))/python -m pytest --max-examples=100 --xfails-file $(CURDIR)/tests/array_api/xfails.txt array_api_tests
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
