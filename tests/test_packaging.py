@@ -18,7 +18,7 @@ SOURCE = ROOT / "src"
 ALLOWED = {
     "ir": {"ir"},
     "eager": {"ir", "eager"},
-    "autograd": {"eager"},
+    "autograd": {"eager", "func", "autograd"},
     "func": {"ir", "eager", "func"},
     "nn": {"ir", "eager", "nn"},
     "optim": {"ir", "eager", "jit", "optim"},

@@ -19,6 +19,7 @@ __all__ = [
     "set_detect_anomaly",
 ]  # fmt: skip
 
+
 def refresh_view(tensor: "Tensor") -> None:
     """Give a view its place in the graph again after its base was written in place."""
     chain = [tensor]
@@ -372,7 +373,7 @@ def _run_post_hooks(
     node: Node, pairs: "list[tuple[Saved, Tensor]]", gradients: list[Any], exposed: _Exposed
 ) -> "list[tuple[Saved, Tensor]]":
     by_operand = {id(saved): gradient for saved, gradient in pairs}
-    operands = [o for o in node._inputs() if isinstance(o, Saved) or isinstance(o, (int, float, complex))]
+    operands = [o for o in node._inputs() if isinstance(o, (Saved, int, float, complex))]
     for hook in tuple((node.post_hooks or {}).values()):
         given = tuple([by_operand.get(id(o)) if isinstance(o, Saved) else None for o in operands])
         for gradient in given:

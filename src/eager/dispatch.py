@@ -221,6 +221,7 @@ def _mark_view(output: Tensor, op: Op, operands: tuple[Any, ...], attributes: di
         output._view = (source, op, operands[1:], attributes)
         if source._counter is not None or source._view is not None or source._alias_of is not None:
             output._view_version = source.version
+        output._inference = source._inference
 
 
 set_dispatcher(dispatch)

@@ -59,6 +59,9 @@ _BINARY: dict[str, Any] = {
     "ge": np.greater_equal,
 }  # fmt: skip
 _NUMBERS = (float, int)
+# With axis, dtype, out and keepdims in their places.
+_add_along: Any = np.add.reduce
+_max_along: Any = np.maximum.reduce
 # Reductions of at least so many elements are done in chunks by einsum, which adds in vector registers.
 _LARGE = 1 << 15
 _CHUNK = 4096
@@ -129,7 +132,7 @@ def _axes(dim: Any, rank: int) -> Any:
 
 def _sum(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
     if x.dtype.char in "lq" and dtype is None:
-        return np.add.reduce(x, _axes(dim, x.ndim), None, None, keepdim) if x.ndim else NotImplemented
+        return _add_along(x, _axes(dim, x.ndim), None, None, keepdim) if x.ndim else NotImplemented
     if (dtype is not None and dtype.numpy != x.dtype) or x.dtype.char not in "fd" or not x.ndim:
         return NotImplemented
     axes = _axes(dim, x.ndim)
@@ -266,10 +269,10 @@ def _softmax(x: Any, *, dim: int, dtype: Any) -> Any:
 
 
 def _softmax_part(x: Any, axis: int, result: Any) -> None:
-    np.subtract(x, np.maximum.reduce(x, axis, None, None, True), result)
+    np.subtract(x, _max_along(x, axis, None, None, True), result)
     np.exp(result, result)
     # The sum is at least 1, so that its reciprocal loses nothing; dividing once a row costs less.
-    np.multiply(result, np.reciprocal(np.add.reduce(result, axis, None, None, True)), result)
+    np.multiply(result, np.reciprocal(_add_along(result, axis, None, None, True)), result)
 
 
 def _log_softmax(x: Any, *, dim: int, dtype: Any) -> Any:
@@ -281,8 +284,8 @@ def _log_softmax(x: Any, *, dim: int, dtype: Any) -> Any:
 
 
 def _log_softmax_part(x: Any, axis: int, result: Any) -> None:
-    np.subtract(x, np.maximum.reduce(x, axis, None, None, True), result)
-    np.subtract(result, np.log(np.add.reduce(np.exp(result), axis, None, None, True)), result)
+    np.subtract(x, _max_along(x, axis, None, None, True), result)
+    np.subtract(result, np.log(_add_along(np.exp(result), axis, None, None, True)), result)
 
 
 def _cat(arrays: list[Any], *, dim: int) -> Any:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..ir.dtypes import FLOATING_KINDS
 from . import modes
-from .autograd import PythonNode, Saved
+from .saved_hooks import pack
+from .tape import FREED, Node, PythonNode, Saved
 from .tensor import Tensor, wrap
 
 __all__ = ["Function", "FunctionContext", "once_differentiable"]
@@ -40,12 +41,13 @@ class FunctionContext:
     def saved_tensors(self) -> tuple[Any, ...]:
         """What `save_for_backward` kept."""
         if self._freed:
-            from .autograd import _FREED
-
-            raise RuntimeError(_FREED)
+            raise RuntimeError(FREED)
         if self._saved is None:
             return self._to_save
         return tuple(entry() if callable(entry) else entry for entry in self._saved)
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for a `jvp` of the user's; derivatives along directions come from `backward` here."""
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
         """Say which outputs have no gradient."""
@@ -68,9 +70,9 @@ class _FunctionNode(PythonNode):
     context: FunctionContext
 
     def release(self) -> None:
-        super().release()
+        Node.release(self)  # the rule stays: a function that saved nothing can run backward again
+        self.context._freed = bool(self.context._saved)
         self.context._saved = []
-        self.context._freed = True
 
 
 class Function:
@@ -101,7 +103,10 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Gradients of the arguments of `forward` from those of its outputs."""
-        raise NotImplementedError("You must implement the backward function for your custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
 
     setup_context: Any = None
 
@@ -139,7 +144,7 @@ def _record(cls: type[Function], context: FunctionContext, args: Sequence[Any], 
     args_meta = [(a._array.shape, a._array.dtype) if isinstance(a, Tensor) else None for a in args]
     node = _FunctionNode(f"{cls.__name__}Backward", args, rule)
     node.context = context
-    context._name, context._node = node.name, weakref.ref(node)
+    context._name, context._node = node.name(), weakref.ref(node)
     outputs_meta: list[Any] = []
     connected: list[Any] = []
     for index, result in enumerate(results):
@@ -175,6 +180,9 @@ def _keep(context: FunctionContext, tensor: Any, results: list[Any], connected: 
     """How to get a saved tensor back: None, or a function without arguments."""
     if tensor is None:
         return None
+    packed = pack(tensor)
+    if packed is not None:
+        return packed
     for index, (result, output) in enumerate(zip(results, connected, strict=True)):
         if tensor is result and isinstance(output, Tensor) and output._node is not None:
             return _keep_output(context, output, index)

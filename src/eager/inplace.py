@@ -23,11 +23,17 @@ def check_writable(target: Tensor, name: str) -> None:
             root = root._view[0]
         if root._node is None and root._requires_grad:
             what = "a leaf Variable" if root is target else "a view of a leaf Variable"
-            raise RuntimeError(f"{name}: {what} that requires grad is being used in an in-place operation.")
+            raise RuntimeError(f"{what} that requires grad is being used in an in-place operation. ({name})")
+    if target._inference and not modes.state.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
+            f"normal tensor before doing inplace update. ({name})"
+        )
     if not target._array.flags.writeable:
         raise RuntimeError(
-            f"{name}: this tensor's memory cannot be written: it comes from a read-only array or is an expanded view, "
-            "of which several elements are one; clone() it first"
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location, "
+            f"or its memory comes from a read-only array. Please clone() the tensor before performing the operation. "
+            f"({name})"
         )
 
 
@@ -158,7 +164,7 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
         elif unary is not None and not args and not kwargs and not modes.active_modes:
             array = self._array
             recorded = modes.state.grad_enabled and self.requires_grad
-            if not recorded and array.dtype.kind == "f" and array.flags.writeable:
+            if not recorded and array.dtype.kind == "f" and array.flags.writeable and not self._inference:
                 quiet(unary, array, array)
                 self.bump_version()
                 return self
@@ -178,7 +184,7 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
 def _same_kind(target: Tensor, other: Any, kinds: str) -> bool:
     """Whether numpy itself computes the op in place with the right dtype and shape."""
     array = target._array
-    if not array.flags.writeable or array.dtype.kind not in kinds:
+    if not array.flags.writeable or array.dtype.kind not in kinds or target._inference:
         return False
     if isinstance(other, Tensor):
         return other._array.dtype == array.dtype and other._array.ndim <= array.ndim

@@ -1,5 +1,6 @@
 """Per-thread switches that dispatch looks at: is gradient recording on, and is a mode (a trace) watching."""
 
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +10,8 @@ from typing import Any
 from ..ir.ops._op import Op
 
 __all__ = [
-    "Mode", "current_mode", "enable_grad", "inference_mode", "is_grad_enabled", "no_grad",
+    "Mode", "current_mode", "enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled",
+    "no_grad",
     "set_grad_enabled",    "use_mode",
 ]  # fmt: skip
 
@@ -59,11 +61,13 @@ class Mode:
 
 class _State(threading.local):
     grad_enabled: bool = True
+    inference: bool = False
     mode: Mode | None = None
 
 
 state = _State()
 active_modes = 0  # over all threads: the short paths look only at this
+inference_modes = 0  # likewise
 _lock = threading.Lock()
 
 
@@ -140,6 +144,25 @@ class _GradSwitch(ContextDecorator):
     def __exit__(self, *exception: object) -> None:
         state.grad_enabled = self._previous.pop()
 
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[override]
+        if not inspect.isgeneratorfunction(function):
+            return super().__call__(function)
+
+        @functools.wraps(function)
+        def steps(*args: Any, **kwargs: Any) -> Any:
+            """The generator, switched while it runs and not between its values."""
+            generator = function(*args, **kwargs)
+            sent = None
+            while True:
+                try:
+                    with self._recreate_cm():
+                        value = generator.send(sent)
+                except StopIteration as stop:
+                    return stop.value
+                sent = yield value
+
+        return steps
+
     def _recreate_cm(self) -> "_GradSwitch":
         return type(self)()
 
@@ -161,16 +184,41 @@ class enable_grad(_GradSwitch):
 
 
 class inference_mode(_GradSwitch):
-    """As `no_grad`; `inference_mode(False)` leaves recording as it is."""
+    """As `no_grad`, and tensors made inside stay out of autograd for good.
+
+    They can neither be saved for backward nor be written or made to require gradients outside. `inference_mode(False)`
+    inside of it is like being outside.
+
+    >>> with ingot.inference_mode():
+    ...     x = ingot.ones(2)
+    >>> x.is_inference()
+    True
+    """
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__()
-        self._mode = mode
+        self._mode = bool(mode)
+        self._previous_inference: list[bool] = []
 
     def __enter__(self) -> None:
+        global inference_modes
         self._previous.append(state.grad_enabled)
-        if self._mode:
-            state.grad_enabled = False
+        self._previous_inference.append(state.inference)
+        state.grad_enabled, state.inference = not self._mode, self._mode
+        with _lock:
+            inference_modes += 1
+
+    def __exit__(self, *exception: object) -> None:
+        global inference_modes
+        super().__exit__(*exception)
+        state.inference = self._previous_inference.pop()
+        with _lock:
+            inference_modes -= 1
 
     def _recreate_cm(self) -> "inference_mode":
         return type(self)(self._mode)
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside `inference_mode`."""
+    return state.inference

@@ -156,7 +156,7 @@ def tensor_repr(tensor: Any) -> str:
     if not usual:
         suffixes.append(f"dtype={dtype!r}")
     if tensor.grad_fn is not None:
-        suffixes.append(f"grad_fn=<{tensor.grad_fn.name}>")
+        suffixes.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
     return prefix + ", ".join([body, *suffixes]) + ")"

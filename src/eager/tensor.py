@@ -9,6 +9,7 @@ import numpy as np
 
 from ..ir.dtypes import FLOATING_KINDS, DType, from_numpy
 from . import modes
+from .hooks import RemovableHandle
 
 __all__ = ["Size", "StaleTensor", "Tensor", "settled", "wrap"]
 
@@ -78,6 +79,7 @@ class Tensor(TensorMethods):
     _hooks: dict[int, Callable[[Any], Any]] | None = None
     _accumulate_hooks: dict[int, Callable[[Any], Any]] | None = None
     _retains_grad: bool = False
+    _inference: bool = False  # made in inference mode
     __array_priority__ = 1000
 
     if TYPE_CHECKING:  # methods and operators made from the op records
@@ -126,6 +128,16 @@ class Tensor(TensorMethods):
         """The recorded operation that made this tensor, or None."""
         self._refresh()
         return self._node
+
+    def is_inference(self) -> bool:
+        """Whether the tensor was made in inference mode."""
+        return self._inference
+
+    @property
+    def output_nr(self) -> int:
+        """Which output of the operation that made it this tensor is."""
+        self._refresh()
+        return self._output_index
 
     @property
     def version(self) -> int:
@@ -192,9 +204,10 @@ class Tensor(TensorMethods):
     def requires_grad(self, requires_grad: bool) -> None:
         if requires_grad and self._array.dtype.kind not in FLOATING_KINDS:
             raise RuntimeError(
-                "only Tensors of floating point and complex dtype can require gradients, given one of "
-                f"{self.dtype.name}"
+                f"only Tensors of floating point dtype can require gradients, given one of {self.dtype.name}"
             )
+        if requires_grad and self._inference and not modes.state.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         if self._node is not None and not requires_grad:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in "
@@ -223,7 +236,8 @@ class Tensor(TensorMethods):
                 raise RuntimeError("can't assign Tensor as its own grad")
             if gradient._array.shape != self._array.shape:
                 raise RuntimeError(
-                    f"assigned grad has shape {list(gradient._array.shape)}, its tensor {list(self._array.shape)}"
+                    f"attempting to assign a gradient of size '{list(gradient._array.shape)}' to a tensor of size "
+                    f"'{list(self._array.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if gradient._array.dtype != self._array.dtype:
                 raise RuntimeError(
@@ -435,8 +449,8 @@ def _rebuild(
 class StaleTensor(Tensor):
     """Stands for a tensor that was overwritten since it was saved: shape and dtype are known, its values are lost."""
 
-    def __init__(self, tensor: Tensor, message: str) -> None:
-        self._type = (tensor._array.shape, tensor.dtype)
+    def __init__(self, shape: tuple[int, ...], dtype: DType, message: str) -> None:
+        self._type = (shape, dtype)
         self._message = message
 
     @property
@@ -456,28 +470,6 @@ class StaleTensor(Tensor):
         return len(self._type[0])
 
 
-class RemovableHandle:
-    """Removes a hook: call `remove()`, or use it as a context manager."""
-
-    _next = 0
-
-    def __init__(self, hooks: dict[int, Callable[[Any], Any]], hook: Callable[[Any], Any]) -> None:
-        RemovableHandle._next += 1
-        self.id = RemovableHandle._next
-        self._hooks = hooks
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        """Take the hook out; doing so twice is harmless."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> "RemovableHandle":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
-
-
 def _python_value(array: np.ndarray[Any, Any]) -> Any:
     """The only element as a Python number."""
     value = array.item()
@@ -491,4 +483,6 @@ def wrap(array: np.ndarray[Any, Any]) -> Tensor:
     """A tensor over an array that is known to have a dtype of tensors."""
     tensor = _new(Tensor)
     tensor._array = array
+    if modes.inference_modes and modes.state.inference:
+        tensor._inference = True
     return tensor

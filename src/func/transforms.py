@@ -210,6 +210,13 @@ def _linear_map(outputs: list[Tensor], inputs: list[Tensor]) -> Callable[[list[T
     return lambda directions: _derivatives(pulled, seeds, directions)
 
 
+def along(output: Tensor, inputs: list[Tensor], directions: list[Tensor]) -> Tensor:
+    """The derivative of a recorded tensor along directions of the tensors it came from, without history."""
+    with _inside():
+        (found,) = _linear_map([output], inputs)(directions)
+    return found.detach()  # type: ignore[no-any-return,attr-defined]
+
+
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """The result of `func`, and the function from tangents of the primals to the derivative along them.
 
