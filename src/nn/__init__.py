@@ -2,6 +2,7 @@
 
 from . import functional, init, utils
 from .activations import *
+from .adaptive_softmax import *
 from .attention import *
 from .containers import *
 from .conv import *

@@ -10,16 +10,51 @@ from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, Conv
 from .layers import BatchNorm1d, BatchNorm2d, Linear
 from .module import Module
 from .norm import BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
-from .parameter import Parameter
+from .parameter import Buffer, Parameter
 
 __all__ = [
     "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d",
     "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
-    "LazyInstanceNorm3d", "LazyLinear", "UninitializedParameter",
+    "LazyInstanceNorm3d", "LazyLinear", "UninitializedBuffer", "UninitializedParameter",
 ]  # fmt: skip
 
 
-class UninitializedParameter(Parameter):
+def is_lazy(value: Any) -> bool:
+    """Whether a parameter or buffer waits for its shape."""
+    return isinstance(value, (UninitializedParameter, UninitializedBuffer))
+
+
+class _Shapeless:
+    """What has no shape yet: asking for it is a RuntimeError."""
+
+    @property
+    def shape(self) -> Any:
+        """RuntimeError: there is no shape yet."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call `forward` "
+            "to initialize the parameters before accessing their attributes."
+        )
+
+
+class UninitializedBuffer(_Shapeless, Buffer):
+    """A buffer whose shape is not known yet: `materialize` gives it one and makes it an ordinary buffer."""
+
+    def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> None:
+        element = default_dtype() if dtype is None else as_dtype(dtype)
+        super().__init__(Tensor(np.empty(0, element.numpy)))
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Take this shape; the values are arbitrary until they are set."""
+        element = self.dtype if dtype is None else as_dtype(dtype)
+        self._array = np.zeros(tuple(shape), element.numpy)
+        self.__class__ = Buffer  # type: ignore[assignment]
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override,unused-ignore]
+        return "<UninitializedBuffer>"
+
+
+class UninitializedParameter(_Shapeless, Parameter):
     """A parameter whose shape is not known yet: `materialize` gives it one and makes it an ordinary parameter."""
 
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:

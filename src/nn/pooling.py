@@ -9,8 +9,9 @@ from .windows import spread
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d",
-    "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d",
+    "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d",
+    "MaxUnpool3d",
 ]  # fmt: skip
 
 
@@ -67,11 +68,13 @@ class MaxPool3d(_MaxPool):
 
 
 class _MaxUnpool(Module):
+    _spatial = 0
+
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        self.kernel_size = spread(kernel_size, self._spatial, "kernel_size")
+        self.stride = self.kernel_size if stride is None else spread(stride, self._spatial, "stride")
+        self.padding = spread(padding, self._spatial, "padding")
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -80,6 +83,8 @@ class _MaxUnpool(Module):
 class MaxUnpool1d(_MaxUnpool):
     """Maxima put back where MaxPool1d(return_indices=True) found them, zeros elsewhere."""
 
+    _spatial = 1
+
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
@@ -87,12 +92,16 @@ class MaxUnpool1d(_MaxUnpool):
 class MaxUnpool2d(_MaxUnpool):
     """Maxima put back where MaxPool2d(return_indices=True) found them, zeros elsewhere."""
 
+    _spatial = 2
+
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class MaxUnpool3d(_MaxUnpool):
     """Maxima put back where MaxPool3d(return_indices=True) found them, zeros elsewhere."""
+
+    _spatial = 3
 
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         return F.max_unpool3d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
@@ -270,3 +279,52 @@ class LPPool3d(_LPPool):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+
+class _FractionalMaxPool(Module):
+    _spatial = 0
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        output_size: Any = None,
+        output_ratio: Any = None,
+        return_indices: bool = False,
+        _random_samples: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if (output_size is None) == (output_ratio is None):
+            reason = "requires specifying either an output size, or a pooling ratio"
+            if output_size is not None:
+                reason = "only one of output_size and output_ratio may be specified"
+            raise ValueError(f"{type(self).__name__}: {reason}")
+        self.kernel_size = spread(kernel_size, self._spatial, "kernel_size")
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else spread(output_size, self._spatial, "output_size")
+        ratio = (output_ratio,) * self._spatial if isinstance(output_ratio, float) else output_ratio
+        self.output_ratio = None if ratio is None else tuple(ratio)
+        if self.output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {output_ratio})")
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """Maxima over windows that begin at random places, for any size of the output (Graham, 2014): (N, C, H, W)."""
+
+    _spatial = 2
+
+    def forward(self, input: Tensor) -> Any:
+        return F.fractional_max_pool2d(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._random_samples
+        )
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """Maxima over boxes that begin at random places, for any size of the output (Graham, 2014): (N, C, D, H, W)."""
+
+    _spatial = 3
+
+    def forward(self, input: Tensor) -> Any:
+        return F.fractional_max_pool3d(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._random_samples
+        )

@@ -13,7 +13,7 @@ __all__ = [
 
 
 class Upsample(Module):
-    """The input (N, C, ...) at another size, or scaled by a factor: nearest, linear, bilinear or trilinear."""
+    """The input (N, C, ...) at another size, or scaled by a factor: nearest, linear, bilinear, bicubic or trilinear."""
 
     def __init__(
         self,
@@ -21,6 +21,7 @@ class Upsample(Module):
         scale_factor: Any = None,
         mode: str = "nearest",
         align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
     ) -> None:
         super().__init__()
         self.size = size
@@ -30,9 +31,17 @@ class Upsample(Module):
             self.scale_factor = float(scale_factor) if scale_factor else None
         self.mode = mode
         self.align_corners = align_corners
+        self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.upsample(input, self.size, self.scale_factor, self.mode, self.align_corners)
+        return F.interpolate(
+            input,
+            self.size,
+            self.scale_factor,
+            self.mode,
+            self.align_corners,
+            recompute_scale_factor=self.recompute_scale_factor,
+        )
 
     def extra_repr(self) -> str:
         first = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"
