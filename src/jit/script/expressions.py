@@ -198,6 +198,9 @@ def _set_comprehension(context: Context, node: ast.SetComp) -> Abstract:
     return result
 
 
+_FEW = 16
+
+
 def _generate(context: Context, node: ast.expr, generators: list[ast.comprehension], body: Callable[[], None]) -> None:
     """Run a comprehension's body for every item; its variables are its own."""
     frame = context.frame
@@ -236,6 +239,10 @@ def _generate(context: Context, node: ast.expr, generators: list[ast.comprehensi
         if sequence.items is not None:
             for item in sequence.items:
                 step(item)
+        elif isinstance(sequence.length, int) and sequence.length <= _FEW:
+            # Apart, elements may be known when compiling, and the length of the result is.
+            for index in range(sequence.length):
+                step(sequence.element(Constant(index)))
         else:
             counted_loop(context, node, sequence, lambda i: step(sequence.element(i)), set(), set(), (), ())
     finally:
