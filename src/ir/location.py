@@ -4,7 +4,7 @@ import linecache
 
 from .records import field, record
 
-__all__ = ["LocatedError", "Location", "render_error"]
+__all__ = ["LocatedError", "Location", "printable", "render_error"]
 
 
 @record
@@ -22,12 +22,24 @@ class Location:
     source: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column + 1}"
+        # One line of text, whatever the file is called: it goes into comments of generated code.
+        return f"{printable(self.file)}:{self.line}:{self.column + 1}"
 
     def source_line(self) -> str | None:
         """The text of the line, from the location itself or the file; None where neither has it."""
         text = linecache.getline(self.file, self.line).rstrip("\n") if self.source is None else self.source
         return text or None
+
+
+def printable(text: str) -> str:
+    r"""The text with line breaks, control characters and the like as escapes.
+
+    >>> print(printable("model\n.py"))
+    model\n.py
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def render_error(

@@ -10,6 +10,7 @@ import numpy as np
 from ..eager import modes
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Graph
+from ..ir.location import printable
 from ..ir.ops.text_output import set_tensor_maker
 from ..ir.types import IntType, TensorType
 from .errors import CompileForbidden, FallbackWarning, JitError, Unsupported
@@ -114,7 +115,7 @@ class Specialisation:
     def source(self) -> str:
         """The generated sources as one readable module."""
         module = self.module()
-        parts = [f'"""Kernels and driver of {module.name}, generated from its graph."""']
+        parts = [f"# Kernels and driver of {printable(module.name)}, generated from its graph."]
         parts += [kernel.source.strip("\n") for kernel in module.kernels]
         return "\n\n\n".join([*parts, module.driver_source.strip("\n")]) + "\n"
 

@@ -5,7 +5,7 @@ front of the driver. What they compare are the slots of a value, given one by on
 import hashlib
 from collections.abc import Sequence
 
-from ...ir.location import Location
+from ...ir.location import Location, printable
 from ...ir.types import (
     BoolType,
     FloatType,
@@ -167,4 +167,4 @@ def hash_function(driver: Driver, type: Type, location: Location | None) -> str:
 
 def _paste(driver: Driver, name: str, parameters: Sequence[str], doc: str, body: Sequence[str]) -> None:
     lines = "\n".join(f"    {line}" for line in body)
-    driver.functions[name] = f'def {name}({", ".join(parameters)}):\n    """{doc}"""\n{lines}'
+    driver.functions[name] = f"def {name}({', '.join(parameters)}):\n    # {printable(doc)}\n{lines}"
