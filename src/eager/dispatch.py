@@ -45,7 +45,7 @@ class _Plan:
         self.names = tuple(p.name for p in parameters)
         self.optional = tuple(p.role in (Role.OPTIONAL_TENSOR, Role.INT) or not p.required for p in parameters)
         self.evaluate = op.evaluate
-        self.shortcut = SHORTCUTS.get(op.name) or VIEW_SHORTCUTS.get(op.name)
+        self.shortcut: Any = SHORTCUTS.get(op.name) or VIEW_SHORTCUTS.get(op.name)
         self.checked_shortcut = CHECKED_SHORTCUTS.get(op.name)
         self.is_view = Trait.VIEW in op.traits
         self.single = op.outputs == 1
@@ -139,7 +139,7 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
 
 def _shortly(plan: _Plan, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Tensor | None:
     """The result of an op with a short form, recorded where wanted; None where the short form does not apply."""
-    arrays = []
+    arrays: list[Any] = []
     needs_grad = False
     for operand in operands:
         if isinstance(operand, Tensor):

@@ -116,6 +116,10 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run `forward` and record the call for `backward`."""
+        if modes.active_modes and (mode := modes.state.mode) is not None:
+            replaced = mode.function(cls, args)
+            if replaced is not NotImplemented:
+                return replaced
         context = FunctionContext()
         context.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         with modes.no_grad():

@@ -31,6 +31,10 @@ class Mode:
         shape: tuple[int, ...] = tensor._array.shape
         return shape
 
+    def function(self, cls: Any, args: tuple[Any, ...]) -> Any:
+        """The result of an `autograd.Function`, where the mode runs that itself; NotImplemented else."""
+        return NotImplemented
+
     def former(self, target: Any) -> Any:
         """A tensor at the target's present place in the graph, where the mode keeps that; None for plain tensors."""
         return None

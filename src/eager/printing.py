@@ -159,4 +159,18 @@ def tensor_repr(tensor: Any) -> str:
         suffixes.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
-    return prefix + ", ".join([body, *suffixes]) + ")"
+    return _with_suffixes(prefix + body, suffixes) + ")"
+
+
+def _with_suffixes(text: str, suffixes: list[str]) -> str:
+    """The text with what is said of the tensor after it, on new lines where one is full."""
+    indent = len("tensor(")
+    used = len(text) - text.rfind("\n") + 1
+    for suffix in suffixes:
+        if used + len(suffix) + 2 > _options.linewidth:
+            text += ",\n" + " " * indent + suffix
+            used = indent + len(suffix)
+        else:
+            text += ", " + suffix
+            used += len(suffix) + 2
+    return text

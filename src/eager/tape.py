@@ -286,6 +286,7 @@ class Node:
             o.unpack(self) if o.__class__ is Saved else _unpack(o, self) if o.__class__ is tuple else o
             for o in self.operands
         ]
+        needs: tuple[Any, ...]
         if wanted is None:
             needs = tuple([o.needed if o.__class__ is Saved else _needs(o, None) for o in self.operands])
         else:
@@ -328,8 +329,8 @@ class Node:
             needs.append(saved.needed)
         if any(array is None or counter[0] != version for array, counter, version in self.outputs):
             return NotImplemented
-        array: Any = self.outputs[0][0] if len(self.outputs) == 1 else [output[0] for output in self.outputs]
-        results = short(gradient, array, operands, needs, **self.attributes)
+        output: Any = self.outputs[0][0] if len(self.outputs) == 1 else [made[0] for made in self.outputs]
+        results = short(gradient, output, operands, needs, **self.attributes)
         if results is NotImplemented:
             return NotImplemented
         return [(s, wrap(r)) for s, n, r in zip(self.operands, needs, results, strict=True) if n and r is not None]

@@ -158,6 +158,11 @@ class BatchMode(modes.Mode):
         if self.outer is not None:
             self.outer.note(kind, message)
 
+    def function(self, cls: Any, args: tuple[Any, ...]) -> Any:
+        from .custom import run_function
+
+        return run_function(self, cls, args)
+
     def former(self, target: Any) -> Any:
         if not self.mine(target):
             return None if self.outer is None else self.outer.former(target)
