@@ -1,5 +1,7 @@
 """Loads damaged ingots, one after the other, and reports what went wrong: `fuzz_worker.py REPORT FIRST COUNT FILE...`.
 
+`fuzz_worker.py --files REPORT jit|runtime FILE...` loads files as they are, and reports the outcome of each.
+
 The number of the mutation is written before it is loaded, so that a process that dies leaves it behind.
 """
 
@@ -89,5 +91,14 @@ def main(report: str, first: str, count: str, *files: str) -> None:
     Path(report).write_text(json.dumps({**outcomes, "wrong": wrong}))
 
 
+def load_files(report: str, reader: str, *files: str) -> None:
+    """Load files as they are, and write the outcome of each."""
+    signal.signal(signal.SIGALRM, _hang)
+    Path(report).write_text(json.dumps([attempt(Path(f).read_bytes(), True, reader == "runtime") for f in files]))
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1] == "--files":
+        load_files(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])
