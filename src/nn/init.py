@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..eager.tensor import Tensor
-from ..ir.random_state import default_generator
+from ..ir.random_state import Generator, default_generator
 
 __all__ = [
     "calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
@@ -20,14 +20,16 @@ def _set(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with draws from the uniform distribution over [a, b)."""
-    return _set(tensor, a + (b - a) * default_generator.uniform(tensor._array.shape))
+    draws = generator or default_generator
+    return _set(tensor, a + (b - a) * draws.uniform(tensor._array.shape))
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with draws from the normal distribution."""
-    return _set(tensor, mean + std * default_generator.normal(tensor._array.shape))
+    draws = generator or default_generator
+    return _set(tensor, mean + std * draws.normal(tensor._array.shape))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -51,6 +53,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         case "relu":
             return math.sqrt(2.0)
         case "leaky_relu":
+            if isinstance(param, bool) or not isinstance(param, (int, float, type(None))):
+                raise ValueError(f"negative_slope {param} not a valid number")
             return math.sqrt(2.0 / (1 + (0.01 if param is None else param) ** 2))
         case "tanh":
             return 5.0 / 3
@@ -76,42 +80,62 @@ def _fan(tensor: Tensor, mode: str) -> int:
     return fan_in_and_out(tensor)[mode == "fan_out"]
 
 
-def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
     """Fill by He et al. (2015) from a uniform distribution."""
     bound = math.sqrt(3.0) * calculate_gain(nonlinearity, a) / math.sqrt(max(_fan(tensor, mode), 1))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
     """Fill by He et al. (2015) from a normal distribution."""
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(max(_fan(tensor, mode), 1)))
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(max(_fan(tensor, mode), 1)), generator)
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill by Glorot and Bengio (2010) from a uniform distribution."""
     fan_in, fan_out = fan_in_and_out(tensor)
     bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill by Glorot and Bengio (2010) from a normal distribution."""
     fan_in, fan_out = fan_in_and_out(tensor)
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)), generator)
 
 
-def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
     """Fill with draws from the normal distribution that lie in [a, b]; others are drawn again."""
+    draws = generator or default_generator
     if a > b:
         raise ValueError(f"trunc_normal_: expected a <= b, given {a} and {b}")
     shape = tensor._array.shape
-    values = mean + std * default_generator.normal(shape, np.float64)
+    values = mean + std * draws.normal(shape, np.float64)
     for _ in range(1000):
         outside = (values < a) | (values > b)
         count = int(outside.sum())
         if not count:
             break
-        values[outside] = mean + std * default_generator.normal((count,), np.float64)
+        values[outside] = mean + std * draws.normal((count,), np.float64)
     else:  # almost nothing of the distribution lies within: take the nearest
         values = np.clip(values, a, b)
     return _set(tensor, values)
@@ -140,26 +164,28 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _set(tensor, values)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with a (semi-)orthogonal matrix, later dimensions taken together (Saxe et al., 2014)."""
+    draws = generator or default_generator
     shape = tensor._array.shape
     if len(shape) < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if not tensor._array.size:
         return tensor
     rows, columns = shape[0], tensor._array.size // shape[0]
-    flat = default_generator.normal((max(rows, columns), min(rows, columns)), np.float64)
+    flat = draws.normal((max(rows, columns), min(rows, columns)), np.float64)
     q, r = np.linalg.qr(flat)
     q *= np.sign(np.diag(r))  # makes the distribution uniform (Mezzadri, 2007)
     return _set(tensor, gain * (q if rows >= columns else q.T).reshape(shape))
 
 
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Fill a matrix with normal draws, a part of each column with 0 (Martens, 2010)."""
+    draws = generator or default_generator
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, columns = tensor._array.shape
-    values = std * default_generator.normal((rows, columns))
+    values = std * draws.normal((rows, columns))
     for column in range(columns):
-        values[default_generator.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
+        values[draws.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
     return _set(tensor, values)

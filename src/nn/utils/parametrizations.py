@@ -1,4 +1,4 @@
-"""Parametrisations to register: weight and spectral normalisation."""
+"""Parametrisations to register: weight and spectral normalisation, orthogonal matrices."""
 
 from typing import Any
 
@@ -7,9 +7,10 @@ from ...eager.functions import call as _call
 from ...eager.modes import no_grad
 from ...eager.module import Module
 from .. import init
+from .orthogonal import orthogonal
 from .parametrize import register_parametrization
 
-__all__ = ["spectral_norm", "weight_norm"]
+__all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
 def norm_except(v: Any, dim: int | None) -> Any:

@@ -1,6 +1,5 @@
-"""The older weight_norm and spectral_norm, which compute the weight in a hook before each call; folded batch norm."""
+"""The older weight_norm and spectral_norm, which compute the weight in a hook before each call."""
 
-import copy
 from typing import Any
 
 from ...eager.creation import empty
@@ -11,7 +10,7 @@ from .. import init
 from .parametrizations import norm_except, unit
 
 __all__ = [
-    "fuse_conv_bn_eval", "remove_spectral_norm", "remove_weight_norm", "skip_init", "spectral_norm", "weight_norm",
+    "remove_spectral_norm", "remove_weight_norm", "skip_init", "spectral_norm", "weight_norm",
 ]  # fmt: skip
 
 
@@ -121,24 +120,3 @@ def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
 def skip_init(module_cls: type[Module], *args: Any, **kwargs: Any) -> Module:
     """A module; its values are to be set by the caller."""
     return module_cls(*args, **kwargs)
-
-
-def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Any:
-    """A copy of a convolution that computes what it and a batch norm after it do in evaluation.
-
-    RuntimeError where either is in training mode.
-    """
-    if conv.training or bn.training:
-        raise RuntimeError("fuse_conv_bn_eval: expected both modules in evaluation mode: call .eval() first")
-    fused = copy.deepcopy(conv)
-    with no_grad():
-        scale = (bn.running_var + bn.eps).rsqrt()
-        scale = scale if bn.weight is None else scale * bn.weight
-        shape = [1] * conv.weight.ndim
-        shape[1 if transpose else 0] = -1
-        shift = bn.running_mean * 0.0 if conv.bias is None else conv.bias
-        shift = (shift - bn.running_mean) * scale
-        shift = shift if bn.bias is None else shift + bn.bias
-        fused.weight = Parameter((conv.weight * scale.reshape(shape)).detach(), conv.weight.requires_grad)
-        fused.bias = Parameter(shift.detach(), conv.weight.requires_grad)
-    return fused

@@ -10,7 +10,8 @@ from ...eager.functions import call as _call
 from ...eager.tensor import Tensor
 
 __all__ = [
-    "PackedSequence", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence", "pad_sequence", "unpad_sequence",
+    "PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",
+    "pad_sequence", "unpack_sequence", "unpad_sequence",
 ]  # fmt: skip
 
 
@@ -21,6 +22,52 @@ class PackedSequence(NamedTuple):
     batch_sizes: Any
     sorted_indices: Any = None
     unsorted_indices: Any = None
+
+    def to(self, *args: Any, **kwargs: Any) -> "PackedSequence":
+        """The same steps with data of another dtype."""
+        return self._replace(data=self.data.to(*args, **kwargs))
+
+    def double(self) -> "PackedSequence":
+        """Data as float64."""
+        return self._replace(data=self.data.double())
+
+    def float(self) -> "PackedSequence":
+        """Data as float32."""
+        return self._replace(data=self.data.float())
+
+    def half(self) -> "PackedSequence":
+        """Data as float16."""
+        return self._replace(data=self.data.half())
+
+    def long(self) -> "PackedSequence":
+        """Data as int64."""
+        return self._replace(data=self.data.long())
+
+    def int(self) -> "PackedSequence":
+        """Data as int32."""
+        return self._replace(data=self.data.int())
+
+    def cpu(self) -> "PackedSequence":
+        """The same steps: they are on the CPU."""
+        return self
+
+    def pin_memory(self) -> "PackedSequence":
+        """The same steps: there is no other memory to copy to."""
+        return self
+
+    def is_pinned(self) -> bool:
+        """False: memory is not pinned here."""
+        return False
+
+    @property
+    def is_cuda(self) -> bool:
+        """False: data is on the CPU."""
+        return False
+
+
+def invert_permutation(permutation: Any) -> Any:
+    """The permutation that undoes this one; None for None."""
+    return None if permutation is None else _tensor(np.argsort(permutation._array))
 
 
 def _lengths(lengths: Any) -> np.ndarray[Any, Any]:
@@ -112,7 +159,13 @@ def pad_sequence(
 def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = False) -> list[Tensor]:
     """The sequences of a padded batch by their lengths."""
     batch = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
-    return [row[: int(n)] for row, n in zip(batch, lengths, strict=True)]
+    return [row[:n] for row, n in zip(batch, np.asarray(lengths).tolist(), strict=True)]
+
+
+def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
+    """The sequences of a packed batch."""
+    padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
+    return unpad_sequence(padded, lengths, batch_first=True)
 
 
 def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> PackedSequence:
