@@ -7,11 +7,12 @@ code is remembered per exact argument types and shapes.
 """
 
 import inspect
+import math
 import threading
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +25,12 @@ from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Ty
 from . import executors
 from .containers import Fixed, leaf_type
 from .errors import FallbackWarning, JitError
+from .program import NativeProgram
 from .specialisation import Specialisation, user_level
 from .tree import Structure, flatten_call, unflatten
+
+if TYPE_CHECKING:
+    from .profile import Profile
 
 __all__ = ["Call", "CompiledFunction", "Specialised"]
 
@@ -278,6 +283,8 @@ class CompiledFunction:
                     continue
                 values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
                 for specialisation in self._specialisations.get(key, ()):
+                    if not specialisation.holds():
+                        continue
                     parameters = [self.parameter(name) for name in specialisation.graph.parameters]
                     if specialisation.fits([*values, *(p._array for p in parameters)]):
                         self._latest = specialisation
@@ -292,7 +299,9 @@ class CompiledFunction:
                     if call.structure == before:
                         raise
                     self._lowered[key[0]] = call.dynamic
-            specialisation = Specialisation(self.__name__, made.graph, made.results, made.exceptions)
+            specialisation = Specialisation(
+                self.__name__, made.graph, made.results, made.exceptions, made.conditions, made.trains
+            )
             parameters = [self.parameter(name) for name in made.graph.parameters]
             reason = specialisation.mismatch([*values, *(p._array for p in parameters)])
             if reason:
@@ -381,6 +390,23 @@ class CompiledFunction:
         from .explain import explain
 
         return explain(self)
+
+    def profile(self, *inputs: Any, repeat: int = 20) -> "Profile":
+        """How long each kernel takes for these inputs: the least of `repeat` calls; printed, it is a table."""
+        from .profile import profile
+
+        return profile(self, inputs, repeat)
+
+    def planned_bytes(self, *inputs: Any) -> int:
+        """The memory that a native call takes for what it computes: its workspace and its results."""
+        specialisation, parameters = self._select(self._bind(inputs, {}))
+        program = specialisation.program("native")
+        if not isinstance(program, NativeProgram):
+            raise JitError(f"{self.__name__} has no native code, so its memory is not planned")
+        leaves = self._bind(inputs, {}).leaves
+        plan = program.plan_for([t._array if isinstance(t, Tensor) else t for t in (*leaves, *parameters)])
+        results = [shape_and_dtype for shape_and_dtype in plan.outputs if shape_and_dtype is not None]
+        return plan.workspace + sum(math.prod(shape) * dtype.itemsize for shape, dtype in results)
 
     def save(self, path: Any, **options: Any) -> None:
         """Write the graphs, weights and machine code to a file that `jit.load` reads (see `jit.save`)."""

@@ -17,7 +17,7 @@ from .runtime.memory import ALIGNMENT, address_of, recycler
 if TYPE_CHECKING:
     from ..ir.core import Graph
 
-__all__ = ["Plan", "SizeBinding", "pack_buffers"]
+__all__ = ["Plan", "SizeBinding", "allocator_of", "pack_buffers"]
 
 _INT64 = np.iinfo(np.int64)
 
@@ -130,11 +130,12 @@ class Plan:
         # Functions that allocate the results, where the caller allocates all of them.
         self.allocators: list[Callable[[], Any]] | None = None
         if None not in self.outputs:
-            self.allocators = [_allocator(*output) for output in self.outputs if output is not None]
+            self.allocators = [allocator_of(*output) for output in self.outputs if output is not None]
         self.call: Callable[[Sequence[Any]], list[Any]] | None = None
 
 
-def _allocator(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], Any]:
+def allocator_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], Any]:
+    """A function that makes arrays for a result."""
     small = math.prod(shape) * dtype.itemsize < recycler.smallest
     return functools.partial(np.empty if small else recycler.empty, shape, dtype)
 

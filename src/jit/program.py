@@ -17,7 +17,7 @@ from .codegen.module import STATUS_INTERPRET, STATUS_OUT_OF_MEMORY, ArgumentSpec
 from .errors import JitError, Unsupported
 from .layout import Layout
 from .memory_form import Transfer, read_float, slot_count
-from .plan import Plan, SizeBinding
+from .plan import Plan, SizeBinding, allocator_of
 from .raising import arguments_of, raise_at, raise_error_at
 from .runtime import pool
 from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, call_driver, enter
@@ -210,6 +210,10 @@ class NativeProgram(_PlannedProgram):
         """The function that runs one plan. Everything that it needs is a local of a closure: this is the hot path."""
         enter, states, first_new = self._enter, self._states, self._descriptor.address
         allocators = plan.allocators
+        plain = enter is not None and not self._objects and not self.layout.uses_arena
+        if plain and self._written and all(r.kind in ("output", "argument") for r in self.layout.results):
+            assert enter is not None
+            return self._make_writing_call(plan, enter)
         if enter is None or self._written or self._objects or self.layout.uses_arena or allocators is None:
             return lambda arguments: self._run_general(plan, arguments, self._take_state())
         address, nbytes = plan.address, plan.workspace
@@ -245,6 +249,43 @@ class NativeProgram(_PlannedProgram):
                 return self._not_done(plan, arguments, state, status)
             states.append(state)
             return outputs
+
+        return run
+
+    def _make_writing_call(self, plan: Plan, enter: Callable[..., int]) -> Callable[[Sequence[Any]], list[Any]]:
+        """The function that runs one plan of a program that writes arguments, as a training step does."""
+        address, nbytes = plan.address, plan.workspace
+        pool_address, generator = pool.pool_address, default_generator.address
+        acquire, release = workspace.acquire, workspace.release
+        tensors, written, states = self._tensors, self._written, self._states
+        makers = [None if output is None else allocator_of(*output) for output in plan.outputs]
+        places = [None if result.kind == "output" else result.index for result in self.layout.results]
+
+        def run(arguments: Sequence[Any]) -> list[Any]:
+            # Arrays of different owners share no memory; others are looked at in detail.
+            owners = {id(a) if (a := arguments[i]).base is None else id(a.base) for i in tensors}
+            if len(owners) != len(tensors) or not all([arguments[i].flags.writeable for i in written]):
+                return self._run_general(plan, arguments, self._take_state())
+            state = self._take_state()
+            slots = [0 if make is None else make() for make in makers]
+            block = acquire(nbytes)
+            status = enter(
+                address,
+                block.address,
+                pool_address(),
+                0,
+                generator,
+                0,
+                state.scratch,
+                state.call,
+                *arguments,
+                *slots,
+            )
+            release(block)
+            if status:
+                return self._not_done(plan, arguments, state, status)
+            states.append(state)
+            return [slot if place is None else arguments[place] for slot, place in zip(slots, places, strict=True)]
 
         return run
 

@@ -454,10 +454,7 @@ class Recorder(Mode):
         gradients: list[tuple[_Gradient, Value | None]] = []
         for gradient in self._gradients.values():
             now = gradient.tensor._grad
-            same = now
-            while same is not None and same is not gradient.before:
-                same = _detached_from(same)
-            if now is not gradient.before and (now is None or same is None):
+            if now is not gradient.before and not _is_same_memory(now, gradient.before):
                 gradients.append((gradient, None if now is None else self.value_of(now)))
         replacement, kept, written = self._settle_outside()
         for position, (tensor, argument) in enumerate(self._arguments):
@@ -565,11 +562,12 @@ class _OptionReader:
         return self.tensor
 
 
-def _detached_from(tensor: Tensor) -> Tensor | None:
-    """The tensor of which this one is another name for the same elements."""
-    if tensor._view is not None and tensor._view[1] is not None and tensor._view[1].name == "detach":
-        return tensor._view[0]
-    return tensor._alias_of
+def _is_same_memory(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two tensors are names for the same elements, as a detached gradient is."""
+    if a is None or b is None:
+        return False
+    x, y = a._array.__array_interface__, b._array.__array_interface__
+    return all(x[part] == y[part] for part in ("data", "shape", "strides", "typestr"))
 
 
 def _output_index(outputs: list[Any], tensor: Tensor) -> int | None:
