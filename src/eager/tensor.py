@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir.dtypes import FLOATING_KINDS, DType, from_numpy
+from ..ir.dtypes import FLOATING_KINDS, DType, default_dtype, from_numpy
 from . import modes
 from .hooks import RemovableHandle
 
@@ -86,10 +86,18 @@ class Tensor(TensorMethods):
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def __init__(self, data: Any = None) -> None:
-        array = np.asarray(data)
-        from_numpy(array.dtype)  # refuses dtypes that no tensor has
-        self._array = array
+    def __init__(self, *data: Any) -> None:
+        """An array, whose memory is shared; or as PyTorch's: sizes, or a sequence, of the default dtype."""
+        value = data[0] if len(data) == 1 else None
+        if isinstance(value, np.ndarray | np.generic):
+            from_numpy(value.dtype)  # refuses dtypes that no tensor has
+            self._array = np.asarray(value)
+        elif isinstance(value, Tensor):
+            self._array = value._array
+        elif value is None or isinstance(value, int):
+            self._array = np.empty(data or (0,), default_dtype().numpy)
+        else:
+            self._array = np.asarray(value, default_dtype().numpy)
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,20 @@
+"""What programs written for PyTorch set about libraries that it uses; Ingot has none of them.
+
+>>> ingot.backends.cudnn.benchmark = True  # taken, without an effect
+>>> ingot.backends.mps.is_available()
+False
+"""
+
+from types import SimpleNamespace
+
+__all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp"]
+
+
+def _library(**settings: bool) -> SimpleNamespace:
+    return SimpleNamespace(is_available=lambda: False, **settings)
+
+
+cudnn = _library(enabled=False, benchmark=False, deterministic=True, allow_tf32=False)
+cuda = SimpleNamespace(is_built=lambda: False, matmul=SimpleNamespace(allow_tf32=False))
+mps = SimpleNamespace(is_available=lambda: False, is_built=lambda: False)
+mkl, mkldnn, openmp = _library(), _library(enabled=False), _library()

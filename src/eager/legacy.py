@@ -1,0 +1,52 @@
+"""Tensor types by name, as `FloatTensor`: PyTorch's former constructors, which older programs still call."""
+
+from typing import Any
+
+from ..ir.dtypes import DTYPES, DType
+from .creation import empty, tensor
+from .tensor import Tensor
+
+__all__ = ["TENSOR_TYPES", "make_tensor"]
+
+_NAMES = {
+    "FloatTensor": "float32",
+    "DoubleTensor": "float64",
+    "HalfTensor": "float16",
+    "BFloat16Tensor": "bfloat16",
+    "ByteTensor": "uint8",
+    "CharTensor": "int8",
+    "ShortTensor": "int16",
+    "IntTensor": "int32",
+    "LongTensor": "int64",
+    "BoolTensor": "bool",
+}
+
+
+def make_tensor(dtype: DType, data: tuple[Any, ...]) -> Tensor:
+    """A tensor of sizes, which are ints (its values are not set), or of one sequence, array or tensor."""
+    if len(data) == 1 and not isinstance(data[0], int):
+        (value,) = data
+        return value.to(dtype) if isinstance(value, Tensor) else tensor(value, dtype=dtype)
+    return empty(data or (0,), dtype=dtype)
+
+
+class _TensorType(type):
+    """A type whose instances are the tensors of its dtype."""
+
+    dtype: DType
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype is cls.dtype
+
+    def __call__(cls, *data: Any) -> Tensor:
+        return make_tensor(cls.dtype, data)
+
+
+def _tensor_type(name: str, dtype: DType) -> Any:
+    made = _TensorType(name, (), {"__doc__": f"Tensors of {dtype.name}, as a type and a constructor.", "dtype": dtype})
+    made.__module__ = "ingot"
+    return made
+
+
+_BY_NAME = {dtype.name: dtype for dtype in DTYPES.values()}
+TENSOR_TYPES: dict[str, Any] = {name: _tensor_type(name, _BY_NAME[dtype]) for name, dtype in _NAMES.items()}
