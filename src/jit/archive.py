@@ -402,7 +402,7 @@ def _load_members(members: Members, trust: bool) -> LoadedFunction:
     file.fill(function, description, function if isinstance(function, LoadedModule) else None)
     with part("ingot.json"):
         methods = description.get("methods", {})
-        if not isinstance(methods, dict) or (methods and not isinstance(function, LoadedModule)):
+        if methods and not isinstance(function, LoadedModule):
             raise ValueError("the methods are not described as expected")
     for name, item in methods.items():
         with part("ingot.json"):

@@ -108,7 +108,9 @@ def named_arrays(arrays: dict[str, np.ndarray[Any, Any]], digests: dict[str, Any
 def graph_numbers(description: dict[str, Any]) -> None:
     """ValueError unless every graph of a file's callables has a number of its own, and there are some."""
     methods = description.get("methods", {})
-    callables = [description, *(methods.values() if isinstance(methods, dict) else ())]
+    if not isinstance(methods, dict):
+        raise ValueError("the methods are not described as expected")
+    callables = [description, *methods.values()]
     numbers: list[int] = []
     for data in callables:
         if not isinstance(data, dict):

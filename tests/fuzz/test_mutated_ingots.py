@@ -48,6 +48,31 @@ def search(values: list[float], limit: float, steps: int) -> tuple[list[float], 
     return found, i
 
 
+class Gate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Linear(3, 3)
+        self.again = self.part
+        self.normal = nn.BatchNorm1d(3)
+        self.options = {"scale": [1.0, None], "name": "gate"}
+
+    def forward(self, x: ingot.Tensor) -> ingot.Tensor:
+        return self.again(x) if self.training else self.normal(self.part(x))
+
+    @jit.export
+    def sizes(self, x: ingot.Tensor) -> tuple[int, ingot.Tensor]:
+        return x.shape[0], self.part.weight.sum()
+
+
+def count(words: list[str], known: dict[str, int]) -> dict[str, int]:
+    for word in words:
+        if word in known:
+            known[word] += 1
+        elif word != "":
+            known[word.upper()] = len(word)
+    return known
+
+
 def combine(x: ingot.Tensor, parts: dict[str, ingot.Tensor], scale: float = 2.0) -> dict[str, ingot.Tensor]:
     y = ingot.cat([x, parts["left"] * scale], 0)
     return {"sum": y.sum(0), "top": y.max(dim=1)[0], "x": x.reshape(-1)[1:]}
@@ -65,6 +90,13 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     net.save(folder / "net.ingot")
     net.save(folder / "graphs.ingot", native=False)
     scripted.save(folder / "scripted.ingot", native=False)
+    words = jit.script(count)
+    words.graph_for(["a"], {"b": 1})
+    words.save(folder / "words.ingot", native=False)
+    module = jit.script(Gate().eval())
+    module.graph_for(ingot.ones(2, 3))
+    module.sizes.graph_for(ingot.ones(2, 3))
+    module.save(folder / "module.ingot", native=False)
     return sorted(folder.iterdir())
 
 
