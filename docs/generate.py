@@ -1,12 +1,13 @@
-"""Writes what follows from the op records: docs/ops.md and the stub of Tensor's methods.
+"""Writes what follows from the op records, docs/ops.md and the stub of Tensor's methods; and docs/language.md.
 
     python docs/generate.py
 
-A test compares both files with what this would write.
+docs/language.md follows from the conformance suite of scripts. A test compares the files with what this would write.
 """
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import re
 from collections.abc import Iterator
@@ -268,6 +269,25 @@ def stub() -> str:
     return "\n".join(lines)
 
 
+def _language() -> Any:
+    """The module `language` beside this file."""
+    spec = importlib.util.spec_from_file_location("language", ROOT / "docs" / "language.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+LANGUAGE = ROOT / "docs" / "language.md"
+
+
+def language_document() -> str:
+    """The text of docs/language.md."""
+    text: str = _language().document()
+    return text
+
+
 if __name__ == "__main__":
+    LANGUAGE.write_text(language_document())
     OPS.write_text(ops_document())
     STUB.write_text(stub())

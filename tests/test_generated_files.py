@@ -26,6 +26,10 @@ def test_the_stub_of_tensor_follows_from_the_records(generator: ModuleType) -> N
     assert generator.STUB.read_text() == generator.stub(), f"run `{generator.COMMAND}`"
 
 
+def test_the_language_reference_follows_from_the_conformance_suite(generator: ModuleType) -> None:
+    assert generator.LANGUAGE.read_text() == generator.language_document(), f"run `{generator.COMMAND}`"
+
+
 def test_the_stub_has_every_public_method(generator: ModuleType) -> None:
     text = generator.STUB.read_text()
     written = generator._written_in_class()
