@@ -16,6 +16,7 @@ from ..serialization import load, save
 from .callbacks import Callback, ModelCheckpoint
 from .compiled import CompiledStep
 from .metrics import Mean, Metric
+from .non_finite import first_non_finite
 from .seeding import random_state, restore_random_state, seed_everything
 
 __all__ = ["CheckpointError", "NonFiniteLossError", "Trainer"]
@@ -40,8 +41,8 @@ class Trainer:
     loss: called with predictions and targets. A `step(model, batch)` that returns the loss, or a dictionary with "loss"
     and, for metrics, "prediction" and "target", replaces model, loss and batch form altogether. Without an error,
     `history` has the numbers of every epoch. `compile=True` runs forward, backward and optimiser as one compiled call
-    where that can be done, and warns where it cannot. `locate_nan` finds the module that first gave a NaN or an
-    infinity (a compiled step has changed the parameters by then).
+    where that can be done, and warns where it cannot. `locate_nan` finds the op that first gave a NaN or an
+    infinity, with its module and line (a compiled step has changed the parameters by then).
 
     >>> data = ingot.utils.data.TensorDataset(ingot.ones(8, 3), ingot.ones(8, 1))
     >>> loader = ingot.utils.data.DataLoader(data, batch_size=4)
@@ -276,36 +277,10 @@ class Trainer:
     def _refuse(self, value: float, batch: Any) -> None:
         message = f"the loss is {value} in epoch {self.epoch}, batch {self.batch}"
         if self.locate_nan:
-            message += f": {self._first_non_finite(batch)}"
+            message += f": {first_non_finite(self.model, batch, self._forward, value)}"
         else:
-            message += "; Trainer(locate_nan=True) finds the module that gives it first"
+            message += "; Trainer(locate_nan=True) finds the op that gives it first"
         raise NonFiniteLossError(message, self.epoch, self.batch)
-
-    def _first_non_finite(self, batch: Any) -> str:
-        """Which parameter, or which module's output, is the first that is not finite."""
-        for name, p in self.model.named_parameters():
-            if not np.isfinite(p._array).all():
-                return f"the parameter {name} is not finite already"
-        found: list[str] = []
-
-        def watch(name: str) -> Callable[..., None]:
-            def hook(module: Module, args: Any, output: Any) -> None:
-                outputs = output if isinstance(output, (tuple, list)) else (output,)
-                if not found and any(isinstance(t, Tensor) and not np.isfinite(t._array).all() for t in outputs):
-                    found.append(
-                        f"the first output that is not finite is that of {name or 'the model'} ({module!r:.80})"
-                    )
-
-            return hook
-
-        handles = [m.register_forward_hook(watch(name)) for name, m in self.model.named_modules()]
-        try:
-            with no_grad():
-                self._forward(batch)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return found[0] if found else "all modules give finite outputs, so it is the loss itself"
 
     def _call(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:

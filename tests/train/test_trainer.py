@@ -105,13 +105,32 @@ def test_early_stopping_counts_epochs_without_progress() -> None:
         trainer.fit(loader, loader, epochs=9)
 
 
-def test_the_first_batch_and_module_with_a_nan_are_named() -> None:
+def test_the_first_op_with_a_nan_is_named() -> None:
+    class Logs(nn.Module):
+        def forward(self, x: Any) -> Any:
+            floor = ingot.full((1,), -float("inf"))  # meant: no op that gives an infinity from numbers
+            return x.maximum(floor).log()
+
+    model = nn.Sequential(nn.Linear(3, 3), Logs(), nn.Linear(3, 3))
+    with ingot.no_grad():
+        model[0].weight.fill_(-1.0)
+        model[0].bias.fill_(0.0)
+    optimizer = ingot.optim.SGD(model.parameters())
+    loader = DataLoader(TensorDataset(ingot.ones(4, 3), ingot.zeros(4).long()), batch_size=2)
+    for locate in (True, False):
+        trainer = train.Trainer(model, optimizer, nn.CrossEntropyLoss(), locate_nan=locate)
+        message = r"gives NaN is log of \[2, 3\] in 1 \(Logs\(\)\), called from .*test_trainer.py:\d+: return x.max"
+        with pytest.raises(train.NonFiniteLossError, match=message if locate else "locate_nan=True"):
+            trainer.fit(loader, epochs=1)
+
+
+def test_the_first_batch_with_a_nan_is_named() -> None:
     model, optimizer, _ = problem()
     inputs = ingot.ones(6, 3)
     inputs[4, 0] = float("nan")
     loader = DataLoader(TensorDataset(inputs, ingot.zeros(6).long()), batch_size=2)
     trainer = train.Trainer(model, optimizer, nn.CrossEntropyLoss(), locate_nan=True)
-    with pytest.raises(train.NonFiniteLossError, match=r"epoch 0, batch 2: .* that of 0 \(Linear") as caught:
+    with pytest.raises(train.NonFiniteLossError, match=r"epoch 0, batch 2: a tensor of the batch") as caught:
         trainer.fit(loader, epochs=1)
     assert (caught.value.epoch, caught.value.batch) == (0, 2)
 
