@@ -41,6 +41,7 @@ class _Scripted(CompiledFunction):
         self._captured.update(made.parameters)
         for owner, name, value in made.guards:
             self._guards.setdefault((id(owner), name), (owner, name, value))
+            self.__dict__["_repeated"] = None
         return Specialised(made.graph, made.results, made.exceptions)
 
     def python_callable(self) -> Any:
