@@ -212,6 +212,10 @@ def test_elementwise_expressions_name_parameters_only() -> None:
             op.lower.expression.format(**{p.name: "0" for p in op.schema.parameters})
 
 
+def test_every_public_op_refuses_something() -> None:
+    assert not [op.name for op in all_ops() if op.namespaces and not tuple(op.errors())]
+
+
 ERRORS = [(op, i) for op in all_ops() for i in range(len(tuple(op.errors())))]
 
 

@@ -91,11 +91,15 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 def clamp_min(input: Tensor, min: Any) -> Tensor:
     """Elementwise the larger of the element and `min`."""
+    if isinstance(input, Tensor) and input.dtype.category == 0:
+        return _call("maximum", input, min)  # type: ignore[no-any-return]
     return _call("clamp", input, min, None)  # type: ignore[no-any-return]
 
 
 def clamp_max(input: Tensor, max: Any) -> Tensor:
     """Elementwise the smaller of the element and `max`."""
+    if isinstance(input, Tensor) and input.dtype.category == 0:
+        return _call("minimum", input, max)  # type: ignore[no-any-return]
     return _call("clamp", input, None, max)  # type: ignore[no-any-return]
 
 

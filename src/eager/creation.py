@@ -1,10 +1,11 @@
 """Making tensors: from Python and numpy data, filled, counted."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, as_dtype, bool_, default_dtype, from_numpy, int64
+from ..ir.dtypes import DType, as_dtype, bool_, default_dtype, from_numpy, int64, promote, scalar_dtype
 from ..ir.ops._op import get_op
 from . import modes
 from .device import as_device
@@ -31,10 +32,14 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
             array = np.asarray(data)
         except ValueError as error:
             raise ValueError(f"tensor(): expected nested sequences of equal lengths ({error})") from None
+        if array.dtype.kind == "O" and not isinstance(_first_leaf(data), (str, bytes)):
+            raise _no_dtype(data)
         if array.dtype.kind in "USO" or (array.dtype.kind == "V" and array.dtype.name != "bfloat16"):
             raise TypeError(f"tensor(): expected numbers or nested sequences of numbers, given {type(data).__name__}")
         if dtype is None:
-            if _first_leaf_is_numpy(data):
+            if isinstance(data, list) and any(isinstance(v, np.generic) for v in data):
+                dtype = _common_dtype(data)
+            elif _first_leaf_is_numpy(data):
                 dtype = from_numpy(array.dtype)
             elif array.dtype.kind == "f":
                 dtype = default_dtype()
@@ -44,6 +49,24 @@ def _to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
                 dtype = int64
     target = from_numpy(array.dtype) if dtype is None else dtype
     return np.array(array, dtype=target.numpy, order="C")
+
+
+def _common_dtype(values: list[Any]) -> DType:
+    """The dtype that numbers, of numpy's types and Python's, are promoted to."""
+    if not all(isinstance(v, (np.generic, bool, int, float, complex)) for v in values):
+        return from_numpy(np.asarray(values).dtype)
+    kinds = [from_numpy(v.dtype) if isinstance(v, np.generic) else scalar_dtype(v) for v in values]
+    found = kinds[0]
+    for kind in kinds[1:]:
+        found = promote(found, kind)
+    return found
+
+
+def _no_dtype(data: Any) -> Exception:
+    leaf = _first_leaf(data)
+    if isinstance(leaf, int):
+        return ValueError(f"tensor(): Overflow when unpacking long long: an integer of {data!r} has more than 64 bits")
+    return RuntimeError(f"Could not infer dtype of {type(leaf).__name__}")
 
 
 def _first_leaf(data: Any) -> Any:
@@ -150,6 +173,8 @@ def _filled(name: str, size: Any, value: Any, dtype: Any, device: Any, requires_
     if modes.active_modes and modes.state.mode is not None:
         result: Tensor = dispatch(get_op("full"), (size, value), {"dtype": element})
         return result.requires_grad_() if requires_grad else result
+    if element.kind == "u" and value.__class__ is int and value < 0:
+        value = np.asarray(value).astype(element.numpy)  # wraps, as PyTorch has it
     return _finish(np.full(size, value, element.numpy), device, requires_grad)
 
 
@@ -259,6 +284,8 @@ def arange(
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if any(isinstance(v, float) and not math.isfinite(v) for v in (start, end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: arange({start}, {end}, {step})")
     integral = all(isinstance(v, int) for v in (start, end, step))
@@ -266,6 +293,8 @@ def arange(
     if integral and modes.active_modes and modes.state.mode is not None:
         return dispatch(get_op("arange"), (start, end, step), {"dtype": element})  # type: ignore[no-any-return]
     count = int(np.ceil((end - start) / step)) if not integral else max(0, -(-(end - start) // step))
+    if element.category == 1 and not integral:  # computed in integers, as PyTorch does
+        start, step = int(start), int(step)
     array = (start + step * np.arange(count)).astype(element.numpy)
     return _finish(array, device, requires_grad)
 

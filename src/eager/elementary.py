@@ -308,6 +308,27 @@ def _float_power_(self: Tensor, exponent: Any) -> Tensor:
     return inplace_of("float_power_", float_power)(self, exponent)  # type: ignore[no-any-return]
 
 
+def _of_reals(method: Any) -> Any:
+    """`abs_` for real tensors: the absolute values of complex numbers are real, and do not fit."""
+
+    def abs_(self: Tensor) -> Tensor:
+        if self.dtype.is_complex:
+            raise RuntimeError("In-place abs is not supported for complex tensors.")
+        return method(self)  # type: ignore[no-any-return]
+
+    abs_.__doc__ = method.__doc__
+    return abs_
+
+
+def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """The sum over the dimensions along which `size` was broadcast to the tensor's shape."""
+    sizes = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    result = _call("sum_to_size", self, sizes)
+    # What is summed is summed as `sum` does, which adds up integers in 64 bits.
+    summed = not sizes or tuple(result.shape) != tuple(self.shape)
+    return _call("cast", result, dtype="int64") if summed and self.dtype.category < 2 else result  # type: ignore[no-any-return]
+
+
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Elementwise input * 2**other.
 
@@ -436,6 +457,10 @@ def install_inplace(namespace: dict[str, Any]) -> None:
                "less_equal_": "le_", "not_equal_": "ne_"}  # fmt: skip
     for alias, name in further.items():
         setattr(Tensor, alias, getattr(Tensor, name))
+    Tensor.abs_ = Tensor.absolute_ = _of_reals(Tensor.abs_)  # type: ignore[method-assign,assignment]
+    Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
+    _sum_to_size.__ingot_op__ = Tensor.sum_to_size.__ingot_op__  # type: ignore[attr-defined]
+    Tensor.sum_to_size = _sum_to_size  # type: ignore[method-assign,assignment]
     Tensor.fix = Tensor.trunc  # type: ignore[method-assign,assignment]
     Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[method-assign,assignment]
     Tensor.polygamma_ = inplace_of("polygamma_", Tensor.polygamma)  # type: ignore[method-assign,assignment]

@@ -39,6 +39,8 @@ def logspace(
     tensor([  1.,  10., 100.])
     """
     target = default_dtype() if dtype is None else as_dtype(dtype)
+    if target.category == 1:  # the bounds count in the result's dtype
+        start, end = (int(v.item() if isinstance(v, Tensor) else v) for v in (start, end))
     exponents = creation.linspace(start, end, steps, dtype="float64", device=device)
     result = _call("cast", _call("pow", float(base), exponents), dtype=target)
     return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]

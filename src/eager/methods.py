@@ -482,15 +482,14 @@ def _matrix_transposed(self: Tensor) -> Tensor:
 def _adjoint_matrix(self: Tensor) -> Tensor:
     if self.ndim not in (0, 2):
         raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor.")
-    if self.dtype.is_complex:
-        raise RuntimeError("tensor.H of a complex tensor is not supported: conjugate it and use .mT")
-    return _transposed(self)
+    turned = _transposed(self)
+    return _call("conj", turned) if self.dtype.is_complex else turned  # type: ignore[no-any-return]
 
 
 PROPERTIES: dict[str, Any] = {
     "T": _property(_transposed, "The tensor with its dimensions reversed, as a view."),
     "mT": _property(_matrix_transposed, "The tensor with its last two dimensions swapped, as a view."),
-    "H": _property(_adjoint_matrix, "The transpose of a matrix."),
+    "H": _property(_adjoint_matrix, "The transposed and conjugated matrix."),
     "itemsize": _property(lambda self: self._array.itemsize, "Bytes per element."),
     "nbytes": _property(lambda self: self._array.nbytes, "Bytes of all elements."),
     "layout": _property(lambda self: strided, "How the elements are stored: always `ingot.strided`."),

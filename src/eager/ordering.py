@@ -18,7 +18,7 @@ FUNCTIONS = (
     "quantile", "searchsorted", "unique", "unique_consecutive",
 )  # fmt: skip
 METHODS = (
-    "aminmax", "count_nonzero", "kthvalue", "median", "mode", "msort",
+    "aminmax", "count_nonzero", "histogram", "kthvalue", "median", "mode", "msort",
     "nanmean", "nanmedian", "nanquantile", "nansum", "quantile", "unique", "unique_consecutive",
 )  # fmt: skip
 

@@ -146,11 +146,17 @@ def std_mean(
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The vector norm over `dim` (all elements by default): (sum |x|^p)^(1/p); "fro" is p = 2.
 
+    "nuc" is the sum of the singular values of the matrices in the two dimensions `dim`.
+
     >>> ingot.norm(ingot.tensor([3.0, 4.0]))
     tensor(5.)
     """
     if p == "fro" or p is None:
         p = 2
+    if p == "nuc":
+        from .linear_algebra import matrix_norm
+
+        return matrix_norm(input, "nuc", (0, 1) if dim is None else dim, keepdim, dtype=dtype)
     if isinstance(p, str):
         raise RuntimeError(f"norm: p must be a number or 'fro', given {p!r}")
     return _call("vector_norm", input, p, dim, keepdim, dtype=dtype)  # type: ignore[no-any-return]

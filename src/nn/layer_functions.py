@@ -1,5 +1,6 @@
 """Functions of layers that are made of other ops: dropouts, normalisation, activations."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..eager.tensor import Tensor
 __all__ = [
     "alpha_dropout", "bilinear", "channel_shuffle", "dropout1d", "dropout2d", "dropout3d",
     "feature_alpha_dropout", "gumbel_softmax", "hardshrink", "instance_norm", "local_response_norm", "rrelu", "softmin",
-    "tanhshrink", "upsample",
+    "tanhshrink", "upsample", "softsign",
 ]  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     x: Any = input
     if x.ndim < 3:
         raise ValueError(f"Expected 3D or higher dimensionality input (got {x.ndim} dimensions)")
-    squares = (x * x).reshape(x.shape[0], 1, x.shape[1], -1)
+    squares = (x * x).reshape(x.shape[0], 1, x.shape[1], math.prod(x.shape[2:]))
     squares = _call("pad", squares, (0, 0, size // 2, (size - 1) // 2))
     means = _call("avg_pool2d", squares, (size, 1), 1).reshape(x.shape)
     return x / (means * alpha + k).pow(beta)
@@ -170,6 +171,13 @@ def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
 def tanhshrink(input: Any) -> Tensor:
     """Elementwise x - tanh(x)."""
     return input - input.tanh()
+
+
+def softsign(input: Any) -> Tensor:
+    """Elementwise x / (1 + |x|), of integers and complex numbers, too."""
+    if input.dtype.is_floating_point:
+        return _call("softsign", input)
+    return input / (input.abs() + 1)
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:

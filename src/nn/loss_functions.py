@@ -29,7 +29,17 @@ def reduced(loss: Any, reduction: str) -> Any:
             return loss.mean()
         case "sum":
             return loss.sum()
-    raise ValueError(f"{reduction} is not a valid value for reduction: expected 'none', 'mean' or 'sum'")
+    raise _invalid(reduction)
+
+
+def _invalid(reduction: Any) -> ValueError:
+    return ValueError(f"{reduction} is not a valid value for reduction: expected 'none', 'mean' or 'sum'")
+
+
+def require_reduction(reduction: Any) -> None:
+    """ValueError for another reduction than those of `reduced`, before anything else is looked at."""
+    if reduction not in ("none", "mean", "sum"):
+        raise _invalid(reduction)
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -218,7 +228,8 @@ def multi_margin_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
-    x, y = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.reshape(1))
+    require_reduction(reduction)
+    x, y = (input, target) if input.ndim == 2 else (input.reshape(1, -1), target.reshape(1))
     if y.numel() and not 0 <= int(y._array.min()) <= int(y._array.max()) < x.shape[1]:
         raise RuntimeError(f"multi_margin_loss: expected targets from 0 to {x.shape[1] - 1}")
     index = y.unsqueeze(1)
@@ -241,9 +252,10 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """The mean over classes of max(0, 1 - (x[label] - x[other])), for labels before the first -1: (N, C), (N, C)."""
     reduction = legacy_reduction(size_average, reduce, reduction)
+    require_reduction(reduction)
     if input.shape != target.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
-    x, y = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.unsqueeze(0))
+    x, y = (input, target) if input.ndim == 2 else (input.reshape(1, -1), target.reshape(1, -1))
     labels = y._array
     count = x.shape[1]
     if labels.size and not -1 <= int(labels.min()) <= int(labels.max()) < count:

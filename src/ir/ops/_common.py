@@ -96,8 +96,12 @@ def promoted_array_dtype(values: tuple[Any, ...]) -> DType:
 
 
 def cast(xp: Any, value: Any, dtype: DType) -> Any:
-    """An array or scalar as an array of `dtype` (the same array where it has it already)."""
-    return value.astype(dtype.numpy, copy=False) if hasattr(value, "dtype") else xp.asarray(value, dtype.numpy)
+    """An array or scalar as an array of `dtype` (the same array where it has it already); a negative int wraps."""
+    if hasattr(value, "dtype"):
+        return value.astype(dtype.numpy, copy=False)
+    if dtype.kind == "u" and value.__class__ is int and value < 0:
+        return xp.asarray(value).astype(dtype.numpy)
+    return xp.asarray(value, dtype.numpy)
 
 
 def describe(types: tuple[Any, ...]) -> str:

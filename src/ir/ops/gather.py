@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import int32, int64, uint8
+from ..dtypes import from_numpy, int32, int64, uint8
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import dim_value, ints, normalise_dim, randoms, require_tensor
+from ._common import cast, dim_value, ints, normalise_dim, randoms, require_tensor
 from ._op import Custom, ErrorSample, F, Sample, VjpContext, define
 
 _PUBLIC = ("", "method")
@@ -305,7 +305,7 @@ def _evaluate_index_add(xp: Any, input: Any, index: Any, source: Any, *, dim: in
     target, values = _one_dim(result), _one_dim(source)
     where = positions("index_add", _one_dim(index), target.shape[dim], dim)
     if alpha != 1:
-        values = values * values.dtype.type(alpha)
+        values = values * cast(xp, alpha, from_numpy(values.dtype))
     moved, values = xp.moveaxis(target, dim, 0), xp.moveaxis(values, dim, 0)
     with np.errstate(all="ignore"):
         if moved.ndim > 1 and where.size > 8:

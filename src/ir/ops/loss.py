@@ -147,7 +147,8 @@ def _require_positive(name: str, what: str, *, zero: bool) -> Callable[..., None
     def check(**attributes: Any) -> None:
         value = attributes[what]
         if value < 0 or (value == 0 and not zero):
-            raise ValueError(f"{name}: expected {what} {'of at least' if zero else 'above'} 0, given {value}")
+            error = RuntimeError if name == "huber_loss" else ValueError
+            raise error(f"{name}: expected {what} {'of at least' if zero else 'above'} 0, given {value}")
 
     return check
 

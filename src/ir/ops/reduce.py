@@ -376,6 +376,11 @@ def _extreme(name: str, doc: str, function: str, init: str) -> Op:
     def infer(sizes: Sizes, input: Any, *, dim: _Dims, keepdim: bool) -> TensorType:
         input = require_tensor(name, "input", input)
         dims = normalise_dims(name, dim, input.rank)
+        if dim in (None, ()) and any(sizes.hint(d) == 0 for d in input.shape):
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0, given {input}. Specify the "
+                "reduction dim with the 'dim' argument."
+            )
         require_elements(sizes, name, input, dims)
         return TensorType(input.dtype, reduced_shape(input.shape, dims, keepdim), input.device)
 

@@ -199,6 +199,7 @@ HEAVISIDE = _plain(
     None,
     "any",
     inplace=True,
+    numbers=(),
 )
 NEXTAFTER = _plain(
     "nextafter",
