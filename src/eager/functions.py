@@ -153,9 +153,8 @@ def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
                     result = quiet(ufunc, a, b) if a.size < LARGE else large_binary(ufunc, a, b)
                     return wrap(result if result.__class__ is np.ndarray else np.asarray(result))
             except AttributeError:
-                kind = a.dtype.kind
                 if (
-                    kind == "f"
+                    a.dtype.char in "fd"  # float16 would round the number first
                     and (other.__class__ is float or other.__class__ is int)
                     and not (self.requires_grad and modes.state.grad_enabled)
                 ):

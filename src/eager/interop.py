@@ -6,20 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import as_dtype, from_numpy
+from ..ir.dtypes import as_dtype, bfloat16, from_numpy
+from .dlpack import DLPACK_BFLOAT, DLPACK_UINT, Capsule, dtype_code, retyped, writable
+from .inplace import check_writable
 from .tensor import Tensor, wrap
 
 __all__ = ["FUNCTIONS", "METHODS"]
 
 FUNCTIONS = ("from_dlpack", "frombuffer")
-METHODS = ()
+METHODS = ("apply_", "map_")
 
 
 def _shared(tensor: Tensor, what: str) -> np.ndarray[Any, Any]:
     """The tensor's array; BufferError where the tensor requires grad, since writes would go past autograd."""
+    _require_no_grad(tensor, what)
+    return tensor.numpy()
+
+
+def _require_no_grad(tensor: Tensor, what: str) -> None:
     if tensor.requires_grad:
         raise BufferError(f"{what}: Can't export tensors that require gradient, use tensor.detach()")
-    return tensor.numpy()
 
 
 def _dlpack(
@@ -28,6 +34,9 @@ def _dlpack(
     """A DLPack capsule of the tensor's memory (Python array API standard, 2023.12)."""
     if stream is not None and stream != -1:
         raise BufferError(f"__dlpack__: a CPU tensor has no stream, given {stream!r}")
+    if self._array.dtype.kind == "V":  # bfloat16, whose code numpy does not write
+        _require_no_grad(self, "__dlpack__")
+        return retyped(self._array.view(np.uint16).__dlpack__(), DLPACK_BFLOAT)
     return _shared(self, "__dlpack__").__dlpack__(max_version=max_version, dl_device=dl_device, copy=copy)
 
 
@@ -46,9 +55,44 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     >>> array
     array([1., 1.])
     """
-    array = np.from_dlpack(ext_tensor)
+    if hasattr(ext_tensor, "__dlpack__") and "bfloat16" not in str(getattr(ext_tensor, "dtype", "")):
+        array = np.from_dlpack(ext_tensor)
+    else:
+        capsule = ext_tensor.__dlpack__() if hasattr(ext_tensor, "__dlpack__") else ext_tensor
+        narrow = dtype_code(capsule) == DLPACK_BFLOAT
+        array = writable(np.from_dlpack(Capsule(retyped(capsule, DLPACK_UINT) if narrow else capsule)))
+        array = array.view(bfloat16.numpy) if narrow else array
     from_numpy(array.dtype)  # refuses dtypes that no tensor has
     return wrap(array)
+
+
+def to_dlpack(tensor: Tensor) -> Any:
+    """The tensor's memory as a DLPack capsule, which one consumer may take (`utils.dlpack.to_dlpack`)."""
+    return _dlpack(tensor)
+
+
+def _array_wrap(self: Tensor, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+    """The result of a numpy ufunc on a tensor, as a tensor."""
+    return wrap(np.asarray(array))
+
+
+def apply_(self: Tensor, callable: Any) -> Tensor:
+    """Replace every element by `callable(element)`; for where no op does it, since it is slow. Returns the tensor."""
+    check_writable(self, "apply_")
+    values = np.array([callable(v) for v in self.reshape(-1).tolist()])  # type: ignore[attr-defined]
+    np.copyto(self._array, values.reshape(self._array.shape), casting="unsafe")
+    self.bump_version()
+    return self
+
+
+def map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
+    """Replace every element by `callable(element, other's element)`; slow, as `apply_` is. Returns the tensor."""
+    check_writable(self, "map_")
+    others = np.broadcast_to(tensor._array, self._array.shape).reshape(-1).tolist()
+    values = np.array([callable(v, w) for v, w in zip(self.reshape(-1).tolist(), others, strict=True)])  # type: ignore[attr-defined]
+    np.copyto(self._array, values.reshape(self._array.shape), casting="unsafe")
+    self.bump_version()
+    return self
 
 
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
@@ -104,6 +148,7 @@ for _name, _value in {
     "to_device": _to_device,
     "__dlpack__": _dlpack,
     "__dlpack_device__": _dlpack_device,
+    "__array_wrap__": _array_wrap,
     "_repr_html_": _html,
     "__array_interface__": property(_array_interface, doc="How NumPy finds the memory."),
 }.items():

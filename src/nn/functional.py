@@ -1,5 +1,6 @@
 """Functions of layers: every op whose record says "functional", and PyTorch's call forms around some of them."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from ..eager import namespaces
@@ -39,7 +40,12 @@ def tanh(input: Tensor) -> Tensor:
 
 def _softmax_dim(name: str, input: Tensor, dim: int | None) -> int:
     if dim is None:
-        raise TypeError(f"{name}(): missing dim: say along which dimension, as in {name}(x, dim=-1)")
+        warnings.warn(
+            f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
+            "argument.",
+            stacklevel=4,
+        )
+        return 0 if input.ndim in (0, 1, 3) else 1
     return dim
 
 

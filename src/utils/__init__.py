@@ -1,5 +1,5 @@
-"""What goes around tensors: data loading, checkpoints."""
+"""What goes around tensors: data loading, checkpoints, DLPack."""
 
-from . import checkpoint, data
+from . import checkpoint, data, dlpack
 
-__all__ = ["checkpoint", "data"]
+__all__ = ["checkpoint", "data", "dlpack"]

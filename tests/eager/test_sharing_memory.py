@@ -52,3 +52,31 @@ def test_buffers_are_read_in_place_and_checked() -> None:
 def test_notebooks_show_the_text_escaped() -> None:
     w = ingot.ones(1, requires_grad=True) * 2
     assert w._repr_html_() == "<pre>tensor([2.], grad_fn=&lt;MulBackward0&gt;)</pre>"
+
+
+def test_bfloat16_crosses_dlpack_and_nothing_is_copied() -> None:
+    x = ingot.tensor([[1.5, -2.0], [3.25, 4.0]], dtype=ingot.bfloat16)
+    again = ingot.from_dlpack(x.t())
+    assert again.dtype is ingot.bfloat16 and again.tolist() == [[1.5, 3.25], [-2.0, 4.0]]
+    again += 1
+    assert x.tolist() == [[2.5, -1.0], [4.25, 5.0]]
+    capsule = ingot.utils.dlpack.to_dlpack(x)
+    taken = ingot.utils.dlpack.from_dlpack(capsule)
+    assert taken.data_ptr() == x.data_ptr()
+    with pytest.raises((BufferError, ValueError)):
+        ingot.utils.dlpack.from_dlpack(capsule)  # a capsule is taken once
+
+
+def test_ufuncs_of_tensors_give_tensors() -> None:
+    x = ingot.tensor([1.0, 4.0])
+    for result, expected in ((np.sqrt(x), [1, 2]), (np.add(x, 1), [2, 5]), (np.multiply([2.0, 2.0], x), [2, 8])):
+        assert isinstance(result, ingot.Tensor) and result.tolist() == expected
+    with pytest.raises(RuntimeError, match="requires grad"):
+        np.sqrt(x.clone().requires_grad_())
+
+
+def test_elements_are_replaced_by_python_functions() -> None:
+    x = ingot.tensor([[1, 2], [3, 4]])
+    assert x.apply_(lambda v: v * 10) is x and x.tolist() == [[10, 20], [30, 40]]
+    assert x.t().map_(ingot.tensor([1, 2]), lambda a, b: a + b).tolist() == [[11, 32], [21, 42]]
+    assert x.tolist() == [[11, 21], [32, 42]]

@@ -342,11 +342,12 @@ def _replacements(dtype: DType, nan: float | None, posinf: float | None, neginf:
 
 
 def _evaluate_nan_to_num(xp: Any, input: Any, **attributes: Any) -> Any:
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in "fV":
         return xp.array(input, copy=True)
     nan, posinf, neginf = _replacements(array_dtype(input), **attributes)
     with np.errstate(all="ignore"):
-        return xp.asarray(xp.nan_to_num(input, nan=nan, posinf=posinf, neginf=neginf), input.dtype)
+        wide = input.astype(np.float32) if input.dtype.kind == "V" else input  # of bfloat16 numpy knows no NaN
+        return xp.asarray(xp.nan_to_num(wide, nan=nan, posinf=posinf, neginf=neginf), input.dtype)
 
 
 def _decompose_nan_to_num(input: Any, **attributes: Any) -> Any:
