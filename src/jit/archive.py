@@ -39,6 +39,7 @@ from .archive_parts import (
     READING_SECONDS,
     check_amount,
     check_version,
+    checksum,
     field,
     graph_numbers,
     numbered,
@@ -206,6 +207,7 @@ def save(
         "methods": {name: saved.function(method, module) for name, method in methods_of(function).items()},
         "module": tree,
         "digests": saved.digests,
+        "checksums": {},
         "metadata": {str(k): str(v) for k, v in (metadata or {}).items()},
     }
     if not saved.graphs:
@@ -214,6 +216,7 @@ def save(
             "of arguments that the file is to serve"
         )
     weights = saved.weights | {parameter_name(name): array for name, array in writer.arrays.items()}
+    description["checksums"] = {name: checksum(array) for name, array in weights.items()}
     members: list[Member] = []
     sources: list[str] = []
     for index, specialisation in enumerate(saved.graphs if native else []):

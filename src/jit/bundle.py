@@ -67,7 +67,11 @@ class NativeBundle:
         if not all(isinstance(line, str) for line in report):
             raise ValueError("its report is not text")
         constants = {name: _aligned(array) for name, array in own.items()}
-        constants |= {f"graph:{digest}": array for digest, array in known.items()}
+        # Only those that it uses: taking one may verify it.
+        used = layout.get("constants") if isinstance(layout, dict) else None
+        for name in used if isinstance(used, list) else ():
+            if isinstance(name, str) and name.startswith("graph:") and name[6:] in known:
+                constants[name] = known[name[6:]]
         return cls(Layout.from_json(layout, constants), blob, tuple(KernelInfo(*k) for k in kernels), tuple(report))
 
 

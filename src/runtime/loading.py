@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,12 +16,11 @@ from ..jit.archive_parts import (
     check_version,
     field,
     graph_numbers,
-    named_arrays,
     numbered,
     parameter_name,
     parameter_places,
     read_json,
-    read_safetensors_part,
+    read_weights,
 )
 from ..jit.archive_signature import leaf_from_json, signature_from_json
 from ..jit.errors import FallbackWarning, LoadError
@@ -31,7 +31,7 @@ from .model import Model, Variant
 
 __all__ = ["load"]
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = Mapping[str, np.ndarray[Any, Any]]
 _SCALARS: dict[type, type[Type]] = {bool: BoolType, int: IntType, float: FloatType, complex: ComplexType}
 
 
@@ -53,12 +53,8 @@ def load(path: "str | os.PathLike[str] | BinaryIO", *, trust: bool = False) -> M
         graph_numbers(description)
         name = field(description, "name", str)
         metadata = field(description, "metadata", dict)
-        digests = field(description, "digests", dict)
         methods = description.get("methods", {})
-    arrays = read_safetensors_part(members, "weights.safetensors")
-    with part("weights.safetensors"):
-        known = named_arrays(arrays, digests)
-    file = _File(members, arrays, known, trust)
+    file = _File(members, *read_weights(members, description), trust)
     model = file.model(name, description, metadata)
     others = {other: file.model(other, data, {}) for other, data in methods.items()}
     if model is None or None in others.values():
@@ -70,9 +66,10 @@ def load(path: "str | os.PathLike[str] | BinaryIO", *, trust: bool = False) -> M
 class _File:
     """The parts of a file that models are read from."""
 
-    def __init__(self, members: Members, arrays: Arrays, known: Arrays, trust: bool) -> None:
+    def __init__(self, members: Members, arrays: Arrays, checked: Arrays, known: Arrays, trust: bool) -> None:
         self.members = members
         self.arrays = arrays
+        self.checked = checked
         self.known = known
         self.trust = trust
 
@@ -110,7 +107,7 @@ class _File:
         with part("weights.safetensors"):
             own = len(layout.arguments) - len(interface.parameters)
             parameters = tuple(
-                _parameter(self.arrays, places.get(name, name), spec.type)
+                _parameter(self.checked, places.get(name, name), spec.type)
                 for name, spec in zip(interface.parameters, layout.arguments[own:], strict=True)
             )
         with part("ingot.json"):
