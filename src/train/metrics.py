@@ -111,7 +111,11 @@ class ConfusionMatrix(Metric):
 
 
 class _ByClass(ConfusionMatrix):
-    """A number for each class from the confusion matrix, averaged: "macro", "micro", "weighted", or None for each."""
+    """A number for each class from the confusion matrix, averaged.
+
+    "macro" is the mean over the classes that occur in targets or predictions, "weighted" that by how often each is a
+    target, "micro" counts all classes together, "binary" is class 1 of 2, and None gives a number for each class.
+    """
 
     def __init__(self, num_classes: int = 2, average: str | None = "macro") -> None:
         if average not in ("macro", "micro", "weighted", "binary", None):
@@ -135,7 +139,8 @@ class _ByClass(ConfusionMatrix):
             return float(values[1])
         if self.average == "weighted":
             return float((values * actual).sum() / max(actual.sum(), 1))
-        return float(values.mean())
+        occurring = (predicted + actual) > 0  # a class that is neither there nor predicted has no say
+        return float(values[occurring].mean()) if occurring.any() else 0.0
 
 
 def _ratio(a: Any, b: Any) -> Any:
@@ -184,8 +189,16 @@ class MeanSquaredError(Metric):
 class AUROC(Metric):
     """The area under the receiver operating characteristic: the chance that a positive scores above a negative.
 
-    Scores (N,) with targets 0 and 1; equal scores count half (Mann and Whitney, 1947). NaN without both classes.
+    Scores (N,), or (N, 2), with targets 0 and 1; equal scores count half (Mann and Whitney, 1947). Scores (N, C) with
+    targets below C are each class against the rest: their mean ("macro"), by how often each is a target ("weighted"),
+    or one number each (None). NaN where a class is missing.
     """
+
+    def __init__(self, average: str | None = "macro") -> None:
+        if average not in ("macro", "weighted", None):
+            raise ValueError(f"average must be 'macro', 'weighted' or None, given {average!r}")
+        self.average = average
+        super().__init__()
 
     def reset(self) -> None:
         self.scores: list[Any] = []
@@ -193,19 +206,35 @@ class AUROC(Metric):
 
     def update(self, predictions: Any, targets: Any) -> None:
         scores, wanted = _array(predictions), _array(targets)
-        scores = scores[:, 1] if scores.ndim == 2 and scores.shape[1] == 2 else scores
-        if scores.shape != wanted.shape:
+        if scores.ndim == wanted.ndim + 1:
+            classes = scores.shape[1]
+            if wanted.size and not 0 <= wanted.min() <= wanted.max() < classes:
+                raise ValueError(f"AUROC: targets must be classes from 0 to {classes - 1}, given {wanted.max()}")
+            scores = scores[:, 1] if classes == 2 else np.moveaxis(scores, 1, -1).reshape(-1, classes)
+        elif scores.shape != wanted.shape:
             raise ValueError(f"AUROC: expected scores of the targets' shape {list(wanted.shape)}, given {scores.shape}")
-        self.scores.append(np.array(scores, np.float64).reshape(-1))
-        self.targets.append(np.array(wanted, bool).reshape(-1))
+        else:
+            scores = scores.reshape(-1)
+        self.scores.append(np.array(scores, np.float64))
+        self.targets.append(np.array(wanted, np.int64).reshape(-1))
 
-    def compute(self) -> float:
+    def compute(self) -> Any:
         if not self.scores:
             return float("nan")
-        scores, positive = np.concatenate(self.scores), np.concatenate(self.targets)
-        count, others = int(positive.sum()), int((~positive).sum())
-        if not count or not others:
-            return float("nan")
-        _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
-        ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[group]  # the mean rank of equal scores
-        return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
+        scores, wanted = np.concatenate(self.scores), np.concatenate(self.targets)
+        if scores.ndim == 1:
+            return _area(scores, wanted > 0)
+        areas = np.array([_area(scores[:, c], wanted == c) for c in range(scores.shape[1])])
+        if self.average is None:
+            return areas
+        shares = np.bincount(wanted, minlength=len(areas)) if self.average == "weighted" else np.ones(len(areas))
+        return float((areas * shares).sum() / shares.sum())
+
+
+def _area(scores: np.ndarray[Any, Any], positive: np.ndarray[Any, Any]) -> float:
+    count, others = int(positive.sum()), int((~positive).sum())
+    if not count or not others:
+        return float("nan")
+    _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[group]  # the mean rank of equal scores
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))

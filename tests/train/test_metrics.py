@@ -42,6 +42,35 @@ def test_area_under_the_curve_counts_pairs() -> None:
     assert auroc.compute() == pytest.approx(sum(pairs) / 6)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_scores_are_those_of_scikit_learn(classes: int) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics", reason="compared with scikit-learn")
+    draws = np.random.default_rng(0)
+    scores, wanted = draws.random((90, classes)), draws.integers(0, classes, 90)
+    scores /= scores.sum(1, keepdims=True)
+    wanted[wanted == 1] = 0 if classes > 2 else 1  # a class that is never a target
+    found = scores.argmax(1)
+    for made, reference in (
+        (train.Precision, sklearn.precision_score),
+        (train.Recall, sklearn.recall_score),
+        (train.F1, sklearn.f1_score),
+    ):
+        for average in ("macro", "micro", "weighted"):
+            metric = made(classes + 1, average=average)  # and one that is not even predicted
+            for at in range(0, 90, 20):
+                metric.update(ingot.tensor(scores[at : at + 20]), ingot.tensor(wanted[at : at + 20]))
+            assert metric.compute() == pytest.approx(reference(wanted, found, average=average, zero_division=0))
+    wanted = np.arange(90) % classes
+    for average in ("macro", "weighted"):
+        auroc = train.AUROC(average)
+        auroc.update(ingot.tensor(scores[:50]), ingot.tensor(wanted[:50]))
+        auroc.update(ingot.tensor(scores[50:]), ingot.tensor(wanted[50:]))
+        given = scores[:, 1] if classes == 2 else scores
+        assert auroc.compute() == pytest.approx(
+            sklearn.roc_auc_score(wanted, given, multi_class="ovr", average=average)
+        )
+
+
 def test_mean_squared_error_and_mean() -> None:
     error = train.MeanSquaredError()
     error.update(ingot.tensor([1.0, 2.0]), ingot.tensor([0.0, 4.0]))
