@@ -10,7 +10,7 @@ from ..ir.dtypes import DType, as_dtype
 from . import modes
 from .device import as_device, device
 from .functions import call as _call
-from .inplace import alias, check_writable, write
+from .inplace import alias, check_writable, snapshot, write
 from .memory_format import channels_last, channels_last_3d, in_format, is_in_format, strided
 from .tensor import Tensor, wrap
 
@@ -278,7 +278,10 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
             self._array.fill(value)
         self.bump_version()
         return self
-    return write(self, _call("full", tuple(self.shape), value, dtype=self.dtype), "fill_", fresh=True)
+    filled = _call("full", tuple(self.shape), value, dtype=self.dtype)
+    if self.requires_grad:  # the result still belongs to the graph, with a gradient of 0
+        filled = _call("where", _call("full", (), False, dtype="bool"), alias(self), filled)
+    return write(self, filled, "fill_", fresh=True)
 
 
 def _zero_(self: Tensor) -> Tensor:
@@ -393,7 +396,8 @@ def inplace_of(name: str, function: Any) -> Any:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self, name)
-        return write(self, function(alias(self), *args, **kwargs), name)
+        recorded = modes.state.grad_enabled and self.requires_grad
+        return write(self, function(snapshot(self) if recorded else alias(self), *args, **kwargs), name)
 
     method.__doc__ = f"In-place version of `{name[:-1]}`; returns the tensor itself."
     return method

@@ -1,5 +1,6 @@
 """Order statistics and counting in PyTorch's call forms: median, quantile, unique, searchsorted, histogram."""
 
+import builtins
 import math
 from typing import Any, NamedTuple
 
@@ -433,9 +434,21 @@ def histogramdd(
         if low == high:
             low, high = low - 0.5, high + 0.5
         edges.append(np.linspace(low, high, int(count) + 1).astype(points.dtype))
-    weights = None if weight is None else weight._array.reshape(-1)
-    found, _ = np.histogramdd(points.astype(np.float64), [e.astype(np.float64) for e in edges], weights=weights,
-                              density=density)  # fmt: skip
+    sizes = tuple(len(e) - 1 for e in edges)
+    places = np.zeros(len(points), np.int64)
+    inside = np.ones(len(points), bool)
+    for d, border in enumerate(edges):
+        place = np.searchsorted(border, points[:, d], side="right") - 1
+        place = np.where(points[:, d] == border[-1], sizes[d] - 1, place)  # the last bin has its end, too
+        inside &= (place >= 0) & (place < sizes[d])
+        places = places * sizes[d] + place
+    weights = np.ones(len(points)) if weight is None else weight._array.reshape(-1)
+    found = np.bincount(places[inside], weights[inside], minlength=math.prod(sizes)).reshape(sizes)
+    if density:
+        volume: Any = 1.0
+        for d, border in enumerate(edges):
+            volume = volume * np.diff(border).reshape([-1 if i == d else 1 for i in builtins.range(rank)])
+        found = found / found.sum() / volume
     return HistogramDD(wrap(found.astype(points.dtype)), tuple(wrap(np.ascontiguousarray(e)) for e in edges))
 
 

@@ -195,7 +195,10 @@ def fill(input: Tensor, value: Any) -> Tensor:
             )
         value = _call("cast", value, dtype=input.dtype)
         return clone(_call("expand", value, tuple(input.shape)))
-    return _call("full", tuple(input.shape), value, dtype=input.dtype)  # type: ignore[no-any-return]
+    filled = _call("full", tuple(input.shape), value, dtype=input.dtype)
+    if not input.requires_grad:
+        return filled  # type: ignore[no-any-return]
+    return _call("where", _call("full", (), False, dtype="bool"), input, filled)  # type: ignore[no-any-return]
 
 
 # -- pieces that share no memory ---------------------------------------------------------------------------------------

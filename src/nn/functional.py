@@ -92,6 +92,8 @@ def batch_norm(
     """
     if eps <= 0.0:
         raise ValueError(f"batch_norm eps must be positive, but got {eps}")
+    if input.ndim == 1 and not input.shape[0]:
+        return _call("clone", input)  # type: ignore[no-any-return]
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("Expected running_mean and running_var to be given where training=False")

@@ -1,4 +1,4 @@
-"""PyTorch's own operator samples (`op_db`) against Ingot: values, dtypes, shapes and gradients, where PyTorch is installed.
+"""PyTorch's own operator samples (`op_db`) against Ingot where PyTorch is installed: values, dtypes, shapes, gradients.
 
 The names, arguments and samples come from PyTorch; what Ingot does not offer is listed here with the reason.
 """
@@ -27,12 +27,17 @@ _ABSENT = {
     r"_.*|torch_.*|slice|max_pool2d_with_indices_backward|native_dropout_backward": "internal to PyTorch",
     r"jiterator_.*": "CUDA only",
     r"sparse_.*|to_sparse": "tensors are strided",
-    r"chalf|hash_tensor": "gives a dtype that Ingot has not (complex32, uint64)",
+    r"chalf|hash_tensor": "gives complex32, or hashes of PyTorch's own",
+    r"as_strided_partial_views": "the samples look at memory outside their tensor",
+    r"nn_functional_triplet_margin_with_distance_loss": "the samples pass functions of PyTorch",
 }
 _OTHERWISE = {
     r"linalg_svd|svd": "columns that span a null space are free",
-    r"as_strided_(partial_views|scatter)": "the samples look at memory outside their tensor, or miss a zero gradient",
-    r"special_bessel_[jy].*|special_airy_ai": "PyTorch computes these in double precision with single-precision constants",
+    r"linalg_eig": "the order of eigenvalues is free",
+    r"as_strided_scatter": "PyTorch's gradient misses a zero",
+    r"nn_functional_ctc_loss": "PyTorch's gradient is right after log_softmax only, where both are the same",
+    r"nextafter": "PyTorch has no gradient",
+    r"special_bessel_[jy].*|special_airy_ai": "PyTorch computes these with constants of single precision",
     r"linalg_norm_subgradients_at_zero": "another subgradient",
     r"nn_functional_scaled_dot_product_attention|nn_functional_multi_head_attention_forward": "dropout in the samples",
     r"polygamma.*|special_polygamma.*": "PyTorch's series loses digits next to the poles",
@@ -136,6 +141,8 @@ def assert_alike(found: Any, wanted: Any, *, values: bool) -> None:
         assert found.dtype.name == str(wanted.dtype).removeprefix("torch.")
         assert tuple(found.shape) == tuple(wanted.shape)
         if values:
+            if wanted.dtype is torch.bfloat16:
+                found, wanted = found.float(), wanted.float()
             expected = wanted.detach().resolve_conj().resolve_neg().numpy()
             np.testing.assert_allclose(found.detach().numpy(), expected, rtol=3e-5, atol=3e-5)
     elif isinstance(wanted, (list, tuple)):
@@ -200,6 +207,9 @@ def test_gradients_of_samples(op: Any) -> None:
             allow_unused=True,
         )  # fmt: skip
         for a, b in zip(gradients, wanted, strict=True):
-            expected = np.zeros(1) if b is None else b.numpy()
-            actual = np.zeros(1) if a is None else a.numpy()
+            if a is None and b is None:
+                continue
+            shape = tuple((b if a is None else a).shape)
+            expected = np.zeros(shape) if b is None else b.numpy(force=True)
+            actual = np.zeros(shape) if a is None else a.numpy()
             np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
