@@ -43,6 +43,7 @@ class Sorter(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=6400, help="rows of digits per epoch")
     parser.add_argument("--compile", action="store_true", help="run each step as one compiled call")
     options = parser.parse_args()
     train.seed_everything(0)
@@ -59,7 +60,7 @@ def main() -> None:
         compile=options.compile,
     )
     check = DataLoader(Rows(512, seed=1), batch_size=256)
-    history = trainer.fit(DataLoader(Rows(6400, seed=0), batch_size=128), check, epochs=options.epochs)
+    history = trainer.fit(DataLoader(Rows(options.rows, seed=0), batch_size=128), check, epochs=options.epochs)
     print(f"{history[-1]['val_accuracy']:.1%} of the places are right")
     row = ingot.randint(0, KINDS, (1, LENGTH))
     (scores,) = trainer.predict([(row, row)])
