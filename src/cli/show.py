@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ..ir.drawing import graph_page
 from ..jit.archive_info import read_info
-from .page import graph_page
 from .result import Result
 
 __all__ = ["command"]

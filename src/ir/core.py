@@ -8,6 +8,7 @@ builds, `verify` checks a finished graph.
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,6 +213,29 @@ class Graph:
 
         return print_graph(self)
 
+    def html(self, path: Any = None) -> str:
+        """A self-contained HTML page with a drawing of the graph and its text, written to `path` if that is given."""
+        from .drawing import graph_page
+
+        return _written(graph_page(self.name, [self]), path)
+
+    def dot(self, path: Any = None) -> str:
+        """The graph in Graphviz's language, written to `path` if that is given."""
+        from .drawing import dot
+
+        return _written(dot(self), path)
+
+    def mermaid(self, path: Any = None) -> str:
+        """The graph as a Mermaid flowchart, written to `path` if that is given."""
+        from .drawing import mermaid
+
+        return _written(mermaid(self), path)
+
+    def _repr_html_(self) -> str:
+        from .drawing import STYLE, drawing
+
+        return f'<style>{STYLE}</style><div class="drawing">{drawing(self)}</div>'
+
     def __eq__(self, other: object) -> bool:
         """Whether both graphs have the same text form (locations and value names apart)."""
         from .text import print_graph
@@ -221,6 +245,12 @@ class Graph:
         return print_graph(self, canonical=True) == print_graph(other, canonical=True)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _written(text: str, path: Any) -> str:
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text
 
 
 def substitute_attribute(value: Any, values: Mapping[str, Dim]) -> Any:

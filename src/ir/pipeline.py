@@ -1,37 +1,127 @@
-"""The order of passes, as one list."""
+"""The order of passes, as a list that can be changed."""
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from .core import Graph
 from .passes import (
+    canonicalise,
     common_subexpression_elimination,
     constant_folding,
     dead_code_elimination,
     fold_batch_norm,
+    fold_scale,
+    if_to_select,
     loop_invariant_code_motion,
+    merge_products,
     simplify,
+    sink_views,
+    unroll_loops,
 )
 from .verify import verify as check
 
-__all__ = ["DEFAULT", "Pass", "run_pipeline"]
+__all__ = ["DEFAULT", "Pass", "Pipeline", "active_pipeline", "run_pipeline", "use_pipeline"]
 
 Pass = tuple[str, Callable[[Graph], Graph]]
 
-DEFAULT: list[Pass] = [
-    ("simplify", simplify),
-    ("fold", constant_folding),
-    ("fold batch norm", fold_batch_norm),
-    ("cse", common_subexpression_elimination),
-    ("licm", loop_invariant_code_motion),
-    ("simplify again", simplify),  # branches and sizes that folding made known
-    ("fold again", constant_folding),
-    ("cse again", common_subexpression_elimination),
-    ("dce", dead_code_elimination),
-]
+
+class Pipeline(list[Pass]):
+    """Passes in their order, each with a name.
+
+    >>> mine = ingot.ir.pipeline.DEFAULT.copy()
+    >>> mine.remove("licm")
+    >>> mine.insert_after("cse", "again", ingot.ir.passes.simplify)
+    >>> with ingot.ir.pipeline.use_pipeline(mine):
+    ...     double = ingot.jit.trace(lambda x: x + x, ingot.ones(3))
+    ...     double(ingot.ones(2))
+    tensor([2., 2.])
+    """
+
+    def copy(self) -> "Pipeline":
+        """A pipeline of the same passes, to be changed."""
+        return Pipeline(self)
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self]
+
+    def position(self, name: str) -> int:
+        """Where the pass of this name is; ValueError where there is none."""
+        if name not in self.names:
+            raise ValueError(f"there is no pass {name!r}: expected one of {', '.join(self.names)}")
+        return self.names.index(name)
+
+    def insert_before(self, existing: str, name: str, function: Callable[[Graph], Graph]) -> None:
+        """Put a pass in front of another one."""
+        self._insert(self.position(existing), name, function)
+
+    def insert_after(self, existing: str, name: str, function: Callable[[Graph], Graph]) -> None:
+        """Put a pass behind another one."""
+        self._insert(self.position(existing) + 1, name, function)
+
+    def _insert(self, position: int, name: str, function: Callable[[Graph], Graph]) -> None:
+        if name in self.names:
+            raise ValueError(f"there is a pass {name!r} already: give this one a name of its own")
+        self.insert(position, (name, function))
+
+    def remove(self, name: str) -> None:  # type: ignore[override]
+        """Take out the pass of this name."""
+        del self[self.position(name)]
+
+    def move(self, name: str, *, before: str | None = None, after: str | None = None) -> None:
+        """Put a pass in front of another one, or behind it."""
+        if (before is None) == (after is None):
+            raise ValueError("move: say either before or after which pass")
+        entry = self[self.position(name)]
+        place = self.position(before or after or "")
+        del self[self.position(name)]
+        place -= place > self.position(before or after or "")
+        super().insert(place if before is not None else place + 1, entry)
+
+
+DEFAULT = Pipeline(
+    [
+        ("canonicalise", canonicalise),
+        ("simplify", simplify),
+        ("fold", constant_folding),
+        ("unroll", unroll_loops),
+        ("select", if_to_select),
+        ("fold batch norm", fold_batch_norm),
+        ("fold scale", fold_scale),
+        ("cse", common_subexpression_elimination),
+        ("merge products", merge_products),
+        ("licm", loop_invariant_code_motion),
+        ("sink views", sink_views),
+        ("simplify again", simplify),  # branches and sizes that folding made known, views that met
+        ("fold again", constant_folding),
+        ("cse again", common_subexpression_elimination),
+        ("dce", dead_code_elimination),
+    ]
+)
 """What every graph goes through before code is generated for it."""
+
+_local = threading.local()
+
+
+def active_pipeline() -> Pipeline:
+    """The pipeline that graphs of this thread go through."""
+    found: Pipeline = getattr(_local, "pipeline", DEFAULT)
+    return found
+
+
+@contextmanager
+def use_pipeline(pipeline: Pipeline) -> Iterator[Pipeline]:
+    """Let graphs that this thread compiles go through other passes than `DEFAULT`."""
+    previous = active_pipeline()
+    _local.pipeline = pipeline
+    try:
+        yield pipeline
+    finally:
+        _local.pipeline = previous
 
 
 def run_pipeline(
@@ -42,29 +132,38 @@ def run_pipeline(
     verify: bool = False,
     on_pass: Callable[[str, Graph], None] | None = None,
 ) -> Graph:
-    """The graph after the passes in their order (default: `DEFAULT`), or up to and including the one named `upto`.
+    """The graph after the passes in their order (default: those in use), or up to and including the one named `upto`.
 
     The given graph is not changed. With `verify`, each pass's result is checked, and an error names the pass. `on_pass`
-    is called with each pass's name and result. INGOT_LOG=passes prints how long each took and what it left.
+    is called with each pass's name and result. INGOT_LOG=passes prints, on standard error, how long each took and the
+    graph that it left, where it changed it.
 
     Raises ValueError where no pass is named `upto`.
     """
-    chosen = list(DEFAULT if passes is None else passes)
+    chosen = Pipeline(active_pipeline() if passes is None else passes)
     if upto is not None:
-        names = [name for name, _ in chosen]
-        if upto not in names:
-            raise ValueError(f"there is no pass {upto!r}: expected one of {', '.join(names)}")
-        chosen = chosen[: names.index(upto) + 1]
+        chosen = Pipeline(chosen[: chosen.position(upto) + 1])
     is_logged = "passes" in os.environ.get("INGOT_LOG", "").split(",")
+    text = str(graph) if is_logged else ""
     for name, function in chosen:
         start = time.perf_counter()
         graph = function(graph)
         if is_logged:
-            count = sum(1 for _ in graph.walk())
             milliseconds = (time.perf_counter() - start) * 1e3
-            print(f"ingot: {graph.name}: {name}: {milliseconds:.1f} ms, {count} instructions", file=sys.stderr)
+            text = _log(graph, name, milliseconds, text)
         if verify:
             check(graph, after=name)
         if on_pass is not None:
             on_pass(name, graph)
     return graph
+
+
+def _log(graph: Graph, name: str, milliseconds: float, before: str) -> str:
+    """Print what a pass left; its text."""
+    text = str(graph)
+    count = sum(1 for _ in graph.walk())
+    what = f"{count} instructions" if text != before else "nothing changed"
+    print(f"ingot: {graph.name}: {name}: {milliseconds:.1f} ms, {what}", file=sys.stderr)
+    if text != before:
+        print(text, file=sys.stderr)
+    return text

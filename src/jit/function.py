@@ -30,6 +30,7 @@ from .specialisation import Specialisation, user_level
 from .tree import Structure, flatten_call, unflatten
 
 if TYPE_CHECKING:
+    from .explain import Explanation
     from .profile import Profile
 
 __all__ = ["Call", "CompiledFunction", "Specialised"]
@@ -404,8 +405,11 @@ class CompiledFunction:
         """The generated Python module of the graph that ran last: its kernels and its driver."""
         return self._any().source()
 
-    def explain(self) -> str:
-        """What became of the graphs: kernels, what was fused and why not, compile times, and what fell back."""
+    def explain(self) -> "Explanation":
+        """What became of the graphs: kernels, what was fused and why not, compile times, and what fell back.
+
+        Text, with `.html(path)` to write it as a page with the graphs drawn.
+        """
         from .explain import explain
 
         return explain(self)

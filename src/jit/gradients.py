@@ -80,7 +80,7 @@ class CompiledDerivative:
                 residuals = self.forward.program(executor)(values)[self.n_results :]
                 self.waits = waits = False
             arrays = [
-                np.zeros(shape, dtype) if g is None else g._array
+                np.zeros(shape, dtype) if g is None else np.asarray(g._array)  # numpy makes scalars of rank 0
                 for g, (shape, dtype) in zip(gradients, shapes, strict=True)
             ]
             found = self.backward.program(executor)([*residuals, *arrays])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.core import Array, Graph
+from ..ir.pipeline import DEFAULT, active_pipeline
 from ..ir.safetensors import SafetensorsError, read_safetensors, write_safetensors
 from ..ir.text import print_graph
 from .bundle import KernelInfo, NativeBundle, array_key
@@ -75,7 +76,9 @@ def native_bundle(
     """
     target = CpuTarget() if choice is None else choice.cpu
     store = cache.default_cache()
-    key = _bundle_key(specialisation.graph, target)
+    # Passes of the user's are not in the key, but what they make of the graph is.
+    is_plain = active_pipeline() is DEFAULT
+    key = _bundle_key(specialisation.graph if is_plain else specialisation.optimised, target)
     known = graph_arrays(specialisation.graph)
     blob = store.get(key)
     if blob is not None and (bundle := _unpack(blob, known)) is not None:

@@ -210,7 +210,7 @@ def test_show(ingot: Run, folder: Path) -> None:
 
 def test_pages_escape_what_files_say() -> None:
     from ingot import ir
-    from ingot.cli.page import graph_page
+    from ingot.ir.drawing import graph_page
 
     builder = ir.Builder("<script>alert(1)</script>")
     builder.return_([builder.argument('"><img src=x>', ir.TensorType(ir.dtypes.float32, (2,)))])

@@ -1,23 +1,38 @@
 """Passes over graphs: each a named pure function from a graph to a graph, one to a file."""
 
+from .canonicalise import canonicalise
 from .cse import common_subexpression_elimination
 from .dce import dead_code_elimination
 from .decompose import decompose
 from .differentiate import Derivative, DifferentiationError, differentiate
 from .fold import constant_folding
 from .fold_batch_norm import fold_batch_norm
+from .fold_scale import fold_scale
+from .if_to_select import if_to_select
 from .licm import loop_invariant_code_motion
+from .merge_products import merge_products
+from .rematerialise import peak_memory, rematerialise
 from .simplify import simplify
+from .sink_views import sink_views
+from .unroll import unroll_loops
 
 __all__ = [
     "Derivative",
     "DifferentiationError",
+    "canonicalise",
     "common_subexpression_elimination",
     "constant_folding",
     "dead_code_elimination",
     "decompose",
     "differentiate",
     "fold_batch_norm",
+    "fold_scale",
+    "if_to_select",
     "loop_invariant_code_motion",
+    "merge_products",
+    "peak_memory",
+    "rematerialise",
     "simplify",
+    "sink_views",
+    "unroll_loops",
 ]

@@ -8,8 +8,9 @@ from typing import Any
 
 from ...ir.core import Graph, Instruction, Value
 from ...ir.dtypes import bool_, float32, float64, uint8
-from ...ir.ops._op import Decompose, Elementwise, F
+from ...ir.ops._op import Decompose, F
 from ...ir.passes.decompose import decompose
+from ...ir.passes.sink_views import SINK_VIEWS
 from ...ir.rewrite import Rewriter, rewrite, rule
 from ...ir.types import TensorType
 from .attending import is_native_attention
@@ -196,29 +197,6 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     return rewriter.call(expand, instruction)
 
 
-# -- views after what is computed ------------------------------------------------------------------------------------
-
-_REARRANGING = {"reshape", "flatten", "unflatten", "transpose", "permute", "unsqueeze", "squeeze"}
-
-
-@rule("f(view(x)) -> view(f(x))", when=lambda op: isinstance(op.lower, Elementwise))
-def _view_last(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
-    """Elementwise operations of one tensor come before views that only rearrange it.
-
-    They can then join the kernel that makes the tensor, and products read the rearranged memory as it lies: the queries
-    of attention are scaled in the epilogue of the product that makes them.
-    """
-    tensors = [o for o in instruction.inputs if isinstance(o.type, TensorType)]
-    view = tensors[0].instruction if len(tensors) == 1 else None
-    if view is None or view.op.name not in _REARRANGING or len(view.results) != 1:
-        return None
-    source = view.operands[0]
-    operands = [source if o is tensors[0] else o for o in instruction.operands]
-    with rewriter.builder.at(instruction.location):
-        (computed,) = rewriter.builder.emit_all(instruction.op, operands, instruction.attributes)
-        return rewriter.builder.emit_all(view.op, [computed, *view.operands[1:]], view.attributes)
-
-
 # Groups that the gradient of a weight is unrolled for.
 _MAX_GROUPS = 64
-_RULES = _linear + _matmul + _conv2d + _conv_gradient + _masks + _view_last
+_RULES = _linear + _matmul + _conv2d + _conv_gradient + _masks + SINK_VIEWS

@@ -14,13 +14,20 @@ from ingot.ir import passes
 from ingot.ir.dims import substitute
 
 PASSES: dict[str, Callable[[ir.Graph], ir.Graph]] = {
+    "canonicalise": passes.canonicalise,
     "cse": passes.common_subexpression_elimination,
     "dce": passes.dead_code_elimination,
     "decompose": passes.decompose,
     "fold": passes.constant_folding,
     "fold_batch_norm": passes.fold_batch_norm,
+    "fold_scale": passes.fold_scale,
+    "if_to_select": passes.if_to_select,
     "licm": passes.loop_invariant_code_motion,
+    "merge_products": passes.merge_products,
+    "rematerialise": lambda graph: passes.rematerialise(graph, 0),
     "simplify": passes.simplify,
+    "sink_views": passes.sink_views,
+    "unroll": passes.unroll_loops,
 }
 
 
