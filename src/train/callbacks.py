@@ -123,12 +123,17 @@ class ModelCheckpoint(Callback):
 
 
 class LearningRateMonitor(Callback):
-    """Puts the learning rates of the optimiser's groups among the numbers of each epoch."""
+    """Puts the learning rates with which each epoch began, of the optimiser's groups, among its numbers."""
+
+    def __init__(self) -> None:
+        self._rates: list[float] = []
+
+    def on_epoch_start(self, trainer: Any) -> None:
+        self._rates = [float(group["lr"]) for group in trainer.optimizer.param_groups]
 
     def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
-        groups = trainer.optimizer.param_groups
-        for i, group in enumerate(groups):
-            row["lr" if len(groups) == 1 else f"lr_{i}"] = float(group["lr"])
+        for i, rate in enumerate(self._rates):
+            row["lr" if len(self._rates) == 1 else f"lr_{i}"] = rate
 
 
 class ProgressBar(Callback):

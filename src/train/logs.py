@@ -123,6 +123,7 @@ def plot_history(history: list[dict[str, Any]], path: str | os.PathLike[str]) ->
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise ImportError("plot_history needs matplotlib: pip install matplotlib") from error
     names = list(dict.fromkeys(n for row in history for n, v in row.items() if isinstance(v, (int, float))))
@@ -137,6 +138,8 @@ def plot_history(history: list[dict[str, Any]], path: str | os.PathLike[str]) ->
             points = [(row["epoch"], row[name]) for row in history if name in row]
             axes.plot(*zip(*points, strict=True), label=name, marker=".")
         axes.set_xlabel("epoch")
+        axes.set_title("loss" if group is losses else "metrics")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
