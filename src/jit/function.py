@@ -30,6 +30,7 @@ from .specialisation import Specialisation, user_level
 from .tree import Structure, flatten_call, unflatten
 
 if TYPE_CHECKING:
+    from .bisect import Bisection
     from .explain import Explanation
     from .profile import Profile
 
@@ -419,6 +420,12 @@ class CompiledFunction:
         from .profile import profile
 
         return profile(self, inputs, repeat)
+
+    def bisect(self, *inputs: Any) -> "Bisection":
+        """The first instruction, forward or backward, where interpreter, python and native disagree on these inputs."""
+        from .bisect import bisect
+
+        return bisect(self, inputs)
 
     def planned_bytes(self, *inputs: Any) -> int:
         """The memory that a native call takes for what it computes: its workspace and its results."""
