@@ -27,6 +27,13 @@ ALLOWED = {
     "utils": {"ir", "eager", "utils"},
     "train": {"ir", "eager", "nn", "optim", "jit", "utils", "train", "serialization"},
     "onnx": {"ir", "eager", "jit", "onnx"},
+    "array_api": {"ir", "eager", "namespace", "array_api"},
+    "backends": set(),
+    "cuda": {"amp", "cuda"},
+    "distributions": {"eager", "linalg", "nn", "distributions"},
+    "pytorch": {"ir", "eager", "namespace", "nn", "pytorch"},
+    "signal": {"ir", "eager", "signal"},
+    "testing": {"ir", "eager", "testing"},
     "cli": {"__version__", "ir", "eager", "nn", "jit", "onnx", "runtime", "cli"},
 }
 
