@@ -323,10 +323,10 @@ def _of_reals(method: Any) -> Any:
 def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """The sum over the dimensions along which `size` was broadcast to the tensor's shape."""
     sizes = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
-    result = _call("sum_to_size", self, sizes)
     # What is summed is summed as `sum` does, which adds up integers in 64 bits.
-    summed = not sizes or tuple(result.shape) != tuple(self.shape)
-    return _call("cast", result, dtype="int64") if summed and self.dtype.category < 2 else result  # type: ignore[no-any-return]
+    if self.dtype.category < 2 and (not sizes or sizes != tuple(self.shape)):
+        self = _call("cast", self, dtype="int64")
+    return _call("sum_to_size", self, sizes)  # type: ignore[no-any-return]
 
 
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
@@ -458,11 +458,11 @@ def install_inplace(namespace: dict[str, Any]) -> None:
     for alias, name in further.items():
         setattr(Tensor, alias, getattr(Tensor, name))
     Tensor.abs_ = Tensor.absolute_ = _of_reals(Tensor.abs_)  # type: ignore[method-assign,assignment]
-    Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
+    Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[method-assign,assignment,attr-defined]
     _sum_to_size.__ingot_op__ = Tensor.sum_to_size.__ingot_op__  # type: ignore[attr-defined]
     Tensor.sum_to_size = _sum_to_size  # type: ignore[method-assign,assignment]
     Tensor.fix = Tensor.trunc  # type: ignore[method-assign,assignment]
-    Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[method-assign,assignment]
+    Tensor.polygamma = lambda self, n: polygamma(n, self)  # type: ignore[method-assign,assignment,arg-type]
     Tensor.polygamma_ = inplace_of("polygamma_", Tensor.polygamma)  # type: ignore[method-assign,assignment]
     Tensor.float_power_ = _float_power_  # type: ignore[method-assign,assignment]
     Tensor.swapdims_ = Tensor.swapaxes_  # type: ignore[method-assign,assignment]

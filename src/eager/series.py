@@ -163,17 +163,18 @@ def _slope(input: Tensor, axis: int, step: Any, edge_order: int) -> Tensor:
         first = (part(input, 1, 2) - part(input, 0, 1)) / part(wide, 0, 1)
         last = (part(input, size - 1, size) - part(input, size - 2, size - 1)) / part(wide, size - 2, size - 1)
     else:
-        first = _edge(*(part(input, i, i + 1) for i in (0, 1, 2)), part(wide, 0, 1), part(wide, 1, 2))
+        first = _edge([part(input, i, i + 1) for i in (0, 1, 2)], part(wide, 0, 1), part(wide, 1, 2))
         last = -_edge(
-            *(part(input, size - i, size - i + 1) for i in (1, 2, 3)),
+            [part(input, size - i, size - i + 1) for i in (1, 2, 3)],
             part(wide, size - 2, size - 1),
             part(wide, size - 3, size - 2),
         )
     return _call("cat", (first, inner, last), axis)  # type: ignore[no-any-return]
 
 
-def _edge(f0: Any, f1: Any, f2: Any, near: Any, far: Any) -> Any:
+def _edge(values: list[Any], near: Any, far: Any) -> Any:
     """The derivative at the first of three points, `near` and `far` apart."""
+    f0, f1, f2 = values
     whole = near + far
     return f1 * (whole / (near * far)) - f0 * ((near + whole) / (near * whole)) - f2 * (near / (far * whole))
 

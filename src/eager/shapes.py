@@ -8,7 +8,7 @@ import numpy as np
 
 from . import modes
 from .functions import call as _call
-from .tensor import Size, Tensor, settled
+from .tensor import Size, Tensor, settled, wrap
 
 __all__ = [
     "argwhere", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors", "broadcast_to",
@@ -410,6 +410,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         raise RuntimeError(
             f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {filled.ndim} dimension(s)."
         )
+    if modes.current_mode() is None and index.ndim and index.dtype.name in ("int32", "int64"):
+        index = wrap(np.unique(index._array))  # a slice named twice is filled once: so says the value's gradient
     return _put(input, dim, index, _call("cast", filled, dtype=input.dtype))
 
 

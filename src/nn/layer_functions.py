@@ -164,8 +164,8 @@ def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """Softmax of the negated input along one dimension."""
     if dim is None:
         raise TypeError("softmin(): missing dim: say along which dimension, as in softmin(x, dim=-1)")
-    source = input if dtype is None else input.to(dtype)
-    return _call("softmax", -source, dim)
+    negated = -input  # in the input's dtype, as PyTorch has it
+    return _call("softmax", negated if dtype is None else negated.to(dtype), dim)
 
 
 def tanhshrink(input: Any) -> Tensor:

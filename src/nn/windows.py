@@ -70,6 +70,8 @@ def conv3d(
     x, had_batch = _batched("conv3d", input, 3)
     if not isinstance(padding, str) and min(spread(padding, 3, "padding")) < 0:
         raise RuntimeError(f"conv3d: negative padding is not supported, given {padding}")
+    if min(*spread(stride, 3, "stride"), *spread(dilation, 3, "dilation")) < 1:
+        raise RuntimeError(f"conv3d: stride and dilation should be greater than zero, given {stride} and {dilation}")
     if weight.ndim != 5:
         raise RuntimeError(f"conv3d: expected 5D weight, given {list(weight.shape)}")
     out_channels, group_channels, depth, height, width = weight.shape

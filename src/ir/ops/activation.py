@@ -277,6 +277,11 @@ SOFTSIGN = _activation(
 # -- piecewise linear --------------------------------------------------------------------------------------------------
 
 
+def _require_lambda(lambd: float) -> None:
+    if lambd < 0:
+        raise RuntimeError(f"softshrink: lambda must be greater or equal to 0, but found to be {lambd}")
+
+
 def _require_range(min_val: float, max_val: float) -> None:
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val cannot be greater than max_val, given {min_val} and {max_val}")
@@ -365,6 +370,8 @@ SOFTSHRINK = _activation(
     ),
     lambda c, g, x, *, lambd: F.where(F.le(F.abs(x), lambd), 0.0, g),
     parameters=", lambd: float = 0.5",
+    check=_require_lambda,
+    errors=lambda: [ErrorSample((randoms(3), -0.5), RuntimeError, "lambda must be greater or equal to 0")],
 )
 THRESHOLD = _activation(
     "threshold",
