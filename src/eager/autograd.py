@@ -130,17 +130,24 @@ def grad(
     grad_outputs: "Tensor | Sequence[Tensor | None] | None" = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> "tuple[Tensor | None, ...]":
     """Gradients of the outputs with respect to the inputs, returned and not accumulated.
 
-    RuntimeError where an input is not part of the graph, unless `allow_unused`.
+    RuntimeError where an input is not part of the graph, unless `allow_unused`. `is_grads_batched`: the first dimension
+    of `grad_outputs` counts gradients, and that of the results what each of them gives.
 
     >>> x = ingot.tensor(3.0, requires_grad=True)
     >>> ingot.autograd.grad(x * x, x)
     (tensor(6.),)
     """
+    if not only_inputs:
+        raise ValueError("only_inputs argument is deprecated and only True is supported")
+    if is_grads_batched:
+        return _batched_grad(outputs, inputs, grad_outputs, create_graph, retain_graph, allow_unused, materialize_grads)
     if materialize_grads and allow_unused is False:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
     wanted: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
@@ -167,6 +174,25 @@ def grad(
             )
         results.append(g if g is None or create_graph else _plain(g))
     return tuple(results)
+
+
+def _batched_grad(
+    outputs: Any, inputs: Any, grad_outputs: Any, create_graph: bool, retain_graph: Any, *options: Any
+) -> Any:
+    """`grad` for each entry of a batch of output gradients, stacked."""
+    from .functions import call
+
+    seeds = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
+    count = next(int(s.shape[0]) for s in seeds if s is not None)
+    keep = create_graph if retain_graph is None else retain_graph
+    rows = []
+    for i in range(count):
+        row = [None if s is None else call("select", s, i, dim=0) for s in seeds]
+        rows.append(
+            grad(outputs, inputs, row, keep or i < count - 1, create_graph, allow_unused=options[0],
+                 materialize_grads=options[1])
+        )  # fmt: skip
+    return tuple([None if column[0] is None else call("stack", list(column), 0) for column in zip(*rows, strict=True)])
 
 
 def _wrap(array: Any) -> Any:

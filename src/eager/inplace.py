@@ -12,7 +12,7 @@ from .autograd import PythonNode, refresh_view, replay_view
 from .blockwise import compute_in_place
 from .tensor import Tensor, wrap
 
-__all__ = ["check_writable", "make_inplace", "write"]
+__all__ = ["alias", "check_writable", "make_inplace", "snapshot", "write"]
 
 
 def check_writable(target: Tensor, name: str) -> None:
@@ -51,6 +51,32 @@ def alias(target: Tensor) -> Tensor:
         target._output_index,
     )
     return former
+
+
+# Whose derivative needs no values of the operand that they overwrite: the output's, or none.
+_OVERWRITES_FREELY = frozenset({
+    "add", "ceil", "exp", "expm1", "floor", "leaky_relu", "masked_fill", "neg", "reciprocal", "relu", "round",
+    "sigmoid", "sign", "sqrt", "sub", "tanh", "trunc",
+})  # fmt: skip
+# Nor do these, where the other operands need no gradient.
+_LINEAR = frozenset({"addcdiv", "addcmul", "div", "lerp", "mul"})
+
+
+def snapshot(target: Tensor) -> Tensor:
+    """As `alias`, with a copy of the present values, which the derivative of what overwrites them reads."""
+    former = alias(target)
+    if former._alias_of is target:
+        former._array, former._alias_of = target._array.copy(order="K"), None
+    return former
+
+
+def _former(op: Op, target: Tensor, others: list[Any]) -> Tensor:
+    """The first operand of a recorded in-place op."""
+    if op.name in _OVERWRITES_FREELY:
+        return alias(target)
+    if op.name in _LINEAR and not any(map(_requires_grad, others)):
+        return alias(target)
+    return snapshot(target)
 
 
 def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> Tensor:
@@ -169,8 +195,14 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
                 self.bump_version()
                 return self
         check_writable(self, name)
-        operands, attributes = op.schema.bind(alias(self), *args, **kwargs)
-        if not modes.active_modes and not (modes.state.grad_enabled and any(map(_requires_grad, operands))):
+        recorded = modes.state.grad_enabled and (
+            self.requires_grad or any(map(_requires_grad, args)) or any(map(_requires_grad, kwargs.values()))
+        )
+        former = _former(op, self, [*args, *kwargs.values()]) if recorded else alias(self)
+        if recorded:  # the tensor may be among its own operands, as in y.mul_(y)
+            args = tuple([former if a is self else a for a in args])
+        operands, attributes = op.schema.bind(former, *args, **kwargs)
+        if not modes.active_modes and not recorded:
             operands = tuple([wrap(o) if isinstance(o, np.ndarray) else o for o in operands])
             if compute_in_place(op, self, operands, attributes):
                 return self

@@ -94,7 +94,8 @@ class Saved:
         if self.stand_in is not None:
             return False
         tensor = self.tensor
-        return self.version == (0 if tensor._counter is None and tensor._view is None else tensor.version)
+        plain = tensor._counter is None and tensor._view is None and tensor._alias_of is None
+        return self.version == (0 if plain else tensor.version)
 
     def release(self) -> None:
         """Forget the values; the place in the graph stays."""

@@ -13,7 +13,7 @@ import numpy as np
 from ..eager import modes
 from ..eager.dispatch import dispatch
 from ..eager.functions import call
-from ..eager.inplace import alias
+from ..eager.inplace import alias, snapshot
 from ..eager.tensor import Tensor
 from ..ir.ops._op import Op
 
@@ -167,7 +167,7 @@ class BatchMode(modes.Mode):
         if not self.mine(target):
             return None if self.outer is None else self.outer.former(target)
         with modes.use_mode(self.outer):
-            return Batched(alias(target.value), self.level)
+            return Batched((snapshot if target.requires_grad else alias)(target.value), self.level)
 
     def replaces_write(self, target: Any, value: Any, name: str) -> bool:
         """Write a batched value into the memory behind a batched tensor."""

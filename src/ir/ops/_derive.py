@@ -23,10 +23,14 @@ def derived_vjp(decompose: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
         found = _backpropagate(list(calls), outputs, gradients, operands, context.needs)
-        return tuple(
-            tuple(found.get(id(v)) for v in value) if isinstance(value, tuple) else found.get(id(value))
-            for value in operands
-        )
+
+        def taken(value: Any, need: Any) -> Any:
+            # An operand that is given twice, as in attention(x, x, x), has the sum of its gradients here: once only.
+            if isinstance(value, tuple):
+                return tuple([taken(v, n) for v, n in zip(value, need, strict=True)])
+            return found.pop(id(value), None) if need else None
+
+        return tuple([taken(value, need) for value, need in zip(operands, context.needs, strict=True)])
 
     return vjp
 
