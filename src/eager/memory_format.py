@@ -12,30 +12,25 @@ __all__ = [
 ]  # fmt: skip
 
 
-class memory_format:
+class _Constant:
+    """A named constant of this module, which pickles by its name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"ingot.{self._name}"
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+class memory_format(_Constant):
     """An order of a tensor's elements in memory, as `ingot.channels_last`."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
 
-    def __repr__(self) -> str:
-        return f"ingot.{self._name}"
-
-    def __reduce__(self) -> str:
-        return self._name
-
-
-class layout:
+class layout(_Constant):
     """A way to store tensors; all are `ingot.strided`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"ingot.{self._name}"
-
-    def __reduce__(self) -> str:
-        return self._name
 
 
 contiguous_format = memory_format("contiguous_format")
