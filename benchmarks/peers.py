@@ -6,11 +6,12 @@ A candidate is made cold: what it takes to compile and answer for the first time
 import io
 import os
 import shutil
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,21 @@ def _empty_cache(variable: str) -> Iterator[None]:
         else:
             os.environ[variable] = before
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _quiet_output() -> Iterator[None]:
+    """Drop what is written to the standard output, also by native code."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _first(candidate: Candidate, start: float) -> Candidate:
@@ -119,8 +135,8 @@ def with_onnxruntime(workload: Workload, threads: int) -> Candidate:
     buffer = io.BytesIO()
     if workload.loop:
         raise LookupError("PyTorch's export of the loop is unrolled")
-    # The exporter prints the graph when it fails; the reason is in the exception.
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    # The exporter prints the graph when it fails, from C++; the reason is in the exception.
+    with warnings.catch_warnings(), _quiet_output():
         warnings.simplefilter("ignore")
         torch.onnx.export(model, arguments, buffer, dynamo=False, opset_version=17, do_constant_folding=True)
     options = onnxruntime.SessionOptions()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from ...ir import dtypes
 from ...ir.core import Value
 from ...ir.dims import Dim
+from ...ir.types import TensorType
 from .elements import Elements
 from .indexing import Loop, element_count
 from .kernel_text import Text
@@ -105,7 +106,7 @@ class Columns(Nest):
             self.done.update(self.swept_outputs(stage))
             if not finish:
                 continue
-            if any(self.reduction_parts(v)[1].finish != "{acc}" for v in stage.reductions):
+            if any(self.is_finished_later(v) for v in stage.reductions):
                 with text.block(self.columns_header(text, column), {column.name}):
                     for value in stage.reductions:
                         place = f"{arrays[value]}[{name} - first]"
@@ -116,6 +117,12 @@ class Columns(Nest):
                 place = f"{arrays[value]}[{name} - first]"
                 code = Code(self.accumulator(value, place), dtype)
                 elements.overridden[value] = lambda indices, code=code: code  # type: ignore[misc]
+
+    def is_finished_later(self, value: Value) -> bool:
+        """Whether a reduction's result is not its accumulator as it is."""
+        _, lowering, dtype = self.reduction_parts(value)
+        assert isinstance(value.type, TensorType)
+        return lowering.finish != "{acc}" or dtype is not value.type.dtype
 
     def accumulator(self, value: Value, place: str) -> str:
         """An accumulator on the stack as a scalar of the reduction's dtype; integers are kept in 64 bits."""

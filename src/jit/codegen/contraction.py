@@ -20,6 +20,7 @@ from .image_layout import layout_of
 from .indexing import coefficient, element_count, flat_index, row_major_strides, terms
 from .inline import INLINE
 from .kernel_text import Text, named_source, preamble
+from .loop_packing import packed_before_loop
 from .module import KernelSource
 from .scalar_code import Code
 from .target import Target
@@ -27,12 +28,12 @@ from .target import Target
 __all__ = [
     "accepts_epilogue",
     "batch_stride",
-    "constant_array",
     "contraction_reads",
     "epilogue_of",
     "run_contraction_kernel",
     "run_matmul",
     "store_strides",
+    "strided_constant",
     "view_address",
     "view_strides",
 ]
@@ -75,7 +76,19 @@ def contraction_reads(instruction: Instruction) -> list[Value] | None:
     """What a product reads from memory: operands are read through views where strides express them."""
     if instruction.op.name not in _MATMULS:
         return None
-    return [forward_view(v, instruction.block).base for v in instruction.inputs[:2]]
+    left, right = instruction.inputs[:2]
+    return [forward_view(v, instruction.block).base for v in (left, narrow_source(right) or right)]
+
+
+def narrow_source(value: Value | None) -> Value | None:
+    """What a cast to float32 reads where products read it themselves: numbers of 8 and 16 bits; None for others."""
+    instruction = value.instruction if value is not None else None
+    if instruction is None or instruction.op.name != "cast" or _tensor(value).dtype is not dtypes.float32:
+        return None
+    source = instruction.inputs[0]
+    known = _tensor(source).dtype.short in ("f16", "bf16", "i8", "u8")
+    constant = source.instruction is not None and source.instruction.op.name == "constant"
+    return source if known and not constant and instruction.block is not None else None
 
 
 def view_strides(view: StridedView, shape: Sequence[Dim]) -> list[Dim]:
@@ -91,6 +104,7 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
     left, right = instruction.operands[:2]
     a_type, b_type, result = _tensor(left), _tensor(right), _tensor(instruction.results[0])
     assert left is not None and right is not None
+    right = narrow_source(right) or right
     a, b = forward_view(left, instruction.block), forward_view(right, instruction.block)
     a_strides, b_strides = view_strides(a, a_type.shape), view_strides(b, b_type.shape)
     b_shape = list(b_type.shape)
@@ -251,7 +265,7 @@ def constant_array(view: StridedView) -> np.ndarray[Any, Any] | None:
     return np.ascontiguousarray(array.data)
 
 
-def _strided_constant(view: StridedView, shape: tuple[Dim, ...], strides: tuple[Dim, ...]) -> Any:
+def strided_constant(view: StridedView, shape: tuple[Dim, ...], strides: tuple[Dim, ...]) -> Any:
     data = constant_array(view)
     if data is None or not all(isinstance(d, int) for d in (*shape, *strides, view.offset)):
         return None
@@ -295,8 +309,12 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     batched = bool(product.batches)
     columns = product.columns.extent
     known_columns = _representative(columns, GemmSpec(dtype.short, target=target).tile.columns)
-    spec = GemmSpec(dtype.short, False, batched, known_columns, target)
-    packed = None if batched else _packed_weight(driver, product, spec)
+    narrow = narrow_source(instruction.operands[1])
+    kind = _tensor(narrow).dtype.short if narrow is not None else ""
+    spec = GemmSpec(dtype.short, False, batched, known_columns, target, kind)
+    packed = None
+    if not batched and not kind:
+        packed = _packed_weight(driver, product, spec) or packed_before_loop(driver, product, spec, add_shared)
     if packed is not None:
         spec = GemmSpec(dtype.short, True, False, known_columns, target)
     epilogue, text = Epilogue(), Text()
@@ -316,7 +334,8 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     outer, batches = _outer_batches(product)
     size = dtype.itemsize
     a = view_address(driver, product.a, size)
-    b = packed if packed is not None else view_address(driver, product.b, size)
+    b_size = _tensor(narrow).dtype.itemsize if narrow is not None else size
+    b = packed if packed is not None else view_address(driver, product.b, b_size)
     c = storage.address
     depth_of_loops = 0
     for axis in outer:
@@ -325,7 +344,7 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
         driver.depth += 1
         depth_of_loops += 1
         a = f"{a} + {index} * {driver.size(axis.a * size)}"
-        b = f"{b} + {index} * {driver.size(axis.b * size)}"
+        b = f"{b} + {index} * {driver.size(axis.b * b_size)}"
         c = f"{c} + {index} * {driver.size(axis.c * size)}"
     slots: dict[str, str] = {"a": a, "b": b, "c": c}
     sizes: dict[str, Dim] = {
@@ -418,7 +437,7 @@ def view_address(driver: Driver, view: StridedView, size: int) -> str:
 def _packed_weight(driver: Driver, product: Product, spec: GemmSpec) -> str | None:
     """The packed form of a constant B, made now."""
     shape, strides = (product.depth, product.columns.extent), (product.b_depth, product.columns.b)
-    matrix = _strided_constant(product.b, shape, strides)
+    matrix = strided_constant(product.b, shape, strides)
     if matrix is None:
         return None
     instruction = product.b.base.instruction

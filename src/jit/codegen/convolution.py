@@ -13,9 +13,9 @@ from ...ir.types import TensorType
 from .access import StridedView, forward_view, strided_view
 from .contraction import (
     add_shared,
-    constant_array,
     epilogue_of,
     run_contraction_kernel,
+    strided_constant,
     title_of,
     view_address,
 )
@@ -135,10 +135,11 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     x_strides = (given or padded).strides(_tensor_shape(images))
     plane = shape.out_height * shape.out_width
     if layout is None:
-        y_image, y_row, y_pixel, first = plane * shape.out_channels, shape.out_width, 1, 0
+        strides: tuple[Dim, ...] = (plane * shape.out_channels, plane, shape.out_width, 1)
+        first: Dim = 0
     else:
         result_shape = _tensor_shape(value)
-        y_image, _, y_row, y_pixel = layout.strides(result_shape)
+        strides = layout.strides(result_shape)
         first = layout.first(result_shape)
     sizes: dict[str, Dim] = {
         "images": shape.images,
@@ -156,9 +157,9 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         "x_image_stride": x_strides[0],
         "x_row_stride": x_strides[2],
         "x_pixel_stride": x_strides[3],
-        "y_image_stride": y_image,
-        "y_row_stride": y_row,
-        "y_pixel_stride": y_pixel,
+        "y_image_stride": strides[0],
+        "y_row_stride": strides[2],
+        "y_pixel_stride": strides[3],
         "y_channel_stride": plane,
     }
     slots = {slot: driver.size(dim) for slot, dim in sizes.items()}
@@ -222,11 +223,11 @@ def _packed_weights(
     driver: Driver, instruction: Instruction, w: StridedView, shape: _Shape, spec: ConvSpec, dtype: DType
 ) -> str:
     """The address of the packed weights: packed now if they are constant, else in the driver."""
-    data = constant_array(w)
     weight = instruction.inputs[1]
     assert isinstance(weight.type, TensorType)
-    if data is not None and w.base is weight:
-        key = (id(w.base.instruction), spec.tile, "conv", shape.groups)
+    data = strided_constant(w, weight.type.shape, w.strides)
+    if data is not None:
+        key = (id(w.base.instruction), w.offset, w.strides, weight.type.shape, spec.tile, "conv", shape.groups)
         if key in driver.constant_keys:
             return driver.constant_keys[key]
         if spec.depthwise:

@@ -121,7 +121,8 @@ class GemmSpec:
 
     `packed` says that B was packed ahead of time (`pack_b_numpy`, `pack_b_source`); otherwise B has any strides and is
     packed on the fly. `batched` adds two batch dimensions with strides of their own (0 broadcasts). `n`, if known,
-    picks a tile that fits few columns; packed operands must have been packed for that tile.
+    picks a tile that fits few columns; packed operands must have been packed for that tile. `narrow` ("f16", "bf16",
+    "i8", "u8") says that B, which is not packed then, is stored so, and converted where it is read.
 
     >>> GemmSpec("f32", n=10, target=Target("avx512", 512, 32, True)).name
     'gemm_f32_28x1x16_packed_l2_512k'
@@ -132,6 +133,7 @@ class GemmSpec:
     batched: bool = False
     n: int | None = None
     target: Target = field(default_factory=host_target)
+    narrow: str = ""
 
     @property
     def tile(self) -> TileShape:
@@ -152,7 +154,13 @@ class GemmSpec:
 
     @property
     def _options(self) -> str:
-        return ("_packed" if self.packed else "") + ("_batched" if self.batched else "")
+        options = ("_packed" if self.packed else "") + ("_batched" if self.batched else "")
+        return options + (f"_{self.narrow}" if self.narrow else "")
+
+    @property
+    def b_bytes(self) -> int:
+        """The size of an element of B."""
+        return {"f16": 2, "bf16": 2, "i8": 1, "u8": 1}.get(self.narrow, self.tile.element_bytes)
 
     def shared_sources(self) -> dict[str, str]:
         """The modules to link with the kernels of this spec, by name."""
@@ -255,7 +263,7 @@ def core_source(spec: GemmSpec) -> str:
         batch_read = f"""
             inner_batches = {slot("inner_batches")}
             a_outer, a_inner = {slot("a_outer_stride")} * {size}, {slot("a_inner_stride")} * {size}
-            b_outer, b_inner = {slot("b_outer_stride")} * {size}, {slot("b_inner_stride")} * {size}
+            b_outer, b_inner = {slot("b_outer_stride")} * {spec.b_bytes}, {slot("b_inner_stride")} * {spec.b_bytes}
             c_outer, c_inner = {slot("c_outer_stride")}, {slot("c_inner_stride")}
         """
         batch_use = """
@@ -276,7 +284,9 @@ def core_source(spec: GemmSpec) -> str:
             f"multiply_dot = {microkernel_call(dot)}.multiply_tile\n"
             f"sum_lanes = lane_sum({spec.dtype!r}, {dot.lanes})"
         )
-        head, loops = _unpacked_head(spec), _unpacked_loops(spec)
+        if spec.narrow:
+            functions += "\n" + _narrow_functions(spec)
+        head, loops = _unpacked_head(spec), _narrow_loops(spec) if spec.narrow else _unpacked_loops(spec)
     head, loops = (text.replace("SIZE", str(size)) for text in (head, loops))
     return f"""{IMPORTS}
 {functions}
@@ -378,10 +388,12 @@ def _unpacked_head(spec: GemmSpec) -> str:
     slots = GEMM_SLOTS
     return f"""
 panel_rows = panel_buffer()
-b_k, b_column = slot_i64(p, {slots["b_k_stride"]}) * SIZE, slot_i64(p, {slots["b_column_stride"]}) * SIZE
+b_k = slot_i64(p, {slots["b_k_stride"]}) * {spec.b_bytes}
+b_column = slot_i64(p, {slots["b_column_stride"]}) * {spec.b_bytes}
 # For dot products: the addresses of columns of B, and their products with a row of A.
 b_table, products = dense, tiles + {(TILES_PER_ITEM - 1) * LARGEST_TILE}
 b_addresses = pointer_i64(b_table)
+{"wide = row_buffer()" if spec.narrow else ""}
 """
 
 
@@ -407,6 +419,86 @@ else:
             rows = min(height, last_row - i)
 {indent(_FILL_TABLE, 12)}
             call_tile(multiply, table, rows, k_start * a_k, b_rows, tile, k_start, 1, 0, 1, 0, length, a_k, b_step)
+            if k_start + length >= k:
+                call_store(store, p, tile, offsets, batch, i, column, rows, columns)
+            tile += height * row_bytes
+"""
+
+
+def _narrow_functions(spec: GemmSpec) -> str:
+    """Source of what reads a B of another dtype: a product of a row with a column, and the copy of a run."""
+    convert, pointer = {"f16": ("from_f16", "i16"), "bf16": ("from_bf16", "i16")}.get(
+        spec.narrow, (f"as_{spec.dtype}", spec.narrow)
+    )
+    real = "np.float32" if spec.dtype == "f32" else "np.float64"
+    return f"""\
+from ingot.jit.codegen.helpers import {convert}, sum_step
+
+
+@body
+def narrow_dot(a, b, count):
+    total = {real}(0)
+    for q in range(count):
+        total = sum_step(total, a[q] * {convert}(b[q]))
+    return total
+
+
+@body
+def widen(b, target, count):
+    for q in range(count):
+        target[q] = {convert}(b[q])
+
+
+@body
+def clear(target, count):
+    for q in range(count):
+        target[q] = {real}(0)
+
+
+narrow_pointer = pointer_{pointer}
+"""
+
+
+def _narrow_loops(spec: GemmSpec) -> str:
+    """The same where B is converted: for few rows while it streams by, for more rows into packed panels."""
+    pointer = f"pointer_{spec.dtype}"
+    return f"""
+column = first_panel * width
+columns = min(width, n - column)
+b_panel = b_batch + column * b_column
+if b_k == {spec.b_bytes} and a_k == SIZE and m <= {DOT_ROWS}:
+    i, rows = first_row, last_row - first_row
+{indent(_FILL_TABLE, 4)}
+    for s in range(columns):
+        for r in range(rows):
+            tile_row = {pointer}(tiles + r * row_bytes)
+            tile_row[s] = narrow_dot({pointer}(addresses[r]), narrow_pointer(b_panel + s * b_column), k)
+    call_store(store, p, tiles, offsets, batch, i, column, rows, columns)
+else:
+    for k_start in range(0, max(k, 1), {PANEL_ROWS}):
+        length = min({PANEL_ROWS}, k - k_start)
+        b_rows = b_panel + k_start * b_k
+        if b_column == {spec.b_bytes}:
+            for q in range(length):
+                target = panel_rows + q * row_bytes
+                widen(narrow_pointer(b_rows + q * b_k), {pointer}(target), columns)
+                clear({pointer}(target + columns * SIZE), width - columns)
+        elif b_k == {spec.b_bytes}:
+            for s in range(columns):
+                widen(narrow_pointer(b_rows + s * b_column), {pointer}(wide + s * {PANEL_ROWS} * SIZE), length)
+            pack_panel(wide, panel_rows, width, SIZE, {PANEL_ROWS} * SIZE, length, columns)
+        else:
+            for q in range(length):
+                for s in range(columns):
+                    widen(narrow_pointer(b_rows + q * b_k + s * b_column),
+                        {pointer}(panel_rows + q * row_bytes + s * SIZE), 1)
+                clear({pointer}(panel_rows + q * row_bytes + columns * SIZE), width - columns)
+        tile = tiles
+        for i in range(first_row, last_row, height):
+            rows = min(height, last_row - i)
+{indent(_FILL_TABLE, 12)}
+            offset = k_start * a_k
+            call_tile(multiply, table, rows, offset, panel_rows, tile, k_start, 1, 0, 1, 0, length, a_k, row_bytes)
             if k_start + length >= k:
                 call_store(store, p, tile, offsets, batch, i, column, rows, columns)
             tile += height * row_bytes

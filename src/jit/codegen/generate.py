@@ -3,6 +3,7 @@
 import re
 
 from ...ir.core import Array, Block, Graph, Instruction, Value
+from ...ir.dtypes import float16
 from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from .access import strided_view
@@ -32,6 +33,7 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
     """
     graph = prepare(graph)
     driver = _Driver(graph, target or host_target())
+    require_conversions(graph, driver.target)
     written = frozenset(argument for argument, _ in graph.writes)
     arguments = argument_specs(driver, written)
     results = result_specs(driver)
@@ -66,6 +68,15 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
         may_interpret=driver.may_interpret,
         report=driver.report,
     )
+
+
+def require_conversions(graph: Graph, target: Target) -> None:
+    """Unsupported where the CPU has no instructions that convert float16: those with fused multiply-add have."""
+    if target.fused:
+        return
+    values = [*graph.arguments, *(r for i in graph.walk() for r in i.results)]
+    if any(isinstance(v.type, TensorType) and v.type.dtype is float16 for v in values):
+        raise Unsupported(f"float16 on {target.name}, which has no conversions for it")
 
 
 class _Driver(Driver):

@@ -23,7 +23,7 @@ from .reads import (
     pool_geometry,
     tensor_operands,
 )
-from .scalar_code import Code, cast, literal
+from .scalar_code import Code, cast, is_half, literal
 
 __all__ = ["INLINE"]
 
@@ -224,6 +224,8 @@ def _window(elements: Elements, instruction: Instruction, indices: Indices) -> t
     """The combined elements of a pooling window, and how many of them there are."""
     source = tensor_operands(instruction)[0]
     text, result = elements.text, _result(instruction)
+    if is_half(result.dtype):
+        raise Unsupported(f"{instruction.op.name} of {result.dtype.name} has no native kernel", instruction.location)
     kernel, stride, padding, dilation = pool_geometry(instruction)
     height, width = _shape(source)[-2:]
     is_max = instruction.op.name == "max_pool2d"

@@ -17,7 +17,7 @@ from ...ir.dtypes import DType, bool_
 from . import helpers
 from .indexing import LOOP_PREFIX, depends_on, is_loop_variable, terms
 from .module import KernelSource
-from .scalar_code import Code, Requirements, pointer_kind
+from .scalar_code import Code, Requirements, is_half, pointer_kind
 from .vector_math import primitives as vector_primitives
 from .vector_math import source as vector_source
 
@@ -209,6 +209,9 @@ class Text:
 
     def load(self, pointer: str, address: str, dtype: DType) -> str:
         """The text of a load; bools are stored as bytes."""
+        if is_half(dtype):
+            self.requirements.helpers.add(f"from_{dtype.short}")
+            return f"from_{dtype.short}({pointer}[{address}])"
         return f"({pointer}[{address}] != 0)" if dtype is bool_ else f"{pointer}[{address}]"
 
     def store(self, pointer: str, address: str, code: Code) -> None:
@@ -217,6 +220,9 @@ class Text:
         if code.dtype is bool_:
             self.requirements.helpers.add("as_u8")
             text = f"as_u8({text})"
+        elif is_half(code.dtype):
+            self.requirements.helpers.add(f"to_{code.dtype.short}")
+            text = f"to_{code.dtype.short}({text})"
         self.line(f"{pointer}[{address}] = {text}")
 
     # -- the finished text --

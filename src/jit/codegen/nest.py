@@ -16,7 +16,7 @@ from .image_layout import position
 from .indexing import Indices, Loop, coefficient, element_count, loop_symbols
 from .inline import INLINE
 from .kernel_text import Kernel, Text
-from .scalar_code import Code, Untranslatable, cast, literal, translate
+from .scalar_code import Code, Untranslatable, cast, literal, translate, working
 
 __all__ = ["Launch", "Nest", "Stage", "Temporary", "extreme"]
 
@@ -173,7 +173,7 @@ class Nest:
         target, place = self.group.placements.get(value, (value, indices))
         assert isinstance(target.type, TensorType)
         dtype = target.type.dtype
-        code = elements.element(value, indices)
+        code = cast(elements.element(value, indices), dtype, text.requirements)
         pointer = text.pointer(self.storage(target), dtype, written=True)
         address = text.index(position(target, place))
         text.store(pointer, address, code)
@@ -257,7 +257,7 @@ class Nest:
         instruction = value.instruction
         assert instruction is not None and isinstance(instruction.op.lower, Reduce)
         assert isinstance(value.type, TensorType)
-        return instruction, instruction.op.lower, value.type.dtype
+        return instruction, instruction.op.lower, working(value.type.dtype)
 
     def mapped(self, elements: Elements, value: Value) -> Code:
         """The reduction's operand at the current loop variables, as it is accumulated."""
@@ -304,11 +304,12 @@ class Nest:
     def complete(self, elements: Elements, value: Value, accumulator: str) -> Code:
         """The reduction's result from its accumulator."""
         instruction, lowering, dtype = self.reduction_parts(value)
+        assert isinstance(value.type, TensorType)
         if lowering.finish == "{acc}":
-            return Code(accumulator, dtype)
+            return cast(Code(accumulator, dtype), value.type.dtype, elements.text.requirements)
         count = element_count([loop.extent for loop in self.group.reduced])
         operands = {"acc": Code(accumulator, dtype), "n": Code(elements.text.size(count), dtypes.int64)}
-        return self.translate(elements, instruction, lowering.finish, operands, dtype, dtype)
+        return self.translate(elements, instruction, lowering.finish, operands, dtype, value.type.dtype)
 
 
 def _loops_in(dim: Dim) -> set[str]:

@@ -7,21 +7,25 @@ Products of integers, for which there is no micro-kernel, become sums of element
 from typing import Any
 
 from ...ir.core import Graph, Instruction, Value
-from ...ir.dtypes import bool_, float32, float64, uint8
+from ...ir.dtypes import DType, bool_, float32, float64, uint8
 from ...ir.ops._op import Decompose, F
+from ...ir.ops.selection import CAST
 from ...ir.passes.decompose import decompose
 from ...ir.passes.sink_views import SINK_VIEWS
 from ...ir.rewrite import Rewriter, rewrite, rule
+from ...ir.symbolic import wrap
 from ...ir.types import TensorType
 from .attending import is_native_attention
+from .contraction import narrow_source
 from .elements import expression_of
+from .scalar_code import is_half
 
 __all__ = ["prepare"]
 
 
 def prepare(graph: Graph) -> Graph:
     """The graph in the form that is lowered; the given one is not changed."""
-    graph = decompose(graph, keep)
+    graph = decompose(rewrite(graph, _widened), keep)
     return decompose(rewrite(graph, _RULES), keep)
 
 
@@ -32,6 +36,37 @@ def keep(instruction: Instruction) -> bool:
         or expression_of(instruction) is not None
         or (is_native_attention(instruction))
     )
+
+
+# Ops with a kernel for float32 that serves the dtypes of 16 bits too.
+_WIDENED = {
+    "matmul", "linear", "conv2d", "max_pool2d", "avg_pool2d", "sort", "topk", "argmax", "argmin", "max_dim", "min_dim",
+    "cumsum", "cumprod",
+}  # fmt: skip
+
+
+@rule("16 bits -> float32 -> 16 bits", when=lambda op: isinstance(op.lower, Decompose) or op.name in _WIDENED)
+def _widened(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    """Composites and products compute in float32 throughout and round once, as PyTorch does."""
+    if not any(isinstance(o.type, TensorType) and is_half(o.type.dtype) for o in instruction.inputs):
+        return None
+    builder = rewriter.builder
+    with builder.at(instruction.location):
+
+        def converted(value: Value, dtype: DType) -> Value:
+            return builder.emit_all(CAST, [value], {"dtype": dtype})[0]
+
+        operands = [
+            converted(o, float32) if o is not None and isinstance(o.type, TensorType) and is_half(o.type.dtype) else o
+            for o in instruction.operands
+        ]
+        results = []
+        made = builder.emit_all(instruction.op, operands, instruction.attributes)
+        for value, old in zip(made, instruction.results, strict=True):
+            if isinstance(old.type, TensorType) and is_half(old.type.dtype) and value.type != old.type:
+                value = converted(value, old.type.dtype)
+            results.append(value)
+    return results
 
 
 def _is_native_product(instruction: Instruction) -> bool:
@@ -68,6 +103,28 @@ def _linear(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
         return product if bias is None else F.add(product, bias)
 
     return rewriter.call(expand, instruction)
+
+
+@rule("product with scaled weights -> scaled product", "linear")
+def _scaled_weights(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    """Weights of few bits with a scale for each row: the product reads them as they are stored, and is scaled."""
+    weight, bias = instruction.operands[1:]
+    scaled = weight.instruction if weight is not None else None
+    if bias is not None or scaled is None or scaled.op.name != "mul" or not _is_native_product(instruction):
+        return None
+    for narrow, scale in (scaled.operands, scaled.operands[::-1]):
+        if narrow_source(narrow) is None or narrow is None or scale is None or weight is None:
+            continue
+        rows = weight.type.shape[0] if isinstance(weight.type, TensorType) and weight.type.rank == 2 else None
+        if isinstance(scale.type, TensorType) and scale.type.shape in ((rows, 1), (), (1,)):
+            place = narrow, scale
+
+            def expand(x: Any, *_: Any, place: tuple[Value, Value] = place) -> Any:
+                narrow, scale = (wrap(rewriter.builder, v) for v in place)
+                return F.mul(F.linear(x, narrow), F.squeeze(scale, -1) if scale.ndim == 2 else scale)
+
+            return rewriter.call(expand, instruction)
+    return None
 
 
 @rule("product of integers -> sum", "matmul")
@@ -111,6 +168,8 @@ def _input_grad(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any
     """The gradient of an input: the gradient spread by the stride, convolved with the flipped, transposed weight."""
     stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
     wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
+    if max(stride) > 1 and tuple(dilation) == (1, 1) and all(isinstance(k, int) for k in weight.shape[2:]):
+        return _input_grad_by_phases(gradient, weight, wanted, stride, pads, groups)
     borders: list[Any] = []
     for i in (1, 0):
         axis = 2 + i
@@ -121,12 +180,49 @@ def _input_grad(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any
         length = (places - 1) * stride[i] + 1
         before = reach - pads[2 * i]
         borders += [before, wanted[i] - length + pads[2 * i]]
-    out_channels, in_group = weight.shape[:2]
-    flipped = F.flip(weight, (2, 3))
-    grouped = F.unflatten(flipped, 0, (groups, out_channels // groups))
-    turned = F.flatten(F.transpose(grouped, 1, 2), 0, 1)
-    del in_group
+    turned = _turned(weight, groups)
     return F.conv2d(F.pad(gradient, tuple(borders)), turned, None, stride=(1, 1), dilation=dilation, groups=groups)
+
+
+def _turned(weight: Any, groups: int) -> Any:
+    """The weight with its places reversed, and inputs and outputs swapped within each group."""
+    grouped = F.unflatten(F.flip(weight, (2, 3)), 0, (groups, weight.shape[0] // groups))
+    return F.flatten(F.transpose(grouped, 1, 2), 0, 1)
+
+
+def _input_grad_by_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, pads: Any, groups: int) -> Any:
+    """The same without the zeros that a stride spreads the gradient by.
+
+    Places of the input that are equal modulo the stride meet every stride-th element of the weight only: each such
+    phase is a convolution of its own, and the results are put beside each other (Shi et al., "Is the deconvolution
+    layer the same as a convolutional layer?", 2016).
+    """
+    sizes = [gradient.shape[2 + i] for i in (0, 1)]
+    # Places in the padded input, in units of the stride.
+    counts = [(pads[2 * i] + wanted[i] + (stride[i] - 1)) // stride[i] for i in (0, 1)]
+    rows = []
+    for down in range(stride[0]):
+        row = []
+        for right in range(stride[1]):
+            part = weight
+            for i, first in enumerate((down, right)):
+                size = weight.shape[2 + i]
+                part = F.slice(part, min(first, size), size, dim=2 + i, step=stride[i])
+            reach = [part.shape[2 + i] for i in (0, 1)]
+            if 0 in reach:
+                shape = (gradient.shape[0], weight.shape[1] * groups, *counts)
+                row.append(F.full(shape, 0.0, dtype=gradient.dtype))
+                continue
+            borders = [(reach[i] - 1, counts[i] - sizes[i]) for i in (0, 1)]
+            image, padding = gradient, (*borders[0], *borders[1])
+            if not all(isinstance(b, int) and b >= 0 for b in padding):
+                image, padding = F.pad(gradient, (*borders[1], *borders[0])), (0, 0, 0, 0)
+            row.append(F.conv2d(image, _turned(part, groups), None, padding=padding, groups=groups))
+        rows.append(row[0] if len(row) == 1 else F.flatten(F.stack(tuple(row), 4), 3, 4))
+    whole = rows[0] if len(rows) == 1 else F.flatten(F.stack(tuple(rows), 3), 2, 3)
+    for i in (0, 1):
+        whole = F.slice(whole, pads[2 * i], pads[2 * i] + wanted[i], dim=2 + i)
+    return whole
 
 
 def _weight_grad(gradient: Any, input: Any, size: Any, **attributes: Any) -> Any:
@@ -199,4 +295,4 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
 
 # Groups that the gradient of a weight is unrolled for.
 _MAX_GROUPS = 64
-_RULES = _linear + _matmul + _conv2d + _conv_gradient + _masks + SINK_VIEWS
+_RULES = _scaled_weights + _linear + _matmul + _conv2d + _conv_gradient + _masks + SINK_VIEWS

@@ -13,11 +13,14 @@ from typing import Any
 
 from ...ir import dtypes
 from ...ir.dtypes import DType
+from . import helpers
 from .vector_math import FUNCTIONS
 
-__all__ = ["Code", "Untranslatable", "cast", "literal", "pointer_kind", "translate"]
+__all__ = ["Code", "Untranslatable", "cast", "is_half", "literal", "pointer_kind", "translate", "working"]
 
 _NATIVE = {"bool": "u8", "u8": "u8", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64", "f32": "f32", "f64": "f64"}
+# Stored in 16 bits, computed with in float32: a scalar of such a dtype is a float32 that the dtype can represent.
+_HALVES = {"f16": "i16", "bf16": "i16"}
 
 
 class Untranslatable(Exception):
@@ -48,14 +51,26 @@ class Requirements:
 
 def pointer_kind(dtype: DType) -> str:
     """The pointer type of tensors of a dtype ("f32"; bools are bytes); Untranslatable where kernels have none."""
-    kind = _NATIVE.get(dtype.short)
+    kind = _NATIVE.get(dtype.short) or _HALVES.get(dtype.short)
     if kind is None:
         raise Untranslatable(f"{dtype.name} has no native kernels")
     return kind
 
 
+def is_half(dtype: DType) -> bool:
+    """Whether a dtype is stored in 16 bits and computed with in float32."""
+    return dtype.short in _HALVES
+
+
+def working(dtype: DType) -> DType:
+    """The dtype that elements of a dtype are computed with in."""
+    return dtypes.float32 if is_half(dtype) else dtype
+
+
 def literal(value: Any, dtype: DType) -> str:
     """A Python number as a typed literal."""
+    if is_half(dtype):
+        value, dtype = helpers.rounded_half(float(value), dtype.short), dtypes.float32
     if dtype is dtypes.bool_:
         return str(bool(value))
     if dtype.kind == "f":
@@ -88,6 +103,10 @@ def cast(code: Code, dtype: DType, requirements: Requirements) -> Code:
     if code.dtype is dtype:
         return code
     pointer_kind(dtype)
+    if is_half(code.dtype):
+        return cast(Code(code.text, dtypes.float32, code.value), dtype, requirements)
+    if is_half(dtype) and code.value is None and code.dtype.kind != "f":
+        code = cast(code, dtypes.float32, requirements)
     if code.value is not None and not (isinstance(code.value, float) and dtype.kind != "f"):
         return Code(literal(code.value, dtype), dtype, code.value)
     function = f"as_{dtype.short}"
@@ -328,6 +347,7 @@ def translate(
     tree, _ = _parse(expression)
     if compute is None:
         compute = next(iter(operands.values())).dtype if operands else result
+    compute = working(compute)
     pointer_kind(compute)
     translator = _Translator(operands, attributes, compute, requirements, checks)
     code = translator.visit(tree)

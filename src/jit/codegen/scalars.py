@@ -11,7 +11,7 @@ from ...ir.types import BoolType, FloatType, IntType, TensorType
 from .access import strided_view
 from .driver import Driver
 from .fusion import Unsupported
-from .scalar_code import pointer_kind
+from .scalar_code import is_half, pointer_kind
 
 __all__ = ["SCALARS", "run_item", "run_scalar"]
 
@@ -396,6 +396,8 @@ def run_item(driver: Driver, instruction: Instruction) -> None:
     if view.offset != 0:
         address = f"{address} + {driver.size(view.offset * source.type.dtype.itemsize)}"
     text = f"pointer_{kind}({address})[0]"
+    if is_half(source.type.dtype):
+        raise Unsupported(f"item of {source.type.dtype.name} has no native form", instruction.location)
     result = instruction.results[0]
     match result.type:
         case FloatType():

@@ -7,11 +7,12 @@ from ...ir.core import Instruction, Value
 from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.types import TensorType
+from ..errors import Unsupported
 from .driver import Driver, Storage
 from .indexing import element_count
 from .kernel_text import Kernel, Parameter, preamble
 from .module import KernelSource
-from .scalar_code import Requirements, pointer_kind
+from .scalar_code import Requirements, is_half, pointer_kind
 
 __all__ = ["LoopText", "along", "tensor_type"]
 
@@ -40,6 +41,9 @@ class LoopText:
         self.temporaries.append(self.driver.temporary(count, dtype))
 
     def read(self, name: str, value: Value) -> None:
+        if is_half(tensor_type(value).dtype):
+            op, location = self.instruction.op.name, self.instruction.location
+            raise Unsupported(f"{op} of {tensor_type(value).dtype.name} has no native kernel", location)
         self.parameters.append(Parameter(name, f"{pointer_kind(tensor_type(value).dtype)}*", ("address", value)))
 
     def write(self, name: str, value: Value) -> None:

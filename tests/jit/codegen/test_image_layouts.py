@@ -58,3 +58,16 @@ def test_images_change_their_layout_at_the_edges_only(model: Mixed) -> None:
     np.testing.assert_allclose(compiled(x).numpy(), network(x).numpy(), rtol=1e-4, atol=1e-5)
     driver = compiled.kernel_source().rsplit("def driver_", 1)[1]
     assert driver.count("launch(k_to_nhwc") == 1  # the network's own input
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "extra", "groups"),
+    [(4, 2, 1, 0, 1), (3, 2, 1, 1, 1), (3, 3, 0, 1, 2), (1, 2, 0, 0, 1), ((2, 5), (3, 2), (0, 2), (1, 0), 3)],
+)
+def test_transposed_convolutions(kernel: int, stride: int, padding: int, extra: int, groups: int) -> None:
+    layer = nn.ConvTranspose2d(6, 4 * groups, kernel, stride, padding, extra, groups=groups)
+    layer = layer.eval().requires_grad_(False)
+    compiled = jit.freeze(jit.trace(layer, ingot.randn(2, 6, 5, 7), check_trace=False))
+    for shape in ((2, 6, 5, 7), (1, 6, 9, 3)):
+        x = ingot.randn(*shape)
+        np.testing.assert_allclose(compiled(x).numpy(), layer(x).numpy(), rtol=1e-4, atol=1e-5)
