@@ -1,8 +1,7 @@
-"""`python -m ingot`: the command line."""
+"""`python -m ingot`: the `ingot` command."""
 
 import sys
 
 from .cli import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

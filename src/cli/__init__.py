@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TextIO
 
+from ..ir.location import printable
 from .errors import CommandError
 from .parser import make_parser
 from .result import Result, to_json
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     try:
         options = parser.parse_args(arguments)
-    except SystemExit as stop:  # argparse printed the help, or what is wrong with the usage
+    except CommandError as error:
+        return _report(error, "--json" in (sys.argv[1:] if arguments is None else arguments))
+    except SystemExit as stop:  # argparse printed the help or the version
         return stop.code if isinstance(stop.code, int) else EXIT_BAD_INPUT
     try:
         with warnings.catch_warnings():
@@ -61,7 +64,8 @@ def _print(result: Result | None, as_json: bool) -> None:
     if as_json:
         print(to_json(result.data))
     elif result.text:
-        print(result.text)
+        # What a file says goes to a terminal: as text, not as commands to it.
+        print("\n".join(map(printable, result.text.split("\n"))))
 
 
 def _report(error: Exception, as_json: bool) -> int:
@@ -69,7 +73,7 @@ def _report(error: Exception, as_json: bool) -> int:
     code, message = exit_code(error), one_line(error)
     if as_json:
         print(to_json({"error": message, "kind": type(error).__name__, "exit_code": code}))
-    print(f"ingot: {message}", file=sys.stderr)
+    print(f"ingot: {printable(message)}", file=sys.stderr)
     return code
 
 

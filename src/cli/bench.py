@@ -15,7 +15,7 @@ from ..ir.types import BoolType, FloatType, IntType, TensorType, Type, type_symb
 from ..runtime import Model, get_num_threads, load, set_num_threads
 from .errors import CommandError
 from .result import Result
-from .run import prepare
+from .run import method_of, prepare
 from .units import time_text
 from .values import random_array, read_inputs
 
@@ -37,7 +37,7 @@ def command(options: argparse.Namespace) -> Result:
             raise CommandError(str(error)) from None
     threads = get_num_threads()
     start = time.perf_counter()
-    model = load(options.model, trust=options.trust)
+    model = method_of(load(options.model, trust=options.trust), options.method)
     loading = (time.perf_counter() - start) * 1e6
     positional, named = prepare(model, *read_inputs(options.input))
     if not positional and not named:

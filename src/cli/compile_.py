@@ -4,6 +4,7 @@ import argparse
 import importlib
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from .. import jit
 from ..eager.tensor import Tensor, wrap
 from ..jit.cross import named_target
+from ..jit.errors import ScriptError
 from ..jit.function import CompiledFunction
 from ..nn.module import Module
 from .errors import CommandError
@@ -33,10 +35,11 @@ def command(options: argparse.Namespace) -> Result:
     examples = tuple(_tensor(example_value(text)) for text in options.example)
     if path.endswith(".onnx"):
         function = _onnx(path)
+        examples = examples or _onnx_examples(function)
     elif path.endswith(".py"):
         if not name:
             raise CommandError(f"{path}: name what to compile, as in {path}:model")
-        function = _compiled(_find(Path(path), name), examples, options.trace)
+        function = _compiled(_find(Path(path), name), examples, options.trace, options.source)
     else:
         raise CommandError(f"{options.source}: expected FILE.py:NAME or FILE.onnx")
     if options.freeze:
@@ -81,23 +84,46 @@ def _find(path: Path, name: str) -> Any:
     return found
 
 
-def _compiled(found: Any, examples: tuple[Any, ...], trace: bool) -> CompiledFunction:
-    """What was found, compiled: modules and (if asked) functions are traced, other functions scripted."""
+def _compiled(found: Any, examples: tuple[Any, ...], trace: bool, what: str) -> CompiledFunction:
+    """What was found, compiled from its source, or traced if that is asked for or the source has no compiled form."""
     if isinstance(found, type) and issubclass(found, Module):
         found = found()
     if isinstance(found, CompiledFunction):
         return found
     if isinstance(found, Module):
         found.eval()
-        trace = True
     if not callable(found):
         raise CommandError(f"a {type(found).__name__} cannot be compiled: name a function or a module")
+    has_tensors = any(isinstance(example, Tensor) for example in examples)
     if not trace:
-        scripted: CompiledFunction = jit.script(found)
-        return scripted
-    if not any(isinstance(example, Tensor) for example in examples):
+        if isinstance(found, Module) and not examples:
+            raise CommandError(f"{what}: give an example of each argument, as --example 'f32[1,784]'")
+        try:
+            scripted: CompiledFunction = jit.script(found)
+            if examples:
+                scripted.graph_for(*examples)
+            return scripted
+        except ScriptError as error:
+            if not isinstance(found, Module) or not has_tensors:
+                raise
+            warnings.warn(f"{what} is traced: {error.message}", stacklevel=1)
+    if not has_tensors:
         raise CommandError("give an example of each argument, as --example 'f32[1,784]'")
     return jit.trace(found, examples)
+
+
+def _onnx_examples(function: Any) -> tuple[Any, ...]:
+    """An argument of zeros for each input of an ONNX model; sizes that it leaves open are 2, and stay open."""
+    from ..onnx.proto import element_type
+
+    examples = []
+    for declared in function._inputs:
+        kind = declared.type.tensor_type
+        if not declared.type.HasField("tensor_type") or not kind.HasField("shape"):
+            raise CommandError(f"the type of the input {declared.name} is open: give examples with --example")
+        shape = [dim.dim_value if dim.HasField("dim_value") else 2 for dim in kind.shape.dim]
+        examples.append(wrap(np.zeros(shape, element_type(kind.elem_type).numpy)))
+    return tuple(examples)
 
 
 def _onnx(path: str) -> CompiledFunction:

@@ -23,9 +23,12 @@ def _lines(data: dict[str, Any]) -> list[str]:
         f"{data['name']}{data['signature'] or ''}",
         f"  file       {data['file']}, {size_text(data['bytes'])}, format {data['format']}, made by {data['producer']}",
     ]
+    if data["training"]:
+        lines.append("  mode       training")
     for graph in data["graphs"]:
+        label = graph["method"]
         arguments = ", ".join(f"{a['name']}: {a['type']}" for a in graph["arguments"])
-        lines.append(f"  graph      ({arguments}) -> ({', '.join(graph['results'])})")
+        lines.append(f"  graph      {label}({arguments}) -> ({', '.join(graph['results'])})")
         lines += [f"             where {condition}" for condition in graph["conditions"]]
     weights = data["weights"]
     lines.append(f"  weights    {len(weights)} arrays, {size_text(sum(w['bytes'] for w in weights))}")

@@ -3,7 +3,9 @@
 import argparse
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+
+from .errors import CommandError
 
 __all__ = ["make_parser"]
 
@@ -21,9 +23,16 @@ def _command(module: str) -> Callable[[argparse.Namespace], Any]:
     return run
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message}; see {self.prog} --help")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ingot", description="Run, inspect, time, compile and export compiled models.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=_version())
@@ -44,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--output", "-o", action="append", default=[], metavar="FILE",
         help=".npy, .npz or .json; once for each result, or one .npz or .json for all (default: print them)",
     )  # fmt: skip
+    _method(run)
     run.add_argument("--trust", action="store_true", help="run machine code that somebody else compiled")
 
     show = add("show", "show", "Print a model's graphs and kernels.")
@@ -58,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     bench = add("bench", "bench", "Time a model, beside ONNX Runtime or PyTorch if asked.")
     _model(bench)
     _inputs(bench)
+    _method(bench)
     bench.add_argument("--size", action="append", default=[], metavar="NAME=N", help="a size for random inputs")
     bench.add_argument("--seconds", type=float, default=2.0, help="how long to measure each (default: 2)")
     bench.add_argument("--threads", type=int, help="how many threads to run on")
@@ -71,7 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     compile_.add_argument("source", metavar="FILE.py:NAME|FILE.onnx", help="what to compile; the Python file is run")
     compile_.add_argument("--output", "-o", required=True, metavar="FILE", help="the file to write")
     compile_.add_argument("--example", "-e", action="append", default=[], metavar="EXAMPLE", help=_EXAMPLE_HELP)
-    compile_.add_argument("--trace", action="store_true", help="record a function instead of scripting it")
+    compile_.add_argument("--trace", action="store_true", help="record calls instead of compiling the source")
     compile_.add_argument("--freeze", action="store_true", help="make constants of a module's parameters")
     compile_.add_argument(
         "--target", "-t", action="append", default=[], metavar="TARGET",
@@ -97,6 +108,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an ingot file")
+
+
+def _method(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", metavar="NAME", help="another compiled method of a module than forward")
 
 
 def _inputs(parser: argparse.ArgumentParser) -> None:

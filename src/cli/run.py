@@ -13,12 +13,12 @@ from .errors import CommandError
 from .result import Result
 from .values import describe, read_inputs, to_plain, write_outputs
 
-__all__ = ["command", "prepare"]
+__all__ = ["command", "method_of", "prepare"]
 
 
 def command(options: argparse.Namespace) -> Result:
     """Run a model once."""
-    model = load(options.model, trust=options.trust)
+    model = method_of(load(options.model, trust=options.trust), options.method)
     positional, named = prepare(model, *read_inputs(options.input))
     try:
         model.check(*positional, **named)
@@ -38,6 +38,15 @@ def _kind(value: Any) -> dict[str, Any]:
     if isinstance(value, np.ndarray):
         return {"dtype": str(value.dtype), "shape": list(value.shape)}
     return {"type": type(value).__name__}
+
+
+def method_of(model: Model, name: str | None) -> Model:
+    """The method of a model that was asked for, or the model itself."""
+    if name is None or name == "forward":
+        return model
+    if name not in model.methods:
+        raise CommandError(f"--method {name}: the model has {', '.join(['forward', *sorted(model.methods)])}")
+    return model.methods[name]
 
 
 def prepare(model: Model, positional: Sequence[Any], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

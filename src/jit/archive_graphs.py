@@ -131,9 +131,10 @@ def _example(key: tuple[Any, ...], specialisation: Specialisation) -> tuple[Any,
     sizes: dict[str, Dim] = {name: _EXAMPLE_SIZES[i % len(_EXAMPLE_SIZES)] for i, name in enumerate(names)}
     sizes |= graph.examples
     leaves: list[Any] = []
+    shapes = iter(specialisation.example_shapes)
     for kind, leaf in zip(kinds, key[2:], strict=True):
         if isinstance(kind, TensorType):
-            shape = [substitute(dim, sizes) for dim in kind.shape]
+            shape = next(shapes, None) or [substitute(dim, sizes) for dim in kind.shape]
             leaves.append(wrap(np.ones([n if isinstance(n, int) else 5 for n in shape], kind.dtype.numpy)))
         else:
             leaves.append(leaf(1))

@@ -13,6 +13,7 @@ from .archive_native import is_signed, native_labels, runs_here
 from .archive_parts import field, numbered, read_json, read_safetensors_part
 from .archive_signature import signature_from_json
 from .runtime.loader import features_subset, host_architecture
+from .specialisation import Specialisation
 
 __all__ = ["ArchiveInfo", "read_info"]
 
@@ -38,7 +39,8 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
         signature = signature_from_json(description.get("signature"))
         metadata = field(description, "metadata", dict)
     callables = {"": function, **methods_of(function)}
-    graphs = [(name, s.graph) for name, callable_ in callables.items() for s in callable_.specialisations]
+    states = {s: text for callable_ in callables.values() for s, text in _states(callable_).items()}
+    graphs = [(name, s.graph, states[s]) for name, c in callables.items() for s in c.specialisations]
     machine_code = []
     for label in native_labels(members):
         first = numbered(f"native/{label}", 0, "json")
@@ -71,7 +73,7 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
         "signature": None if signature is None else str(signature),
         "training": getattr(function, "training", None),
         "methods": sorted(name for name in callables if name),
-        "graphs": [_graph(name, graph) for name, graph in graphs],
+        "graphs": [_graph(*graph) for graph in graphs],
         "weights": [
             {"name": name, "dtype": str(array.dtype), "shape": list(array.shape), "bytes": array.nbytes}
             for name, array in arrays.items()
@@ -83,7 +85,21 @@ def read_info(path: "str | os.PathLike[str]") -> ArchiveInfo:
     return ArchiveInfo(data, function, source)
 
 
-def _graph(method: str, graph: Graph) -> dict[str, Any]:
+def _states(function: Any) -> dict[Specialisation, list[str]]:
+    """For which values of attributes each graph is, as far as graphs differ in them."""
+    found: dict[Specialisation, list[str]] = {}
+    every = [key[1] for key in function._specialisations]
+    for (_, state), known in function._specialisations.items():
+        texts = [
+            f"{path}.{name} is {value[-1]!r}".lstrip(".")
+            for i, ((path, name), value) in enumerate(zip(function._guarded, state or (), strict=False))
+            if any(other[i] != value for other in every)
+        ]
+        found |= dict.fromkeys(known, texts)
+    return found
+
+
+def _graph(method: str, graph: Graph, state: list[str]) -> dict[str, Any]:
     own = len(graph.arguments) - len(graph.parameters)
     outputs = len(graph.results) if graph.outputs is None else graph.outputs
     return {
@@ -91,6 +107,6 @@ def _graph(method: str, graph: Graph) -> dict[str, Any]:
         "arguments": [{"name": value.name or "", "type": str(value.type)} for value in graph.arguments[:own]],
         "parameters": list(graph.parameters),
         "results": [str(value.type) for value in graph.results[:outputs]],
-        "conditions": [str(guard) for guard in graph.guards],
+        "conditions": [*map(str, graph.guards), *state],
         "instructions": dict(Counter(instruction.op.name for instruction in graph.walk()).most_common()),
     }

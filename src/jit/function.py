@@ -323,6 +323,7 @@ class CompiledFunction:
             specialisation = Specialisation(
                 self.__name__, made.graph, made.results, made.exceptions, made.conditions, made.trains
             )
+            specialisation.example_shapes = [v.shape for v in values if isinstance(v, np.ndarray)]
             parameters = [self.parameter(name) for name in made.graph.parameters]
             reason = specialisation.mismatch([*values, *(p._array for p in parameters)])
             if reason:

@@ -58,6 +58,8 @@ class Specialisation:
         self.records: tuple[CompileRecord, ...] = ()
         self.compile_milliseconds = 0.0
         self.cached = False
+        # The shapes of the tensors of the call that it was made for, where that is known.
+        self.example_shapes: list[tuple[int, ...]] = []
         # Whether its native program came out of a file.
         self.is_loaded = False
         self.gradient_fallback: str | None = None

@@ -126,17 +126,20 @@ class Model:
     def argument_types(self) -> list[tuple[str, Type]]:
         """The names and types of the arguments of the model's first program."""
         if self._general is not None:
+            if not self._general.specialisations:
+                return []
             graph = self._general.specialisations[0].graph
             values = graph.arguments[: len(graph.arguments) - len(graph.parameters)]
             return [(value.name or "", value.type) for value in values]
-        return self._variants[0].types
+        return self._variants[0].types if self._variants else []
 
     @property
     def examples(self) -> dict[str, int]:
         """Sizes, by symbol, for which the conditions of the model's first program hold, where it has any."""
         if self._general is not None:
-            return dict(self._general.specialisations[0].graph.examples)
-        return dict(self._variants[0].interface.examples)
+            graphs = self._general.specialisations
+            return dict(graphs[0].graph.examples) if graphs else {}
+        return dict(self._variants[0].interface.examples) if self._variants else {}
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Run the model. TypeError or RuntimeError where the arguments fit none of its programs."""

@@ -172,7 +172,9 @@ def test_what_compile_refuses(folder: Path, ingot: Run, name: str, options: list
 def test_usage_errors(ingot: Run) -> None:
     for arguments in ([], ["fly"], ["run"], ["cache", "fly"], ["run", "Net.ingot", "--nope"]):
         code, out, err = ingot(*arguments)
-        assert code == 2 and out == "" and "usage: ingot" in err
+        assert code == 2 and out == "" and err.count("\n") == 1 and "--help" in err
+    code, out, err = ingot("run", "--json")
+    assert code == 2 and json.loads(out)["exit_code"] == 2 and "MODEL" in json.loads(out)["error"]
 
 
 def test_help_and_version(ingot: Run) -> None:
@@ -269,3 +271,59 @@ def test_as_a_process(folder: Path) -> None:
         command = [sys.executable, "-m", "ingot", "show", str(folder / "Net.ingot")]
         process = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+METHODS = """
+from ingot import jit, nn
+
+
+class Chooser(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.fc(x) if self.training else x * 2
+
+    @jit.export
+    def shift(self, x, by: float = 1.0):
+        return x + by
+
+
+module = jit.script(Chooser().eval())
+import ingot
+module.shift.graph_for(ingot.ones(2))
+"""
+
+
+def test_methods_and_modes(folder: Path, ingot: Run) -> None:
+    (folder / "methods.py").write_text(METHODS)
+    assert ingot("compile", f"{folder / 'methods.py'}:module", "-o", "methods.ingot", "-e", "f32[1,2]")[0] == 0
+    assert ingot("run", "methods.ingot", "-i", "[[1, 2]]")[1].endswith("[[2. 4.]]\n")
+    assert ingot("run", "methods.ingot", "--method", "shift", "-i", "[1, 2]", "-i", "0.5")[1].endswith("[1.5 2.5]\n")
+    code, _, err = ingot("run", "methods.ingot", "--method", "nope", "-i", "[1]")
+    assert code == 2 and err == "ingot: --method nope: the model has forward, shift\n"
+    out = ingot("inspect", "methods.ingot")[1]
+    assert "where training is True" in out and "where training is False" in out and "graph      shift(" in out
+
+
+def test_what_files_say_is_no_command_to_the_terminal(folder: Path, ingot: Run) -> None:
+    from ingot import jit
+
+    jit.save(jit.load(folder / "pair.ingot"), folder / "loud.ingot", metadata={"note": "\x1b[2J\x07bell"}, native=False)
+    code, out, _ = ingot("inspect", "loud.ingot")
+    assert code == 0 and "\x1b" not in out and "\x07" not in out and "\\x1b[2J" in out
+
+
+def test_onnx_models_need_no_examples(folder: Path, ingot: Run) -> None:
+    onnx = pytest.importorskip("onnx", reason="reads an ONNX model")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "double",
+        [helper.make_tensor_value_info("x", kinds.FLOAT, ["n", 3])],
+        [helper.make_tensor_value_info("y", kinds.FLOAT, ["n", 3])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "m.onnx")
+    assert ingot("compile", str(folder / "m.onnx"), "-o", "onnx.ingot")[0] == 0
+    assert ingot("run", "onnx.ingot", "-i", "[[1, 2, 3]]")[1].endswith("[[2. 4. 6.]]\n")
