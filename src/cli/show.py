@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..ir.drawing import graph_page
+from ..jit.archive_graphs import methods_of
 from ..jit.archive_info import read_info
 from .result import Result
 
@@ -13,7 +14,8 @@ __all__ = ["command"]
 def command(options: argparse.Namespace) -> Result:
     """Print graphs, and kernels if asked for; nothing of the file is run."""
     info = read_info(options.model)
-    specialisations = info.function.specialisations
+    callables = [info.function, *methods_of(info.function).values()]
+    specialisations = [s for callable_ in callables for s in callable_.specialisations]
     graphs = [s.optimised if options.optimised else s.graph for s in specialisations]
     data = {"graphs": [str(graph) for graph in graphs]}
     parts = [text.rstrip() for text in data["graphs"]]
