@@ -195,7 +195,9 @@ class Context:
                 if hint is not None:
                     self.builder.sizes.equal(symbol(name), hint, message)
             self.forget_raised()
-            self.raises([self.constant(message)], type(error))
+            plain = all(type(a) in (bool, int, float, str) for a in error.args)
+            arguments = list(error.args) if isinstance(error, KeyError) and plain else [message]
+            self.raises([self.constant(a) for a in arguments], type(error))
         kind = _located_type(type(error))
         raise kind(message, self.location(), chain=self.chain(), hint=hint_for(message)) from error
 

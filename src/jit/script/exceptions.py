@@ -118,7 +118,10 @@ class Region:
         self.last = state
         self.widen(context)
         if self.settled:
+            frame = context.frame
+            exit, frame.exit = frame.exit, Exit()  # converting may branch
             context.builder.emit_all("save", [*self.extra, *self.slots(context)], {"name": self.name})
+            frame.exit = exit
 
 
 def _unchanged(a: tuple[list[Abstract], dict[Cell, Any]], b: tuple[list[Abstract], dict[Cell, Any]]) -> bool:
@@ -235,6 +238,7 @@ def _finish(
             outs = fill(context, types)
         else:
             outs = []
+            frame.exit = Exit()
             if coded:
                 assert exit.value is not None
                 outs.append(exit.value)
@@ -397,7 +401,7 @@ def _with_finally(context: Context, node: ast.Try) -> None:
 
     if frame.exit.only == Exit.NONE:
         resume()
-    elif frame.exit.only is None:
+    elif frame.exit.only is None and Exit.NONE in frame.exit.ways:
         assert frame.exit.value is not None
         left = Exit(frame.exit.ways - {Exit.NONE}, frame.exit.value if len(frame.exit.ways) > 2 else None)
         normal = context.emit("scalar.eq", frame.exit.value, context.constant(Exit.NONE))

@@ -6,7 +6,7 @@ from ...eager.containers import ModuleDict, ModuleList, Sequential
 from ...ir.core import Value
 from ...ir.ops._op import get_op
 from .context import Context
-from .operators import binary, number, scalar_kind
+from .operators import binary, number, scalar_kind, spread
 from .regions import choose
 from .specs import key_value
 from .values import (
@@ -44,11 +44,19 @@ _MAX_CHOICES = 32
 _MAX_UNROLL = 4096
 
 
-def _known(items: tuple[Abstract, ...], kind: str = "iterator") -> Sequence:
-    def element(index: Abstract) -> Abstract:
-        raise AssertionError("elements that are known are not asked for by index")
+def _known(
+    items: tuple[Abstract, ...],
+    kind: str = "iterator",
+    parts: tuple[object, ...] = (),
+    element: Callable[[Abstract], Abstract] | None = None,
+) -> Sequence:
+    """Elements that are known; `element` gives them as they are when a loop comes to them, where lists may change."""
 
-    return Sequence(len(items), element, items, kind)
+    def fixed(index: Abstract) -> Abstract:
+        assert isinstance(index, Constant)
+        return items[index.value]
+
+    return Sequence(len(items), element or fixed, items, kind, parts)
 
 
 def iterate(context: Context, value: Abstract) -> Sequence:
@@ -61,7 +69,7 @@ def iterate(context: Context, value: Abstract) -> Sequence:
         case ListRef(cell=cell):
             content = context.heap[cell]
             if isinstance(content, Items):
-                return _known(content.items)
+                return _known(content.items, "list", (cell,), lambda i: context.lists.get(context, value, i))
             return Sequence(
                 context.emit("list.length", content.value),
                 lambda i: context.lists.from_element(
@@ -101,6 +109,9 @@ def iterate(context: Context, value: Abstract) -> Sequence:
                 return Sequence(
                     size.value, lambda i: context.call(Method(value, "__getitem__"), [i], {}), kind="sequence"
                 )
+        case Union(alternatives=alternatives) if all(scalar_kind(a) == "str" for a in alternatives):
+            merged = spread(context, lambda v: Scalar(number(context, v)), value)
+            return context.strings.iterate(context, merged)
         case Union():
             raise context.error(
                 f"the iterated value may be {context.describe(value)}", "decide which with an `if` before the loop"
@@ -321,13 +332,20 @@ def enumerated(context: Context, value: Abstract, start: Abstract) -> Sequence:
     inner = iterate(context, value)
     if inner.items is not None:
         pairs = tuple(Tuple((_offset(context, Constant(i), start), x)) for i, x in enumerate(inner.items))
-        return _known(pairs, "enumerate")
+        return _known(
+            pairs, "enumerate", inner.parts, lambda i: Tuple((_offset(context, i, start), inner.element(i)))
+        )
     return Sequence(
         inner.length,
         lambda i: Tuple((_offset(context, i, start), inner.element(i))),
         kind="enumerate",
         parts=inner.parts if inner.kind == "list" else (),
     )
+
+
+def _lists_of(sequences: list[Sequence]) -> tuple[object, ...]:
+    """The lists that sequences go through, which must not change meanwhile."""
+    return tuple(p for s in sequences if s.kind != "range" for p in s.parts)
 
 
 def zipped(context: Context, values: list[Abstract]) -> Sequence:
@@ -349,7 +367,9 @@ def zipped(context: Context, values: list[Abstract]) -> Sequence:
             Tuple(tuple(s.items[i] if s.items is not None else s.element(Constant(i)) for s in inner))
             for i in range(min(lengths))
         ]
-        return _known(tuple(rows), "zip")
+        return _known(
+            tuple(rows), "zip", _lists_of(inner), lambda i: Tuple(tuple(s.element(i) for s in inner))
+        )
     lengths_known = [s.length for s in inner]
     if all(isinstance(n, int) for n in lengths_known):
         count: int | Value = min(n for n in lengths_known if isinstance(n, int))
@@ -358,7 +378,9 @@ def zipped(context: Context, values: list[Abstract]) -> Sequence:
         for other in lengths_known[1:]:
             if other is not count:
                 count = context.emit("scalar.min", count, context.int_value(other))  # type: ignore[arg-type]
-    return Sequence(count, lambda i: Tuple(tuple(s.element(i) for s in inner)), kind="zip")
+    return Sequence(
+        count, lambda i: Tuple(tuple(s.element(i) for s in inner)), kind="zip", parts=_lists_of(inner)
+    )
 
 
 def reverse(context: Context, value: Abstract) -> Sequence:

@@ -204,8 +204,17 @@ def for_statement(context: Context, node: ast.For) -> None:
         context.run_block(node.body)
 
     if sequence.items is not None:
-        steps: list[Callable[[], None]] = [lambda item=item: body(item) for item in sequence.items]  # type: ignore[misc]
+        if sequence.parts:  # elements of lists that the body may assign
+            steps: list[Callable[[], None]] = [
+                lambda i=i: body(sequence.element(Constant(i)))  # type: ignore[misc]
+                for i in range(len(sequence.items))
+            ]
+        else:
+            steps = [lambda item=item: body(item) for item in sequence.items]  # type: ignore[misc]
+        before = len(context.iterating)
+        context.iterating += [p for p in sequence.parts if getattr(p, "kind", "") in ("list", "outside list")]
         broke = unrolled(context, steps, live)
+        del context.iterating[before:]
     elif sequence.length == 0:
         broke = None
     else:

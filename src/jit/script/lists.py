@@ -104,9 +104,9 @@ def length(context: Context, target: ListRef) -> Abstract:
     return Scalar(context.emit("list.length", content.value))
 
 
-def _changes(context: Context, cell: Cell) -> None:
+def _changes(context: Context, cell: Cell, *, resizes: bool = True) -> None:
     """Refuse a change that another name may or may not see, or that a loop over the list would."""
-    if any(cell is c for c in context.iterating):
+    if resizes and any(cell is c for c in context.iterating):
         raise context.error(
             "a list changes while a loop iterates over it", "iterate over a copy: `for item in list(items)`"
         )
@@ -173,7 +173,7 @@ def set_item(context: Context, target: ListRef, index: Abstract, value: Abstract
     """`list[index] = value`."""
     cell = target.cell
     content = context.list_items(cell)
-    _changes(context, cell)
+    _changes(context, cell, resizes=isinstance(index, Slice))
     if isinstance(index, Slice):
         run_time = isinstance(value, ListRef) and isinstance(context.list_items(value.cell), RunTimeItems)
         if run_time or not isinstance(content, Items) or any(isinstance(b, Value) for b in _bounds(context, index)):

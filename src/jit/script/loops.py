@@ -20,7 +20,7 @@ from .regions import (
     with_content,
 )
 from .slots import agree, convert, fill, materialise_list, placeholders, rebuild, slot_types
-from .specs import Spec, join, localise, spec_of, widened
+from .specs import SameSpec, Spec, TensorSpec, TupleSpec, join, localise, spec_of, widened
 from .values import (
     UNBOUND,
     Abstract,
@@ -218,6 +218,28 @@ def _loop_lists(context: Context, before: Snapshot, trial: _Trial) -> list[tuple
     return found
 
 
+def _with_kept_sizes(context: Context, start: Spec, end: Spec) -> Spec:
+    """What an iteration leaves, with the sizes that a tensor had before where in this call it keeps them.
+
+    That it does becomes a condition of the graph.
+    """
+    start, found = (s.degraded if isinstance(s, SameSpec) else s for s in (start, end))
+    if isinstance(start, TensorSpec) and isinstance(found, TensorSpec) and start.kind == found.kind:
+        sizes, shape = context.builder.sizes, list(found.shape)
+        for axis, (was, now) in enumerate(zip(start.shape, found.shape, strict=True)):
+            if was is None or now is None or was == now:
+                continue
+            hints = sizes.hint(was), sizes.hint(now)
+            if None not in hints and hints[0] == hints[1]:
+                sizes.equal(was, now, "a loop keeps the sizes of its variables")
+                shape[axis] = was
+        return end if tuple(shape) == found.shape else TensorSpec(found.type, tuple(shape), found.origins)
+    if isinstance(start, TupleSpec) and isinstance(found, TupleSpec) and start.kind == found.kind:
+        pairs = zip(start.items, found.items, strict=True)
+        return TupleSpec(tuple(_with_kept_sizes(context, a, b) for a, b in pairs), found.type)
+    return end
+
+
 def _settle(
     context: Context,
     before: Snapshot,
@@ -237,7 +259,9 @@ def _settle(
 
     for name in specs:
         end = trial.ends[name]
-        joined = join(context, local(specs[name]), local(spec_of(context, end, before.heap)))
+        ending = local(spec_of(context, end, before.heap))
+        ending = _with_kept_sizes(context, local(specs[name]), ending)
+        joined = join(context, local(specs[name]), local(ending))
         if joined != specs[name]:
             settled = settled and joined == local(specs[name])
             specs[name] = joined
@@ -303,6 +327,7 @@ def _finish_loop(
     if result_spec is not None:
         for type in slot_types(context, result_spec):
             block.add_argument(type)
+    frame.exit = Exit()  # converting may branch
     with context.inside(block):
         if trial.dead:
             outs = fill(context, [BoolType(), *(a.type for a in block.arguments[1:])])

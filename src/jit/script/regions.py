@@ -383,6 +383,7 @@ def _join_arms(
         types += slot_types(context, spec)
     for index, arm in enumerate(arms):
         context.heap = arm.heap
+        frame.exit = Exit()  # converting may branch, too
         with context.inside(arm.block):
             outs: list[Value] = []
             for spec, per_arm in slots:

@@ -42,7 +42,8 @@ def block(context: Context, statements: list[ast.stmt]) -> None:
     for position, statement in enumerate(statements):
         exit = frame.exit
         if exit.only is None:
-            _guarded(context, statements[position:])
+            if Exit.NONE in exit.ways:
+                _guarded(context, statements[position:])
             return
         if exit.only != Exit.NONE:
             return
