@@ -35,6 +35,7 @@ format: $(VENV)/.installed-check
 
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.training_steps
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.sentence_embeddings

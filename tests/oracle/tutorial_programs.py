@@ -217,9 +217,10 @@ def save_and_load(torch: Any) -> Any:
     o = torch.optim.Adam(m.parameters())
     m(torch.ones(1, 3)).sum().backward()
     o.step()
-    p = os.path.join(tempfile.mkdtemp(), "state")
-    torch.save({"model": m.state_dict(), "opt": o.state_dict(), "epoch": 3}, p)
-    c = torch.load(p)
+    with tempfile.TemporaryDirectory() as folder:
+        p = os.path.join(folder, "state")
+        torch.save({"model": m.state_dict(), "opt": o.state_dict(), "epoch": 3}, p)
+        c = torch.load(p)
     m2 = nn.Linear(3, 2)
     r = m2.load_state_dict(c["model"])
     o2 = torch.optim.Adam(m2.parameters())
