@@ -14,6 +14,7 @@ from .eager import (
     is_inference_mode_enabled,
     namespaces,
     no_grad,
+    return_types,
     set_grad_enabled,
     set_printoptions,
 )

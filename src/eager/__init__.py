@@ -17,6 +17,7 @@ from . import (
     interop,
     ordering,
     products,
+    return_types,
     series,
     spectral,
     storage,
@@ -49,5 +50,5 @@ elementary.install_inplace(namespaces[""])
 __all__ = [
     "Size", "Tensor", "creation", "device", "enable_grad", "inference_mode", "is_grad_enabled",
     "is_inference_mode_enabled", "namespaces", "no_grad",
-    "ops", "set_grad_enabled", "set_printoptions",
+    "ops", "return_types", "set_grad_enabled", "set_printoptions",
 ]  # fmt: skip

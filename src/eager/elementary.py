@@ -11,6 +11,7 @@ from ..ir.ops._op import all_ops
 from .families import with_out
 from .functions import call as _call
 from .methods import inplace_of
+from .return_types import result_text
 from .tensor import Tensor, wrap
 
 __all__ = ["ALIASES", "FUNCTIONS", "METHODS", "install_inplace"]
@@ -345,12 +346,17 @@ class Parts(NamedTuple):
     mantissa: Any
     exponent: Any
 
+    def __repr__(self) -> str:
+        return result_text("frexp", self)
+
 
 def frexp(input: Tensor) -> Parts:
     """Elementwise mantissas in [0.5, 1) and int32 exponents of 2.
 
     >>> ingot.frexp(ingot.tensor([6.]))
-    Parts(mantissa=tensor([0.7500]), exponent=tensor([3], dtype=ingot.int32))
+    ingot.return_types.frexp(
+    mantissa=tensor([0.7500]),
+    exponent=tensor([3], dtype=ingot.int32))
     """
     if not input.dtype.is_floating_point:
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")

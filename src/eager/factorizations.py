@@ -9,6 +9,7 @@ from . import creation
 from .families import with_out
 from .functions import call as _call
 from .random import randn
+from .return_types import result_text
 from .tensor import Tensor, wrap
 
 FUNCTIONS = ("geqrf", "lu", "lu_solve", "lu_unpack", "orgqr", "ormqr", "pca_lowrank", "svd_lowrank")
@@ -27,6 +28,9 @@ class LUFactor(NamedTuple):
     LU: Any
     pivots: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_lu_factor", self)
+
 
 class LUFactorChecked(NamedTuple):
     """What `linalg.lu_factor_ex` finds."""
@@ -34,6 +38,9 @@ class LUFactorChecked(NamedTuple):
     LU: Any
     pivots: Any
     info: Any
+
+    def __repr__(self) -> str:
+        return result_text("linalg_lu_factor_ex", self)
 
 
 class LU(NamedTuple):
@@ -43,12 +50,18 @@ class LU(NamedTuple):
     L: Any
     U: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_lu", self)
+
 
 class LDLFactor(NamedTuple):
     """What `linalg.ldl_factor` finds."""
 
     LD: Any
     pivots: Any
+
+    def __repr__(self) -> str:
+        return result_text("linalg_ldl_factor", self)
 
 
 class LDLFactorChecked(NamedTuple):
@@ -58,6 +71,9 @@ class LDLFactorChecked(NamedTuple):
     pivots: Any
     info: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_ldl_factor_ex", self)
+
 
 class Reflectors(NamedTuple):
     """What `geqrf` finds."""
@@ -65,12 +81,18 @@ class Reflectors(NamedTuple):
     a: Any
     tau: Any
 
+    def __repr__(self) -> str:
+        return result_text("geqrf", self)
+
 
 class CheckedSolution(NamedTuple):
     """A solution, and per system 0 or 1 where there is none."""
 
     result: Any
     info: Any
+
+    def __repr__(self) -> str:
+        return result_text("linalg_solve_ex", self)
 
 
 # -- LU ----------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 from ..ir.ops.linalg import LinAlgError
 from .families import with_out
 from .functions import call as _call
+from .return_types import result_text
 from .tensor import Tensor, wrap
 
 __all__ = [
@@ -24,6 +25,9 @@ class QR(NamedTuple):
     Q: Any
     R: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_qr", self)
+
 
 class SVD(NamedTuple):
     """The factors of `linalg.svd`."""
@@ -32,6 +36,9 @@ class SVD(NamedTuple):
     S: Any
     Vh: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_svd", self)
+
 
 class Eig(NamedTuple):
     """What `linalg.eig` and `linalg.eigh` find."""
@@ -39,12 +46,18 @@ class Eig(NamedTuple):
     eigenvalues: Any
     eigenvectors: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_eig", self)
+
 
 class SlogDet(NamedTuple):
     """Sign and logarithm of a determinant."""
 
     sign: Any
     logabsdet: Any
+
+    def __repr__(self) -> str:
+        return result_text("linalg_slogdet", self)
 
 
 class LeastSquares(NamedTuple):
@@ -55,6 +68,9 @@ class LeastSquares(NamedTuple):
     rank: Any
     singular_values: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_lstsq", self)
+
 
 class CheckedInverse(NamedTuple):
     """An inverse, and per matrix 0 or the number of the first part that failed."""
@@ -62,12 +78,18 @@ class CheckedInverse(NamedTuple):
     inverse: Any
     info: Any
 
+    def __repr__(self) -> str:
+        return result_text("linalg_inv_ex", self)
+
 
 class CheckedFactor(NamedTuple):
     """A Cholesky factor, and per matrix 0 or the number of the first part that failed."""
 
     L: Any
     info: Any
+
+    def __repr__(self) -> str:
+        return result_text("linalg_cholesky_ex", self)
 
 
 # -- named results -----------------------------------------------------------------------------------------------------

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import return_types
 from .families import with_out
 from .functions import call as _call
 from .modes import current_mode
+from .return_types import result_text
 from .tensor import Tensor, wrap
 
 __all__ = ["FUNCTIONS", "METHODS"]
@@ -30,12 +32,8 @@ class Extremes(NamedTuple):
     min: Any
     max: Any
 
-
-class Located(NamedTuple):
-    """Elements, and where they are along a dimension."""
-
-    values: Any
-    indices: Any
+    def __repr__(self) -> str:
+        return result_text("aminmax", self)
 
 
 class Histogram(NamedTuple):
@@ -43,6 +41,9 @@ class Histogram(NamedTuple):
 
     hist: Any
     bin_edges: Any
+
+    def __repr__(self) -> str:
+        return result_text("histogram", self)
 
 
 def _axis(name: str, input: Tensor, dim: int) -> int:
@@ -89,7 +90,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     return Extremes(_call("amin", input, dims, keepdim), _call("amax", input, dims, keepdim))
 
 
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Located:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
     """The k-th smallest element along a dimension (k from 1) and where it is.
 
     >>> ingot.kthvalue(ingot.tensor([3., 1., 2.]), 2).values
@@ -101,10 +102,10 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Loc
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: given {k} of {size}")
     values, indices = _call("sort", _call("reshape", input, 1) if not input.ndim else _last(input, axis), -1)
     parts = (_call("slice", v, k - 1, k, dim=-1) for v in (values, indices))
-    return Located(*(_finish(p, axis, input.ndim, keepdim) for p in parts))
+    return return_types.kthvalue(*(_finish(p, axis, input.ndim, keepdim) for p in parts))
 
 
-def _middle(name: str, input: Tensor, dim: int, keepdim: bool, skip_nan: bool) -> Located:
+def _middle(name: str, input: Tensor, dim: int, keepdim: bool, skip_nan: bool) -> Any:
     axis = _axis(name, input, dim)
     rows = _last(input, axis) if input.ndim else _call("reshape", input, 1)
     if rows.shape[-1] == 0:
@@ -117,7 +118,8 @@ def _middle(name: str, input: Tensor, dim: int, keepdim: bool, skip_nan: bool) -
         place = _call("clamp", _call("floor_divide", _call("sub", present, 1), 2), 0)
     else:  # NaN are last: the first of them is the median where there are any
         place = _call("where", _call("gt", missing, 0), present, _call("full_like", missing, (size - 1) // 2))
-    return Located(*(_finish(_call("gather", v, -1, place), axis, input.ndim, keepdim) for v in (values, indices)))
+    result = return_types.nanmedian if skip_nan else return_types.median
+    return result(*(_finish(_call("gather", v, -1, place), axis, input.ndim, keepdim) for v in (values, indices)))
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -148,13 +150,13 @@ def _median(name: str, input: Tensor, dim: int | None, keepdim: bool, skip_nan: 
     return _middle(name, _call("reshape", input, -1), 0, False, skip_nan).values
 
 
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Located:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mode:
     """The most frequent element along a dimension, the smallest of several, and where it last occurs.
 
     >>> ingot.mode(ingot.tensor([3, 1, 3])).values
     tensor(3)
     """
-    return Located(*_call("mode", input, dim, keepdim))
+    return return_types.mode(*_call("mode", input, dim, keepdim))
 
 
 def msort(input: Tensor) -> Tensor:
@@ -397,6 +399,9 @@ class HistogramDD(NamedTuple):
 
     hist: Any
     bin_edges: Any
+
+    def __repr__(self) -> str:
+        return result_text("histogramdd", self)
 
 
 def histogramdd(

@@ -8,6 +8,7 @@ import numpy as np
 from . import linear_algebra
 from .families import with_out
 from .functions import call as _call
+from .return_types import result_text
 from .tensor import Tensor
 
 __all__ = ["ALIASES", "FUNCTIONS", "INPLACE", "METHODS"]
@@ -32,12 +33,18 @@ class SVD(NamedTuple):
     S: Any
     V: Any
 
+    def __repr__(self) -> str:
+        return result_text("svd", self)
+
 
 class TriangularSolution(NamedTuple):
     """What `triangular_solve` finds."""
 
     solution: Any
     cloned_coefficient: Any
+
+    def __repr__(self) -> str:
+        return result_text("triangular_solve", self)
 
 
 def _weighted(name: str, input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:

@@ -2,10 +2,14 @@
 
 from typing import Any, NamedTuple
 
-__all__ = ["RESULTS", "max", "min", "sort", "topk"]
+__all__ = [
+    "RESULTS", "cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "result_text", "sort",
+    "topk",
+]  # fmt: skip
 
 
-def _text(name: str, result: Any) -> str:
+def result_text(name: str, result: Any) -> str:
+    """A result as PyTorch shows it: the function's name, then a line for each entry."""
     return f"ingot.return_types.{name}(\n" + ",\n".join(f"{n}={v!r}" for n, v in result._asdict().items()) + ")"
 
 
@@ -16,7 +20,7 @@ class max(NamedTuple):
     indices: Any
 
     def __repr__(self) -> str:
-        return _text("max", self)
+        return result_text("max", self)
 
 
 class min(NamedTuple):
@@ -26,7 +30,7 @@ class min(NamedTuple):
     indices: Any
 
     def __repr__(self) -> str:
-        return _text("min", self)
+        return result_text("min", self)
 
 
 class sort(NamedTuple):
@@ -36,7 +40,7 @@ class sort(NamedTuple):
     indices: Any
 
     def __repr__(self) -> str:
-        return _text("sort", self)
+        return result_text("sort", self)
 
 
 class topk(NamedTuple):
@@ -46,7 +50,67 @@ class topk(NamedTuple):
     indices: Any
 
     def __repr__(self) -> str:
-        return _text("topk", self)
+        return result_text("topk", self)
+
+
+class kthvalue(NamedTuple):
+    """The k-th smallest elements along a dimension, and where they are."""
+
+    values: Any
+    indices: Any
+
+    def __repr__(self) -> str:
+        return result_text("kthvalue", self)
+
+
+class median(NamedTuple):
+    """The medians along a dimension, and where they are."""
+
+    values: Any
+    indices: Any
+
+    def __repr__(self) -> str:
+        return result_text("median", self)
+
+
+class nanmedian(NamedTuple):
+    """The medians of what is not NaN, and where they are."""
+
+    values: Any
+    indices: Any
+
+    def __repr__(self) -> str:
+        return result_text("nanmedian", self)
+
+
+class mode(NamedTuple):
+    """The most frequent elements along a dimension, and where they are."""
+
+    values: Any
+    indices: Any
+
+    def __repr__(self) -> str:
+        return result_text("mode", self)
+
+
+class cummax(NamedTuple):
+    """The largest elements so far, and where they are."""
+
+    values: Any
+    indices: Any
+
+    def __repr__(self) -> str:
+        return result_text("cummax", self)
+
+
+class cummin(NamedTuple):
+    """The smallest elements so far, and where they are."""
+
+    values: Any
+    indices: Any
+
+    def __repr__(self) -> str:
+        return result_text("cummin", self)
 
 
 # By the op whose outputs they name.

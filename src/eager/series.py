@@ -3,9 +3,10 @@
 from typing import Any
 
 from ..ir.dtypes import default_dtype
+from . import return_types
 from .families import with_out
 from .functions import call as _call
-from .ordering import Located, _axis
+from .ordering import _axis
 from .tensor import Tensor
 
 __all__ = ["FUNCTIONS", "METHODS"]
@@ -20,22 +21,22 @@ INPLACE = ("put",)
 # -- running forms and differences -------------------------------------------------------------------------------------
 
 
-def cummax(input: Tensor, dim: int) -> Located:
+def cummax(input: Tensor, dim: int) -> return_types.cummax:
     """The largest element so far along a dimension, and where it is.
 
     >>> ingot.cummax(ingot.tensor([1., 3., 2.]), 0).values
     tensor([1., 3., 3.])
     """
-    return Located(*_call("cummax", input, dim))
+    return return_types.cummax(*_call("cummax", input, dim))
 
 
-def cummin(input: Tensor, dim: int) -> Located:
+def cummin(input: Tensor, dim: int) -> return_types.cummin:
     """The smallest element so far along a dimension, and where it is.
 
     >>> ingot.cummin(ingot.tensor([3., 1., 2.]), 0).values
     tensor([3., 1., 1.])
     """
-    return Located(*_call("cummin", input, dim))
+    return return_types.cummin(*_call("cummin", input, dim))
 
 
 def diff(
