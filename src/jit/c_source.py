@@ -5,6 +5,7 @@ What Python does around a driver (see `program`) is here as C99 without dependen
 
 import ast
 import json
+import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +26,29 @@ _C_TYPES = {
     "bool": "uint8_t", "u8": "uint8_t", "i8": "int8_t", "i16": "int16_t", "i32": "int32_t", "i64": "int64_t",
     "f16": "uint16_t", "f32": "float", "f64": "double", "c64": "float", "c128": "double",
 }  # fmt: skip
+# Words of C and C++, names of the headers that are included, and those of the generated function itself.
 _KEYWORDS = frozenset(
     [
-        "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
-        "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
-        "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "bool",
-        "true", "false", "class", "new", "delete", "this", "template", "operator", "private", "public", "protected",
-        "virtual", "namespace", "using", "try", "catch", "throw", "model", "status", "plan", "frame", "arena", "memory",
+        "alignas", "alignof", "and", "and_eq", "asm", "atomic_cancel", "auto", "bitand", "bitor", "bool", "break",
+        "case", "catch", "char", "char16_t", "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield",
+        "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype",
+        "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false",
+        "float", "for", "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "noexcept",
+        "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected", "public", "register",
+        "reinterpret_cast", "requires", "restrict", "return", "short", "signed", "sizeof", "static", "static_assert",
+        "static_cast", "struct", "switch", "synchronized", "template", "this", "thread_local", "throw", "true", "try",
+        "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile", "wchar_t",
+        "while", "xor", "xor_eq", "NULL", "FILE", "EOF", "BUFSIZ", "RAND_MAX", "stdin", "stdout", "stderr", "errno",
+        "assert", "abs", "div", "exit", "free", "malloc", "calloc", "realloc", "memcpy", "memmove", "memcmp", "memset",
+        "fopen", "fread", "fclose", "linux", "unix", "i", "j", "arena", "bcast", "bytes", "end", "file", "first",
+        "floor_div", "floor_mod", "frame", "free_blocks", "float_bits", "generator", "helpers", "larger", "last",
+        "memory", "mixed", "model", "moved", "need", "offsets", "plan", "size", "sizes", "smaller", "start", "status",
+        "total", "workspace", "align64",
     ]
 )  # fmt: skip
+
+# Sizes, results and arguments without a name of their own, and what is reserved in C.
+_OWN_NAMES = re.compile(r"size_|result\d|argument\d|_|U?INT\d")
 
 _HEADER = """/* $title: compiled by Ingot for $cpu.
 
@@ -320,8 +335,8 @@ class CProgram:
 
     def _argument(self, index: int) -> str:
         name = self.layout.arguments[index].name
-        good = name.isascii() and name.isidentifier() and name not in _KEYWORDS and not name.startswith("size_")
-        return name if good else f"argument{index}"
+        good = name.isascii() and name.isidentifier() and name not in _KEYWORDS
+        return name if good and not _OWN_NAMES.match(name) else f"argument{index}"
 
     def _dim(self, dim: Dim) -> str:
         return str(dim) if isinstance(dim, int) else _expression(str(dim))

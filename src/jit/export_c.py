@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..ir.records import replace
 from ..ir.safetensors import write_safetensors
 from .archive_native import Interface
 from .c_source import CProgram
@@ -17,6 +18,7 @@ from .cross import named_target
 from .errors import JitError, Unsupported
 from .function import CompiledFunction
 from .native import native_bundle
+from .runtime.objects import for_static_linking
 from .runtime.static_library import unpack_objects
 
 __all__ = ["Exported", "export_c"]
@@ -53,10 +55,11 @@ def export_c(
         arrays[f"parameter:{parameter}"] = np.asarray(function.parameter(parameter)._array, order="C")
     weights = write_safetensors(arrays)
     offsets = _offsets(weights)
+    driver = f"{name}_driver"
     program = CProgram(
         name,
         f"{cpu.cpu} ({cpu.triple})",
-        bundle.layout,
+        replace(bundle.layout, driver=driver) if _is_elf(bundle.object) else bundle.layout,
         interface.parameters,
         interface.outputs,
         interface.writes,
@@ -67,7 +70,7 @@ def export_c(
     if any(site.message == "{host}" for site in bundle.layout.errors):
         raise Unsupported("it formats numbers or prints, for which it asks Python")
     header, source = program.header(), program.source()  # before anything is written: they may raise
-    objects = unpack_objects(bundle.object)
+    objects = [for_static_linking(o, {bundle.layout.driver: driver}) for o in unpack_objects(bundle.object)]
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     exported = Exported(
@@ -84,6 +87,10 @@ def export_c(
     if not exported.objects:
         raise JitError("export_c: the program has no code")
     return exported
+
+
+def _is_elf(library: bytes) -> bool:
+    return all(member[:4] == b"\x7fELF" for member in unpack_objects(library))
 
 
 def _offsets(weights: bytes) -> dict[str, int]:

@@ -163,3 +163,73 @@ def test_what_has_no_form_in_c(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="not a C identifier"):
         export_c(jit.trace(lambda x: x * 2, ingot.ones(3)), tmp_path, name="2x")
+
+
+CXX = shutil.which("c++")
+
+
+@needs_cc
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_models_beside_each_other(tmp_path: Path, language: str) -> None:
+    """Two models with the same kernels and the same name in Python, in one program of C or C++."""
+    compiler = CC if language == "c" else CXX
+    if compiler is None:
+        pytest.skip("there is no C++ compiler")
+    ingot.manual_seed(0)
+    x = np.arange(10, dtype=np.float32).reshape(2, 5) / np.float32(7) - 1
+    objects, expected, parts = [], [], []
+    for name in ("one", "two"):
+        traced = jit.trace(Net().eval(), ingot.randn(2, 5))
+        exported = export_c(traced, tmp_path, name=name)
+        source = tmp_path / f"{name}.o"
+        subprocess.run([str(CC), "-c", str(exported.source), "-o", str(source)], check=True)
+        objects += [str(source), *map(str, exported.objects)]
+        expected.append(traced(ingot.from_numpy(x)).detach().numpy())
+        parts.append(
+            f"""{{ {name}_model *m = {name}_open("{exported.weights}"); float y[6];
+            if (!m || {name}_run(m, 2, x, y)) return 1;
+            for (int i = 0; i < 6; i++) printf("%.9g ", y[i]);
+            {name}_close(m); }}"""
+        )
+    main = tmp_path / ("main.c" if language == "c" else "main.cc")
+    main.write_text(
+        '#include "one.h"\n#include "two.h"\n#include <stdio.h>\nint main(void) { float x[10];\n'
+        + "for (int i = 0; i < 10; i++) x[i] = (float)i / 7 - 1;\n"
+        + "\n".join(parts)
+        + "\nreturn 0; }\n"
+    )
+    command = [compiler, "-Wall", "-Werror", str(main), *objects, "-lm", "-o", str(tmp_path / "main")]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    printed = subprocess.run([str(tmp_path / "main")], check=True, capture_output=True, text=True).stdout
+    values = np.array(printed.split(), np.float32).reshape(2, 2, 3)
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+
+
+def strange_names(
+    model: ingot.Tensor, total: float, int_: int, size_s0: float, result0: float, xor: bool, NULL: float
+) -> tuple[ingot.Tensor, float, bool]:
+    if xor:
+        return model * total + int_, size_s0 - result0, not xor
+    return model, NULL, xor
+
+
+@needs_cc
+def test_names_that_mean_something_in_c(build: Build) -> None:
+    scripted = jit.script(strange_names)
+    scripted.graph_for(ingot.ones(2), 2.0, 3, 4.0, 5.0, True, 6.0)
+    printed = build(
+        scripted,
+        """
+float x[2] = {1, 2}, y[2];
+double f;
+int64_t b;
+float *out = 0;
+int64_t shape[1];
+(void)out; (void)shape; (void)y;
+int64_t code = RUN;
+if (code) { printf("%s", model_message(code)); return 4; }
+printf("%g %g %g %d", Y[0], Y[1], f, (int)b);
+""".replace("RUN", "model_run(m, 2, x, 2, 3, 4, 5, 1, 6, y, &f, &b)").replace("Y", "y"),
+    )
+    assert printed == "5 7 -1 0"

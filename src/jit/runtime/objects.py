@@ -5,7 +5,7 @@ are from the System V ABI ("Object files", ELF-64) and Apple's `mach-o/loader.h`
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ...ir.records import record
@@ -121,6 +121,36 @@ def elf_section_bytes(blob: bytes, section: ElfSection) -> bytes:
 def elf_symbols(blob: bytes, table: ElfSection) -> Iterator[tuple[int, int, int, int, int, int]]:
     """The entries of a symbol table: name, info, other, section, value and size (Elf64_Sym)."""
     return _ELF_SYMBOL.iter_unpack(elf_section_bytes(blob, table))
+
+
+def for_static_linking(blob: bytes, names: Mapping[str, str]) -> bytes:
+    """An ELF object that can be linked beside others of its kind: some symbols get other names, the rest become weak.
+
+    Kernels are named after their source, so that two objects that define one define the same: a linker takes either if
+    they are weak. Other containers come back as they are.
+    """
+    if blob[:4] != b"\x7fELF":
+        return blob
+    changed = bytearray(blob)
+    sections = elf_sections(blob)
+    at = _ELF_HEADER.unpack_from(blob)[6]
+    for table in sections:
+        if table.kind != 2:  # SHT_SYMTAB
+            continue
+        strings = bytearray(elf_section_bytes(blob, sections[table.link]))
+        for index, (name, info, other, section, value, size) in enumerate(elf_symbols(blob, table)):
+            text = name_at(bytes(strings), name) if name else ""
+            if text in names:
+                name = len(strings)
+                strings += names[text].encode("ascii") + b"\0"
+            elif info >> 4 == 1 and section != 0:  # STB_GLOBAL and defined: now STB_WEAK
+                info = 2 << 4 | info & 0xF
+            place = table.offset + index * _ELF_SYMBOL.size
+            _ELF_SYMBOL.pack_into(changed, place, name, info, other, section, value, size)
+        header = sections[table.link]._replace(offset=len(changed), size=len(strings))
+        _ELF_SECTION.pack_into(changed, at + table.link * _ELF_SECTION.size, *header)
+        changed += strings
+    return bytes(changed)
 
 
 def _elf_symbols(blob: bytes) -> ObjectSymbols:
