@@ -10,7 +10,7 @@ import types
 
 from ...ir.core import Value
 from .context import Context, PathEnds
-from .operators import spread
+from .operators import scalar_kind, spread
 from .text import format_value
 from .values import (
     Abstract,
@@ -21,6 +21,7 @@ from .values import (
     ObjectRef,
     Scalar,
     Tuple,
+    Union,
 )
 
 __all__ = [
@@ -95,6 +96,10 @@ def _raise(context: Context, value: Abstract) -> Abstract:
             "raise an exception class or an instance of one",
         )
     assert isinstance(value, Tuple)
+    for position, argument in enumerate(value.items):
+        if isinstance(argument, Union) and not all(scalar_kind(a) == "str" for a in argument.alternatives):
+            before, after = value.items[:position], value.items[position + 1 :]
+            return spread(context, lambda v: _raise(context, Tuple((*before, v, *after), Raised)), argument)  # noqa: B023
     operands = [_argument(context, a) for a in value.items[1:]]
     if context.wants_raised:
         context.heap[_cell(context)] = Entries({RAISED: value})
@@ -122,8 +127,7 @@ def _argument(context: Context, value: Abstract) -> Value:
         case Tuple(items=items, type=cls) if cls is tuple:
             return context.emit("tuple.make", *(_argument(context, i) for i in items))
     # Objects that the graph cannot pass are there as their text.
-    text = spread(context, lambda m: format_value(context, m, Constant("")), value)
-    return _argument(context, text)
+    return _argument(context, format_value(context, value, Constant("")))
 
 
 def assertion(context: Context, message: Abstract | None) -> None:
