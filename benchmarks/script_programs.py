@@ -16,32 +16,50 @@ def sieve(n: int) -> int:
 
 
 def rk4(steps: int, h: float) -> float:
-    """A pendulum with friction, integrated by the classical Runge-Kutta method."""
+    """The Lorenz system, integrated by the classical Runge-Kutta method."""
     x = 1.0
-    v = 0.0
+    y = 1.0
+    z = 1.0
     for _ in range(steps):
-        k1x = v
-        k1v = -x - 0.1 * v
-        k2x = v + 0.5 * h * k1v
-        k2v = -(x + 0.5 * h * k1x) - 0.1 * k2x
-        k3x = v + 0.5 * h * k2v
-        k3v = -(x + 0.5 * h * k2x) - 0.1 * k3x
-        k4x = v + h * k3v
-        k4v = -(x + h * k3x) - 0.1 * k4x
-        x = x + h / 6.0 * (k1x + 2.0 * k2x + 2.0 * k3x + k4x)
-        v = v + h / 6.0 * (k1v + 2.0 * k2v + 2.0 * k3v + k4v)
+        ax = 10.0 * (y - x)
+        ay = x * (28.0 - z) - y
+        az = x * y - 2.5 * z
+        u = x + 0.5 * h * ax
+        v = y + 0.5 * h * ay
+        w = z + 0.5 * h * az
+        bx = 10.0 * (v - u)
+        by = u * (28.0 - w) - v
+        bz = u * v - 2.5 * w
+        u = x + 0.5 * h * bx
+        v = y + 0.5 * h * by
+        w = z + 0.5 * h * bz
+        cx = 10.0 * (v - u)
+        cy = u * (28.0 - w) - v
+        cz = u * v - 2.5 * w
+        u = x + h * cx
+        v = y + h * cy
+        w = z + h * cz
+        dx = 10.0 * (v - u)
+        dy = u * (28.0 - w) - v
+        dz = u * v - 2.5 * w
+        x = x + h * (ax + 2.0 * bx + 2.0 * cx + dx) * 0.16666
+        y = y + h * (ay + 2.0 * by + 2.0 * cy + dy) * 0.16666
+        z = z + h * (az + 2.0 * bz + 2.0 * cz + dz) * 0.16666
     return x
 
 
 def gcd_sum(n: int) -> int:
-    """The sum of greatest common divisors of all pairs below n."""
+    """The sum of greatest common divisors of pairs below n, by Euclid's subtractions."""
     total = 0
     for a in range(1, n):
         for b in range(1, n):
             x = a
             y = b
-            while y != 0:
-                x, y = y, x % y
+            while x != y:
+                if x > y:
+                    x -= y
+                else:
+                    y -= x
             total += x
     return total
 

@@ -14,6 +14,7 @@ from .passes import (
     constant_folding,
     dead_code_elimination,
     fold_batch_norm,
+    hoist_products,
     fold_scale,
     if_to_select,
     loop_invariant_code_motion,
@@ -95,6 +96,7 @@ DEFAULT = Pipeline(
         ("cse", common_subexpression_elimination),
         ("merge products", merge_products),
         ("licm", loop_invariant_code_motion),
+    ("hoist products", hoist_products),
         ("sink views", sink_views),
         ("simplify again", simplify),  # branches and sizes that folding made known, views that met
         ("fold again", constant_folding),

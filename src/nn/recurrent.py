@@ -158,7 +158,9 @@ class RNNBase(Module):
             if steps.shape[0] == 0:
                 raise RuntimeError(f"{type(self).__name__}: expected sequence length to be larger than 0")
             batch = steps.shape[1]
-            data, sizes = steps.reshape(-1, steps.shape[2]), [batch] * steps.shape[0]
+            data = steps.reshape(-1, steps.shape[2])
+            # Compiled, it is the number of steps that counts: all have as many rows.
+            sizes = range(steps.shape[0]) if is_scripting() else [batch] * steps.shape[0]
         if data.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.shape[-1]}"
@@ -264,7 +266,9 @@ class RNNBase(Module):
         weight, bias, project = get("weight_hh" + suffix), get("bias_hh" + suffix), get("weight_hr" + suffix)
         step = _STEPS[self.mode]
         batch = first[0].shape[0]
-        inputs = F.linear(data, get("weight_ih" + suffix), get("bias_ih" + suffix)).reshape(steps, batch, weight.shape[0])
+        inputs = F.linear(data, get("weight_ih" + suffix), get("bias_ih" + suffix)).reshape(
+            steps, batch, weight.shape[0]
+        )
         outputs = inputs.new_zeros((steps, batch, first[0].shape[1]))
         state = first
         for t in range(steps):

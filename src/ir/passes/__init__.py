@@ -8,6 +8,7 @@ from .differentiate import Derivative, DifferentiationError, differentiate
 from .fold import constant_folding
 from .fold_batch_norm import fold_batch_norm
 from .fold_scale import fold_scale
+from .hoist_products import hoist_products
 from .if_to_select import if_to_select
 from .licm import loop_invariant_code_motion
 from .merge_products import merge_products
@@ -27,6 +28,7 @@ __all__ = [
     "differentiate",
     "fold_batch_norm",
     "fold_scale",
+    "hoist_products",
     "if_to_select",
     "loop_invariant_code_motion",
     "merge_products",

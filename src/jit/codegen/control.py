@@ -284,7 +284,8 @@ def _loop(driver: Driver, instruction: Instruction) -> None:
         driver.line(f"{flag} = {driver.scalar(condition)}")
         tests.insert(0, flag)
     driver.clock += 1
-    frame = _LoopFrame(driver.clock)
+    driver.flush_slots()
+    frame = _LoopFrame(driver.clock, len(driver.lines), driver.depth)
     driver.loops.append(frame)
     driver.clock += 1
     with driver.block(f"while {' and '.join(tests) or 'True'}:"):

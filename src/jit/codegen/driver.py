@@ -69,6 +69,8 @@ class Storage:
 @dataclass
 class _LoopFrame:
     first: int
+    place: int = 0  # where its text begins in the driver's lines
+    depth: int = 1
     touched: list[Storage] = field(default_factory=list)
 
 
@@ -87,6 +89,7 @@ class Driver:
         self.storages: dict[Value, Storage] = {}
         self.aliases: dict[Value, Value] = {}
         self.locals: dict[Value, str] = {}  # scalars, lists
+        self.packed: dict[Any, Storage] = {}  # weights packed before a loop
         self.texts: dict[Value, tuple[str, str]] = {}  # strings: address of the characters, and their number
         self.tuples: dict[Value, list[Value]] = {}
         self.sizes: list[Dim] = []
@@ -180,6 +183,22 @@ class Driver:
                     status = self.tries[-1].status
                     self.lines.append("    " * self.depth + f"if {status} != 0:")
                     self.lines.append("    " * self.depth + "    break")
+
+    @contextmanager
+    def before(self, loop: "_LoopFrame") -> Iterator[None]:
+        """Write lines that stand before a loop which is being written."""
+        self.flush_slots()
+        lines, depth = self.lines, self.depth
+        self.lines, self.depth = [], loop.depth
+        try:
+            yield
+            self.flush_slots()
+        finally:
+            inserted, self.lines, self.depth = self.lines, lines, depth
+        self.lines[loop.place : loop.place] = inserted
+        for other in self.loops:
+            if other is loop or other.place > loop.place:
+                other.place += len(inserted)
 
     def error(self, exception: str, message: str, location: Location | None) -> int:
         """The status that reports an error."""
