@@ -222,7 +222,7 @@ def test_gpt2_generates_with_its_cache_what_it_does_without(gpt2: Any, tmp_path:
             compiled, prompt[:1], 6, temperature=1.0, top_k=3, generator=ingot.Generator().manual_seed(1)
         )
         assert all(0 <= int(token) < 20 for token in drawn)
-    with pytest.raises(ValueError, match="30 are 33, and the model has 32 places"):
+    with pytest.raises(ValueError, match="30 more are 33, and the model has 32 places"):
         next(gpt2.generate(model, prompt, 30))
 
 

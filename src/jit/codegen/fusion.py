@@ -277,6 +277,14 @@ class _Planner:
         indices = self.single_access(group, value)
         return indices is not None and visits_once(value, indices, loops)
 
+    def looks_up(self, instruction: Instruction, group: Group) -> bool:
+        """Whether an instruction reads at places that only memory knows."""
+        reads = READS.get(instruction.op.name)
+        if reads is None:
+            return False
+        accesses = [i for result in instruction.results for i in group.accesses.get(result, ())]
+        return any(is_anywhere(p) for i in accesses for _, places in reads(instruction, i) for p in places)
+
     def repeats(self, group: Group, value: Value) -> bool:
         """Whether inlining computes elements of the value more than once (apart from once per row)."""
         accesses = group.accesses[value]
@@ -320,6 +328,9 @@ class _Planner:
             return
         if not free and any(is_anywhere(i) for g in users for i in g.accesses[value]):
             # Read at places that memory or a window says: each element may be read many times.
+            must_store = True
+        if any(g.contraction is not None and self.looks_up(instruction, g) for g in users):
+            # A place out of bounds is reported by the kernel that reads it, and the tiles of a product report nothing.
             must_store = True
         finishing = bool(users) and self.finishes_product(instruction)
         if finishing and (len(users) > 1 or users[0].reductions or self.repeats(users[0], value)):
