@@ -20,7 +20,7 @@ needs_cc = pytest.mark.skipif(CC is None, reason="there is no C compiler")
 def build(tmp_path: Path) -> Callable[..., str]:
     """Exports a function, builds it with a main function, strictly, and returns what that prints."""
 
-    def run(function: jit.CompiledFunction, main: str, *, compiler: str = str(CC)) -> str:
+    def run(function: jit.CompiledFunction, main: str, *options: str, compiler: str = str(CC)) -> str:
         exported = export_c(function, tmp_path, name="model")
         program = tmp_path / "main.c"
         program.write_text(
@@ -28,7 +28,7 @@ def build(tmp_path: Path) -> Callable[..., str]:
             f'int main(void) {{\nmodel_model *m = model_open("{exported.weights}");\nif (!m) return 2;\n{main}\n'
             "model_close(m);\nreturn 0;\n}\n"
         )
-        flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1"]
+        flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1", *options]
         objects = [str(path) for path in exported.objects]
         command = [compiler, *flags, str(program), str(exported.source), *objects, "-lm", "-o", str(tmp_path / "main")]
         built = subprocess.run(command, capture_output=True, text=True)
@@ -71,6 +71,27 @@ for (int i = 0; i < 9; i++) printf("%.9g ", y[i]);
     x = np.arange(15, dtype=np.float32).reshape(3, 5) / np.float32(7) - 1
     expected = traced(ingot.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(np.array(printed.split(), np.float32).reshape(3, 3), expected, rtol=1e-6)
+
+
+@needs_cc
+def test_loops_on_threads(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "probe.c").write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+    probe = [str(CC), "-fopenmp", str(tmp_path / "probe.c"), "-o", str(tmp_path / "probe")]
+    if subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("the C compiler has no OpenMP")
+    traced = jit.trace(lambda x: (x * 2 + 1).sum(1), ingot.ones(3, 4))
+    main = """
+int64_t rows = 100003;
+float *x = malloc(rows * 5 * sizeof *x), *y = malloc(rows * sizeof *y);
+for (int64_t i = 0; i < rows * 5; i++) x[i] = (float)(i % 101);
+if (model_run(m, rows, 5, x, y)) return 4;
+double sum = 0;
+for (int64_t i = 0; i < rows; i++) sum += y[i] * (double)(i % 7);
+printf("%.17g", sum);
+free(x);
+free(y);
+"""
+    assert build(traced, main) == build(traced, main, "-fopenmp")
 
 
 def collatz(n: int, weight: float) -> tuple[int, float]:
