@@ -18,18 +18,20 @@ if TYPE_CHECKING:
     from .function import CompiledFunction
     from .script import Final, ScriptFunction, ScriptModule, annotate, export, ignore, is_scripting, script, unused
     from .trace import TracedFunction, trace
+    from .trace_module import TracedModule, trace_module
 
 __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
-    "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "annotate", "current_executor",
-    "executor", "export", "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save",
-    "script", "trace", "unused",
+    "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "TracedModule", "annotate",
+    "current_executor", "executor", "export", "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save",
+    "script", "trace", "trace_module", "unused",
 ]  # fmt: skip
 
 _HOMES = {
     "CompiledFunction": "function", "TracedFunction": "trace", "executor": "executors", "freeze": "freeze",
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
-    "trace": "trace", "current_executor": "executors",
+    "trace": "trace", "trace_module": "trace_module", "TracedModule": "trace_module",
+    "current_executor": "executors",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
     "script",

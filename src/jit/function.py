@@ -250,7 +250,7 @@ class CompiledFunction:
             return self._call_original(arguments, keywords)
         executor = executors.current_executor()
         if modes.current_mode() is not None:
-            return self._finish(specialisation, tensors, specialisation.run_eagerly(tensors))
+            return self._finish(specialisation, tensors, specialisation.run_recorded(tensors))
         if specialisation.needs_gradients(tensors):
             results = specialisation.run_with_gradients(tensors, executor)
         else:

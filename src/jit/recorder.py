@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ..ir.sizes import Sizes
 from ..ir.symbolic import SymbolicTensor, building
 from ..ir.types import TensorType
 from ..ir.views import ViewStep, write_through
+from .inline_graph import inline_graph
 from .tracked import TrackedInt, dim_of, track
 from .tracked_float import TrackedFloat, tracked_source
 
@@ -242,6 +243,13 @@ class Recorder(Mode):
             if isinstance(tensor, Tensor):
                 self._remember(tensor, value)
         return results
+
+    def inline(self, graph: Graph, arguments: Sequence[Any], results: Sequence[Any]) -> None:
+        """Record a graph as it is, branches and loops included, that gave these results for the example."""
+        values = [self._operand(Role.SCALAR, a) for a in arguments]
+        for result, value in zip(results, inline_graph(self.builder, graph, values), strict=True):  # type: ignore[arg-type]
+            if isinstance(result, Tensor):
+                self._remember(result, value)
 
     def _emit(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> list[Value]:
         flat: list[Value | None] = []

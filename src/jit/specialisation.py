@@ -293,6 +293,27 @@ class Specialisation:
             return False
         return not any(tensors[i].requires_grad and tensors[i].is_leaf for i in self._written)
 
+    def run_recorded(self, tensors: Sequence[Any]) -> list[Any]:
+        """Run while a trace watches: what the graph does goes into the trace, its branches and loops as they are."""
+        mode = modes.current_mode()
+        if mode is None or not any(i.regions for i in self.graph.walk()):
+            return self.run_eagerly(tensors)
+        if any(not isinstance(t, (Tensor, int, float, bool)) for t in tensors) or not hasattr(mode, "inline"):
+            return self.run_eagerly(tensors)
+        if self.needs_gradients(tensors):
+            mode.note("bool", f"the branches and loops of {self.name} are recorded as the example took them: its "
+                      "gradient is computed in the trace")  # fmt: skip
+            return self.run_eagerly(tensors)
+        with modes.use_mode(None), modes.no_grad():
+            results = self.run_eagerly(tensors)
+        if not all(isinstance(r, Tensor) for r in results):
+            mode.note("int", f"{self.name} returns a number, which is recorded as it was")
+            return self.run_eagerly(tensors)
+        # Tensors of their own: what was given back as it came must not count as made here.
+        results = [r.clone() if any(r is t for t in tensors) else r for r in results]
+        mode.inline(self.graph, tensors, results)
+        return results
+
     def run_with_gradients(self, tensors: Sequence[Any], executor: str) -> list[Any]:
         """Run on tensors of which some require gradients, so that backward reaches them."""
         from .gradients import run_with_gradients
@@ -312,7 +333,8 @@ def _share_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
 def _write(tensor: Tensor, result: Any) -> None:
     array = result._array if isinstance(result, Tensor) else result
     if array is not tensor._array:
-        if isinstance(result, Tensor) and (result.requires_grad or tensor.requires_grad):
+        watched = modes.current_mode() is not None
+        if isinstance(result, Tensor) and (watched or result.requires_grad or tensor.requires_grad):
             tensor.copy_(result)  # type: ignore[attr-defined]  # made from the op records
             return
         np.copyto(tensor._array, array)

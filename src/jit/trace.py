@@ -73,6 +73,11 @@ class TracedFunction(CompiledFunction):
             tensor.grad = result.detach() if isinstance(result, Tensor) else None if result is None else wrap(result)
         return returned
 
+    @property
+    def __ingot_scripted__(self) -> Any:
+        """What stands for the function in a scripted one: its source is compiled there, like that of any callee."""
+        return self._function.module if isinstance(self._function, _ModuleCall) else self._function
+
     def python_callable(self) -> Callable[..., Any]:
         return self._function
 

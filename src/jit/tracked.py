@@ -1,6 +1,8 @@
 """Integers that a trace follows: sizes, and arithmetic on them, as plain ints that remember their expression."""
 
 import builtins
+import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,6 +113,9 @@ def followed_builtins(tensor: type) -> Iterator[None]:
     def followed(container: Any, /) -> int:
         return container.shape[0] if isinstance(container, tensor) and container.ndim else _len(container)  # type: ignore[attr-defined,no-any-return]
 
+    # The script front end knows builtins by identity: it must see the real ones when it is loaded, at its first call.
+    if f"{__package__}.script" in sys.modules:
+        importlib.import_module(".script.builtins", __package__)
     with _lock:
         _followers += 1
         builtins.len, builtins.range = followed, _Range  # type: ignore[assignment,misc]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import ingot
 import numpy as np
 import pytest
-from ingot import ir, nn
+from ingot import ir, jit, nn
 from ingot.jit.errors import TraceError, TraceWarning
 from ingot.jit.executors import executor
 from ingot.jit.trace import TracedFunction, trace
@@ -385,3 +385,102 @@ def test_a_tensor_that_is_given_twice_is_two_arguments() -> None:
     x = ingot.ones(2)
     traced = trace(lambda a, b: a - b * 2, (x, x))
     assert traced(ingot.ones(2), ingot.zeros(2)).tolist() == [1, 1]
+
+
+# -- modules with several methods ---------------------------------------------------------------------------------------
+
+
+class TwoWays(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.register_buffer("calls", ingot.zeros(1))
+
+    def forward(self, x: ingot.Tensor) -> ingot.Tensor:
+        return self.layer(x)
+
+    def counted(self, x: ingot.Tensor, scale: ingot.Tensor) -> ingot.Tensor:
+        self.calls.add_(1)
+        return self.layer(x) * scale
+
+
+def test_methods_of_a_module_share_its_parameters() -> None:
+    module = TwoWays()
+    x = random(4, 3)
+    traced = jit.trace_module(module, {"forward": x, "counted": (x, ingot.ones(1))})
+    with ingot.no_grad():
+        assert_same(traced(x), module(x))
+        assert_same(traced.counted(x, ingot.full((1,), 3.0)), module(x) * 3)
+        assert module.calls.tolist() == [1] and traced.calls is module.calls
+        module.layer.weight.zero_()
+        assert_same(traced(x), module.layer.bias.expand(4, 2))
+    assert traced.baked == [] and "forward, counted" in repr(traced)
+
+
+def test_bad_arguments_of_trace_module() -> None:
+    module = TwoWays()
+    with pytest.raises(TypeError, match="expected a module, given function"):
+        jit.trace_module(lambda x: x, {"forward": random(2, 3)})
+    with pytest.raises(TypeError, match="names of methods"):
+        jit.trace_module(module, random(2, 3))
+    with pytest.raises(jit.TraceError, match="no method 'backwards'"):
+        jit.trace_module(module, {"backwards": random(2, 3)})
+    only = jit.trace_module(module, {"counted": (random(2, 3), ingot.ones(1))})
+    with pytest.raises(jit.JitError, match="forward was not traced"):
+        only(random(2, 3))
+
+
+@dataclass
+class Point:
+    x: ingot.Tensor
+    y: ingot.Tensor
+    label: str = "point"
+
+
+def test_dataclasses_and_keywords() -> None:
+    def move(point: Point, *, by: dict[str, ingot.Tensor]) -> Point:
+        return Point(point.x + by["x"], point.y * by["y"], point.label)
+
+    example = Point(random(2), random(3))
+    traced = trace(move, (example,), example_kwarg_inputs={"by": {"x": random(2), "y": random(3)}})
+    point, by = Point(random(2, seed=5), random(3, seed=6)), {"x": random(2, seed=7), "y": random(3, seed=8)}
+    found, wanted = traced(point, by=by), move(point, by=by)
+    assert isinstance(found, Point) and found.label == "point"
+    assert_same(found.x, wanted.x)
+    assert_same(found.y, wanted.y)
+    with pytest.raises(jit.TraceError, match="structure"):
+        traced((random(2), random(3)), by=by)
+
+
+def test_scripted_functions_in_traces_and_traced_ones_in_scripts() -> None:
+    @jit.script
+    def halve(x: ingot.Tensor) -> ingot.Tensor:
+        while bool(x.sum() > 1):
+            x = x / 2
+        return x
+
+    traced = trace(lambda x: halve(x) + 1, ingot.full((2,), 8.0), on_bake="error")
+    assert any(i.op.name == "loop" for i in traced.graph.walk())
+    for value in (0.1, 3.0, 100.0):
+        assert_same(traced(ingot.full((2,), value)), halve(ingot.full((2,), value)) + 1)
+
+    double = trace(lambda x: x * 2, ingot.ones(2))
+
+    @jit.script
+    def use(x: ingot.Tensor, n: int) -> ingot.Tensor:
+        for _ in range(n):
+            x = double(x)
+        return x
+
+    assert use(ingot.ones(3), 4).tolist() == [16, 16, 16]
+
+
+def test_the_report_names_the_function_to_script() -> None:
+    def sign_of(x: ingot.Tensor) -> ingot.Tensor:
+        if x.sum() > 0:
+            return x
+        return -x
+
+    with pytest.raises(jit.TraceError) as caught:
+        trace(lambda x: sign_of(x) * 2, ingot.ones(3), on_bake="error")
+    assert "@jit.script" in str(caught.value) and "sign_of" in str(caught.value)
