@@ -34,6 +34,12 @@ _INPLACE_OPS = (
     "logical_or", "logical_xor", "lt", "ne", "sgn", "xlogy", "trunc",
 )  # fmt: skip
 
+# Methods that PyTorch has as functions, too, beside those of one tensor.
+_INPLACE_FUNCTIONS = (
+    "addmv", "clamp", "clamp_max", "clamp_min", "clip", "detach", "fill", "gcd", "index_put", "lcm", "ldexp", "xlogy",
+    "zero", "fix",
+)  # fmt: skip
+
 
 # -- dtypes ------------------------------------------------------------------------------------------------------------
 
@@ -472,6 +478,8 @@ def install_inplace(namespace: dict[str, Any]) -> None:
     Tensor.polygamma_ = inplace_of("polygamma_", Tensor.polygamma)  # type: ignore[method-assign,assignment]
     Tensor.float_power_ = _float_power_  # type: ignore[method-assign,assignment]
     Tensor.swapdims_ = Tensor.swapaxes_  # type: ignore[method-assign,assignment]
+    for name in _INPLACE_FUNCTIONS:
+        namespace[f"{name}_"] = getattr(Tensor, f"{name}_")
     for op in all_ops():
         if op.inplace and "" in op.namespaces and len(op.schema.operands) == 1:
             for name in (op.schema.name, *op.aliases):
