@@ -115,12 +115,13 @@ def pack_buffers(sizes: Sequence[int], intervals: Sequence[tuple[int, int]]) -> 
 class Plan:
     """What is the same for all calls with the same argument sizes."""
 
-    __slots__ = ("_table", "address", "allocators", "call", "outputs", "workspace")
+    __slots__ = ("_table", "address", "allocators", "buffers", "call", "outputs", "workspace")
 
     def __init__(self, layout: Layout, values: Mapping[str, int]) -> None:
         sizes = [_size(dim, values) for dim in layout.sizes]
         nbytes = [_size(buffer.nbytes, values) for buffer in layout.buffers]
         offsets, self.workspace = pack_buffers(nbytes, [(b.first, b.last) for b in layout.buffers])
+        self.buffers = list(zip(offsets, nbytes, strict=True))
         addresses = [address_of(constant) for constant in layout.constants]
         table = [*sizes, *offsets, *addresses]
         self._table = (ctypes.c_int64 * max(len(table), 1))(*table)

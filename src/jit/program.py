@@ -5,8 +5,10 @@
 """
 
 import ctypes
+import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
@@ -359,7 +361,7 @@ class PythonProgram(_PlannedProgram):
             prepared, back = self._separate(arguments, transfer)
             outputs = self._allocate(plan)
             frame = _frame(header, self.layout.arguments, prepared, _result_arguments(self.layout.results, outputs))
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), self._checks(plan, block.address, [*prepared, *outputs]):
                 status = int(self._driver(ctypes.addressof(frame)))
             state.store_outcome(frame, self._first_result)
             if status == STATUS_INTERPRET and self.interpreter is not None:
@@ -376,6 +378,16 @@ class PythonProgram(_PlannedProgram):
             state.clear_arena()
             workspace.release(block)
         return results
+
+    def _checks(self, plan: Plan, memory: int, arrays: Sequence[Any]) -> AbstractContextManager[None]:
+        """Bounds checks of all tensors' memory where INGOT_CHECK_BOUNDS asks for them."""
+        if os.environ.get("INGOT_CHECK_BOUNDS", "") in ("", "0"):
+            return nullcontext()
+        from .codegen.primitives import check_bounds
+
+        known = [a for a in (*arrays, *self.layout.constants) if isinstance(a, np.ndarray)]
+        regions = [(address_of(a), a.nbytes) for a in known]
+        return check_bounds([*regions, *((memory + offset, nbytes) for offset, nbytes in plan.buffers)])
 
 
 class InterpreterProgram:

@@ -7,7 +7,9 @@ same memory, so that generated source runs under a debugger.
 """
 
 import ctypes
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,11 +37,74 @@ def _view(address: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     return np.asarray(Memory())
 
 
+_checked = threading.local()
+
+
+@contextmanager
+def check_bounds(regions: Sequence[tuple[int, int]]) -> Iterator[None]:
+    """Let pointers into these regions (address, bytes), made by un-jitted code of this thread, check every index.
+
+    IndexError for an element outside; pointers to other memory (the stack, the arena) are not checked.
+    """
+    previous = getattr(_checked, "regions", ())
+    _checked.regions = [(address, address + count) for address, count in regions]
+    try:
+        yield
+    finally:
+        _checked.regions = previous
+
+
+class _CheckedPointer:
+    """A pointer of un-jitted code that refuses elements outside the memory that it points into."""
+
+    __slots__ = ("first", "last", "values")
+
+    def __init__(self, values: np.ndarray[Any, Any], first: int, last: int) -> None:
+        self.values, self.first, self.last = values, first, last
+
+    def inside(self, index: int) -> int:
+        if not self.first <= index < self.last:
+            raise IndexError(
+                f"a generated kernel uses element {index} of memory that has elements {self.first} to {self.last - 1}"
+            )
+        return index
+
+    def __getitem__(self, index: int) -> Any:
+        return self.values[self.inside(index)]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self.values[self.inside(index)] = value
+
+
+def _pointer_into(address: int, dtype: np.dtype[Any]) -> Any:
+    """A pointer of un-jitted code, checked where its memory is known."""
+    found = [r for r in getattr(_checked, "regions", ()) if r[0] <= address < r[1]]
+    view = _view(address, dtype)
+    if not found:
+        return view
+    first, last = min(r[0] for r in found), max(r[1] for r in found)
+    size = dtype.itemsize
+    # Elements in front of the address have negative places, which numpy would count from the end.
+    before = (address - first) // size
+    if not before:
+        return _CheckedPointer(view, 0, (last - address) // size)
+    return _Shifted(_view(address - before * size, dtype), -before, (last - address) // size)
+
+
+class _Shifted(_CheckedPointer):
+    """A checked pointer into the middle of its memory."""
+
+    __slots__ = ()
+
+    def inside(self, index: int) -> int:
+        return super().inside(index) - self.first
+
+
 def _make_pointer(name: str, dtype: str, numba_type: Any, llvm_type: ir.Type) -> Callable[[int], Any]:
     numpy_dtype = np.dtype(dtype)
 
     def pointer(address: int) -> Any:
-        return _view(address, numpy_dtype)
+        return _pointer_into(address, numpy_dtype)
 
     pointer.__name__ = pointer.__qualname__ = name
     pointer.__doc__ = f"The address as a pointer to {dtype}: `pointer[i]` reads and writes element i, unchecked."
