@@ -188,6 +188,7 @@ class _Planner:
                     and len(group.outputs) == 1
                     and self.single_access(group, value) is not None
                     and self.covers(group, value, group.loops)
+                    and not any(self.looks_up(other, group) for other in group.instructions)
                     and self.accepts_epilogue(instruction, group)
                 ):
                     group.contraction = instruction
@@ -330,8 +331,7 @@ class _Planner:
             # Read at places that memory or a window says: each element may be read many times.
             must_store = True
         if any(g.contraction is not None and self.looks_up(instruction, g) for g in users):
-            # A place out of bounds is reported by the kernel that reads it, and the tiles of a product report nothing.
-            must_store = True
+            must_store = True  # a place out of bounds is reported, and the tiles of a product report nothing
         finishing = bool(users) and self.finishes_product(instruction)
         if finishing and (len(users) > 1 or users[0].reductions or self.repeats(users[0], value)):
             # The product is stored in any case: stored with this done, its readers do less.
