@@ -125,6 +125,10 @@ def run_table(options: argparse.Namespace) -> None:
             print(f"{workload.name:<40} failed: {type(error).__name__}: {str(error)[:150]}", flush=True)
             continue
         rows.append(row)
+        if options.json:
+            record = {"machine": {"text": text, "limits": limit}, "peers": peers, "workloads": rows}
+            Path(options.json).write_text(json.dumps(record, indent=1))
+            Path(options.json).with_suffix(".svg").write_text(picture(record))
         print(row_text(row, peers), flush=True)
         for who, note in row["skipped"].items() if options.verbose else ():
             print(f"    {who}: {note[:200]}")
@@ -135,10 +139,6 @@ def run_table(options: argparse.Namespace) -> None:
     ]
     eager = [r["times"]["torch"] / r["times"]["ingot"] for r in rows if "torch" in r["times"]]
     print(f"\ngeometric means: {geometric_mean(best):.2f}x the best peer, {geometric_mean(eager):.2f}x PyTorch eager")
-    if options.json:
-        record = {"machine": {"text": text, "limits": limit}, "peers": peers, "workloads": rows}
-        Path(options.json).write_text(json.dumps(record, indent=1))
-        Path(options.json).with_suffix(".svg").write_text(picture(record))
 
 
 def warm_up() -> None:
