@@ -105,7 +105,11 @@ class Region:
         for name, spec in self.specs.items():
             found += convert(context, self.frame.variables.get(name, UNBOUND), spec)
         for cell, (spec, model) in self.cells.items():
-            value = content_value(_like(context.heap[cell], model))
+            content = context.heap[cell]
+            if isinstance(content, RunTimeItems):  # passing it on under a name made it a list of the graph
+                self.lists[cell], self.settled = content.element, False
+                continue
+            value = content_value(_like(content, model))
             assert value is not None
             found += convert(context, value, spec)
         return found
@@ -170,6 +174,9 @@ def protect(
         if region.result is not None:
             region.extra += placeholders(context, region.result)
         entry = [*region.extra, *region.slots(context)]
+        if region.lists:
+            before = _materialise(context, region)
+            continue
         block, exit, dead = _run(context, region, body)
         found = Exit(frozenset({Exit.RAISE})) if dead else exit
         result = frame.variables.get(RESULT, UNBOUND)
@@ -183,17 +190,26 @@ def protect(
         if region.settled:
             return _finish(context, region, block, entry, found, dead, classes)
         ways, region.result = found.ways, returned
-        lists = dict(region.lists)
-        before.restore()
-        if lists:
-            for cell, element in lists.items():
-                materialise_list(context, cell, element)
-            region.before = before = Snapshot(context)
-            region.cells.clear()
-            region.specs = {n: region.spec(context, frame.variables.get(n, UNBOUND)) for n in region.names}
+        if region.lists:
+            before = _materialise(context, region)
+        else:
+            before.restore()
     raise context.error(
         "the types of the variables of this `try` do not settle", "keep the type of a variable the same in its body"
     )
+
+
+def _materialise(context: Context, region: Region) -> Snapshot:
+    """Start again with lists whose length changes in the body as lists of the graph."""
+    lists = dict(region.lists)
+    region.before.restore()
+    for cell, element in lists.items():
+        materialise_list(context, cell, element)
+    region.before = Snapshot(context)
+    region.cells.clear()
+    variables = context.frame.variables
+    region.specs = {n: region.spec(context, variables.get(n, UNBOUND)) for n in region.names}
+    return region.before
 
 
 def _run(context: Context, region: Region, body: Callable[[], None]) -> tuple[Block, Exit, bool]:
