@@ -19,6 +19,7 @@ _NUMBERS = (int, float, bool, complex)
 _ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other"}
 
 
+@functools.cache  # one object for an op, wherever it is: functions are pickled by name
 def make_function(op: Op) -> Callable[..., Any]:
     """The public function of an op, with its signature and documentation; `__ingot_op__` is the record."""
     schema = op.schema

@@ -7,7 +7,8 @@ from typing import Any
 
 from .creation import zeros_like
 from .function_api import Function
-from .tensor import RemovableHandle, Tensor
+from .hooks import RemovableHandle
+from .tensor import Tensor
 
 __all__ = ["HookedModule"]
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .hooks import RemovableHandle
 from .modes import no_grad
 from .parameter import Parameter
-from .tensor import RemovableHandle, Tensor
+from .tensor import Tensor
 
 __all__ = ["IncompatibleKeys", "StatefulModule"]
 

@@ -224,7 +224,7 @@ def _fractional(
         if count + extent - 1 > size:
             raise RuntimeError(f"{name}: kernel size {extent} is too large for {count} windows of {size} elements")
     drawn: Any = rand(*planes, rank, dtype=input.dtype) if samples is None else samples
-    draws = drawn.detach()._array
+    draws = drawn.detach()._array.reshape(-1, planes[1], rank)[: planes[0]]
     index = np.zeros((*planes, *(1,) * (2 * rank)), np.int64)
     for d, (size, count, extent) in enumerate(zip(sizes, counts, kernel, strict=True)):
         # of two dimensions the first number is the width's, of three the depth's

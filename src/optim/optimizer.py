@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..eager.hooks import RemovableHandle
 from ..eager.modes import current_mode, enable_grad, no_grad
-from ..eager.tensor import RemovableHandle, Tensor
+from ..eager.tensor import Tensor
 
 __all__ = ["Optimizer", "require_betas", "require_not_both", "required_non_negative"]
 
