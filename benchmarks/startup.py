@@ -7,7 +7,10 @@ run the same architecture with random weights; rounds are interleaved, and the f
 """
 
 import argparse
+import compileall
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -115,6 +118,37 @@ def load_milliseconds(path: str) -> float:
     return median(times[1:])
 
 
+_MODULES = """
+import json, sys, numpy
+from ingot import runtime
+runtime.load({path!r})(numpy.zeros({shape}, numpy.float32))
+own = [m for n, m in sys.modules.items() if n.partition(".")[0] == "ingot" and getattr(m, "__file__", None)]
+others = {{n.partition(".")[0] for n in sys.modules}} - set(sys.stdlib_module_names) - {{"ingot", "__main__"}}
+print(json.dumps([[m.__file__ for m in own], sorted(n for n in others if not n.startswith("_"))]))
+"""
+
+
+def install_size(path: str, shape: tuple[int, ...]) -> str:
+    """What running a model takes of a disk beside numpy and llvmlite, shown by a copy of just that, which runs it."""
+    code = _MODULES.format(path=path, shape=shape)
+    files, others = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    root = Path(ingot.__file__).parent
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "ingot"
+        for file in map(Path, files):
+            (package / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, package / file.relative_to(root))
+        environment = {**os.environ, "PYTHONPATH": folder}
+        # First on the path, so that nothing of the installed package is imported.
+        copied = json.loads(
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment).stdout
+        )
+        assert all(Path(file).is_relative_to(package) for file in copied[0])
+        compileall.compile_dir(package, quiet=2)
+        size = sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
+    return f"{size / 1e6:.2f} MB in {len(files)} files with their byte code, beside {' and '.join(others)}"
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -138,6 +172,7 @@ def main() -> None:
             path = str(Path(folder) / f"{name}.ingot")
             size = os.path.getsize(path) / 1e6
             print(f"{name:<10} load alone   {load_milliseconds(path):8.1f} ms for {size:.1f} MB", flush=True)
+            print(f"{name:<10} runtime      {install_size(path, SHAPES[name])}", flush=True)
 
 
 if __name__ == "__main__":
