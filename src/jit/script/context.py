@@ -75,6 +75,7 @@ class Frame:
     result: Abstract = UNBOUND
     locals: frozenset[str] = frozenset()
     boxes: dict[str, Cell] = field(default_factory=dict)  # variables that functions inside assign to (`nonlocal`)
+    finals: int = 0  # `finally` blocks and context managers around: they run after a `return`, too
     place: Location | None = None  # where errors in it are shown, if it is no code of the user's
     declared: frozenset[str] = frozenset()  # names that it declares `nonlocal`
     cls: Any = None  # the class that `super()` starts from

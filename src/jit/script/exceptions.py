@@ -391,12 +391,16 @@ def _with_finally(context: Context, node: ast.Try) -> None:
     frame.liveness.leaving[inner] = frame.liveness.leaving.get(node, frozenset())
     statements: list[ast.stmt] = [inner] if node.handlers else [*node.body, *node.orelse]
     assigned = assigned_names(statements)[0]
-    protected = protect(
-        context,
-        lambda: context.run_block(statements),
-        [(BaseException,)],
-        assigned & {*live, *frame.liveness.head.get(node, ()), *frame.liveness.captured},
-    )
+    frame.finals += 1
+    try:
+        protected = protect(
+            context,
+            lambda: context.run_block(statements),
+            [(BaseException,)],
+            assigned & {*live, *frame.liveness.head.get(node, ()), *frame.liveness.captured},
+        )
+    finally:
+        frame.finals -= 1
     frame.exit = Exit()
     context.checkpoint()
     context.run_block(node.finalbody)

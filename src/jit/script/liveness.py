@@ -158,6 +158,9 @@ class _Analysis:
         orelse = self.block(node.orelse, after, on_break, on_continue)
         body = self.block(node.body, orelse | handlers, on_break | handlers, on_continue | handlers)
         self.stay_live(node.body, handlers)
+        if node.finalbody:  # it is reached from everywhere
+            for part in (*(h.body for h in node.handlers), node.orelse):
+                self.stay_live(part, after)
         self.result.head[node] = orelse | handlers
         return body | handlers
 

@@ -102,10 +102,12 @@ def _protected(
     for inner in rest:
         assigned |= {n.id for n in ast.walk(inner) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     context.wants_raised += 1
+    frame.finals += 1
     try:
         protected = protect(context, lambda: _items(context, node, rest), [(BaseException,)], assigned & live)
     finally:
         context.wants_raised -= 1
+        frame.finals -= 1
     none = Constant(None)
 
     def normally() -> Abstract:

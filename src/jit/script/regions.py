@@ -310,7 +310,7 @@ def _join_arms(
         context.builder.emit_all("if", [condition], {}, [a.block for a in arms], ())
         before.start()
         raise PathEnds
-    caring = [a for a in alive if not a.returns] or alive
+    caring = alive if frame.finals else [a for a in alive if not a.returns] or alive
     keep = None if live is None else {*live, *frame.liveness.captured, RESULT}
     token = Cell("shared")
     slots: list[tuple[Spec, list[Abstract | None]]] = []  # per arm: the value to carry, None where none matters
