@@ -19,7 +19,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -52,7 +52,6 @@ from .archive_parts import (
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
 from .attribute_state import attribute_state
 from .containers import MOST_DYNAMIC
-from .cross import CpuChoice, named_target
 from .errors import FallbackWarning, JitError, LoadError
 from .function import Call, CompiledFunction, Specialised
 from .native import NativeBundle, graph_arrays, native_bundle
@@ -60,6 +59,9 @@ from .program import NativeProgram
 from .runtime.objects import ObjectError
 from .specialisation import Specialisation
 from .structure import Structure, with_constant_numbers
+
+if TYPE_CHECKING:
+    from .cross import CpuChoice
 
 # Graphs of fewer characters cannot take long.
 _SMALL_TEXT = 1 << 16
@@ -193,6 +195,8 @@ def save(
         raise TypeError(
             f"save: expected a compiled callable (of jit.script or jit.trace), given {type(function).__name__}"
         )
+    from .cross import named_target  # not at the top: loading needs no compiler
+
     choices = [named_target(name) for name in dict.fromkeys(targets)] if native else []
     writer = ModuleWriter()
     module = module_of(function)
@@ -322,7 +326,7 @@ def _native_members(
     index: int,
     text: str,
     weights: dict[str, np.ndarray[Any, Any]],
-    choices: Sequence[CpuChoice],
+    choices: Sequence["CpuChoice"],
 ) -> tuple[list[str], list[Member]]:
     """The generated source and the members of one specialisation's machine code; none where it has no native form."""
     from .codegen.compile import CpuTarget
