@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from ..ir.dtypes import from_numpy
 from ..ir.ops._op import Op
 from . import modes
 from .tape import Node, PythonNode, Saved, Wanted, mark, settings
-
-if TYPE_CHECKING:
-    from .tensor import Tensor
+from .tensor import Tensor, wrap
 
 __all__ = [
     "Node", "PythonNode", "Saved", "backward", "detect_anomaly", "grad", "mark", "refresh_view", "replay_view",
@@ -164,8 +162,6 @@ def grad(
         leaf = leaves.get(id(t))
         g = captured.get(id(t)) if leaf is None else leaf[1]
         if g is None and materialize_grads:
-            from .tensor import wrap
-
             g = wrap(np.zeros_like(t._array))
         if g is None and not allow_unused:
             raise RuntimeError(
@@ -195,20 +191,12 @@ def _batched_grad(
     return tuple([None if column[0] is None else call("stack", list(column), 0) for column in zip(*rows, strict=True)])
 
 
-def _wrap(array: Any) -> Any:
-    from .tensor import wrap
-
-    return wrap(array)
-
-
 def _plain(gradient: Any) -> Any:
     """The gradient without history: a rule may hand on a tensor that has one."""
     return gradient.detach() if gradient._requires_grad else gradient
 
 
 def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
-    from .tensor import Tensor, wrap
-
     outputs = list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
     given = list(gradients) if isinstance(gradients, (list, tuple)) else [gradients] * len(outputs)
     if len(given) != len(outputs):
@@ -456,7 +444,7 @@ def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Expose
             gradient = call("clone", gradient)
             array = gradient._array
         exposed[id(array)] = array  # one array must not become the gradient of two leaves
-        tensor._grad = gradient.detach() if modes.active_modes else _wrap(array)
+        tensor._grad = gradient.detach() if modes.active_modes else wrap(array)
     elif mode is not None and not known._requires_grad:
         with modes.no_grad():
             known.add_(gradient)

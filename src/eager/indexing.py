@@ -187,6 +187,15 @@ def _value(tensor: Tensor, value: Any) -> Tensor:
 def setitem(tensor: Tensor, index: Any, value: Any) -> None:
     """`tensor[index] = value`: the value, a number or a tensor that broadcasts, is written in place."""
     check_writable(tensor, "index_put_")
+    if value.__class__ in (int, float) and -1e38 < value < 1e38 and tensor._array.dtype.char in "fd":
+        # A number at a basic index, with nothing recorded: numpy writes it.
+        place = _as_tuple(index)
+        recorded = modes.active_modes or (modes.state.grad_enabled and tensor.requires_grad)
+        if _is_basic(place) and not recorded:
+            _check_basic(place, tensor._array.shape)
+            tensor._array[place] = value
+            tensor.bump_version()
+            return
     source = value if isinstance(value, Tensor) else _value(tensor, value)
     if source is not value and (mode := modes.current_mode()) is not None:
         mode.created(source)

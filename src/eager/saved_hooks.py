@@ -63,7 +63,7 @@ def pack_operands(node: Node) -> None:
         if isinstance(item, Saved) and item.stand_in is None:
             item.stand_in = _Packed(item.tensor, settings.saved_hooks[-1])
             if item.node is not None or not item.needed:
-                item.tensor = StaleTensor(tuple(item.tensor.shape), item.tensor.dtype, "packed")
+                item.tensor = None
 
 
 def pack(tensor: Tensor) -> Any:

@@ -5,16 +5,14 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..ir.dtypes import FLOATING_KINDS
+from ..ir.dtypes import FLOATING_KINDS, from_numpy
 from ..ir.ops._op import Op, VjpContext
 from . import modes
 from .fast_gradients import FAST_GRADIENTS
 from .hooks import RemovableHandle
-
-if TYPE_CHECKING:
-    from .tensor import Tensor
+from .tensor import StaleTensor, Tensor, wrap
 
 __all__ = ["FREED", "AccumulateGrad", "Node", "PythonNode", "Saved", "mark", "settings"]
 
@@ -60,30 +58,32 @@ class Saved:
 
     __slots__ = ("index", "needed", "node", "stand_in", "tensor", "version")
 
-    def __init__(self, tensor: "Tensor") -> None:
-        self.tensor = tensor
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor: Any = tensor
         # An in-place write moves the tensor to another place in the graph: this one stays what was recorded.
         self.node = tensor._node
         self.index = tensor._output_index
         self.needed = tensor._requires_grad
-        self.stand_in: Any = None if not tensor._inference else _refused(tensor)  # of values that are not to be had
+        # Of values that are not to be had: shape and dtype where they were freed, or what else gives a tensor.
+        self.stand_in: Any = None if not tensor._inference else _refused(tensor)
         counter = tensor._counter
         if counter is None and tensor._view is None and tensor._alias_of is None:  # the usual case, without a call
             self.version = 0
         else:
             self.version = tensor.version
 
-    def unpack(self, node: "Node") -> "Tensor":
+    def unpack(self, node: "Node") -> Tensor:
         """The tensor, or a stand-in that raises where a derivative rule needs values that are no longer there."""
-        if self.stand_in is not None:
-            return self.stand_in if not hasattr(self.stand_in, "unpacked") else self.stand_in.unpacked(self)  # type: ignore[no-any-return]
+        stand_in = self.stand_in
+        if stand_in is not None:
+            if stand_in.__class__ is tuple:
+                return StaleTensor(stand_in[0], stand_in[1], FREED)
+            return stand_in.unpacked(self) if hasattr(stand_in, "unpacked") else stand_in  # type: ignore[no-any-return]
         tensor = self.tensor
         if tensor._counter is None and tensor._view is None and tensor._alias_of is None:
             return tensor
         version = tensor.version
         if version != self.version:
-            from .tensor import StaleTensor
-
             return StaleTensor(
                 tensor._array.shape, tensor.dtype, _stale_message(tensor, version, self.version, node.name())
             )
@@ -99,18 +99,18 @@ class Saved:
 
     def release(self) -> None:
         """Forget the values; the place in the graph stays."""
-        from .tensor import StaleTensor
-
-        freed = StaleTensor(tuple(self.tensor.shape), self.tensor.dtype, FREED)
-        self.stand_in = freed
+        stand_in = self.stand_in
+        if stand_in is None:
+            array = self.tensor._array
+            self.stand_in = array.shape, from_numpy(array.dtype)
+        elif stand_in.__class__ is not tuple:
+            self.stand_in = tuple(stand_in.shape), stand_in.dtype
         if self.node is not None or not self.needed:  # else it is a leaf, which gets what backward finds
-            self.tensor = freed
+            self.tensor = None
 
 
-def _refused(tensor: "Tensor") -> "Tensor":
+def _refused(tensor: Tensor) -> Tensor:
     """What stands for a tensor of inference mode: PyTorch refuses to save it, here a rule that reads it raises."""
-    from .tensor import StaleTensor
-
     return StaleTensor(
         tuple(tensor.shape),
         tensor.dtype,
@@ -120,7 +120,7 @@ def _refused(tensor: "Tensor") -> "Tensor":
     )
 
 
-def _stale_message(tensor: "Tensor", version: int, expected: int, name: str) -> str:
+def _stale_message(tensor: Tensor, version: int, expected: int, name: str) -> str:
     return (
         f"one of the variables needed for gradient computation has been modified by an inplace operation: a "
         f"{tensor.dtype.name} tensor of shape {list(tensor.shape)} used by {name} is at version "
@@ -157,7 +157,7 @@ class AccumulateGrad:
 
     next_functions = ()
 
-    def __init__(self, variable: "Tensor") -> None:
+    def __init__(self, variable: Tensor) -> None:
         self.variable = variable
 
     def name(self) -> str:
@@ -274,7 +274,7 @@ class Node:
 
     # -- backward -----------------------------------------------------------------------------------------------------
 
-    def apply(self, gradients: list[Any], *, create_graph: bool, wanted: Wanted = None) -> "list[tuple[Saved, Tensor]]":
+    def apply(self, gradients: list[Any], *, create_graph: bool, wanted: Wanted = None) -> list[tuple[Saved, Tensor]]:
         """Pairs (operand, gradient) for the operands that require gradients, or for those of them that are wanted."""
         if not create_graph and wanted is None and not modes.active_modes and not self.released:
             short = FAST_GRADIENTS.get(self.op.name)
@@ -307,9 +307,7 @@ class Node:
 
     def _apply_shortly(self, short: Callable[..., Any], gradients: list[Any]) -> Any:
         """`apply` by a rule on arrays of one floating-point dtype; NotImplemented where it does not apply."""
-        from .tensor import wrap
-
-        if gradients[0] is None or any(g is not None for g in gradients[1:]):
+        if gradients[0] is None or (len(gradients) > 1 and any([g is not None for g in gradients[1:]])):
             return NotImplemented
         gradient = gradients[0]._array
         dtype = gradient.dtype
@@ -328,9 +326,10 @@ class Node:
                 return NotImplemented
             operands.append(array)
             needs.append(saved.needed)
-        if any(array is None or counter[0] != version for array, counter, version in self.outputs):
-            return NotImplemented
-        output: Any = self.outputs[0][0] if len(self.outputs) == 1 else [made[0] for made in self.outputs]
+        for made, counter, version in self.outputs:
+            if made is None or counter[0] != version:
+                return NotImplemented
+        output: Any = self.outputs[0][0] if len(self.outputs) == 1 else [made for made, _, _ in self.outputs]
         results = short(gradient, output, operands, needs, **self.attributes)
         if results is NotImplemented:
             return NotImplemented
@@ -338,8 +337,6 @@ class Node:
 
     def outputs_again(self, create_graph: bool) -> tuple[Any, ...]:
         """The outputs as a derivative rule may use them."""
-        from .tensor import StaleTensor, wrap
-
         if self.released:
             return tuple([None if m is None else StaleTensor(m[0], m[1], FREED) for m in self.output_meta])
         outputs = []
@@ -361,9 +358,13 @@ class Node:
         """Drop the values that were saved; the graph stays, for rules that need none."""
         self.released = True
         self.outputs = []
-        for item in self._inputs():
-            if isinstance(item, Saved):
-                item.release()
+        for operand in self.operands:
+            if operand.__class__ is Saved:
+                operand.release()
+            elif operand.__class__ is tuple:
+                for item in operand:
+                    if item.__class__ is Saved:
+                        item.release()
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
@@ -404,7 +405,7 @@ class PythonNode(Node):
         super().__init__(_NO_OP, tuple(inputs), {})
         self.rule: Callable[..., Any] | None = rule
 
-    def apply(self, gradients: list[Any], *, create_graph: bool, wanted: Wanted = None) -> "list[tuple[Saved, Tensor]]":
+    def apply(self, gradients: list[Any], *, create_graph: bool, wanted: Wanted = None) -> list[tuple[Saved, Tensor]]:
         if self.rule is None:
             raise RuntimeError(FREED)
         results = self.rule(*gradients)
