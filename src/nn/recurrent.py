@@ -160,7 +160,7 @@ class RNNBase(Module):
             batch = steps.shape[1]
             data = steps.reshape(-1, steps.shape[2])
             # Compiled, it is the number of steps that counts: all have as many rows.
-            sizes = range(steps.shape[0]) if is_scripting() else [batch] * steps.shape[0]
+            sizes = range(steps.shape[0]) if is_scripting() else [batch] * steps.shape[0]  # type: ignore[assignment]
         if data.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {data.shape[-1]}"
@@ -263,7 +263,8 @@ class RNNBase(Module):
     def _run_evenly(self, data: Any, steps: int, first: _State, suffix: str, reverse: bool) -> tuple[Any, _State]:
         """`_run` where all steps have as many rows, as one loop: the product with the inputs comes before it."""
         get = self._parameters.get
-        weight, bias, project = get("weight_hh" + suffix), get("bias_hh" + suffix), get("weight_hr" + suffix)
+        weight: Any = get("weight_hh" + suffix)
+        bias, project = get("bias_hh" + suffix), get("weight_hr" + suffix)
         step = _STEPS[self.mode]
         batch = first[0].shape[0]
         inputs = F.linear(data, get("weight_ih" + suffix), get("bias_ih" + suffix)).reshape(
