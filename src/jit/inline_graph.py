@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..ir.builder import Builder
 from ..ir.core import Graph, Instruction, Value
-from ..ir.dims import DimExpr, substitute
+from ..ir.dims import Dim, DimExpr, substitute
 from ..ir.rewrite import Rewriter
 from ..ir.types import IntType, TensorType, type_symbols
 
@@ -34,7 +34,7 @@ class _Inliner(Rewriter):
 
     def bind(self, argument: Value, value: Value) -> None:
         declared, actual = argument.type, self.builder.resolve(value.type)
-        pairs = []
+        pairs: list[tuple[Dim | None, Dim]] = []
         if isinstance(declared, TensorType) and isinstance(actual, TensorType):
             pairs = list(zip(declared.shape, actual.shape, strict=True))
         elif isinstance(declared, IntType) and isinstance(actual, IntType) and actual.value is not None:

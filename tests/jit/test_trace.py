@@ -387,7 +387,7 @@ def test_a_tensor_that_is_given_twice_is_two_arguments() -> None:
     assert traced(ingot.ones(2), ingot.zeros(2)).tolist() == [1, 1]
 
 
-# -- modules with several methods ---------------------------------------------------------------------------------------
+# -- modules with several methods ------------------------------------------------------------------------------------
 
 
 class TwoWays(nn.Module):
