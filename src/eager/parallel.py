@@ -3,10 +3,12 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["LARGE", "binary", "in_parts", "set_thread_source", "unary"]
 
@@ -19,7 +21,7 @@ def _one() -> int:
 
 
 _threads: Callable[[], int] = _one
-_pool: ThreadPoolExecutor | None = None
+_pool: "ThreadPoolExecutor | None" = None
 _pool_size = 0
 _lock = threading.Lock()
 
@@ -46,6 +48,8 @@ def in_parts(work: Callable[[int, int], Any], size: int) -> list[Any]:
     count = min(_threads(), size // (LARGE // 2))
     if count < 2:
         return [work(0, size)]
+    from concurrent.futures import ThreadPoolExecutor  # it takes 5 ms to import, which starting a program need not pay
+
     with _lock:
         if _pool is None or _pool_size < count - 1:
             _pool, _pool_size = ThreadPoolExecutor(count - 1, "ingot-eager"), count - 1
