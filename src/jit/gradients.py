@@ -46,6 +46,7 @@ class CompiledDerivative:
         self.inputs = derivative.inputs
         self.outputs = derivative.outputs
         self.n_results = len(graph.results)
+        self.warned = False  # of second derivatives, which run op by op
         # A program from a file is there and its derivative is not: as long as nobody asks for gradients, and nothing is
         # drawn or written that must not be twice, it runs alone, and the derivative is compiled at the first backward.
         self.waits = (
@@ -129,6 +130,15 @@ def _twice(
     if any(Trait.RANDOM in instruction.op.traits for instruction in specialisation.graph.walk()):
         raise RuntimeError(
             f"{specialisation.name} draws random numbers, so its gradient cannot be computed with create_graph=True"
+        )
+    from .specialisation import user_level
+
+    if not derivative.warned:
+        derivative.warned = True
+        warnings.warn(
+            f"{specialisation.name}: a gradient that can be differentiated again (create_graph=True) runs op by op",
+            FallbackWarning,
+            stacklevel=user_level(),
         )
     results = specialisation.run_eagerly(tensors)
     outputs = [results[i] for i in derivative.outputs]
