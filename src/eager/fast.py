@@ -131,6 +131,8 @@ def _axes(dim: Any, rank: int) -> Any:
 
 
 def _sum(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
+    if dim is None and dtype is None and x.size < _LARGE and x.dtype.char in "fd" and x.ndim and not keepdim:
+        return quiet(np.add.reduce, x, None)
     if x.dtype.char in "lq" and dtype is None:
         return _add_along(x, _axes(dim, x.ndim), None, None, keepdim) if x.ndim else NotImplemented
     if (dtype is not None and dtype.numpy != x.dtype) or x.dtype.char not in "fd" or not x.ndim:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.ops._op import Op, all_ops, get_op
 from . import modes
-from .dispatch import dispatch
+from .dispatch import dispatch, execute
 from .fast import FLOAT_UFUNCS, float_unary, large_binary, quiet
 from .inplace import make_inplace
 from .parallel import LARGE
@@ -39,7 +39,7 @@ def make_function(op: Op) -> Callable[..., Any]:
             if renamed.keys() == kwargs.keys():
                 raise
             operands, attributes = schema.bind(*args, **renamed)
-        return dispatch(op, operands, attributes)
+        return dispatch(op, operands, attributes) if modes.active_modes else execute(op, operands, attributes)
 
     name = op.schema.name
     function.__name__ = function.__qualname__ = name

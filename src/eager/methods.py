@@ -99,6 +99,8 @@ def _view(self: Tensor, *shape: Any, dtype: DType | None = None, size: Any = Non
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
         return _view_as_dtype(self, dtype if dtype is not None else shape[0])
     result: Tensor = _call("reshape", self, *shape)
+    if result._view is not None:  # known to share memory
+        return result
     if isinstance(self._array, np.ndarray) and self._array.size and not np.may_share_memory(result._array, self._array):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
