@@ -17,21 +17,22 @@ if TYPE_CHECKING:
     from .freeze import freeze, optimize_for_inference
     from .function import CompiledFunction
     from .script import Final, ScriptFunction, ScriptModule, annotate, export, ignore, is_scripting, script, unused
+    from .script.forks import Future, fork, wait
     from .trace import TracedFunction, trace
     from .trace_module import TracedModule, trace_module
 
 __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
     "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "TracedModule", "annotate",
-    "current_executor", "executor", "export", "freeze", "ignore", "is_scripting", "load", "no_compile", "optimize_for_inference", "save",
-    "script", "trace", "trace_module", "unused",
+    "current_executor", "Future", "executor", "export", "fork", "freeze", "ignore", "is_scripting", "load",
+    "no_compile", "optimize_for_inference", "save", "script", "trace", "trace_module", "unused", "wait",
 ]  # fmt: skip
 
 _HOMES = {
     "CompiledFunction": "function", "TracedFunction": "trace", "executor": "executors", "freeze": "freeze",
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
     "trace": "trace", "trace_module": "trace_module", "TracedModule": "trace_module",
-    "current_executor": "executors",
+    "current_executor": "executors", "Future": "script.forks", "fork": "script.forks", "wait": "script.forks",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
     "script",

@@ -1,6 +1,7 @@
 """Compiles calls: functions are inlined, classes instantiated, ops emitted, Python's builtins done at compile time."""
 
 import ast
+import enum
 import functools
 import inspect
 import math
@@ -19,6 +20,7 @@ from .liveness import Liveness, assigned_names, liveness
 from .objects import instantiate, is_plain_class, lift
 from .operators import scalar_kind, spread
 from .raised import Caught, exception_class_of, make_exception, set_arguments
+from .regions import branch
 from .source import FunctionNode, FunctionSource, function_source
 from .syntax import check_syntax
 from .values import (
@@ -338,11 +340,55 @@ class _Super:
 
 def call_module(context: Context, module: Module, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     """`module(...)`: its forward, inlined."""
-    for hooks in (module._forward_hooks, module._forward_pre_hooks):
-        if hooks:
-            raise context.error(
-                f"{type(module).__name__} has forward hooks, which cannot be compiled", "remove them before scripting"
-            )
+    if module._backward_hooks or module._backward_pre_hooks:
+        raise context.error(
+            f"{type(module).__name__} has backward hooks, which cannot be compiled", "remove them before scripting"
+        )
+    if module._forward_hooks or module._forward_pre_hooks:
+        return _call_with_hooks(context, module, arguments, keywords)
+    return _call_forward(context, module, arguments, keywords)
+
+
+def _call_with_hooks(
+    context: Context, module: Module, arguments: list[Abstract], keywords: dict[str, Abstract]
+) -> Abstract:
+    """A module's forward between its hooks, each of which may replace what it is given."""
+    for key, hook in module._forward_pre_hooks.items():
+        given: Abstract = Tuple(tuple(arguments))
+        if key in module._hooks_with_kwargs:
+            named = Cell("dict")
+            context.heap[named] = DictItems(tuple(keywords.items()))
+            replaced = call_object(context, hook, [Constant(module), given, DictRef(named)], {})
+            if isinstance(replaced, Tuple) and len(replaced.items) == 2:
+                new, names = replaced.items
+                arguments = list(context.known_items(context, new))
+                assert isinstance(names, DictRef)
+                keywords = dict(context.dicts.known_entries(context, names))
+                continue
+        else:
+            replaced = call_object(context, hook, [Constant(module), given], {})
+        if not (isinstance(replaced, Constant) and replaced.value is None):
+            arguments = list(replaced.items) if isinstance(replaced, Tuple) else [replaced]
+    result = _call_forward(context, module, arguments, keywords)
+    for key, hook in module._forward_hooks.items():
+        values: list[Abstract] = [Constant(module), Tuple(tuple(arguments))]
+        if key in module._hooks_with_kwargs:
+            named = Cell("dict")
+            context.heap[named] = DictItems(tuple(keywords.items()))
+            values.append(DictRef(named))
+        before = result
+        replaced = call_object(context, hook, [*values, before], {})
+        result = spread(context, lambda r, b=before: b if _is_none(r) else r, replaced)  # type: ignore[misc]
+    return result
+
+
+def _is_none(value: Abstract) -> bool:
+    return isinstance(value, Constant) and value.value is None
+
+
+def _call_forward(
+    context: Context, module: Module, arguments: list[Abstract], keywords: dict[str, Abstract]
+) -> Abstract:
     own = type(module).__call__
     if own is not Module.__call__:
         return inline_function(context, own, [Constant(module), *arguments], keywords)  # type: ignore[arg-type]
@@ -352,7 +398,33 @@ def call_module(context: Context, module: Module, arguments: list[Abstract], key
     return call_object(context, type(module).forward, [Constant(module), *arguments], keywords)
 
 
+def _member(context: Context, cls: type[enum.Enum], arguments: list[Abstract]) -> Abstract:
+    """`Color(value)`: the member of an enumeration with a value."""
+    from .operators import compare, truth
+
+    if len(arguments) != 1:
+        raise context.type_error(f"{cls.__name__}() takes one value")
+    value = arguments[0]
+    if isinstance(value, Constant):
+        try:
+            return Constant(cls(value.value))
+        except ValueError as error:
+            context.fails(error)
+
+    def choose(members: list[enum.Enum]) -> Abstract:
+        if not members:
+            context.fails(ValueError(f"the value is not a valid {cls.__name__}"))
+        test = truth(context, compare(context, "Eq", value, Constant(members[0].value)))
+        if isinstance(test, bool):
+            return Constant(members[0]) if test else choose(members[1:])
+        return branch(context, test, lambda: Constant(members[0]), lambda: choose(members[1:]))
+
+    return choose(list(cls))
+
+
 def _instantiate(context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    if issubclass(cls, enum.Enum):
+        return _member(context, cls, arguments)
     if issubclass(cls, BaseException):
         return make_exception(context, cls, arguments, keywords)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):

@@ -303,7 +303,11 @@ def _constant_item(context: Context, constant: Any, index: Abstract) -> Abstract
     if isinstance(index, Tuple) and all(isinstance(i, Constant) for i in index.items):
         index = Constant(tuple(i.value for i in index.items))  # type: ignore[attr-defined]
     if isinstance(index, Constant):
-        if isinstance(constant, type) or not hasattr(type(constant), "__getitem__"):
+        if isinstance(constant, type) and hasattr(constant, "__class_getitem__"):
+            return Constant(constant[index.value])  # type: ignore[index]
+        if (isinstance(constant, type) and not hasattr(constant, "__members__")) or not hasattr(
+            type(constant), "__getitem__"
+        ):
             raise context.type_error(f"{context.describe(Constant(constant))} is not subscriptable")
         try:
             return lift(context, constant[index.value])

@@ -430,6 +430,8 @@ def _inference_mode(context: Context, arguments: list[Abstract], keywords: Keywo
 
 
 def _annotate(context: Context, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    if len(arguments) == 2 and isinstance(arguments[0], Constant):
+        context.declare(arguments[1], arguments[0].value)
     return arguments[1]
 
 

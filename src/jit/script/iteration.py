@@ -332,9 +332,7 @@ def enumerated(context: Context, value: Abstract, start: Abstract) -> Sequence:
     inner = iterate(context, value)
     if inner.items is not None:
         pairs = tuple(Tuple((_offset(context, Constant(i), start), x)) for i, x in enumerate(inner.items))
-        return _known(
-            pairs, "enumerate", inner.parts, lambda i: Tuple((_offset(context, i, start), inner.element(i)))
-        )
+        return _known(pairs, "enumerate", inner.parts, lambda i: Tuple((_offset(context, i, start), inner.element(i))))
     return Sequence(
         inner.length,
         lambda i: Tuple((_offset(context, i, start), inner.element(i))),
@@ -367,9 +365,7 @@ def zipped(context: Context, values: list[Abstract]) -> Sequence:
             Tuple(tuple(s.items[i] if s.items is not None else s.element(Constant(i)) for s in inner))
             for i in range(min(lengths))
         ]
-        return _known(
-            tuple(rows), "zip", _lists_of(inner), lambda i: Tuple(tuple(s.element(i) for s in inner))
-        )
+        return _known(tuple(rows), "zip", _lists_of(inner), lambda i: Tuple(tuple(s.element(i) for s in inner)))
     lengths_known = [s.length for s in inner]
     if all(isinstance(n, int) for n in lengths_known):
         count: int | Value = min(n for n in lengths_known if isinstance(n, int))
@@ -378,9 +374,7 @@ def zipped(context: Context, values: list[Abstract]) -> Sequence:
         for other in lengths_known[1:]:
             if other is not count:
                 count = context.emit("scalar.min", count, context.int_value(other))  # type: ignore[arg-type]
-    return Sequence(
-        count, lambda i: Tuple(tuple(s.element(i) for s in inner)), kind="zip", parts=_lists_of(inner)
-    )
+    return Sequence(count, lambda i: Tuple(tuple(s.element(i) for s in inner)), kind="zip", parts=_lists_of(inner))
 
 
 def reverse(context: Context, value: Abstract) -> Sequence:

@@ -354,10 +354,18 @@ def user_operator(context: Context, name: str, *operands: Abstract) -> Abstract 
     first = operands[0]
     if isinstance(first, ObjectRef):
         method = inspect.getattr_static(first.type, f"__{name}__", None)
-        if isinstance(method, types.FunctionType):
+        if isinstance(method, types.FunctionType) and method.__code__.co_filename != "<string>":
             return context.call(Method(first, f"__{name}__", method), list(operands[1:]), {})
-        if dataclasses.is_dataclass(first.type) and name in ("eq", "ne") and isinstance(operands[1], ObjectRef):
-            return _compare_dataclasses(context, name, first, operands[1])
+        is_data = dataclasses.is_dataclass(first.type) and len(operands) == 2
+        if is_data and name in _COMPARISONS and isinstance(operands[1], ObjectRef):
+            compared = _compare_dataclasses(context, name, first, operands[1])
+            if compared is not None:
+                return compared
+        equal = inspect.getattr_static(first.type, "__eq__", None)
+        if name == "ne" and isinstance(equal, types.FunctionType) and equal.__code__.co_filename != "<string>":
+            from .operators import unary
+
+            return unary(context, "Not", context.call(Method(first, "__eq__", equal), list(operands[1:]), {}))
     if len(operands) == 2 and isinstance(operands[1], ObjectRef):
         method = inspect.getattr_static(operands[1].type, f"__r{name}__", None)
         if isinstance(method, types.FunctionType):
@@ -368,8 +376,12 @@ def user_operator(context: Context, name: str, *operands: Abstract) -> Abstract 
 def _compare_dataclasses(context: Context, name: str, left: ObjectRef, right: ObjectRef) -> Abstract | None:
     from .operators import compare
 
-    if left.type is not right.type or not left.type.__dataclass_params__.eq:  # type: ignore[attr-defined]
+    parameters = left.type.__dataclass_params__  # type: ignore[attr-defined]
+    if left.type is not right.type or not (parameters.eq if name in ("eq", "ne") else parameters.order):
         return None
     names = [f.name for f in dataclasses.fields(left.type) if f.compare]
     a, b = (Tuple(tuple(context.heap[o.cell].attributes[n] for n in names)) for o in (left, right))
-    return compare(context, "Eq" if name == "eq" else "NotEq", a, b)
+    return compare(context, _COMPARISONS[name], a, b)
+
+
+_COMPARISONS = {"eq": "Eq", "ne": "NotEq", "lt": "Lt", "le": "LtE", "gt": "Gt", "ge": "GtE"}

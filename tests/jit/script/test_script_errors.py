@@ -308,9 +308,9 @@ def test_source_that_cannot_be_read_is_refused() -> None:
         script(len)
 
 
-def test_hooks_are_refused(refuse: Any) -> None:
+def test_backward_hooks_are_refused(refuse: Any) -> None:
     layer = nn.Linear(3, 3)
-    layer.register_forward_hook(lambda *a: None)
+    layer.register_full_backward_hook(lambda *a: None)
 
     class Hooked(nn.Module):
         def __init__(self) -> None:
@@ -320,7 +320,7 @@ def test_hooks_are_refused(refuse: Any) -> None:
         def forward(self, x: Any) -> Any:
             return self.layer(x)
 
-    assert "forward hooks" in str(refuse(Hooked(), v))
+    assert "backward hooks" in str(refuse(Hooked(), v))
 
 
 def annotated(x: ingot.Tensor, n: int, scale: float = 1.0, flag: bool | None = None) -> Any:
