@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from .eager import namespaces as _namespaces
+from .eager.families import with_out as _with_out
 from .eager.functions import call as _call
 from .eager.tensor import Tensor
 
@@ -42,4 +43,5 @@ def multigammaln(input: Tensor, p: int) -> Tensor:
     return total  # type: ignore[no-any-return]
 
 
+polygamma, multigammaln = _with_out(polygamma), _with_out(multigammaln)
 __all__ = sorted({*_namespaces["special"], *_SAME, "multigammaln", "polygamma"})

@@ -85,7 +85,7 @@ def conv3d(
         if padding not in ("valid", "same"):
             raise ValueError(f"conv3d: expected padding to be ints, 'valid' or 'same', given {padding!r}")
         if padding == "same" and strides != (1, 1, 1):
-            raise ValueError("conv3d: padding='same' is not supported for strided convolutions")
+            raise RuntimeError("conv3d: padding='same' is not supported for strided convolutions")
         total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilations, weight.shape[2:], strict=True)]
         borders = [(t // 2, t - t // 2) for t in total]
     else:
@@ -273,7 +273,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 
 def _adaptive_windows(length: int, size: int) -> np.ndarray[Any, Any]:
-    """The positions [window, place in the window]; shorter windows repeat their last element, which changes no maximum."""
+    """The positions [window, place in the window]; shorter windows repeat their last element: no maximum changes."""
     starts = [i * length // size for i in range(size)]
     stops = [-(-(i + 1) * length // size) for i in range(size)]
     widest = max((b - a for a, b in zip(starts, stops, strict=True)), default=1)
