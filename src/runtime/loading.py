@@ -112,6 +112,8 @@ class _File:
             )
         with part("ingot.json"):
             leaves = tuple(leaf_from_json(leaf) for leaf in field(item, "leaves", list))
+            if any(isinstance(leaf, Type) for leaf in leaves):
+                return None  # strings and containers of run time: what is done about them is not here
             arguments = Structure.from_json(item.get("arguments"))
             results = Structure.from_json(item.get("results"))
             if len(leaves) != arguments.n_leaves or len(leaves) + len(parameters) != len(layout.arguments):
@@ -149,7 +151,10 @@ def _general(members: Members, name: str, trust: bool) -> Model:
     from ..jit.archive_graphs import methods_of
 
     function = load_members(members, trust)
-    compiles = importlib.util.find_spec("numba") is not None
+    callables = [function, *methods_of(function).values()]
+    # The file's machine code may be used here, too.
+    compiled = all(s.is_compiled for callable_ in callables for s in callable_.specialisations)
+    compiles = compiled or importlib.util.find_spec("numba") is not None
     if not compiles:
         warnings.warn(
             f"{name} runs in the interpreter: the file has no machine code that may run here, and Numba, which "

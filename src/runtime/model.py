@@ -110,7 +110,8 @@ class Model:
     @property
     def is_native(self) -> bool:
         """Whether the file's machine code is used; otherwise its graphs are compiled, or interpreted."""
-        return self._general is None
+        general = self._general
+        return general is None or all(specialisation.is_compiled for specialisation in general.specialisations)
 
     @property
     def signatures(self) -> list[str]:
@@ -249,18 +250,35 @@ def _call_general(function: Any, arguments: tuple[Any, ...], keywords: dict[str,
     from ..eager.modes import no_grad
     from ..eager.tensor import wrap
 
-    leaves: list[Any] = []
-    structure = take_apart((arguments, keywords), leaves, _is_leaf)
-    given, named = unflatten(
-        structure, [wrap(_plain(leaf)) if isinstance(leaf, np.ndarray) else _number(leaf) for leaf in leaves]
-    )
+    def tensors(value: Any) -> Any:
+        found: list[Any] = []
+        shape = take_apart(value, found, _is_leaf)
+        has_tensors.extend(leaf for leaf in found if _is_tensor(leaf))
+        if not any(isinstance(leaf, (np.ndarray, np.generic)) for leaf in found):
+            return value  # itself: it may be changed in place
+        return unflatten(
+            shape, [wrap(_plain(leaf)) if isinstance(leaf, np.ndarray) else _number(leaf) for leaf in found]
+        )
+
+    def arrays(value: Any) -> Any:
+        found: list[Any] = []
+        shape = take_apart(value, found, _is_leaf)
+        return unflatten(shape, [_plain(leaf) for leaf in found])
+
+    has_tensors: list[Any] = []
+    given = [tensors(value) for value in arguments]
+    named = {name: tensors(value) for name, value in keywords.items()}
     with no_grad():
         result = function(*given, **named)
-    if any(_is_tensor(leaf) for leaf in leaves):
-        return result
-    found: list[Any] = []
-    shape = take_apart(result, found, _is_leaf)
-    return unflatten(shape, [_plain(leaf) for leaf in found])
+    # What was changed in a container is changed in that of the caller.
+    for original, value in zip((*arguments, *keywords.values()), (*given, *named.values()), strict=True):
+        if value is not original and type(original) is list:
+            original[:] = arrays(value)
+        elif value is not original and type(original) is dict:
+            changed = arrays(value)
+            original.clear()
+            original.update(changed)
+    return result if has_tensors else arrays(result)
 
 
 def _number(value: Any) -> Any:

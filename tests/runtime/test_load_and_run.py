@@ -276,3 +276,21 @@ class TestDescriptionsThatDoNotFitTheCode:
 
         path = changed(files("count"), tmp_path / "x", _json=change)
         assert not runtime.load(path, trust=True).is_native
+
+
+def tally(words: list[str], known: dict[str, int], prefix: str = "") -> dict[str, int]:
+    for word in words:
+        known[prefix + word] = known.get(prefix + word, 0) + 1
+    return known
+
+
+def test_strings_and_containers(tmp_path: Path) -> None:
+    scripted = jit.script(tally)
+    scripted(["a"], {"b": 1})
+    scripted.save(tmp_path / "tally.ingot")
+    for load in (jit.load, runtime.load):
+        model = load(tmp_path / "tally.ingot")
+        known = {"a": 1}
+        assert model(["a", "c", "a"], known) == {"a": 3, "c": 1}
+        assert known == {"a": 3, "c": 1}
+    assert runtime.load(tmp_path / "tally.ingot").is_native
