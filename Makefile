@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.training_steps
+	$(BIN)/python -m benchmarks.scripts
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.sentence_embeddings
 

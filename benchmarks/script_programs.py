@@ -49,17 +49,14 @@ def rk4(steps: int, h: float) -> float:
 
 
 def gcd_sum(n: int) -> int:
-    """The sum of greatest common divisors of pairs below n, by Euclid's subtractions."""
+    """The sum of the greatest common divisors of all pairs below n."""
     total = 0
     for a in range(1, n):
         for b in range(1, n):
             x = a
             y = b
-            while x != y:
-                if x > y:
-                    x -= y
-                else:
-                    y -= x
+            while y != 0:
+                x, y = y, x % y
             total += x
     return total
 
