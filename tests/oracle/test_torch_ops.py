@@ -69,7 +69,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "conj": lambda x: torch.conj_physical(x),
 }
 _NOT_COMPARED = {
-    "rand", "randn", "randint", "randperm", "bernoulli", "native_dropout", "multinomial",  # other generators
+    "rand", "randn", "randint", "randperm", "bernoulli", "native_dropout", "multinomial", "poisson",  # other generators
     "contiguous", "detach",  # nothing is computed
     "arange_steps", "scalar_tensor", "conv2d_input_grad", "conv2d_weight_grad", "max_pool2d_grad", "avg_pool2d_grad",
     "batch_norm_training",  # have no public form; tests of the ops they belong to compare them
