@@ -143,6 +143,8 @@ def document() -> str:
         for program in table.ACCEPTED:
             if program.function.__module__ != module.__name__:
                 continue
+            if program.missing:
+                continue
             if program.topic not in seen:
                 seen.add(program.topic)
                 parts.append(f"### {_heading(program.topic)}\n")

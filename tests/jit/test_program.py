@@ -187,7 +187,7 @@ def test_programs_work_where_arrays_cannot_be_read_natively(monkeypatch: pytest.
 
 def test_a_status_without_meaning_is_reported() -> None:
     module = kitchen()
-    module.errors = []
+    module.errors.clear()
     with pytest.raises(JitError, match="status 1, which means nothing"):
         PythonProgram(module)([np.zeros(1, np.float32), -1, 1.0, True])
 

@@ -1,4 +1,4 @@
-"""Random programs of numbers, strings, lists and dicts with every kind of statement: the same as Python, never wrong."""
+"""Random programs of numbers, strings, lists and dicts with every kind of statement: the same as in Python."""
 
 import linecache
 import random
@@ -48,7 +48,8 @@ class Writer:
         v, w = self.name(), self.name()
         return self.pick(
             v, f"{v} + {w}", f"{v} - {w}", f"{v} % 7", f"{v} * 2 % 11", f"{v} // ({w} % 3)", f"{v} % ({w} % 4)",
-            f"len(s) + {v}", f"xs[{v} % 4]", "xs[-1]", "sum(xs) % 100", f"abs({v})", f"max({v}, {w})", f"d['k'] + {v} % 3",
+            f"len(s) + {v}", f"xs[{v} % 4]", "xs[-1]", "sum(xs) % 100", f"abs({v})", f"max({v}, {w})",
+            f"d['k'] + {v} % 3",
             f"d.get({self.key()}, 5)", f"d[{self.key()}]", f"({v} if {self.test()} else {w})", "len(xs)", "len(d)",
             f"helper({v} % 9)", f"min(xs) % 50", f"int({v} * 0.5)", f"ord(s[{v} % 2])", f"s.count({self.text()}[:1])",
             f"({v} and {w})", f"({v} or {w})", f"divmod({v}, 5)[1]", f"round({v} / 3)", str(self.random.randint(-3, 9)),

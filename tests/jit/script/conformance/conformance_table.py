@@ -28,7 +28,8 @@ __all__ = ["ACCEPTED", "REJECTED", "Accepted", "Rejected", "accept", "check_acce
 
 @dataclass
 class Accepted:
-    """A program that compiles: `native` says whether the native executor runs it itself."""
+    """A program that compiles: `native` says whether the native executor runs it itself, `missing` what it still
+    waits for."""
 
     topic: str
     function: Callable[..., Any]
@@ -38,6 +39,7 @@ class Accepted:
     save: bool
     shown: bool
     slow: bool
+    missing: str
 
     @property
     def name(self) -> str:
@@ -79,11 +81,12 @@ def accept(
     save: bool = True,
     shown: bool = True,
     slow: bool = False,
+    missing: str = "",
 ) -> Callable[[Any], Any]:
     """Register a program with its calls; `make` gives what is scripted, where that is not the function itself."""
 
     def register(function: Any) -> Any:
-        ACCEPTED.append(Accepted(topic, function, calls, make, native, save, shown, slow))
+        ACCEPTED.append(Accepted(topic, function, calls, make, native, save, shown, slow, missing))
         return function
 
     return register

@@ -59,7 +59,9 @@ def fib(n: int) -> int:
     return fib(n - 1) + fib(n - 2)
 
 
-@accept("recursion with annotated returns", (10,), (0,))
+@accept(
+    "recursion with annotated returns", (10,), (0,), missing="recursion is inlined, so that it must end when compiling"
+)
 def recursion(n: int):
     return fact(n), fib(n)
 
@@ -144,7 +146,7 @@ def _hooked() -> nn.Module:
     return module
 
 
-@accept("modules", (v,), make=_hooked)
+@accept("modules", (v,), make=_hooked, missing="hooks are refused")
 def forward_hooks(x):
     """See `_hooked`."""
 

@@ -24,9 +24,12 @@ def _named(program: Any) -> str:
     return f"{program.topic}-{program.name}".replace(" ", "_")
 
 
-@pytest.mark.parametrize(
-    "program", [pytest.param(p, marks=pytest.mark.slow if p.slow else (), id=_named(p)) for p in ACCEPTED]
-)
+def _marks(program: Accepted) -> list[pytest.MarkDecorator]:
+    found = [pytest.mark.slow] if program.slow else []
+    return [*found, pytest.mark.xfail(reason=program.missing, strict=False)] if program.missing else found
+
+
+@pytest.mark.parametrize("program", [pytest.param(p, marks=_marks(p), id=_named(p)) for p in ACCEPTED])
 def test_accepted(program: Accepted, tmp_path: Path) -> None:
     check_accepted(program, tmp_path / "program.ingot")
 
