@@ -430,9 +430,11 @@ def _narrow_functions(spec: GemmSpec) -> str:
     convert, pointer = {"f16": ("from_f16", "i16"), "bf16": ("from_bf16", "i16")}.get(
         spec.narrow, (f"as_{spec.dtype}", spec.narrow)
     )
+    module = "halves" if spec.narrow in ("f16", "bf16") else "helpers"
     real = "np.float32" if spec.dtype == "f32" else "np.float64"
     return f"""\
-from ingot.jit.codegen.helpers import {convert}, sum_step
+from ingot.jit.codegen.{module} import {convert}
+from ingot.jit.codegen.helpers import sum_step
 
 
 @body

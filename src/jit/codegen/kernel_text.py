@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ...ir.core import Value
 from ...ir.dims import Dim, DimExpr, substitute
 from ...ir.dtypes import DType, bool_
-from . import helpers
+from . import halves, helpers
 from .indexing import LOOP_PREFIX, depends_on, is_loop_variable, terms
 from .module import KernelSource
 from .scalar_code import Code, Requirements, is_half, pointer_kind
@@ -285,6 +285,9 @@ def preamble(requirements: Requirements) -> str:
     lines = ["import numpy as np", ""]
     if bits:
         lines.append(f"from ingot.jit.codegen.bits import {', '.join(sorted(bits))}")
+    if narrow := names & set(halves.__all__):
+        lines.append(f"from ingot.jit.codegen.halves import {', '.join(sorted(narrow))}")
+        names -= narrow
     if names:
         lines.append(f"from ingot.jit.codegen.helpers import {', '.join(sorted(names))}")
     lines.append(

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...ir import dtypes
 from ...ir.dtypes import DType
-from . import helpers
+from . import halves
 from .vector_math import FUNCTIONS
 
 __all__ = ["Code", "Untranslatable", "cast", "is_half", "literal", "pointer_kind", "translate", "working"]
@@ -70,7 +70,7 @@ def working(dtype: DType) -> DType:
 def literal(value: Any, dtype: DType) -> str:
     """A Python number as a typed literal."""
     if is_half(dtype):
-        value, dtype = helpers.rounded_half(float(value), dtype.short), dtypes.float32
+        value, dtype = halves.rounded_half(float(value), dtype.short), dtypes.float32
     if dtype is dtypes.bool_:
         return str(bool(value))
     if dtype.kind == "f":
