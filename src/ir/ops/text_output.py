@@ -18,7 +18,7 @@ def set_tensor_maker(function: Callable[[Any], Any]) -> None:
     _as_tensor[0] = function
 
 
-_CONVERSIONS = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
+_CONVERSIONS: dict[int, Callable[[Any], str]] = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
 
 
 def _format_type(sizes: Sizes, value: Type, spec: Type, *, conversion: int) -> Type:

@@ -8,6 +8,7 @@ import ctypes
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float6
 ANSWER = 6
 SIZES = 8
 
+_CONVERSIONS: dict[int, Callable[[Any], str]] = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
 _state = threading.local()
 
 
@@ -79,7 +81,7 @@ def _format(record: int, arena: int) -> None:
     value = _value(record)
     spec, length, conversion = (ctypes.c_int64 * 3).from_address(record + 24)
     if conversion:
-        value = {ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion](value)
+        value = _CONVERSIONS[conversion](value)
     _answer(record, format(value, _text(spec, length)), arena)
 
 

@@ -32,13 +32,18 @@ def early_generator(context: Context, node: ast.Call, function: Abstract) -> Abs
     return context.call(closure, arguments, {})
 
 
+def _object(value: Any) -> ast.expr:
+    """An object as an expression of the compiler's own trees."""
+    return ast.Constant(value)
+
+
 @functools.lru_cache(maxsize=1024)
 def _function(node: ast.GeneratorExp, target: Any, count: int) -> ast.FunctionDef:
     element = node.elt
     end: ast.stmt
     if target is next:
         inner: list[ast.stmt] = [ast.Return(element)]
-        stop = ast.Raise(ast.Call(ast.Constant(StopIteration), [], []), None)
+        stop = ast.Raise(ast.Call(_object(StopIteration), [], []), None)
         end = ast.Return(ast.Name("$default", ast.Load())) if count == 2 else stop
     else:
         found = target is any

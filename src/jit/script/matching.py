@@ -19,10 +19,12 @@ _SELF_MATCHING = (bool, bytearray, bytes, dict, float, frozenset, int, list, set
 
 def match_part(value: Any, cls: Any, position: int) -> Any:
     """The part of a value that a class pattern's argument of this position is compared with."""
+    raise NotImplementedError  # the compiler evaluates it
 
 
 def is_sequence(value: Any) -> bool:
     """Whether sequence patterns match a value."""
+    raise NotImplementedError  # the compiler evaluates it
 
 
 @handles(match_part)
@@ -115,8 +117,12 @@ def _all(tests: list[ast.expr]) -> ast.expr:
     return tests[0] if len(tests) == 1 else _at(ast.BoolOp(ast.And(), tests), tests[0])
 
 
+def _object(value: Any) -> ast.expr:
+    return ast.Constant(value)
+
+
 def _call(function: Any, *arguments: ast.expr) -> ast.expr:
-    return ast.Call(ast.Constant(function), list(arguments), [])
+    return ast.Call(_object(function), list(arguments), [])
 
 
 Bindings = list[tuple[str, ast.expr]]
@@ -183,7 +189,7 @@ def _sequence(patterns: list[ast.pattern], value: ast.expr) -> tuple[list[ast.ex
 
 
 def _mapping(pattern: ast.MatchMapping, value: ast.expr) -> tuple[list[ast.expr], Bindings]:
-    tests: list[ast.expr] = [_call(isinstance, value, ast.Constant(dict))]
+    tests: list[ast.expr] = [_call(isinstance, value, _object(dict))]
     bindings: Bindings = []
     for key, inner in zip(pattern.keys, pattern.patterns, strict=True):
         tests.append(ast.Compare(key, [ast.In()], [value]))

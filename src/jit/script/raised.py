@@ -7,6 +7,7 @@ raise there is only the text.
 
 import inspect
 import types
+from typing import NoReturn
 
 from ...ir.core import Value
 from .context import Context, PathEnds
@@ -76,7 +77,7 @@ def exception_class_of(value: Abstract) -> type[BaseException] | None:
 # -- raising -----------------------------------------------------------------------------------------------------------
 
 
-def raise_value(context: Context, value: Abstract) -> None:
+def raise_value(context: Context, value: Abstract) -> NoReturn:
     """`raise value`: the path ends."""
     spread(context, lambda v: _raise(context, v), value)
     raise PathEnds
@@ -130,7 +131,7 @@ def _argument(context: Context, value: Abstract) -> Value:
     return _argument(context, format_value(context, value, Constant("")))
 
 
-def assertion(context: Context, message: Abstract | None) -> None:
+def assertion(context: Context, message: Abstract | None) -> NoReturn:
     """What `assert` raises."""
     raise_value(context, Tuple((Constant(AssertionError), *(() if message is None else (message,))), Raised))
 

@@ -387,7 +387,6 @@ def _assert(context: Context, node: ast.Assert) -> None:
 
     def fail() -> Abstract:
         assertion(context, None if node.msg is None else evaluate(context, node.msg))
-        return NOTHING
 
     if test is False:
         fail()
