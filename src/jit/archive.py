@@ -12,8 +12,6 @@ the caller trusts it; damage anywhere is a LoadError that names the part.
 """
 
 import contextlib
-import inspect
-import io
 import json
 import math
 import os
@@ -24,7 +22,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from ..eager.module import Module
-from ..eager.tensor import Tensor
 from ..ir.budget import limited_work
 from ..ir.core import Array, Graph
 from ..ir.dtypes import dtype_named
@@ -32,7 +29,7 @@ from ..ir.safetensors import write_safetensors
 from ..ir.text import parse, print_graph
 from .archive_format import Member, Members, part, read_members, write_members
 from .archive_graphs import complete_modes, graphs_of, methods_of, read_guarded, read_state
-from .archive_module import ModuleReader, ModuleWriter, SavedModule, module_of
+from .archive_module import ModuleReader, ModuleWriter, module_of
 from .archive_native import Interface, is_ours, native_members, usable_part
 from .archive_parts import (
     FORMAT_VERSION,
@@ -50,15 +47,15 @@ from .archive_parts import (
     read_text,
 )
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
-from .attribute_state import attribute_state
 from .containers import MOST_DYNAMIC
 from .errors import FallbackWarning, JitError, LoadError
-from .function import Call, CompiledFunction, Specialised
+from .function import CompiledFunction
+from .loaded import LoadedFunction, LoadedModule
 from .native import NativeBundle, graph_arrays, native_bundle
 from .program import NativeProgram
 from .runtime.objects import ObjectError
 from .specialisation import Specialisation
-from .structure import Structure, with_constant_numbers
+from .structure import Structure
 
 if TYPE_CHECKING:
     from .cross import CpuChoice
@@ -67,107 +64,6 @@ if TYPE_CHECKING:
 _SMALL_TEXT = 1 << 16
 
 __all__ = ["LoadedFunction", "LoadedModule", "load", "save"]
-
-
-class LoadedFunction(CompiledFunction):
-    """What `jit.load` returns: a compiled callable with the graphs that were saved, and no source to make others from.
-
-    `metadata` is what the file says about itself.
-    """
-
-    def __init__(self, name: str, signature: inspect.Signature | None, metadata: dict[str, Any]) -> None:
-        super().__init__(name, signature)
-        self.metadata = metadata
-        # The module that parameters are looked up in, where they are, and those that are in no module.
-        self._root: Module | None = None
-        self._parameter_places: dict[str, str] = {}
-        self._tensors: dict[str, Tensor] = {}
-        # Attributes by which graphs are chosen, as the path of a module and a name.
-        self._guarded: tuple[tuple[str, str], ...] = ()
-
-    def parameter(self, name: str) -> Tensor:
-        place = self._parameter_places.get(name, name)
-        if self._root is not None:
-            owner, _, attribute = place.rpartition(".")
-            found = _submodule(self._root, owner)
-            for table in ("_parameters", "_buffers"):
-                value = getattr(found, table, {}).get(attribute)
-                if isinstance(value, Tensor):
-                    return value
-        return self._tensors[place]
-
-    def state_key(self) -> Any:
-        if not self._guarded:
-            return None
-        return tuple(attribute_state(_submodule(self._root, path), name) for path, name in self._guarded)
-
-    def _bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Call:
-        call = super()._bind(arguments, keywords)
-        if self.bakes_numbers:
-            call.structure, call.leaves = with_constant_numbers(
-                call.structure, call.leaves, lambda leaf: not isinstance(leaf, Tensor)
-            )
-        return call
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The parameters and buffers by name; they share memory with the callable."""
-        return {name: self.parameter(name) for name in self._parameter_places}
-
-    def specialise(self, call: Call) -> Specialised:
-        types, _ = call.types()
-        given = f"({', '.join(map(str, types))})"
-        states = [key[1] for key in self._specialisations if key[0] == call.key()]
-        now = self.state_key()
-        if now is not None and states and now not in states:
-            # Against the graph that differs in the fewest of them.
-            differing = min(
-                ([i for i, (a, b) in enumerate(zip(now, state, strict=True)) if a != b] for state in states), key=len
-            )
-            attributes = ", ".join(".".join(filter(None, self._guarded[i])) for i in differing)
-            raise JitError(
-                f"{self.__name__} was loaded from a file, which has graphs for {given}, but none for the present "
-                f"values of {attributes}: save it again after calling it in this state"
-            )
-        have = "\n".join(
-            f"  ({', '.join(f'{v.name}: {v.type}' for v in s.graph.arguments)})"
-            + (f" where {', '.join(map(str, s.graph.guards))}" if s.graph.guards else "")
-            for s in self.specialisations
-        )
-        raise JitError(
-            f"{self.__name__} was loaded from a file, which has no graph for {given}; it has\n"
-            f"{have or '  none'}\nsave it again after calling it with such arguments"
-        )
-
-
-def _submodule(root: Module | None, path: str) -> Any:
-    found: Any = root
-    for name in path.split(".") if path else ():
-        found = found.__dict__["_modules"].get(name) if isinstance(found, Module) else None
-    return found
-
-
-class LoadedModule(LoadedFunction, SavedModule):
-    """What `jit.load` returns for a module: its compiled `forward` and other methods, tensors, attributes and flags."""
-
-    def __init__(self, name: str, signature: inspect.Signature | None, metadata: dict[str, Any]) -> None:
-        SavedModule.__init__(self, name)
-        LoadedFunction.__init__(self, name, signature, metadata)
-
-    __call__ = CompiledFunction.__call__
-    state_dict = SavedModule.state_dict  # type: ignore[assignment]  # a module's, not a function's
-
-    def forward(self, *arguments: Any, **keywords: Any) -> Any:  # type: ignore[override]
-        return CompiledFunction.__call__(self, *arguments, **keywords)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "LoadedModule":
-        buffer = io.BytesIO()
-        save(self, buffer, native=False)
-        copied = load_members(read_members(io.BytesIO(buffer.getvalue())), trust=False)
-        assert isinstance(copied, LoadedModule)
-        return copied
-
-    def __repr__(self) -> str:
-        return f"LoadedModule({SavedModule.__repr__(self)})"
 
 
 # -- saving ------------------------------------------------------------------------------------------------------------

@@ -264,7 +264,7 @@ _names: set[str] = set()
 def _taken() -> set[str]:
     """The names that mean something in every loaded module."""
     if not _names:
-        from .archive import LoadedModule
+        from .loaded import LoadedModule
 
         example = LoadedModule("module", None, {})
         _names.update(dir(LoadedModule), vars(example), ("original", "original_name", "training", "target"))
