@@ -146,7 +146,7 @@ def _hooked() -> nn.Module:
     return module
 
 
-@accept("modules", (v,), make=_hooked, missing="hooks are refused")
+@accept("modules", (v,), make=_hooked)
 def forward_hooks(x):
     """See `_hooked`."""
 
