@@ -145,11 +145,13 @@ def overhead() -> None:
 
 def long_function() -> str:
     """The source of a function of 100 lines with three nested loops."""
-    lines = ["def long(n: int, m: int) -> float:", "    total = 0.0"]
+    lines = ["def long(n: int, m: int) -> float:", "    total = 0.0", "    x0 = x1 = x2 = x3 = x4 = 1"]
     for depth, name in enumerate("ijk"):
         lines.append(f"{'    ' * (depth + 1)}for {name} in range(n + {depth}):")
     for line in range(94):
-        lines.append(f"                total = total + ((i * {line + 1} + j * {line % 7}) % (k + {line + 2})) * 0.5")
+        value = (f"total + {line}.5 * j", f"total - x{line % 5}", f"i * {line} + k", f"total * 0.5 + x{(line + 1) % 5}")
+        target = "total" if line % 4 != 2 else f"x{line % 5}"
+        lines.append(f"                {target} = {value[line % 4]}")
     return "\n".join([*lines, "    return total", ""])
 
 
