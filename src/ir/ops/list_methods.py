@@ -23,9 +23,10 @@ def _no_result(name: str) -> Any:
     return infer
 
 
-def _sort_by(list: list[Any], keys: list[Any], reverse: bool) -> None:
+def _sort_by(list: list[Any], keys: list[Any], reverse: bool) -> tuple[()]:
     order = sorted(range(len(list)), key=keys.__getitem__, reverse=reverse)
     list[:] = [list[i] for i in order]
+    return ()
 
 
 SORT_BY = define(
@@ -33,15 +34,16 @@ SORT_BY = define(
     "Sorts a list in place by a list of keys of the same length; equal keys keep their order.",
     name="list.sort_by",
     infer=_no_result("list.sort_by"),
-    evaluate=lambda xp, list, keys, *, reverse: (_sort_by(list, keys, reverse), ())[1],
+    evaluate=lambda xp, list, keys, *, reverse: _sort_by(list, keys, reverse),
     traits=_EFFECT,
     lower=Custom("list.sort_by"),
     outputs=0,
 )
 
 
-def _assign(list: list[Any], start: int | None, stop: int | None, step: int | None, other: list[Any]) -> None:
+def _assign(list: list[Any], start: int | None, stop: int | None, step: int | None, other: list[Any]) -> tuple[()]:
     list[start:stop:step] = other
+    return ()
 
 
 ASSIGN = define(
@@ -49,15 +51,16 @@ ASSIGN = define(
     "list[start:stop:step] = other, by Python's rules.",
     name="list.assign",
     infer=_no_result("list.assign"),
-    evaluate=lambda xp, list, start, stop, step, other: (_assign(list, start, stop, step, other), ())[1],
+    evaluate=lambda xp, list, start, stop, step, other: _assign(list, start, stop, step, other),
     traits=_EFFECT,
     lower=Custom("list.assign"),
     outputs=0,
 )
 
 
-def _delete(list: list[Any], start: int | None, stop: int | None, step: int | None) -> None:
+def _delete(list: list[Any], start: int | None, stop: int | None, step: int | None) -> tuple[()]:
     del list[start:stop:step]
+    return ()
 
 
 DELETE = define(
@@ -65,7 +68,7 @@ DELETE = define(
     "del list[start:stop:step].",
     name="list.delete",
     infer=_no_result("list.delete"),
-    evaluate=lambda xp, list, start, stop, step: (_delete(list, start, stop, step), ())[1],
+    evaluate=lambda xp, list, start, stop, step: _delete(list, start, stop, step),
     traits=_EFFECT,
     lower=Custom("list.delete"),
     outputs=0,

@@ -494,8 +494,9 @@ def _is(context: Context, left: Abstract, right: Abstract) -> Abstract:
             raise context.error("whether these are one tensor is not known when the program is compiled")
         if left_cell is right_cell:
             return Constant(True)
-        values = [getattr(context.heap[c], "value", None) for c in (left_cell, right_cell)]
-        if type(left) is type(right) and None not in values:
+        held = [getattr(context.heap[c], "value", None) for c in (left_cell, right_cell)]
+        values = [v for v in held if isinstance(v, Value)]
+        if type(left) is type(right) and len(values) == 2:
             # Objects of the graph, which may have come by different ways.
             same_type = context.type_of(values[0]) == context.type_of(values[1])
             return Scalar(context.emit("scalar.same", *values)) if same_type else Constant(False)

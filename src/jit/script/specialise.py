@@ -77,7 +77,7 @@ def specialise(
     for _ in range(_MAX_TRIALS):
         context = Context(name or _name_of(target))
         context.literal_types = known
-        if sizes is not None:
+        if sizes is not None and start is not None:
             sizes.load(start)
             context.builder.sizes = sizes
         context.keep_identity = refused is not None

@@ -269,8 +269,8 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
         case ListRef(cell=cell):
             content = context.heap[cell]
             if isinstance(content, Items):
-                items = tuple(spec_of(context, i, outer) for i in content.items)
-                spec = ListSpec(items, None, cell.origins, cell.literal)
+                parts = tuple(spec_of(context, i, outer) for i in content.items)
+                spec = ListSpec(parts, None, cell.origins, cell.literal)
             else:
                 spec = ListSpec(None, content.element, cell.origins)
             return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
@@ -603,7 +603,7 @@ def _declared(context: Context, specs: Iterable[Spec]) -> Type | None:
     """The type of empty dicts or sets, where an annotation says it."""
     for spec in specs:
         literal = getattr(spec, "literal", None)
-        if literal in context.literal_types:
+        if literal is not None and literal in context.literal_types:
             return literal_type(context.literal_types, literal, "set" if isinstance(spec, ContainerSpec) else "dict")
     return None
 
