@@ -212,7 +212,7 @@ class Interpreter:
     def run_raise(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
         name = instruction.attributes["exception"]
         kind = find_exception(name, self.exceptions)
-        if kind is RuntimeError and name != "RuntimeError":
+        if not issubclass(kind, Exception) or (kind is RuntimeError and name != "RuntimeError"):
             raise RuntimeError(f"{name}: {', '.join(map(str, operands))}")
         raise kind(*operands)
 
