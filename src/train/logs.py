@@ -2,9 +2,6 @@
 
 import csv
 import os
-import socket
-import struct
-import time
 from pathlib import Path
 from typing import Any
 
@@ -40,82 +37,38 @@ class CSVLogger:
         """Nothing: every row is in the file already."""
 
 
-def _crc_table() -> list[int]:
-    table = []
-    for n in range(256):
-        for _ in range(8):
-            n = (n >> 1) ^ (0x82F63B78 if n & 1 else 0)  # Castagnoli's polynomial, reflected (RFC 3720, B.4)
-        table.append(n)
-    return table
-
-
-_CRC = _crc_table()
-
-
-def masked_crc(data: bytes) -> int:
-    """The CRC-32C of bytes, rotated and shifted as TensorFlow's record files have it."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = _CRC[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    crc ^= 0xFFFFFFFF
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _varint(n: int) -> bytes:
-    out = bytearray()
-    while n > 0x7F:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    return bytes([*out, n])
-
-
-def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
-
-
 class TensorBoardLogger:
     """Scalars in an event file that TensorBoard shows: `tensorboard --logdir DIRECTORY`.
 
-    The format: records of length, its CRC, an Event message and its CRC (tensorflow/core/lib/io/record_writer.h and
-    tensorflow/core/util/event.proto); a scalar is Summary.Value{tag, simple_value}.
+    Needs the package tensorboardX: ImportError says so.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise ImportError("TensorBoardLogger needs tensorboardX: pip install tensorboardX") from error
         self.directory = Path(directory)
-        self._file: Any = None
+        self._make = SummaryWriter
+        self._writer: Any = None
 
     def start(self, history: list[dict[str, Any]]) -> None:
         """Open a new event file; TensorBoard shows all files of a directory as one run."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}"
-        path = self.directory / name
-        n = 0
-        while path.exists():
-            n += 1
-            path = self.directory / f"{name}.{n}"
-        self._file = open(path, "wb")  # noqa: SIM115
-        self._event(_field(3, b"brain.Event:2"))
-
-    def _event(self, content: bytes) -> None:
-        data = b"\x09" + struct.pack("<d", time.time()) + content
-        length = struct.pack("<Q", len(data))
-        self._file.write(length + struct.pack("<I", masked_crc(length)) + data + struct.pack("<I", masked_crc(data)))
-        self._file.flush()
+        self.close()
+        self._writer = self._make(str(self.directory))
 
     def log(self, row: dict[str, Any], step: int) -> None:
         """Write the numbers of a row at a step."""
-        values = b""
         for name, value in row.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in ("epoch", "step"):
-                scalar = _field(1, name.encode()) + b"\x15" + struct.pack("<f", float(value))
-                values += _field(1, scalar)
-        self._event(b"\x10" + _varint(step) + _field(5, values))
+                self._writer.add_scalar(name, float(value), step)
+        self._writer.flush()
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 def plot_history(history: list[dict[str, Any]], path: str | os.PathLike[str]) -> None:
