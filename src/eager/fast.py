@@ -151,13 +151,13 @@ def _sum(x: Any, *, dim: Any, keepdim: bool, dtype: Any) -> Any:
 
 
 def _amax(x: Any, *, dim: Any, keepdim: bool) -> Any:
-    if x.dtype.char not in "fd" or not x.ndim:
+    if x.dtype.char not in "fd" or not x.ndim or not x.flags.c_contiguous:
         return NotImplemented
     return quiet(np.maximum.reduce, x, _axes(dim, x.ndim), None, None, keepdim)
 
 
 def _amin(x: Any, *, dim: Any, keepdim: bool) -> Any:
-    if x.dtype.char not in "fd" or not x.ndim:
+    if x.dtype.char not in "fd" or not x.ndim or not x.flags.c_contiguous:
         return NotImplemented
     return quiet(np.minimum.reduce, x, _axes(dim, x.ndim), None, None, keepdim)
 

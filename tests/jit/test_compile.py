@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from handmade import add_square, kitchen
+from ingot.ir.records import replace
 from ingot.jit.codegen import numba_internals
 from ingot.jit.codegen.compile import CpuTarget, compile_module, compiling_allowed, emit, no_compile
 from ingot.jit.codegen.module import GeneratedModule, KernelSource
@@ -246,14 +247,14 @@ class TestModules:
         again = compile_module(add_square())
         assert again.cached and again.object == first.object and again.records == ()
         other_driver = add_square()
-        other_driver.driver_source += "\n# changed\n"
+        other_driver = replace(other_driver, driver_source=other_driver.driver_source + "\n# changed\n")
         third = compile_module(other_driver)
         assert not third.cached and [r.cached for r in third.records] == [True, False]
 
     def test_keys_cover_flags_and_cpu(self, cache_directory: Path) -> None:
         compile_module(add_square())
         strict = add_square()
-        strict.kernels = [KernelSource("add_square", strict.kernels[0].source, frozenset())]
+        strict = replace(strict, kernels=[KernelSource("add_square", strict.kernels[0].source, frozenset())])
         assert not compile_module(strict).cached
         older = CpuTarget(cpu="x86-64", features="", triple=CpuTarget().triple)
         assert not compile_module(add_square(), older).cached
@@ -270,7 +271,7 @@ class TestModules:
 
     def test_equal_kernels_compile_once(self, cache_directory: Path) -> None:
         module = add_square()
-        module.kernels *= 3
+        module = replace(module, kernels=module.kernels * 3)
         assert [r.name for r in compile_module(module).records] == ["add_square", "drive_add_square"]
 
     @pytest.mark.parametrize("triple", ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"])
@@ -282,16 +283,14 @@ class TestModules:
 
     def test_a_driver_that_the_source_does_not_define(self, cache_directory: Path) -> None:
         module = add_square()
-        module.driver = "missing"
+        module = replace(module, driver="missing")
         with pytest.raises(CompileError, match="does not define missing"):
             compile_module(module)
 
 
 def test_a_driver_that_raises_reports_a_status() -> None:
-    module: GeneratedModule = add_square()
-    module.driver_source = (
-        "def drive_add_square(frame):\n    if frame == 0:\n        raise ValueError('no')\n    return 0\n"
-    )
+    source = "def drive_add_square(frame):\n    if frame == 0:\n        raise ValueError('no')\n    return 0\n"
+    module: GeneratedModule = replace(add_square(), driver_source=source)
     address = load_object(compile_module(module, use_cache=False).object, ["drive_add_square"])["drive_add_square"]
     function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address)
     assert function(1) == 0 and function(0) == -2

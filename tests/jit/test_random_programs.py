@@ -62,9 +62,9 @@ def gradients(function: Callable[..., Any], values: list[Any]) -> Any:
             if result.dtype.is_floating_point:
                 weights = np.cos(np.arange(result.numel())).reshape(tuple(result.shape))
                 total = total + (result * ingot.from_numpy(weights)).sum()
-        if not total.requires_grad:
-            return []
-        total.backward()
+        # A result that was overwritten depends on nothing: eager's still has a graph, a compiled one's has none.
+        if total.requires_grad:
+            total.backward()
     except REFUSALS as error:
         return error
     return [ingot.zeros_like(a) if a.grad is None else a.grad for a in leaves]
