@@ -72,6 +72,7 @@ def main() -> None:
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(epochs + 1):  # the first one warms up
         for name, epoch in runs.items():
+            time.sleep(0.2)  # threads of the one before may still spin
             begin = time.perf_counter()
             epoch()
             times[name].append(time.perf_counter() - begin)
