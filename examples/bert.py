@@ -10,7 +10,7 @@ it). The model is compiled once; sentences of other lengths compile nothing. Nee
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ingot
 from ingot import jit, nn
@@ -96,7 +96,7 @@ class BertModel(PretrainedModel):
     """The encoder: token ids (N, L) and a mask (N, L), 1 for tokens that count, to states (N, L, hidden)."""
 
     prefix = "bert."
-    renamed = {r"\.gamma$": ".weight", r"\.beta$": ".bias"}
+    renamed: ClassVar[Mapping[str, str]] = {r"\.gamma$": ".weight", r"\.beta$": ".bias"}
     ignored = r"position_ids|^(bert\.)?pooler\.|^cls\."
 
     def __init__(self, config: Mapping[str, Any]) -> None:

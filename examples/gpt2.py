@@ -127,7 +127,8 @@ def generate(
     config = model.config
     if ids.shape[1] + tokens > config["n_positions"]:
         raise ValueError(
-            f"{ids.shape[1]} tokens and {tokens} more are {ids.shape[1] + tokens}, and the model has {config['n_positions']} places"
+            f"{ids.shape[1]} tokens and {tokens} more are {ids.shape[1] + tokens}, and the model has "
+            f"{config['n_positions']} places"
         )
     cache = model.empty_cache(ids.shape[0], ids.shape[1] + tokens)
     position = 0

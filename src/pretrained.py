@@ -1,4 +1,4 @@
-"""Models in the folder layout of the Hugging Face hub: `config.json` beside `model.safetensors`, or shards and their index.
+"""Models in the folder layout of the Hugging Face hub: `config.json` beside `model.safetensors`, or its shards.
 
 >>> import tempfile
 >>> class Scale(ingot.pretrained.PretrainedModel):
@@ -18,15 +18,15 @@ import mmap
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from .eager import Tensor, no_grad
+from .eager.module import Module
 from .eager.tensor import wrap
 from .ir.dtypes import DType
 from .ir.safetensors import SafetensorsError, read_safetensors, write_safetensors
-from .nn import Module
 from .serialization import write_file
 
 __all__ = ["PretrainedModel", "read_config", "read_weights", "write_weights"]
@@ -75,7 +75,7 @@ def read_weights(folder: str | Path) -> dict[str, Tensor]:
 
 
 def write_weights(weights: Mapping[str, Tensor], folder: str | Path, *, max_shard_size: int = 5_000_000_000) -> None:
-    """Write tensors to a model folder: one file, or shards of at most `max_shard_size` bytes (or one tensor) and an index.
+    """Write tensors to a model folder: one file, or shards of at most `max_shard_size` bytes (or one tensor).
 
     A tensor that shares its memory with one before it is left out, as a loader ties the two again.
     """
@@ -122,7 +122,7 @@ class PretrainedModel(Module):
     """
 
     prefix = ""
-    renamed: Mapping[str, str] = {}
+    renamed: ClassVar[Mapping[str, str]] = {}
     ignored = r"$^"
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -131,7 +131,7 @@ class PretrainedModel(Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, dtype: DType | None = None, strict: bool = True) -> Self:
-        """The model in a folder, in eval mode, its weights mapped from the files and cast to `dtype` where one is given.
+        """The model in a folder, in eval mode, its weights mapped from the files, and cast where a `dtype` is given.
 
         RuntimeError lists the weights that are missing, unexpected (unless `strict` is False) or of another shape.
         """

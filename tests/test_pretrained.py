@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ingot
 import numpy as np
@@ -20,7 +20,7 @@ class Tied(PretrainedModel):
     """Two layers of one weight."""
 
     prefix = "body."
-    renamed = {r"\.gamma$": ".weight"}
+    renamed: ClassVar[dict[str, str]] = {r"\.gamma$": ".weight"}
     ignored = r"position_ids"
 
     def __init__(self, config: Any) -> None:

@@ -211,7 +211,7 @@ def limits(dtype: DType) -> Any:
     if dtype is bfloat16:
         import ml_dtypes
 
-        return ml_dtypes.finfo(dtype.numpy)
+        return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
     return np.finfo(dtype.numpy)
 
 

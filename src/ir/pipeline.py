@@ -14,8 +14,8 @@ from .passes import (
     constant_folding,
     dead_code_elimination,
     fold_batch_norm,
-    hoist_products,
     fold_scale,
+    hoist_products,
     if_to_select,
     loop_invariant_code_motion,
     merge_products,
@@ -96,7 +96,7 @@ DEFAULT = Pipeline(
         ("cse", common_subexpression_elimination),
         ("merge products", merge_products),
         ("licm", loop_invariant_code_motion),
-    ("hoist products", hoist_products),
+        ("hoist products", hoist_products),
         ("sink views", sink_views),
         ("simplify again", simplify),  # branches and sizes that folding made known, views that met
         ("fold again", constant_folding),
@@ -111,8 +111,7 @@ _local = threading.local()
 
 def active_pipeline() -> Pipeline:
     """The pipeline that graphs of this thread go through."""
-    found: Pipeline = getattr(_local, "pipeline", DEFAULT)
-    return found
+    return getattr(_local, "pipeline", DEFAULT)  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from .records import field, record
 
 __all__ = [
     "BoolType", "ComplexType", "DictType", "FloatType", "IntType", "ListType", "NoneType", "OptionalType", "RecordType",
-    "ScalarType", "SetType", "StrType", "TensorType", "TupleType", "Type", "contained_types", "join_types", "substitute_type",
-    "type_dims", "type_symbols",
+    "ScalarType", "SetType", "StrType", "TensorType", "TupleType", "Type", "contained_types", "join_types",
+    "substitute_type", "type_dims", "type_symbols",
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ _MISSING = object()
 
 
 def attribute_state(owner: Any, name: str) -> tuple[Any, ...]:
-    """What of an attribute decides which graph is right: a constant's value, whether a tensor is there, or who it is."""
+    """What of an attribute decides which graph is right: a constant's value, whether a tensor is there, or its id."""
     for table in ("_parameters", "_buffers"):
         found = owner.__dict__.get(table, {}).get(name, _MISSING)
         if found is not _MISSING:

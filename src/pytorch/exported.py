@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import namespace, nn
 from ..eager import no_grad
+from ..eager.module import Module
 from ..ir.dtypes import DType
 from .aten import CHECKS, IGNORED, function_of, name_of
 from .layers import copy_of
@@ -27,7 +28,7 @@ class _Leaf:
         self.index = index
 
 
-class ExportedModule(nn.Module):
+class ExportedModule(Module):
     """The graph of a `torch.export.ExportedProgram`, run step by step with Ingot's functions; trace it to compile it.
 
     RuntimeError names every operator of the graph that has no counterpart.

@@ -9,12 +9,13 @@ from .. import nn
 from ..eager import Tensor
 from ..eager.creation import empty
 from ..eager.interop import from_dlpack
+from ..eager.module import Module
 from ..ir.dtypes import as_dtype
 
 __all__ = ["copy_of", "from_torch"]
 
 
-def from_torch(module: Any, example_inputs: Sequence[Any] | None = None, *, into: nn.Module | None = None) -> nn.Module:
+def from_torch(module: Any, example_inputs: Sequence[Any] | None = None, *, into: Module | None = None) -> Module:
     """An Ingot module that computes what a PyTorch module does, with a copy of its parameters and buffers.
 
     module: a `torch.nn.Module`, or a `torch.export.ExportedProgram` (made with dynamic shapes where sizes vary).
@@ -52,7 +53,7 @@ def copy_of(value: Any) -> Tensor:
     return from_dlpack(value).clone()
 
 
-def _rebuild(module: Any, where: str) -> nn.Module:
+def _rebuild(module: Any, where: str) -> Module:
     """The layer of `nn` with the same name and arguments."""
     kind = type(module)
     if not kind.__module__.startswith("torch.nn.") or not hasattr(nn, kind.__name__):

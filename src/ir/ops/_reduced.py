@@ -21,7 +21,7 @@ _SCALARS = {"bool": BoolType(), "int64": IntType()}
 
 
 def is_reduced(values: Any) -> bool:
-    """Whether an array among the values (in groups, too) is float16 or bfloat16, and none is a container to store it in.
+    """Whether an array among the values (in groups, too) is float16 or bfloat16, and none is a container for it.
 
     >>> is_reduced((np.zeros(2, np.float16), 1.0)), is_reduced((np.zeros(2), None))
     (True, False)

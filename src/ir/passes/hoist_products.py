@@ -66,7 +66,9 @@ def _counts(loop: Instruction) -> bool:
     trip_count, condition = loop.operands[:2]
     following = loop.regions[0].terminator.operands[0]
     always = all(is_constant(v) and constant(v) is True for v in (condition, following))
-    return always and trip_count is not None and isinstance(trip_count.type, IntType) and trip_count.type.value is not None
+    return (
+        always and trip_count is not None and isinstance(trip_count.type, IntType) and trip_count.type.value is not None
+    )
 
 
 def _row_of(instruction: Instruction, loop: Instruction, inside: set[Value]) -> Instruction | None:
@@ -89,4 +91,3 @@ def _row_of(instruction: Instruction, loop: Instruction, inside: set[Value]) -> 
     if weight.type.rank != 2 or rows.type.rank not in (2, 3) or rows.type.shape[0] != trip_count.type.value:
         return None
     return row
-

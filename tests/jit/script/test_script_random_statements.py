@@ -51,7 +51,7 @@ class Writer:
             f"len(s) + {v}", f"xs[{v} % 4]", "xs[-1]", "sum(xs) % 100", f"abs({v})", f"max({v}, {w})",
             f"d['k'] + {v} % 3",
             f"d.get({self.key()}, 5)", f"d[{self.key()}]", f"({v} if {self.test()} else {w})", "len(xs)", "len(d)",
-            f"helper({v} % 9)", f"min(xs) % 50", f"int({v} * 0.5)", f"ord(s[{v} % 2])", f"s.count({self.text()}[:1])",
+            f"helper({v} % 9)", "min(xs) % 50", f"int({v} * 0.5)", f"ord(s[{v} % 2])", f"s.count({self.text()}[:1])",
             f"({v} and {w})", f"({v} or {w})", f"divmod({v}, 5)[1]", f"round({v} / 3)", str(self.random.randint(-3, 9)),
         )  # fmt: skip
 
@@ -69,7 +69,7 @@ class Writer:
         v, w = self.name(), self.name()
         return self.pick(
             f"{v} > {w}", f"{v} % 3 == 1", f"{v} in xs", "'a' in s", f"{self.key()} in d", f"0 < {v} < 9", "not xs",
-            f"{v} > 2 and {w} < 5", f"{v} == 0 or {w} != 1", "len(s) > 3", f"s < {self.text()}", f"s.startswith('a')",
+            f"{v} > 2 and {w} < 5", f"{v} == 0 or {w} != 1", "len(s) > 3", f"s < {self.text()}", "s.startswith('a')",
         )  # fmt: skip
 
     def simple(self, indent: int, in_loop: bool) -> None:
@@ -80,7 +80,7 @@ class Writer:
             return
         if self.random.random() < 0.06:
             self.line(indent, f"if {self.test()}:")
-            exits = (f"return a, b, c, s, xs, d", f"raise Problem('p' + str({v} % 5))", "raise KeyError(s)")
+            exits = ("return a, b, c, s, xs, d", f"raise Problem('p' + str({v} % 5))", "raise KeyError(s)")
             self.line(indent + 1, self.pick(*exits))
             return
         self.line(
@@ -92,7 +92,7 @@ class Writer:
                 f"xs.insert(0, {v} % 20)", "xs.reverse()", "xs.sort()", f"xs = [x + {v} % 4 for x in xs if x != 7][:4]",
                 f"d[{self.key()}] = ({self.number()}) % 80", f"d['k'] += {v} % 6", f"d.pop({self.key()}, None)",
                 f"s = ({self.text()})[:8]", f"s += {self.text()}[:2]", "s = s[-5:]", f"assert {v} < 500, s",
-                f"{v} = sum(i * {self.random.randint(1, 3)} for i in range({self.name()} % 5))", f"del d['k']",
+                f"{v} = sum(i * {self.random.randint(1, 3)} for i in range({self.name()} % 5))", "del d['k']",
                 f"{v} = (t := {self.number()}) % 9 + t % 3", f"{v} = len([y for y in s if y != 'a'])",
             ),
         )  # fmt: skip
