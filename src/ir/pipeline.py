@@ -111,7 +111,8 @@ _local = threading.local()
 
 def active_pipeline() -> Pipeline:
     """The pipeline that graphs of this thread go through."""
-    return getattr(_local, "pipeline", DEFAULT)  # type: ignore[no-any-return]
+    chosen: Pipeline | None = getattr(_local, "pipeline", None)
+    return DEFAULT if chosen is None else chosen
 
 
 @contextmanager
