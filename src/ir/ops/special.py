@@ -99,6 +99,14 @@ COPYSIGN = binary(
 )
 
 
+# A machine shifts by the lowest bits of a count only. Numbers are computed in 64 bits and cut to their own width.
+_OUTSIDE = "({other} < 0) | ({other} > 63)"
+_SHIFTS = {
+    "<<": f"select({_OUTSIDE}, 0, {{input}} << select({_OUTSIDE}, 0, {{other}}))",
+    ">>": f"{{input}} >> select({_OUTSIDE}, 63, {{other}})",
+}
+
+
 def _shift(name: str, symbol: str, dunders: tuple[str, ...], example: str) -> Op:
     def infer(sizes: Sizes, input: Any, other: Any) -> TensorType:
         dtype = promoted((input, other))
@@ -121,7 +129,7 @@ def _shift(name: str, symbol: str, dunders: tuple[str, ...], example: str) -> Op
         f"Elementwise input {symbol} other of integers.\n\n{example}",
         infer=infer,
         evaluate=evaluate,
-        lower=Elementwise(f"{{input}} {symbol} {{other}}"),
+        lower=Elementwise(_SHIFTS[symbol]),
         public=_PUBLIC,
         inplace=True,
         dunders=dunders,
@@ -129,6 +137,8 @@ def _shift(name: str, symbol: str, dunders: tuple[str, ...], example: str) -> Op
             Sample((ints(3, 4), ints(4, seed=1, low=0, high=5))),
             Sample((ints(5, dtype="int32"), 2)),
             Sample((ints(3, dtype="uint8", low=0), 3)),
+            Sample((np.array([[5], [-3]]), np.array([0, 1, 62, 63, 64, 65, 128, -1, -64]))),
+            Sample((np.array([[5], [-3]], np.int32), np.array([0, 31, 32, 33, 63, 64, 70, -1], np.int32))),
         ],
         errors=lambda: [ErrorSample((randoms(3), ints(3)), RuntimeError, "integer tensors")],
     )
