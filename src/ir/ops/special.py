@@ -177,8 +177,8 @@ def digamma(x: Any) -> Any:
     x = np.asarray(x, np.float64)
     negative = x < 0
     pole = (x <= 0) & (x == np.floor(x))
-    # digamma(1 - x) - digamma(x) = pi / tan(pi * x); the fraction keeps the tangent exact for large x.
-    reflected = np.where(negative, np.pi / np.tan(np.pi * (x - np.floor(x))), 0.0)
+    # digamma(1 - x) - digamma(x) = pi / tan(pi * x); the distance to the nearest integer keeps the tangent exact.
+    reflected = np.where(negative, np.pi / np.tan(np.pi * (x - np.rint(x))), 0.0)
     z = np.where(negative, 1 - x, x)
     shift = np.zeros_like(z)
     for _ in range(8):  # digamma(z) = digamma(z + 1) - 1 / z, until the series converges
