@@ -37,7 +37,7 @@ def compare(
     share = seconds / rounds / len(candidates)
     for _ in range(rounds):
         for who, function in candidates.items():
-            time.sleep(0.002)
+            time.sleep(0.02)
             function()
             times: list[float] = []
             end = time.perf_counter() + share

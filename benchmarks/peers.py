@@ -141,6 +141,8 @@ def with_onnxruntime(workload: Workload, threads: int) -> Candidate:
         torch.onnx.export(model, arguments, buffer, dynamo=False, opset_version=17, do_constant_folding=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Its threads wait busily after a run, on cores that the next candidate needs; within a run they still do.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 4
     start = time.perf_counter()
     session = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
