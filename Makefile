@@ -36,6 +36,7 @@ format: $(VENV)/.installed-check
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.eager
+	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.training_steps
 	$(BIN)/python -m benchmarks.scripts
 	$(BIN)/python -m benchmarks.startup
