@@ -108,6 +108,15 @@ def isdtype(dtype: DType, kind: DType | str | tuple[DType | str, ...]) -> builti
     return dtype in KINDS[kind]
 
 
+def require_kind(name: str, x: Any, *kinds: str) -> Tensor:
+    """`x`, which must be a tensor whose dtype is of one of the kinds; TypeError says what was given."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}: got {type(x).__name__}, expected a tensor")
+    if not any(x.dtype in KINDS[kind] for kind in kinds):
+        raise TypeError(f"{name}: got a tensor of {x.dtype}, expected {' or '.join(kinds)}")
+    return x
+
+
 def can_cast(from_: DType | Tensor, to: DType, /) -> builtins.bool:
     """Whether values of a dtype, or of a tensor, convert to another dtype by promotion alone."""
     source = from_.dtype if isinstance(from_, Tensor) else from_

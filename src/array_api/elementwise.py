@@ -9,30 +9,21 @@ from typing import Any
 
 from ..eager import Tensor
 from ..eager.creation import full
-from .data_types import FLOATS, INTEGERS, KINDS, bool
-from .functions import namespace
+from .data_types import FLOATS, INTEGERS, KINDS, bool, require_kind
+from .functions import named, namespace
 
 Number = complex
 Operand = Tensor | Number
+Kinds = tuple[str, ...]
 
 
-def _check(name: str, x: Any, kinds: str) -> Tensor:
-    """`x`, which must be a tensor whose dtype is of one of the `kinds` (names of KINDS, separated by commas)."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: got {type(x).__name__}, expected a tensor")
-    allowed = [kind.strip() for kind in kinds.split(",")]
-    if not any(x.dtype in KINDS[kind] for kind in allowed):
-        raise TypeError(f"{name}: got a tensor of {x.dtype}, expected {' or '.join(allowed)}")
-    return x
-
-
-def _pair(name: str, x1: Any, x2: Any, kinds: str) -> tuple[Tensor, Tensor]:
+def _pair(name: str, x1: Any, x2: Any, kinds: Kinds) -> tuple[Tensor, Tensor]:
     """Both operands as tensors of one dtype."""
     if isinstance(x1, Tensor):
-        first = _check(name, x1, kinds)
-        second = _check(name, x2 if isinstance(x2, Tensor) else _scalar(name, x2, first), kinds)
+        first = require_kind(name, x1, *kinds)
+        second = require_kind(name, x2 if isinstance(x2, Tensor) else _scalar(name, x2, first), *kinds)
     elif isinstance(x2, Tensor):
-        second = _check(name, x2, kinds)
+        second = require_kind(name, x2, *kinds)
         first = _scalar(name, x1, second)
     else:
         raise TypeError(f"{name}: got {type(x1).__name__} and {type(x2).__name__}, expected a tensor among them")
@@ -57,27 +48,27 @@ def _scalar(name: str, value: Any, beside: Tensor) -> Tensor:
     return full((), value, dtype=dtype)
 
 
-REAL = "real floating, integral"
-FLOATING = "real floating, complex floating"
-NUMERIC = "numeric"
-ANY = "bool, numeric"
-BITS = "bool, integral"
+REAL = ("real floating", "integral")
+FLOATING = ("real floating", "complex floating")
+NUMERIC = ("numeric",)
+ANY = ("bool", "numeric")
+BITS = ("bool", "integral")
 
 
 def _unary(
-    name: str, kinds: str, summary: str, function: Callable[[Tensor], Tensor] | None = None
+    name: str, kinds: Kinds, summary: str, function: Callable[[Tensor], Tensor] | None = None
 ) -> Callable[[Tensor], Tensor]:
     compute = function or getattr(namespace, name)
 
     def elementwise(x: Tensor, /) -> Tensor:
-        result: Tensor = compute(_check(name, x, kinds))
+        result: Tensor = compute(require_kind(name, x, *kinds))
         return result
 
-    return _named(elementwise, name, summary)
+    return named(elementwise, name, summary)
 
 
 def _binary(
-    name: str, kinds: str, summary: str, function: Callable[[Tensor, Tensor], Tensor] | None = None
+    name: str, kinds: Kinds, summary: str, function: Callable[[Tensor, Tensor], Tensor] | None = None
 ) -> Callable[[Operand, Operand], Tensor]:
     compute = function or getattr(namespace, name)
 
@@ -85,13 +76,7 @@ def _binary(
         result: Tensor = compute(*_pair(name, x1, x2, kinds))
         return result
 
-    return _named(elementwise, name, summary)
-
-
-def _named(function: Any, name: str, summary: str) -> Any:
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = summary
-    return function
+    return named(elementwise, name, summary)
 
 
 def _unless_integer(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -128,17 +113,17 @@ add = _binary("add", NUMERIC, "The sum.")
 asin = _unary("asin", FLOATING, "The inverse sine, in radians.")
 asinh = _unary("asinh", FLOATING, "The inverse hyperbolic sine.")
 atan = _unary("atan", FLOATING, "The inverse tangent, in radians.")
-atan2 = _binary("atan2", "real floating", "The angle of the point (x2, x1), in radians.")
+atan2 = _binary("atan2", ("real floating",), "The angle of the point (x2, x1), in radians.")
 atanh = _unary("atanh", FLOATING, "The inverse hyperbolic tangent.")
 bitwise_and = _binary("bitwise_and", BITS, "AND of the bits.")
 bitwise_invert = _unary("bitwise_invert", BITS, "NOT of the bits.", namespace.bitwise_not)
-bitwise_left_shift = _binary("bitwise_left_shift", "integral", "The bits of x1 shifted left by x2.")
+bitwise_left_shift = _binary("bitwise_left_shift", ("integral",), "The bits of x1 shifted left by x2.")
 bitwise_or = _binary("bitwise_or", BITS, "OR of the bits.")
-bitwise_right_shift = _binary("bitwise_right_shift", "integral", "The bits of x1 shifted right by x2, sign kept.")
+bitwise_right_shift = _binary("bitwise_right_shift", ("integral",), "The bits of x1 shifted right by x2, sign kept.")
 bitwise_xor = _binary("bitwise_xor", BITS, "Exclusive OR of the bits.")
 ceil = _unary("ceil", REAL, "Rounded up.", _unless_integer(namespace.ceil))
 conj = _unary("conj", NUMERIC, "The complex conjugate.")
-copysign = _binary("copysign", "real floating", "The magnitude of x1 with the sign of x2.")
+copysign = _binary("copysign", ("real floating",), "The magnitude of x1 with the sign of x2.")
 cos = _unary("cos", FLOATING, "The cosine of an angle in radians.")
 cosh = _unary("cosh", FLOATING, "The hyperbolic cosine.")
 divide = _binary("divide", FLOATING, "The quotient.", namespace.div)
@@ -149,8 +134,8 @@ floor = _unary("floor", REAL, "Rounded down.", _unless_integer(namespace.floor))
 floor_divide = _binary("floor_divide", REAL, "The quotient rounded down.")
 greater = _binary("greater", REAL, "Whether x1 > x2.", namespace.gt)
 greater_equal = _binary("greater_equal", REAL, "Whether x1 >= x2.", namespace.ge)
-hypot = _binary("hypot", "real floating", "sqrt(x1^2 + x2^2).")
-imag = _unary("imag", "complex floating", "The imaginary part.")
+hypot = _binary("hypot", ("real floating",), "sqrt(x1^2 + x2^2).")
+imag = _unary("imag", ("complex floating",), "The imaginary part.")
 isfinite = _unary("isfinite", NUMERIC, "Whether it is neither infinite nor NaN.")
 isinf = _unary("isinf", NUMERIC, "Whether it is infinite.")
 isnan = _unary("isnan", NUMERIC, "Whether it is NaN.")
@@ -160,16 +145,16 @@ log = _unary("log", FLOATING, "The natural logarithm.")
 log10 = _unary("log10", FLOATING, "The logarithm to base 10.")
 log1p = _unary("log1p", FLOATING, "log(1 + x), accurate near 0.")
 log2 = _unary("log2", FLOATING, "The logarithm to base 2.")
-logaddexp = _binary("logaddexp", "real floating", "log(exp(x1) + exp(x2)).")
-logical_and = _binary("logical_and", "bool", "Whether both are true.")
-logical_not = _unary("logical_not", "bool", "Whether it is false.")
-logical_or = _binary("logical_or", "bool", "Whether one of them is true.")
-logical_xor = _binary("logical_xor", "bool", "Whether just one of them is true.")
+logaddexp = _binary("logaddexp", ("real floating",), "log(exp(x1) + exp(x2)).")
+logical_and = _binary("logical_and", ("bool",), "Whether both are true.")
+logical_not = _unary("logical_not", ("bool",), "Whether it is false.")
+logical_or = _binary("logical_or", ("bool",), "Whether one of them is true.")
+logical_xor = _binary("logical_xor", ("bool",), "Whether just one of them is true.")
 maximum = _binary("maximum", REAL, "The greater one; NaN where one of them is NaN.")
 minimum = _binary("minimum", REAL, "The lesser one; NaN where one of them is NaN.")
 multiply = _binary("multiply", NUMERIC, "The product.")
 negative = _unary("negative", NUMERIC, "The number with its sign changed.", lambda x: -x)
-nextafter = _binary("nextafter", "real floating", "The next floating-point number after x1 in the direction of x2.")
+nextafter = _binary("nextafter", ("real floating",), "The next floating-point number after x1 in the direction of x2.")
 not_equal = _binary("not_equal", ANY, "Whether both differ.", namespace.ne)
 positive = _unary("positive", NUMERIC, "The number itself, copied.", lambda x: x.clone())
 pow = _binary("pow", NUMERIC, "x1 to the power of x2.")
@@ -178,7 +163,7 @@ reciprocal = _unary("reciprocal", FLOATING, "1 / x.")
 remainder = _binary("remainder", REAL, "The remainder of the division, with the sign of x2.")
 round = _unary("round", NUMERIC, "Rounded to the nearest integer, halves to even.", _round_parts)
 sign = _unary("sign", NUMERIC, "-1, 0 or 1; of a complex number x / abs(x).", _sign)
-signbit = _unary("signbit", "real floating", "Whether the sign bit is set, as it is for -0.0.")
+signbit = _unary("signbit", ("real floating",), "Whether the sign bit is set, as it is for -0.0.")
 sin = _unary("sin", FLOATING, "The sine of an angle in radians.")
 sinh = _unary("sinh", FLOATING, "The hyperbolic sine.")
 sqrt = _unary("sqrt", FLOATING, "The square root.")
@@ -196,7 +181,7 @@ def clip(x: Tensor, /, min: Any = None, max: Any = None) -> Tensor:
     >>> xp.clip(xp.asarray([1, 5, 9]), 2, 6)
     tensor([2, 5, 6])
     """
-    result = _check("clip", x, REAL)
+    result = require_kind("clip", x, *REAL)
     for bound, limit in ((min, maximum), (max, minimum)):
         if bound is not None:
             if isinstance(bound, builtins.float) and result.dtype in INTEGERS:

@@ -5,8 +5,8 @@ from typing import Any
 
 from ..eager import Tensor
 from ..ir.dtypes import DType
-from .data_types import KINDS
-from .functions import namespace
+from .data_types import require_kind
+from .functions import named, namespace
 
 _fft = namespace.fft
 
@@ -20,7 +20,7 @@ def _one(name: str, kinds: Sequence[str], summary: str) -> Callable[..., Tensor]
         result: Tensor = compute(x, n=n, dim=axis, norm=norm)
         return result
 
-    return _named(transform, name, summary)
+    return named(transform, name, f"{summary} {_NORMS}")
 
 
 def _several(name: str, kinds: Sequence[str], summary: str) -> Callable[..., Tensor]:
@@ -34,23 +34,18 @@ def _several(name: str, kinds: Sequence[str], summary: str) -> Callable[..., Ten
         result: Tensor = compute(x, s=s, dim=axes, norm=norm)
         return result
 
-    return _named(transform, name, summary)
+    return named(transform, name, f"{summary} {_NORMS}")
 
 
-def _named(function: Any, name: str, summary: str) -> Any:
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f'{summary} `norm`: "backward", "ortho" or "forward".'
-    return function
+_NORMS = '`norm`: "backward", "ortho" or "forward".'
 
 
 def _check(name: str, x: Tensor, kinds: Sequence[str], norm: str) -> None:
-    if not any(x.dtype in KINDS[kind] for kind in kinds):
-        raise TypeError(f"{name}: got a tensor of {x.dtype}, expected {' or '.join(kinds)}")
+    require_kind(name, x, *kinds)
     if norm not in ("backward", "ortho", "forward"):
         raise ValueError(f"{name}: norm {norm!r}, expected 'backward', 'ortho' or 'forward'")
 
 
-_COMPLEX = ["complex floating"]
 _REAL = ["real floating"]
 _EITHER = ["real floating", "complex floating"]
 

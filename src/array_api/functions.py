@@ -5,3 +5,10 @@ from typing import Any
 from .. import namespace as _module
 
 namespace: Any = _module
+
+
+def named(function: Any, name: str, summary: str) -> Any:
+    """A function that was made inside another one, with a name and a docstring of its own."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = summary
+    return function

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from ..eager import Tensor
 from ..ir.dtypes import DType
 from . import elementwise
-from .data_types import KINDS, result_type
+from .data_types import require_kind, result_type
 from .functions import namespace
 from .statistics import widened
 
@@ -51,9 +51,7 @@ class SVDResult(NamedTuple):
 
 def _together(name: str, *tensors: Tensor) -> list[Tensor]:
     for tensor in tensors:
-        if not isinstance(tensor, Tensor) or tensor.dtype not in KINDS["numeric"]:
-            given = f"a tensor of {tensor.dtype}" if isinstance(tensor, Tensor) else type(tensor).__name__
-            raise TypeError(f"{name}: got {given}, expected a numeric tensor")
+        require_kind(name, tensor, "numeric")
     dtype = result_type(*tensors)
     return [tensor.to(dtype) for tensor in tensors]
 
@@ -214,8 +212,7 @@ def vector_norm(
     x: Tensor, /, *, axis: int | Sequence[int] | None = None, keepdims: bool = False, ord: float = 2
 ) -> Tensor:
     """The norm of the vectors along the axes, or of all elements."""
-    if x.dtype not in KINDS["real floating"] and x.dtype not in KINDS["complex floating"]:
-        raise TypeError(f"vector_norm: got a tensor of {x.dtype}, expected real or complex floating")
+    require_kind("vector_norm", x, "real floating", "complex floating")
     if not isinstance(axis, int) and axis is not None:
         axis = tuple(axis)
         if not axis:

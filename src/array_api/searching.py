@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..eager import Tensor
-from .data_types import KINDS, result_type
-from .elementwise import Operand, _pair
+from .data_types import KINDS, require_kind, result_type
+from .elementwise import ANY, Operand, _pair
 from .functions import namespace
 from .statistics import _axes
 
@@ -33,26 +33,21 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Tensor
 
 
-def _real(name: str, x: Tensor) -> None:
-    if x.dtype not in KINDS["real floating"] and x.dtype not in KINDS["integral"]:
-        raise TypeError(f"{name}: got a tensor of {x.dtype}, expected real floating or integral")
-
-
 def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first greatest element along an axis, or in the flattened tensor."""
-    _real("argmax", x)
+    require_kind("argmax", x, "real floating", "integral")
     return namespace.argmax(x, dim=axis, keepdim=keepdims)
 
 
 def argmin(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first least element along an axis, or in the flattened tensor."""
-    _real("argmin", x)
+    require_kind("argmin", x, "real floating", "integral")
     return namespace.argmin(x, dim=axis, keepdim=keepdims)
 
 
 def argsort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that sort `x` along an axis."""
-    _real("argsort", x)
+    require_kind("argsort", x, "real floating", "integral")
     return namespace.argsort(x, dim=axis, descending=descending, stable=stable)
 
 
@@ -65,7 +60,7 @@ def count_nonzero(x: Tensor, /, *, axis: int | Sequence[int] | None = None, keep
 
 def isin(x1: Operand, x2: Operand, /, *, invert: bool = False) -> Tensor:
     """Whether each element of `x1` is among those of `x2`, or with `invert` is not."""
-    values, among = _pair("isin", x1, x2, "bool, numeric")
+    values, among = _pair("isin", x1, x2, ANY)
     if among.numel() == 0:
         return namespace.full(values.shape, invert)
     found = (values.unsqueeze(-1) == among.reshape(-1)).any(dim=-1)
@@ -89,7 +84,7 @@ def searchsorted(x1: Tensor, x2: Tensor, /, *, side: str = "left", sorter: Tenso
 
 def sort(x: Tensor, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The elements in order along an axis."""
-    _real("sort", x)
+    require_kind("sort", x, "real floating", "integral")
     return namespace.sort(x, dim=axis, descending=descending, stable=stable).values
 
 
@@ -138,5 +133,5 @@ def unique_all(x: Tensor, /) -> UniqueAll:
 
 def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
     """`x1` where the condition is true, `x2` elsewhere."""
-    first, second = _pair("where", x1, x2, "bool, numeric")
+    first, second = _pair("where", x1, x2, ANY)
     return namespace.where(condition, first, second)

@@ -1,12 +1,11 @@
 """Statistical and utility functions of the array API standard: reductions and cumulative sums and products."""
 
-import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..eager import Tensor
 from ..ir.dtypes import DType
-from .data_types import INTEGERS, KINDS, uint64
+from .data_types import INTEGERS, KINDS, require_kind, uint64
 from .data_types import bool as bool_dtype
 from .functions import namespace
 
@@ -35,11 +34,6 @@ def _one_at_a_time(x: Tensor, axis: Axis, keepdims: bool, reduce: Callable[..., 
     for one in axes:
         x = reduce(x, dim=one, keepdim=keepdims)
     return x
-
-
-def _check(name: str, x: Tensor, kinds: Sequence[str]) -> None:
-    if not builtins.any(x.dtype in KINDS[kind] for kind in kinds):
-        raise TypeError(f"{name}: got a tensor of {x.dtype}, expected {' or '.join(kinds)}")
 
 
 def widened(x: Tensor, dtype: DType | None) -> DType:
@@ -89,7 +83,7 @@ def _cumulative(
     dtype: DType | None,
     include_initial: bool,
 ) -> Tensor:
-    _check(name, x, ["numeric"])
+    require_kind(name, x, "numeric")
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"{name} of a tensor of {x.ndim} dimensions: axis must be given")
@@ -108,7 +102,7 @@ def diff(
     x: Tensor, /, *, axis: int = -1, n: int = 1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """The `n`-th differences between neighbours along an axis."""
-    _check("diff", x, ["numeric"])
+    require_kind("diff", x, "numeric")
     return namespace.diff(x, n=n, dim=axis, prepend=prepend, append=append)
 
 
@@ -123,7 +117,7 @@ def min(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def _extreme(name: str, function: Callable[..., Tensor], x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
-    _check(name, x, ["real floating", "integral"])
+    require_kind(name, x, "real floating", "integral")
     axes = _axes(x, axis)
     if 0 in (x.shape[one] for one in axes):
         raise ValueError(f"{name} over an axis of size 0 of a tensor of shape {tuple(x.shape)}")
@@ -132,14 +126,14 @@ def _extreme(name: str, function: Callable[..., Tensor], x: Tensor, axis: Axis, 
 
 def mean(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The arithmetic mean."""
-    _check("mean", x, ["real floating", "complex floating"])
+    require_kind("mean", x, "real floating", "complex floating")
     axes = _axes(x, axis)
     return namespace.mean(x, dim=axes, keepdim=keepdims) if axes else x.clone()
 
 
 def prod(x: Tensor, /, *, axis: Axis = None, dtype: DType | None = None, keepdims: bool = False) -> Tensor:
     """The product; that of integers has 64 bits."""
-    _check("prod", x, ["numeric"])
+    require_kind("prod", x, "numeric")
     wide = widened(x, dtype)  # PyTorch's sums and products of unsigned integers are signed: the same bits
     return _one_at_a_time(x.to(wide), axis, keepdims, namespace.prod).to(wide)
 
@@ -155,7 +149,7 @@ def var(x: Tensor, /, *, axis: Axis = None, correction: float = 0.0, keepdims: b
 
 
 def _variance(name: str, x: Tensor, axis: Axis, correction: float, keepdims: bool) -> Tensor:
-    _check(name, x, ["real floating"])
+    require_kind(name, x, "real floating")
     axes = _axes(x, axis)
     if not axes:
         return (x - x) / (1 - correction)
@@ -164,7 +158,7 @@ def _variance(name: str, x: Tensor, axis: Axis, correction: float, keepdims: boo
 
 def sum(x: Tensor, /, *, axis: Axis = None, dtype: DType | None = None, keepdims: bool = False) -> Tensor:
     """The sum; that of integers has 64 bits."""
-    _check("sum", x, ["numeric"])
+    require_kind("sum", x, "numeric")
     axes: Any = _axes(x, axis)
     wide = widened(x, dtype)
     return namespace.sum(x.to(wide), dim=axes, keepdim=keepdims).to(wide) if axes else x.to(wide, copy=True)

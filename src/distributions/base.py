@@ -47,6 +47,10 @@ class Distribution:
         """The shape of draws."""
         return (*Size(sample_shape), *self.batch_shape, *self.event_shape)
 
+    def _without(self, what: str) -> NotImplementedError:
+        """The error for what this distribution does not have, or not in closed form."""
+        return NotImplementedError(f"{type(self).__name__} has no {what} here")
+
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws of shape `sample_shape + batch_shape + event_shape`, which no gradient flows through."""
         with no_grad():
@@ -58,11 +62,11 @@ class Distribution:
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the density, or of the probability, of a value."""
-        raise NotImplementedError
+        raise self._without("log_prob")
 
     def entropy(self) -> Tensor:
         """The entropy in nats."""
-        raise NotImplementedError
+        raise self._without("entropy")
 
     def perplexity(self) -> Tensor:
         """The exponential of the entropy."""
@@ -71,12 +75,12 @@ class Distribution:
     @property
     def mean(self) -> Tensor:
         """The expected value."""
-        raise NotImplementedError
+        raise self._without("mean")
 
     @property
     def variance(self) -> Tensor:
         """The expected squared distance from the mean."""
-        raise NotImplementedError
+        raise self._without("variance")
 
     @property
     def stddev(self) -> Tensor:
@@ -85,11 +89,11 @@ class Distribution:
 
     def cdf(self, value: Any) -> Tensor:
         """The probability of a value that is not greater."""
-        raise NotImplementedError
+        raise self._without("cdf")
 
     def icdf(self, value: Any) -> Tensor:
         """The value that `cdf` gives this probability."""
-        raise NotImplementedError
+        raise self._without("icdf")
 
     def __repr__(self) -> str:
         shown = {name: self.__dict__[name] for name in self.constraints if name in self.__dict__}

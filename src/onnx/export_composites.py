@@ -9,6 +9,7 @@ from ..ir.core import Graph, Instruction, Value
 from ..ir.dims import dim_max, dim_min
 from ..ir.dtypes import DType
 from ..ir.ops._op import F
+from ..ir.passes.decompose import as_inferred
 from ..ir.rewrite import Rewriter, rewrite, rule
 from ..ir.types import TensorType
 from .errors import OnnxError
@@ -27,15 +28,9 @@ def expand_composites(graph: Graph) -> Graph:
         if any(isinstance(v.type, TensorType) and v.type.dtype.is_complex for v in instruction.inputs):
             return None  # ONNX has no arithmetic of complex numbers
         values = rewriter.call(COMPOSITES[instruction.op.name], instruction)
-        return [_typed(rewriter, v, r.type) for v, r in zip(values, instruction.results, strict=True)]
+        return [as_inferred(rewriter, v, r.type) for v, r in zip(values, instruction.results, strict=True)]
 
     return rewrite(graph, expand)
-
-
-def _typed(rewriter: Rewriter, value: Value, type: Any) -> Value:
-    if isinstance(type, TensorType) and isinstance(value.type, TensorType) and value.type.dtype is not type.dtype:
-        return rewriter.builder.emit("cast", value, dtype=type.dtype)
-    return value
 
 
 def _op(*names: str) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ from ..ops._op import Decompose
 from ..rewrite import Rewriter, rewrite, rule
 from ..types import TensorType, Type
 
-__all__ = ["decompose"]
+__all__ = ["as_inferred", "decompose"]
 
 
 def decompose(graph: Graph, keep: Callable[[Instruction], bool] | None = None) -> Graph:
@@ -24,12 +24,12 @@ def decompose(graph: Graph, keep: Callable[[Instruction], bool] | None = None) -
             return None
         assert isinstance(instruction.op.lower, Decompose)
         values = rewriter.call(instruction.op.lower.function, instruction)
-        return [_typed(rewriter, v, r.type) for v, r in zip(values, instruction.results, strict=True)]
+        return [as_inferred(rewriter, v, r.type) for v, r in zip(values, instruction.results, strict=True)]
 
     return rewrite(graph, expand)
 
 
-def _typed(rewriter: Rewriter, value: Value, type: Type) -> Value:
+def as_inferred(rewriter: Rewriter, value: Value, type: Type) -> Value:
     """The value with the dtype that the composite's inference gave it: promotion of its parts may give another."""
     if isinstance(type, TensorType) and isinstance(value.type, TensorType) and value.type.dtype is not type.dtype:
         return rewriter.builder.emit("cast", value, dtype=type.dtype)
