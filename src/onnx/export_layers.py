@@ -68,24 +68,24 @@ def _each(value: Any, count: int) -> list[int]:
     return [int(v) for v in (values * count if len(values) == 1 else values)]
 
 
-@rule("max_pool1d", "max_pool2d")
-def _max_pool(w: "Writer", i: Instruction) -> Any:
-    a, spatial = i.attributes, int(i.op.name[-2])
+def _max_pooled(w: "Writer", i: Instruction, spatial: int, outputs: int) -> Any:
+    a = i.attributes
     kernel = _each(a["kernel_size"], spatial)
     return w.node(
-        "MaxPool", [_batched(w, i, spatial)], kernel_shape=kernel, strides=_each(a["stride"] or kernel, spatial),
-        pads=_each(a["padding"], spatial) * 2, dilations=_each(a["dilation"], spatial), ceil_mode=int(a["ceil_mode"]),
+        "MaxPool", [_batched(w, i, spatial)], outputs, kernel_shape=kernel, dilations=_each(a["dilation"], spatial),
+        strides=_each(a["stride"] or kernel, spatial), pads=_each(a["padding"], spatial) * 2,
+        ceil_mode=int(a["ceil_mode"]),
     )  # fmt: skip
+
+
+@rule("max_pool1d", "max_pool2d")
+def _max_pool(w: "Writer", i: Instruction) -> Any:
+    return _max_pooled(w, i, int(i.op.name[-2]), 1)
 
 
 @rule("max_pool2d_with_indices")
 def _max_pool_with_indices(w: "Writer", i: Instruction) -> Any:
-    a, spatial = i.attributes, 2
-    kernel = _each(a["kernel_size"], spatial)
-    values, places = w.node(
-        "MaxPool", [_batched(w, i, spatial)], 2, kernel_shape=kernel, strides=_each(a["stride"] or kernel, spatial),
-        pads=_each(a["padding"], spatial) * 2, dilations=_each(a["dilation"], spatial), ceil_mode=int(a["ceil_mode"]),
-    )  # fmt: skip
+    values, places = _max_pooled(w, i, 2, 2)
     height, width = w.type(i.inputs[0]).shape[2:]
     return [values, w.node("Mod", [places, w.size(height * width)])]  # ONNX counts from the start of the batch
 
