@@ -73,6 +73,7 @@ class Call:
         self.arguments = arguments
         self.keywords = keywords
         self.defaults = defaults
+        self.objects = dynamic > 0  # whether objects of users' classes are taken apart
         self.set_dynamic(dynamic)
 
     def set_dynamic(self, dynamic: int) -> None:
@@ -85,7 +86,7 @@ class Call:
             fixed = [Fixed(a) if i in positions and type(a) is str else a for i, a in enumerate(arguments)]
             arguments = tuple(fixed)
             keywords = {k: Fixed(v) if k in names and type(v) is str else v for k, v in keywords.items()}
-        self.leaves, self.structure = flatten_call(arguments, keywords, dynamic)
+        self.leaves, self.structure = flatten_call(arguments, keywords, dynamic, objects=self.objects)
 
     def key(self) -> tuple[Any, ...]:
         """What specialisations are kept by: the structure, dtypes and ranks of tensors, types of other leaves."""
@@ -250,14 +251,14 @@ class CompiledFunction:
             return self._call_original(arguments, keywords)
         executor = executors.current_executor()
         if modes.current_mode() is not None:
-            return self._finish(specialisation, tensors, specialisation.run_recorded(tensors))
+            return self._finish(specialisation, tensors, specialisation.run_recorded(tensors), call)
         if specialisation.needs_gradients(tensors):
             results = specialisation.run_with_gradients(tensors, executor)
         else:
             results = specialisation.program(executor)([t._array if isinstance(t, Tensor) else t for t in tensors])
         if executor == "native" and not keywords:
             self._remember(arguments, call, specialisation, parameters)
-        return self._finish(specialisation, tensors, results)
+        return self._finish(specialisation, tensors, results, call)
 
     def _call_original(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Run as Python where an argument that is written shares memory with another: a graph has no such thing."""
@@ -374,10 +375,12 @@ class CompiledFunction:
             self._known.pop(next(iter(self._known)), None)
         self._known[tuple(parts)] = _Known(specialisation, tuple(defaults), [p._array for p in parameters], run)
 
-    def _finish(self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any]) -> Any:
+    def _finish(
+        self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any], call: Call | None = None
+    ) -> Any:
         """Write back what the graph writes, and put the results together as the callable returns them."""
         returned = specialisation.finish(arguments, results)
-        return unflatten(specialisation.results, returned)
+        return unflatten(specialisation.results, returned, None if call is None else (call.arguments, call.keywords))
 
     # -- looking inside -----------------------------------------------------------------------------------------------
 

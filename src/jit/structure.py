@@ -3,11 +3,12 @@
 import functools
 import keyword
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..ir.dtypes import DType, dtype_named
 from ..ir.records import field, record
+from .argument_objects import attribute_names, is_plain_instance, make_object, resolve, set_attributes, update
 from .containers import Fixed, leaf_type
 
 __all__ = [
@@ -17,7 +18,8 @@ __all__ = [
 _MAX_DEPTH = 64
 _NUMBERS = (bool, int, float, complex)
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {bool: bool, int: int, float: float, complex: complex}
-_KINDS = ("tuple", "list", "dict", "record", "set", "union")
+_KINDS = ("tuple", "list", "dict", "record", "set", "union", "object", "argument", "again", "updates")
+_NAMED = ("record", "object")
 
 
 @record
@@ -48,11 +50,16 @@ class _Exactly:
 
 @record
 class Structure:
-    """How leaves are put together: `kind` is "leaf", "constant", "tuple", "list", "dict", "record" or "union".
+    """How leaves are put together: `kind` is "leaf", "constant", "tuple", "list", "dict", "record", "object", "union".
 
     A union, of results only, is one of its children: its first leaf is the number of the one that counts.
-    `keys` are a dict's keys or a record's field names; `name` is a record's class name. `cls`, the class itself, is not
-    compared: a loaded program has records without their classes.
+    `keys` are a dict's keys or the names of fields or attributes; `name` is a class's name. `cls`, the class itself, is
+    not compared: a loaded program has records without their classes. A record is made by calling its class, an object
+    without that, by setting its attributes.
+
+    An "argument" is the object at a place in the arguments, whose path its `keys` are; "again" is the container or
+    object that was put together as number `keys[0]` of them. "updates" are results and what objects of the arguments
+    hold afterwards: its first child is what is returned, and `keys` are the places of what the others replace.
     """
 
     kind: str
@@ -97,9 +104,10 @@ class Structure:
                 kind in _KINDS
             ):
                 keys = [_key_from_json(key) for key in keys]
-                if kind != "dict" and not all(isinstance(key, str) for key in keys):
+                if kind in ("tuple", "list", "set", "union", *_NAMED) and not all(isinstance(key, str) for key in keys):
                     raise ValueError("the names of a structure must be strings")
-                if kind in ("dict", "record") and len(keys) != len(children):
+                _check_references(kind, keys, len(children), depth)
+                if kind in ("dict", *_NAMED) and len(keys) != len(children):
                     raise ValueError(f"a structure has {len(keys)} keys for {len(children)} children")
                 made = tuple(cls.from_json(child, depth + 1) for child in children)
                 if kind == "record":
@@ -108,12 +116,26 @@ class Structure:
                     if len(set(keys)) != len(keys) or any(keyword.iskeyword(key) or key[0] == "_" for key in keys):
                         raise ValueError("a record's fields must have different names, and none that Python reserves")
                     return cls(kind, made, tuple(keys), name)
+                if kind == "object" and not (
+                    name.isidentifier() and all(key.isidentifier() and key[:2] != "__" for key in keys)
+                ):
+                    raise ValueError("an object's class and attributes must be identifiers")
                 if (kind, name) == ("tuple", "Size"):
                     from ..eager.tensor import Size
 
                     return cls(kind, made, tuple(keys), name, cls=Size)
                 return cls(kind, made, tuple(keys), name)
         raise ValueError(f"not a structure: {str(data)[:80]}")
+
+
+def _check_references(kind: str, keys: list[Any], children: int, depth: int) -> None:
+    """ValueError where references to other objects are not of their form."""
+    if kind in ("argument", "again") and (children or not keys):
+        raise ValueError("a reference to an object must have a place and nothing else")
+    if kind == "again" and type(keys[0]) is not int:
+        raise ValueError("a reference to an object that was put together must be a number")
+    if kind == "updates" and (depth or len(keys) != children - 1 or not all(isinstance(k, tuple) for k in keys)):
+        raise ValueError("what a program changes must have places, and stand outermost")
 
 
 def _key_from_json(data: Any) -> Any:
@@ -146,11 +168,19 @@ def tuple_structure(children: Sequence[Structure]) -> Structure:
 
 
 def take_apart(
-    value: Any, leaves: list[Any], is_leaf: Callable[[Any], bool], depth: int = 0, dynamic: int = 0
+    value: Any,
+    leaves: list[Any],
+    is_leaf: Callable[[Any], bool],
+    depth: int = 0,
+    dynamic: int = 0,
+    met: dict[int, tuple[Any, ...]] | None = None,
+    path: tuple[Any, ...] = (),
 ) -> Structure:
     """The structure of nested containers, whose leaves (numbers, and what `is_leaf` says) are added to `leaves`.
 
-    `dynamic` says which strings and containers are leaves (see `containers`).
+    `dynamic` says which strings and containers are leaves (see `containers`). `met` is where objects are noted by the
+    path to them (this one's is `path`), so that one that is met again is known; then instances of users' classes are
+    taken apart, too.
     """
     if depth > _MAX_DEPTH:
         raise ValueError(f"arguments are nested deeper than {_MAX_DEPTH} (does a container hold itself?)")
@@ -163,34 +193,53 @@ def take_apart(
     if dynamic and leaf_type(value, dynamic) is not None:
         leaves.append(value)
         return LEAF
-    if kind is tuple or kind is list:
-        name = "tuple" if kind is tuple else "list"
-        return Structure(name, tuple([take_apart(item, leaves, is_leaf, depth + 1, dynamic) for item in value]))
-    if kind is dict:
-        return Structure(
-            "dict", tuple([take_apart(v, leaves, is_leaf, depth + 1, dynamic) for v in value.values()]), tuple(value)
-        )
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        names: tuple[str, ...] = value._fields
-        return Structure(
-            "record",
-            tuple([take_apart(v, leaves, is_leaf, depth + 1, dynamic) for v in value]),
-            names,
-            kind.__name__,
-            cls=kind,
-        )
-    if isinstance(value, tuple):  # a Size, say
-        return Structure("tuple", tuple([take_apart(item, leaves, is_leaf, depth + 1, dynamic) for item in value]))
-    if hasattr(kind, "__dataclass_fields__"):
-        import dataclasses  # not at the top: few programs have any
 
-        names = tuple(f.name for f in dataclasses.fields(value) if f.init)
-        children = tuple([take_apart(getattr(value, name), leaves, is_leaf, depth + 1, dynamic) for name in names])
-        return Structure("record", children, names, kind.__name__, cls=kind)
+    def children(names: Sequence[Any], items: Iterable[Any]) -> tuple[Structure, ...]:
+        return tuple(
+            [
+                take_apart(item, leaves, is_leaf, depth + 1, dynamic, met, (*path, name))
+                for name, item in zip(names, items, strict=True)
+            ]
+        )
+
+    is_tuple, is_data = isinstance(value, tuple), hasattr(kind, "__dataclass_fields__") and not isinstance(value, type)
+    if kind in (list, dict) or is_data or (met is not None and is_plain_instance(value)):
+        if met is not None:
+            known = met.setdefault(id(value), path)
+            if known != path:
+                return Structure("argument", keys=known)
+        if kind is list:
+            return Structure("list", children(range(len(value)), value))
+        if kind is dict:
+            return Structure("dict", children(tuple(value), value.values()), tuple(value))
+        names = _record_names(kind) if is_data else None
+        form = "record" if names is not None else "object"
+        names = attribute_names(value) if names is None else names
+        start = len(leaves)
+        made = Structure(form, children(names, [getattr(value, n) for n in names]), names, kind.__name__, cls=kind)
+        if form == "object" and not dynamic:
+            # Numbers that cannot be values of run time are constants, as strings are.
+            made, leaves[start:] = with_constant_numbers(made, leaves[start:], lambda leaf: not is_leaf(leaf))
+        return made
+    if is_tuple:
+        places = range(len(value))
+        if hasattr(value, "_fields"):
+            return Structure("record", children(places, value), value._fields, kind.__name__, cls=kind)
+        return Structure("tuple", children(places, value))  # a Size, too
     if isinstance(value, _NUMBERS):  # subclasses, as numpy.float64
         leaves.append(next(_CONVERTERS[t](value) for t in _NUMBERS if isinstance(value, t)))
         return LEAF
     return constant_structure(value)
+
+
+def _record_names(cls: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass whose instances are all that their constructor is given; None for other classes."""
+    import dataclasses  # not at the top: few programs have any
+
+    fields = dataclasses.fields(cls)
+    if hasattr(cls, "__post_init__") or not all(f.init for f in fields):
+        return None
+    return tuple([f.name for f in fields])
 
 
 def with_constant_numbers(
@@ -209,40 +258,87 @@ def with_constant_numbers(
     return convert(structure), [leaf for leaf in leaves if not is_number(leaf)]
 
 
-def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
-    """The containers of a structure with these leaves; ValueError where their number is wrong."""
-    source = iter(leaves)
+def unflatten(structure: Structure, leaves: Sequence[Any], arguments: Any = None) -> Any:
+    """The containers of a structure with these leaves; ValueError where their number is wrong.
+
+    `arguments` are the call's, as `(arguments, keywords)`, whose objects results refer to and may change.
+    """
+    builder = _Builder(leaves, arguments)
     try:
-        result = _unflatten(structure, source)
+        result = builder.updated(structure) if structure.kind == "updates" else builder.build(structure)
     except StopIteration:
         raise ValueError(f"a structure of {structure.n_leaves} leaves was given {len(leaves)}") from None
-    if next(source, source) is not source:
+    if next(builder.leaves, builder) is not builder:
         raise ValueError(f"a structure of {structure.n_leaves} leaves was given {len(leaves)}")
     return result
 
 
-def _unflatten(structure: Structure, leaves: Iterator[Any]) -> Any:
-    match structure.kind:
-        case "leaf":
-            return next(leaves)
-        case "constant":
-            return _plain(structure.value)
-    tag = next(leaves) if structure.kind == "union" else 0
-    # A generator would turn StopIteration into RuntimeError.
-    children = [_unflatten(child, leaves) for child in structure.children]
-    match structure.kind:
-        case "tuple":
-            return tuple(children) if structure.cls is None else structure.cls(children)
-        case "list":
-            return children
-        case "set":
-            return set(children)
-        case "dict":
-            return dict(zip(structure.keys, children, strict=True))
-        case "union":
-            return children[tag]
-    record = structure.cls or _record_class(structure.name, structure.keys)
-    return record(**dict(zip(structure.keys, children, strict=True)))
+class _Builder:
+    """Puts containers together; `made` are those that there are so far, in the order in which they begin."""
+
+    def __init__(self, leaves: Sequence[Any], arguments: Any) -> None:
+        self.leaves = iter(leaves)
+        self.arguments = arguments
+        self.made: list[Any] = []
+
+    def build(self, structure: Structure) -> Any:
+        kind, cls = structure.kind, structure.cls
+        match kind:
+            case "leaf":
+                return next(self.leaves)
+            case "constant":
+                return _plain(structure.value)
+            case "tuple":
+                children = [self.build(child) for child in structure.children]
+                return tuple(children) if cls is None else cls(children)
+            case "union":
+                tag = next(self.leaves)
+                return [self.build(child) for child in structure.children][tag]
+            case "argument":
+                return self.argument(structure.keys)
+            case "again":
+                if not 0 <= structure.keys[0] < len(self.made):
+                    raise ValueError("a structure refers to a container that is not in it")
+                return self.made[structure.keys[0]]
+        place = len(self.made)
+        made: Any = {"list": list, "dict": dict, "set": set}.get(kind, lambda: None)()
+        if kind == "object":
+            made = make_object(cls, structure.name)
+        self.made.append(made)
+        children = [self.build(child) for child in structure.children]
+        match kind:
+            case "list":
+                made.extend(children)
+            case "set":
+                made.update(children)
+            case "dict":
+                made.update(zip(structure.keys, children, strict=True))
+            case "object":
+                set_attributes(made, structure.keys, children)
+            case _:
+                record = cls or _record_class(structure.name, structure.keys)
+                made = self.made[place] = record(**dict(zip(structure.keys, children, strict=True)))
+        return made
+
+    def argument(self, path: tuple[Any, ...]) -> Any:
+        """The object at a place in the arguments; while arguments are put together, that is what there is of them."""
+        return None if self.arguments is None else resolve(path, self.arguments)
+
+    def updated(self, structure: Structure) -> Any:
+        """What is returned, after the objects of the arguments were brought to what they hold now."""
+        result = self.build(structure.children[0])
+        changes = []
+        for path, child in zip(structure.keys, structure.children[1:], strict=True):
+            if child.kind == "object":
+                self.made.append(None)
+                content: Any = [self.build(part) for part in child.children]
+            else:
+                content = self.build(child)
+            changes.append((resolve(path, self.arguments), child.kind, child.keys, content))
+        for target, kind, names, content in changes:
+            kinds: dict[Any, str] = {list: "list", dict: "dict", set: "set"}
+            update(target, kind if kind == "object" else kinds.get(type(content), kind), names, content)
+        return result
 
 
 @functools.lru_cache(maxsize=1000)

@@ -65,8 +65,10 @@ class TracedFunction(CompiledFunction):
     def parameter(self, name: str) -> Tensor:
         return self._parameters[name]()
 
-    def _finish(self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any]) -> Any:
-        returned = super()._finish(specialisation, arguments, results)
+    def _finish(
+        self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any], call: Call | None = None
+    ) -> Any:
+        returned = super()._finish(specialisation, arguments, results, call)
         for target, index in self._gradients.get(id(specialisation.graph), (None, ()))[1]:
             tensor = arguments[target] if isinstance(target, int) else target
             result = None if index is None else results[index]

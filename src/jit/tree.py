@@ -34,11 +34,20 @@ def flatten(value: Any) -> tuple[list[Any], Structure]:
     return leaves, take_apart(value, leaves, _is_leaf)
 
 
-def flatten_call(arguments: tuple[Any, ...], keywords: dict[str, Any], dynamic: int = 0) -> tuple[list[Any], Structure]:
-    """The leaves of a call's arguments, and the structure of `(arguments, keywords)`; `dynamic` as in `containers`."""
+def flatten_call(
+    arguments: tuple[Any, ...], keywords: dict[str, Any], dynamic: int = 0, *, objects: bool = False
+) -> tuple[list[Any], Structure]:
+    """The leaves of a call's arguments, and the structure of `(arguments, keywords)`; `dynamic` as in `containers`.
+
+    With `objects`, instances of users' classes are taken apart, and an object that is met twice is one.
+    """
     leaves: list[Any] = []
     values = (*arguments, *keywords.values())
-    parts = [take_apart(value, leaves, _is_leaf, 1, dynamic) for value in values]
+    met: dict[int, tuple[Any, ...]] | None = {} if objects else None
+    paths = [*((0, i) for i in range(len(arguments))), *((1, name) for name in keywords)]
+    parts = [
+        take_apart(value, leaves, _is_leaf, 1, dynamic, met, path) for value, path in zip(values, paths, strict=True)
+    ]
     named = Structure("dict", tuple(parts[len(arguments) :]), tuple(keywords))
     return leaves, tuple_structure((tuple_structure(tuple(parts[: len(arguments)])), named))
 

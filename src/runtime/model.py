@@ -151,6 +151,7 @@ class Model:
         if known is not None:
             results = known.program([*arguments, *known.parameters])
             return results[0] if known.results == LEAF else unflatten(known.results, results)
+        arguments, keywords = self._bound(arguments, keywords)
         structure, given = self._take(arguments, keywords)
         leaves = [_plain(leaf) for leaf in given]
         variant = self._choose(structure, leaves)
@@ -162,7 +163,7 @@ class Model:
         tensors = {id(leaf._array): leaf for leaf in given if _is_tensor(leaf)}
         if tensors:
             returned = [_as_tensor(value, tensors) for value in returned]
-        return unflatten(variant.results, returned)
+        return unflatten(variant.results, returned, (arguments, keywords))
 
     def _is_direct(self, variant: Variant, arguments: Sequence[Any], leaves: Sequence[Any]) -> bool:
         """Whether calls with such arguments go to the program as they are, and its results out as they are."""
@@ -177,20 +178,24 @@ class Model:
     def check(self, *arguments: Any, **keywords: Any) -> None:
         """Raise what a call with these arguments would raise before it runs anything."""
         if self._general is None:
-            structure, given = self._take(arguments, keywords)
+            structure, given = self._take(*self._bound(arguments, keywords))
             self._choose(structure, [_plain(leaf) for leaf in given])
+
+    def _bound(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """A call's arguments with the defaults of those that were not given."""
+        if self._signature is None:
+            return arguments, keywords
+        try:
+            bound = self._signature.bind(*arguments, **keywords)
+        except TypeError as error:
+            raise TypeError(f"{self.__name__}() {error}") from None
+        bound.apply_defaults()
+        return bound.args, bound.kwargs
 
     def _take(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Structure, list[Any]]:
         """The structure and the leaves of a call's arguments."""
-        if self._signature is not None:
-            try:
-                bound = self._signature.bind(*arguments, **keywords)
-            except TypeError as error:
-                raise TypeError(f"{self.__name__}() {error}") from None
-            bound.apply_defaults()
-            arguments, keywords = bound.args, bound.kwargs
         given: list[Any] = []
-        structure = take_apart((arguments, keywords), given, _is_leaf)
+        structure = take_apart((arguments, keywords), given, _is_leaf, met={})
         if self._bakes_numbers:
             structure, given = with_constant_numbers(structure, given, lambda leaf: not _is_array(leaf))
         return structure, given

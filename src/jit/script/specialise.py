@@ -7,16 +7,17 @@ from typing import Any
 
 from ...eager.module import Module
 from ...eager.tensor import Tensor
-from ...ir.core import Block, Graph, Value
+from ...ir.core import Graph, Value
 from ...ir.sizes import Sizes
 from ...ir.types import DictType, IntType, ListType, SetType, TensorType, Type
 from ..errors import ScriptError
-from ..tree import LEAF, Structure, constant_structure, tuple_structure, unflatten
+from ..tree import Structure, constant_structure, unflatten
 from .annotations import check_arguments
 from .calls import call_object, inline_function
 from .context import Context, Frame, PathEnds
 from .lists import from_element
 from .liveness import Liveness
+from .results import Results
 from .source import FunctionSource, function_source
 from .unknown import NeedsTypes, unknown_parts
 from .values import (
@@ -29,14 +30,9 @@ from .values import (
     Items,
     ListRef,
     ObjectRef,
-    RunTimeDict,
-    RunTimeItems,
-    RunTimeSet,
     Scalar,
-    SetRef,
     TensorRef,
     Tuple,
-    Union,
 )
 
 __all__ = ["Specialised", "specialise"]
@@ -108,9 +104,9 @@ def _specialise(
     args, kwargs = structure.children
     names = _parameter_names(target)
     positional = [
-        values.build(child, names[i] if i < len(names) else f"arg{i}") for i, child in enumerate(args.children)
+        values.build(child, names[i] if i < len(names) else f"arg{i}", (0, i)) for i, child in enumerate(args.children)
     ]
-    keywords = {k: values.build(child, k) for k, child in zip(kwargs.keys, kwargs.children, strict=True)}
+    keywords = {k: values.build(child, k, (1, k)) for k, child in zip(kwargs.keys, kwargs.children, strict=True)}
     _check_annotations(context, target, positional, keywords)
     result: Abstract = Constant(None)
     ended = False
@@ -118,7 +114,7 @@ def _specialise(
         result = _call(context, target, positional, keywords)
     except PathEnds:
         ended = True
-    return _finish(context, result, arguments, ended)
+    return _finish(context, result, arguments, ended, values.objects)
 
 
 def _check_annotations(
@@ -187,10 +183,10 @@ class _Arguments:
 
     def __init__(self, context: Context, leaves: Any, arguments: list[tuple[int, Cell, Value]]) -> None:
         self.context, self.leaves, self.arguments = context, leaves, arguments
+        self.objects: dict[tuple[Any, ...], ListRef | DictRef | ObjectRef] = {}  # by the path to them
 
-    def build(self, structure: Structure, name: str) -> Abstract:
+    def build(self, structure: Structure, name: str, path: tuple[Any, ...]) -> Abstract:
         context = self.context
-        children = structure.children
         match structure.kind:
             case "leaf":
                 type = next(self.leaves)
@@ -206,30 +202,57 @@ class _Arguments:
             case "constant":
                 return Constant(unflatten(structure, ()))
             case "tuple":
-                return Tuple(tuple(self.build(c, f"{name}_{i}") for i, c in enumerate(children)))
-            case "list":
-                cell = Cell("outside list")
-                context.initial[cell] = Items(tuple(self.build(c, f"{name}_{i}") for i, c in enumerate(children)))
-                return ListRef(cell)
-            case "dict":
-                cell = Cell("outside dict")
-                built = [(k, self.build(c, f"{name}_{k}")) for k, c in zip(structure.keys, children, strict=True)]
-                context.initial[cell] = DictItems(tuple(built))
-                return DictRef(cell)
-        fields = {k: self.build(c, f"{name}_{k}") for k, c in zip(structure.keys, children, strict=True)}
+                return Tuple(self.parts(structure, name, path), structure.cls or tuple)
+            case "argument":
+                return self.objects[structure.keys]
         cls = structure.cls
-        assert cls is not None
-        if issubclass(cls, tuple):
-            return Tuple(tuple(fields.values()), cls)
-        cell = Cell("object")
-        context.initial[cell] = Entries(fields)
-        return ObjectRef(cell, cls)
+        if structure.kind == "record" and cls is not None and issubclass(cls, tuple):
+            return Tuple(self.parts(structure, name, path), cls)
+        reference: ListRef | DictRef | ObjectRef
+        cell = Cell("list" if structure.kind == "list" else "dict" if structure.kind == "dict" else "object", name=name)
+        if structure.kind in ("list", "dict"):
+            reference = ListRef(cell) if structure.kind == "list" else DictRef(cell)
+        else:
+            assert cls is not None
+            reference = ObjectRef(cell, cls)
+        self.objects[path] = reference  # before its parts, which may refer to it
+        parts = self.parts(structure, name, path)
+        match structure.kind:
+            case "list":
+                context.initial[cell] = Items(parts)
+            case "dict":
+                context.initial[cell] = DictItems(tuple(zip(structure.keys, parts, strict=True)))
+            case _:
+                context.initial[cell] = Entries(dict(zip(structure.keys, parts, strict=True)))
+        return reference
+
+    def parts(self, structure: Structure, name: str, path: tuple[Any, ...]) -> tuple[Abstract, ...]:
+        """What the parts of a container or object hold."""
+        steps = structure.keys if structure.kind in ("dict", "record", "object") else range(len(structure.children))
+        if structure.kind == "record" and structure.cls is not None and issubclass(structure.cls, tuple):
+            steps = range(len(structure.children))
+        return tuple(
+            [
+                self.build(
+                    child,
+                    f"{name}_{step}" if str(step).isidentifier() or isinstance(step, int) else name,
+                    (*path, step),
+                )
+                for step, child in zip(steps, structure.children, strict=True)
+            ]
+        )
 
 
-def _finish(context: Context, result: Abstract, arguments: list[tuple[int, Cell, Value]], ended: bool) -> ScriptResult:
+def _finish(
+    context: Context,
+    result: Abstract,
+    arguments: list[tuple[int, Cell, Value]],
+    ended: bool,
+    objects: Mapping[tuple[Any, ...], ListRef | DictRef | ObjectRef],
+) -> ScriptResult:
     builder = context.builder
     values: list[Value] = []
-    structure = _structure(context, result, values) if not ended else constant_structure(None)
+    structure = constant_structure(None) if ended else Results(context, values, objects).structure(result)
     outputs = len(values)
     writes: list[tuple[int, int]] = []
     if not ended:
@@ -313,78 +336,4 @@ def _unique(names: list[str]) -> list[str]:
             unique, count = f"{name}_{count}", count + 1
         seen.add(unique)
         result.append(unique)
-    return result
-
-
-def _structure(context: Context, value: Abstract, values: list[Value]) -> Structure:
-    """How a result is put together, its graph values appended to `values`."""
-    match value:
-        case TensorRef():
-            values.append(context.read(value))
-            return LEAF
-        case Scalar(value=graph_value):
-            values.append(graph_value)
-            return LEAF
-        case Tuple(items=items, type=cls):
-            children = tuple(_structure(context, i, values) for i in items)
-            if hasattr(cls, "_fields"):
-                return Structure("record", children, tuple(cls._fields), cls.__name__, cls=cls)
-            return tuple_structure(children) if cls is tuple else Structure("tuple", children, cls=cls)
-        case ListRef(cell=cell):
-            content = context.heap[cell]
-            if isinstance(content, RunTimeItems):
-                values.append(content.value)
-                return LEAF
-            return Structure("list", tuple(_structure(context, i, values) for i in content.items))
-        case SetRef(cell=cell):
-            content = context.heap[cell]
-            if isinstance(content, RunTimeSet):
-                values.append(content.value)
-                return LEAF
-            return Structure("set", tuple(_structure(context, i, values) for i in content.items))
-        case DictRef(cell=cell) if isinstance(content := context.heap[cell], RunTimeDict):
-            values.append(content.value)
-            return LEAF
-        case DictRef(cell=cell):
-            entries = context.heap[cell].entries
-            return Structure(
-                "dict", tuple(_structure(context, v, values) for _, v in entries), tuple(k for k, _ in entries)
-            )
-        case ObjectRef(cell=cell, type=cls):
-            attributes = context.heap[cell].attributes
-            if hasattr(cls, "__dataclass_fields__"):
-                names = tuple(f.name for f in cls.__dataclass_fields__.values() if f.init)
-                children = tuple(_structure(context, attributes[n], values) for n in names)
-                return Structure("record", children, names, cls.__name__, cls=cls)
-        case Union(tag=tag, alternatives=alternatives):
-            values.append(tag)
-            built: list[Structure] = []
-            for number, alternative in enumerate(alternatives):
-                start = len(values)
-                built.append(_structure(context, alternative, values))
-                values[start:] = [_made_sure(context, tag, number, v) for v in values[start:]]
-            return Structure("union", tuple(built))
-        case Constant(value=constant) if not isinstance(constant, (types.FunctionType, types.ModuleType)):
-            return constant_structure(constant)
-    raise context.error(
-        f"{context.describe(value)} cannot be returned from a compiled program",
-        "return tensors, numbers, strings, None, or tuples, lists and dicts of them",
-    )
-
-
-def _made_sure(context: Context, tag: Value, number: int, value: Value) -> Value:
-    """A tensor of an alternative that is returned: an empty one where another alternative counts."""
-    type = context.type_of(value)
-    if not isinstance(type, TensorType) or not type.shape:
-        return value
-    regions = [Block(), Block()]
-    with context.inside(regions[0]):
-        context.builder.yield_([value])
-    with context.inside(regions[1]):
-        zero = context.constant(0)
-        empty = context.emit("full", *([zero] * type.rank), context.constant(0), dtype=type.dtype)
-        context.builder.yield_([empty])
-    shape = tuple(context.builder.sizes.fresh(prefix="d") for _ in type.shape)
-    condition = context.emit("scalar.eq", tag, context.constant(number))
-    (result,) = context.builder.emit_all("if", [condition], {}, regions, (TensorType(type.dtype, shape, type.device),))
     return result
