@@ -126,7 +126,8 @@ class Builder:
         """The finished graph, with sizes that were found equal made one and the remaining conditions as guards."""
         substitution = self.sizes.substitution()
         if substitution:
-            _substitute_block(self.graph.block, substitution)
+            for part in self.graph.parts:
+                _substitute_block(part.block, substitution)
         graph, hints = self.graph, self.sizes.hints
         graph.guards = self.sizes.remaining_guards()
         used = sorted({name for g in graph.guards for name in symbols(g.left) | symbols(g.right)} & hints.keys())

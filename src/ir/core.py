@@ -185,7 +185,8 @@ class Graph:
     Results past `outputs` (None: all) are only written back and not returned. `parameters` names the trailing
     arguments that the caller does not pass but the callable supplies (module parameters and buffers), in order.
     `examples` holds example values of the symbols in guards: at sizes where the guards hold, inference takes the same
-    decisions again.
+    decisions again. `functions` are what `call` instructions call, by name: graphs with a name, arguments and a block
+    only, which see no value and no dimension symbol but their own.
     """
 
     name: str
@@ -195,6 +196,7 @@ class Graph:
     outputs: int | None = None
     parameters: tuple[str, ...] = ()
     examples: dict[str, int] = field(default_factory=dict)
+    functions: "dict[str, Graph]" = field(default_factory=dict)
 
     @property
     def arguments(self) -> list[Value]:
@@ -205,8 +207,19 @@ class Graph:
         """The values that the graph returns, written-back ones included."""
         return self.block.terminator.inputs
 
+    @property
+    def parts(self) -> "list[Graph]":
+        """The graph itself and its functions."""
+        return [self, *self.functions.values()]
+
     def walk(self) -> Iterator[Instruction]:
+        """Every instruction of the graph, without those of its functions."""
         return self.block.walk()
+
+    def walk_all(self) -> Iterator[Instruction]:
+        """Every instruction of the graph and of its functions."""
+        for part in self.parts:
+            yield from part.walk()
 
     def __str__(self) -> str:
         from .text import print_graph  # the printer needs this module

@@ -12,6 +12,7 @@ from .dtypes import from_numpy
 from .exception_names import exception_name, find_exception
 from .location import render_error
 from .matching import required_symbols
+from .recursion import RECURSION_MESSAGE, deep_recursion, recursion_limit
 from .types import (
     BoolType,
     ComplexType,
@@ -72,6 +73,7 @@ class Interpreter:
         self.values: dict[Value, Any] = {}
         self.has_symbols: dict[Value, bool] = {}
         self.broadcasts: dict[Instruction, list[DimExpr]] = {}
+        self.calls = 0  # how many calls of functions are in progress
         self.saved: dict[str, Sequence[Any]] = {}  # what each `try` gives where something is raised
         self.caught: list[Exception] = []
 
@@ -198,6 +200,28 @@ class Interpreter:
         finally:
             self.sizes = outer
 
+    def run_call(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
+        """Call a function: its values and sizes are its own, anew in each call."""
+        function = self.graph.functions[instruction.attributes["function"]]
+        if self.calls == 0:
+            with deep_recursion():
+                return self.called(function, operands)
+        if self.calls >= recursion_limit():
+            raise RecursionError(RECURSION_MESSAGE)
+        return self.called(function, operands)
+
+    def called(self, function: Graph, operands: Sequence[Any]) -> Sequence[Any]:
+        """What a function returns."""
+        outer = self.values, self.sizes, self.saved
+        self.values, self.sizes, self.saved = {}, {}, {}
+        self.calls += 1
+        try:
+            self.bind(function.arguments, operands, f"{function.name}: ")
+            return self.block(function.block)
+        finally:
+            self.calls -= 1
+            self.values, self.sizes, self.saved = outer
+
     def run_dim(self, instruction: Instruction, operands: list[Any]) -> Sequence[Any]:
         return (self.dim(instruction.attributes["expression"]),)
 
@@ -246,6 +270,7 @@ class Interpreter:
 _SPECIAL: dict[str, Any] = {
     "if": Interpreter.run_if,
     "loop": Interpreter.run_loop,
+    "call": Interpreter.run_call,
     "dim": Interpreter.run_dim,
     "bind_dim": Interpreter.run_bind_dim,
     "undefined": Interpreter.run_undefined,

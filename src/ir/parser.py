@@ -49,7 +49,7 @@ def parse(
             token = parser.places.get(error.instruction) if error.instruction is not None else parser.tokens[0]
             token = token or parser.tokens[0]
             raise source.error(error.message, token.offset, len(token.text), error.hint) from error
-    parser.check_returns(graph)
+    parser.check_returns()
     return graph
 
 
@@ -61,21 +61,13 @@ class _Parser(TokenReader):
         self.defined: set[str] = set()
         self.trail: list[str] = []  # the same in order, so that a scope can be left
         self.places: dict[Instruction, Token] = {}
-        self.returns: tuple[Token, list[Type]] = self.tokens[0], []
+        self.returns: list[tuple[Graph, Token, list[Type]]] = []
 
     # -- graph and instructions --------------------------------------------------------------------------------------
 
     def graph(self) -> Graph:
         self.expect("graph")
-        self.expect("@")
-        name = self.string() if self.tokens.kinds[self.position] == "string" else self.take("name", "a name").text
-        graph = Graph(name)
-        self.expect("(")
-        self.separated(lambda: self.argument(graph.block), ")")
-        self.expect("->")
-        self.expect("(")
-        start = self.tokens[self.position]
-        self.returns = start, self.separated(self.type, ")")
+        graph = self.header()
         if self.accept("where"):
             self.expect("(")
             graph.guards = self.separated(self.guard, ")")
@@ -90,22 +82,49 @@ class _Parser(TokenReader):
         if self.accept("parameters"):
             self.expect("(")
             graph.parameters = tuple(self.separated(self.string, ")"))
-        self.expect("{")
-        self.block(graph.block, 0)
-        if graph.block.terminator.op.name != "return":
-            raise self.error("a graph must end in return", self.places[graph.block.terminator])
+        self.body(graph)
+        while self.accept("func"):
+            place = self.tokens[self.position]
+            self.values, self.defined, self.trail = {}, set(), []  # a function sees no values but its own
+            function = self.header()
+            if function.name in graph.functions:
+                raise self.error(f"the function @{function.name} is defined twice", place)
+            graph.functions[function.name] = function
+            self.body(function)
         self.source_table()
         if self.tokens.kinds[self.position] != "end":
             raise self.error(f"expected the end of the text, found {self.peek()!r}")
         return graph
 
-    def check_returns(self, graph: Graph) -> None:
-        """Compare the types in the header with those returned; after `verify`, whose errors are nearer to the cause."""
-        start, declared = self.returns
-        returned = [v.type for v in graph.results]
-        if declared != returned:
-            given, found = (f"({', '.join(map(str, types))})" for types in (declared, returned))
-            raise self.error(f"the graph is declared to return {given} and returns {found}", start)
+    def header(self) -> Graph:
+        """The name, arguments and result types of a graph or function."""
+        self.expect("@")
+        graph = Graph(self.function_name())
+        self.expect("(")
+        self.separated(lambda: self.argument(graph.block), ")")
+        self.expect("->")
+        self.expect("(")
+        start = self.tokens[self.position]
+        self.returns.append((graph, start, self.separated(self.type, ")")))
+        return graph
+
+    def function_name(self) -> str:
+        return self.string() if self.tokens.kinds[self.position] == "string" else self.take("name", "a name").text
+
+    def body(self, graph: Graph) -> None:
+        self.expect("{")
+        self.block(graph.block, 0)
+        if graph.block.terminator.op.name != "return":
+            raise self.error("a graph must end in return", self.places[graph.block.terminator])
+
+    def check_returns(self) -> None:
+        """Compare the types in headers with those returned; after `verify`, whose errors are nearer to the cause."""
+        for number, (graph, start, declared) in enumerate(self.returns):
+            returned = [v.type for v in graph.results]
+            if declared != returned:
+                given, found = (f"({', '.join(map(str, types))})" for types in (declared, returned))
+                what = f"function @{graph.name}" if number else "graph"
+                raise self.error(f"the {what} is declared to return {given} and returns {found}", start)
 
     def argument(self, block: Block) -> None:
         spend()
@@ -190,9 +209,13 @@ class _Parser(TokenReader):
             self.expect("=")
         place = self.take("name", "the name of an op")
         op = self.op(place)
+        function = None
+        if op.name == "call":
+            self.expect("@")
+            function = self.function_name()
         self.expect("(")
         operands = self.separated(self.operand, ")")
-        attributes = self.attributes(op)
+        attributes = self.attributes(op) if function is None else {"function": function}
         regions = self.regions(depth)
         location = self.location() if self.accept("loc") else None
         instruction = Instruction(op, operands, attributes, tuple(t for _, _, t in results), regions, location)

@@ -23,6 +23,7 @@ from .passes import (
     sink_views,
     unroll_loops,
 )
+from .rewrite import clone
 from .verify import verify as check
 
 __all__ = ["DEFAULT", "Pass", "Pipeline", "active_pipeline", "run_pipeline", "use_pipeline"]
@@ -149,7 +150,7 @@ def run_pipeline(
     text = str(graph) if is_logged else ""
     for name, function in chosen:
         start = time.perf_counter()
-        graph = function(graph)
+        graph = _apply(function, graph)
         if is_logged:
             milliseconds = (time.perf_counter() - start) * 1e3
             text = _log(graph, name, milliseconds, text)
@@ -160,10 +161,19 @@ def run_pipeline(
     return graph
 
 
+def _apply(function: Callable[[Graph], Graph], graph: Graph) -> Graph:
+    """A pass applied to a graph and then to each of the functions that it left."""
+    changed = function(graph)
+    if changed.functions:
+        changed = changed if changed is not graph else clone(graph)
+        changed.functions = {name: function(inner) for name, inner in changed.functions.items()}
+    return changed
+
+
 def _log(graph: Graph, name: str, milliseconds: float, before: str) -> str:
     """Print what a pass left; its text."""
     text = str(graph)
-    count = sum(1 for _ in graph.walk())
+    count = sum(1 for _ in graph.walk_all())
     what = f"{count} instructions" if text != before else "nothing changed"
     print(f"ingot: {graph.name}: {name}: {milliseconds:.1f} ms, {what}", file=sys.stderr)
     if text != before:

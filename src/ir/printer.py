@@ -48,11 +48,23 @@ class _Printer:
         self.sources: dict[tuple[str, int], str] = {}
 
     def graph(self, graph: Graph) -> str:
+        self.function(graph, "graph")
+        for function in graph.functions.values():
+            self.names, self.taken, self.unnamed = {}, {}, 0
+            self.function(function, "func")
+        if self.sources:
+            self.lines.append("source {")
+            for (file, line), text in self.sources.items():
+                self.lines.append(f"  {escape(file)}:{line} = {escape(text)}")
+            self.lines.append("}")
+        return "\n".join(self.lines)
+
+    def function(self, graph: Graph, keyword: str) -> None:
         arguments = ", ".join(self.argument(a) for a in graph.arguments)
-        name = graph.name if _PLAIN_FUNCTION.fullmatch(graph.name) else escape(graph.name)
         instructions = graph.block.instructions
         results = instructions[-1].inputs if instructions and instructions[-1].op.name == "return" else []
-        header = f"graph @{name}({arguments}) -> ({', '.join(self.type(r.type) for r in results)})"
+        types = ", ".join(self.type(r.type) for r in results)
+        header = f"{keyword} @{_function_name(graph.name)}({arguments}) -> ({types})"
         if graph.guards:
             header += f" where ({', '.join(map(self.guard, graph.guards))})"
         if graph.examples and not self.canonical:
@@ -67,12 +79,6 @@ class _Printer:
         self.lines.append(header + " {")
         self.block(graph.block, "  ")
         self.lines.append("}")
-        if self.sources:
-            self.lines.append("source {")
-            for (file, line), text in self.sources.items():
-                self.lines.append(f"  {escape(file)}:{line} = {escape(text)}")
-            self.lines.append("}")
-        return "\n".join(self.lines)
 
     def guard(self, guard: Any) -> str:
         text = f"{self.dim(guard.left)} == {self.dim(guard.right)}"
@@ -111,7 +117,10 @@ class _Printer:
     def instruction(self, instruction: Instruction, indent: str) -> None:
         operands = ", ".join("_" if v is None else self.name(v) for v in instruction.operands)
         results = ", ".join(self.argument(r) for r in instruction.results)
-        text = f"{indent}{results}{' = ' if results else ''}{instruction.op.name}({operands})"
+        op = instruction.op.name
+        if op == "call":
+            op = f"call @{_function_name(instruction.attributes['function'])}"
+        text = f"{indent}{results}{' = ' if results else ''}{op}({operands})"
         if attributes := self.attributes(instruction):
             text += f" {{{', '.join(attributes)}}}"
         for index, region in enumerate(instruction.regions):
@@ -128,7 +137,7 @@ class _Printer:
     def attributes(self, instruction: Instruction) -> list[str]:
         defaults = {p.name: p.normalised for p in instruction.op.schema.attributes if not p.required}
         shown: list[str] = []
-        for name, value in instruction.attributes.items():
+        for name, value in instruction.attributes.items() if instruction.op.name != "call" else ():
             if name in defaults and same_attribute(defaults[name], value):
                 continue
             if self.renaming:
@@ -148,6 +157,10 @@ class _Printer:
             plain = _PLAIN_FUNCTION.fullmatch(location.function)
             text += f" in {location.function if plain else escape(location.function)}"
         return text + ")"
+
+
+def _function_name(name: str) -> str:
+    return name if _PLAIN_FUNCTION.fullmatch(name) else escape(name)
 
 
 def same_attribute(a: Any, b: Any) -> bool:
@@ -245,11 +258,11 @@ def _canonical_symbols(graph: Graph) -> dict[str, Dim]:
 
 def graph_dims(graph: Graph) -> Iterator[DimExpr]:
     """Every size expression of a graph in the order of its text."""
-    for value in graph.arguments:
+    for value in (a for part in graph.parts for a in part.arguments):
         yield from type_dims(value.type)
     for guard in graph.guards:
         yield from (d for d in (guard.left, guard.right) if isinstance(d, DimExpr))
-    for instruction in graph.walk():
+    for instruction in graph.walk_all():
         for result in instruction.results:
             yield from type_dims(result.type)
         for name, value in instruction.attributes.items():

@@ -110,7 +110,9 @@ def erase(instruction: Instruction) -> None:
 
 def clone(graph: Graph) -> Graph:
     """A copy that shares nothing that can change."""
-    return Rewriter(graph, Rules()).run()
+    copied = Rewriter(graph, Rules()).run()
+    copied.functions = {name: clone(function) for name, function in graph.functions.items()}
+    return copied
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------
@@ -202,6 +204,7 @@ class Rewriter:
         self.copy_block(source.block)
         graph.guards, graph.examples = list(source.guards), dict(source.examples)
         graph.writes, graph.outputs, graph.parameters = list(source.writes), source.outputs, source.parameters
+        graph.functions = dict(source.functions)  # passes are applied to each of them by the pipeline
         return graph
 
     # -- copying -----------------------------------------------------------------------------------------------------

@@ -1,18 +1,19 @@
 """Checks a graph: its structure, and that inferring every type again gives the declared ones."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .budget import spend
 from .core import Block, Graph, Guard, Instruction, Value
-from .dims import Dim, DimExpr, dim_hint, symbols
+from .dims import Dim, DimExpr, dim_hint, symbol, symbols
 from .dtypes import DType
 from .location import LocatedError
 from .matching import binding_symbols, match_types, required_symbols
 from .ops.schema import Parameter, Role
 from .printer import SYMBOL, graph_dims, same_attribute
 from .sizes import Sizes
-from .types import BoolType, IntType, TensorType, Type
+from .types import BoolType, IntType, OptionalType, TensorType, Type, substitute_type
 
 __all__ = ["VerifyError", "graph_symbols", "verify"]
 
@@ -28,9 +29,12 @@ def verify(graph: Graph, *, after: str | None = None) -> None:
 
     Values are defined once and before use, in scope through regions; blocks end in their terminator; operands,
     attributes and regions fit the op's schema; declared types are what `infer` gives; every dimension symbol has a
-    value where it is used; conditions on sizes that inference found are stated by a guard or a `require_equal`.
+    value where it is used; conditions on sizes that inference found are stated by a guard or a `require_equal`. Each
+    function is checked like a graph, and each call against its function.
     """
-    _Verifier(graph, after).run()
+    for name, function in graph.functions.items():
+        _Verifier(function, after, graph.functions).run_function(name)
+    _Verifier(graph, after, graph.functions).run()
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
@@ -46,8 +50,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 
 
 class _Verifier:
-    def __init__(self, graph: Graph, after: str | None) -> None:
+    def __init__(self, graph: Graph, after: str | None, functions: Mapping[str, Graph]) -> None:
         self.graph = graph
+        self.functions = functions
         self.after = after
         self.values: set[Value] = set()  # in scope
         self.tries: dict[str, list[Type]] = {}  # the values of each `try` around
@@ -66,6 +71,17 @@ class _Verifier:
         error = VerifyError(f"{prefix}graph {self.graph.name}: {message}", location, hint=hint)
         error.instruction = self.current
         return error
+
+    def run_function(self, name: str) -> None:
+        """Check a function of a graph, known there under a name."""
+        graph = self.graph
+        if graph.name != name:
+            raise self.fail(f"it is known as the function @{name}")
+        if graph.guards or graph.examples or graph.writes or graph.parameters or graph.functions:
+            raise self.fail("a function has no guards, writes, parameters or functions")
+        if graph.outputs is not None:
+            raise self.fail("a function returns all its results")
+        self.run()
 
     def run(self) -> None:
         graph = self.graph
@@ -158,6 +174,8 @@ class _Verifier:
             self.regions(instruction)
         elif instruction.regions:
             raise self.fail("only if, loop and try have regions")
+        elif instruction.op.name == "call":
+            self.check_call(instruction)
         else:
             self.infer(instruction, operands)
         if instruction.op.name == "save":
@@ -233,6 +251,39 @@ class _Verifier:
             self.check_try(instruction)
         else:
             self.check_loop(instruction)
+
+    def check_call(self, instruction: Instruction) -> None:
+        name = instruction.attributes["function"]
+        function = self.functions.get(name)
+        if function is None:
+            near = difflib.get_close_matches(name, list(self.functions), 3)
+            raise self.fail(
+                f"there is no function @{name} in the graph",
+                f"did you mean {', '.join(f'@{n}' for n in near)}?" if near else None,
+            )
+        # The function's symbols are its own, even where they have the names of symbols here.
+        own: dict[str, Dim] = {n: symbol(f"callee.{n}") for n in graph_symbols(function)}
+        declared, given = [a.type for a in function.arguments], [v.type for v in instruction.inputs]
+        bindings: dict[str, Dim] = {}
+        if len(declared) != len(given) or not all(
+            self.passes(substitute_type(d, own), g, bindings) for d, g in zip(declared, given, strict=True)
+        ):
+            raise self.fail(f"@{name} takes {_show(declared)}, given {_show(given)}")
+        # Sizes that the function finds at run time have no name here: a result must have a new symbol for them.
+        returned = [substitute_type(substitute_type(r.type, own), bindings) for r in function.results]
+        results = [r.type for r in instruction.results]
+        found: dict[str, Dim] = {}
+        if len(results) != len(returned) or not all(
+            _is_optional(r) == _is_optional(t) and self.fits(r, t, found, widen=True)
+            for r, t in zip(results, returned, strict=True)
+        ):
+            raise self.fail(f"declared {_show(results)}, @{name} returns {_show(returned)}")
+
+    def passes(self, declared: Type, given: Type, bindings: dict[str, Dim]) -> bool:
+        """Whether a value may be an argument of a function; its sizes go into `bindings`."""
+        fits = match_types(declared, given, (), bindings, same=self.sizes.are_known_equal, widen=True)
+        # A plain int is no size: it may be negative.
+        return fits and _is_optional(declared) == _is_optional(given) and all(d != symbol(n) for n, d in bindings.items())
 
     def check_if(self, instruction: Instruction) -> None:
         (condition,) = instruction.operands
@@ -313,6 +364,10 @@ def _fits_kind(parameter: Parameter, value: Any) -> bool:
         return True
     kind = parameter.kind.removesuffix(" | None")
     return (value is None and kind != parameter.kind) or _KINDS[kind](value)
+
+
+def _is_optional(type: Type) -> bool:
+    return isinstance(type, OptionalType)
 
 
 def _show(types: "list[Type] | tuple[Type, ...]") -> str:

@@ -205,7 +205,7 @@ def _version() -> str:
 
 def _collect_weights(graph: Graph, weights: dict[str, np.ndarray[Any, Any]], digests: dict[str, str]) -> None:
     """Add a graph's large constants; names that two different arrays share are told apart by their digests."""
-    for instruction in graph.walk():
+    for instruction in graph.walk_all():
         for value in instruction.attributes.values():
             if not isinstance(value, Array):
                 continue

@@ -108,5 +108,5 @@ def _graph(method: str, graph: Graph, state: list[str]) -> dict[str, Any]:
         "parameters": list(graph.parameters),
         "results": [str(value.type) for value in graph.results[:outputs]],
         "conditions": [*map(str, graph.guards), *state],
-        "instructions": dict(Counter(instruction.op.name for instruction in graph.walk()).most_common()),
+        "instructions": dict(Counter(instruction.op.name for instruction in graph.walk_all()).most_common()),
     }

@@ -52,7 +52,7 @@ class CompiledDerivative:
         self.waits = (
             specialisation.is_loaded
             and not graph.writes
-            and not any(Trait.RANDOM in instruction.op.traits for instruction in graph.walk())
+            and not any(Trait.RANDOM in instruction.op.traits for instruction in graph.walk_all())
         )
         name = specialisation.name
         self.forward = Specialisation(
@@ -127,7 +127,7 @@ def _twice(
     specialisation: "Specialisation", tensors: Sequence[Any], derivative: CompiledDerivative, gradients: Sequence[Any]
 ) -> tuple[Any, ...]:
     """Gradients that can be differentiated again: the graph runs op by op on the same tensors."""
-    if any(Trait.RANDOM in instruction.op.traits for instruction in specialisation.graph.walk()):
+    if any(Trait.RANDOM in instruction.op.traits for instruction in specialisation.graph.walk_all()):
         raise RuntimeError(
             f"{specialisation.name} draws random numbers, so its gradient cannot be computed with create_graph=True"
         )

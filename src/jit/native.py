@@ -45,7 +45,7 @@ class NativeBuild:
 def graph_arrays(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays that a graph's constants hold, by digest, dtype and shape."""
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for instruction in graph.walk():
+    for instruction in graph.walk_all():
         for value in instruction.attributes.values():
             if isinstance(value, Array) and value.data is not None:
                 arrays[array_key(value.digest, value.data)] = np.ascontiguousarray(value.data)

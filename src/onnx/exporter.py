@@ -299,7 +299,7 @@ def _check_results(structure: Structure) -> None:
 
 def _check_operations(graph: Graph) -> None:
     unknown = []
-    for instruction in graph.walk():
+    for instruction in graph.walk_all():
         name = instruction.op.name
         if name not in RULES and name not in _CONTROL and not isinstance(instruction.op.lower, Decompose):
             place = f" at {instruction.location}" if instruction.location is not None else ""

@@ -158,6 +158,20 @@ LOOP = define(
 )
 
 
+def _call_types(sizes: Sizes, values: tuple[Type, ...], *, function: str) -> tuple[Type, ...]:
+    raise TypeError("call: result types come from its function")  # the builder passes them; verify compares
+
+
+CALL = define(
+    "call(values: Tensors, *, function: str)",
+    "Runs a function of the graph, written `call @name(...)`; results are what it returns.\n\n"
+    "RecursionError where calls are nested deeper than Python allows calls of its own to be.",
+    infer=_call_types,
+    traits=_EFFECT,  # whatever the function does, so that calls stay, in their order
+    lower=Custom("call"),
+)
+
+
 def _undefined(sizes: Sizes, *, type: Any) -> Type:
     result: Type = type
     return result
