@@ -29,7 +29,7 @@ ALLOWED = {
     "onnx": {"ir", "eager", "jit", "onnx"},
     "array_api": {"ir", "eager", "namespace", "array_api"},
     "backends": set(),
-    "cuda": {"amp", "cuda"},
+    "cuda": {"amp", "eager", "ir", "cuda"},
     "distributions": {"eager", "linalg", "nn", "distributions"},
     "pytorch": {"ir", "eager", "namespace", "nn", "pytorch"},
     "signal": {"ir", "eager", "signal"},

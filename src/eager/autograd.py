@@ -9,6 +9,7 @@ import numpy as np
 from ..ir.dtypes import from_numpy
 from ..ir.ops._op import Op
 from . import modes
+from .device import address, device_of, is_writable, make_on, require_same_device
 from .tape import Node, PythonNode, Saved, Wanted, mark, settings
 from .tensor import Tensor, wrap
 
@@ -44,7 +45,7 @@ def refresh_view(tensor: "Tensor") -> None:
 
 def _place(tensor: "Tensor") -> tuple[Any, ...]:
     array = tensor._array
-    return array.__array_interface__["data"][0] if array.size else 0, array.shape, array.strides
+    return address(array) if array.size else 0, array.shape, array.strides
 
 
 def replay_view(source: "Tensor", op: Op | None, operands: tuple[Any, ...], attributes: dict[str, Any]) -> "Tensor":
@@ -220,7 +221,7 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
                     "pass gradient="
                 )
             array = output._array
-            gradient = wrap(np.ones(array.shape, array.dtype))
+            gradient = wrap(make_on(device_of(array), lambda xp, a=array: xp.ones(a.shape, a.dtype)))
             if (mode := modes.current_mode()) is not None:
                 mode.created(gradient)
         elif not isinstance(gradient, Tensor):
@@ -230,6 +231,8 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
                 f"Mismatch in shape: grad_output[{number}] has a shape of {list(gradient._array.shape)} and "
                 f"output[{number}] has a shape of {list(output._array.shape)}."
             )
+        else:
+            require_same_device(device_of(output._array), device_of(gradient._array))
         seeds.append(gradient)
     return outputs, seeds
 
@@ -440,7 +443,7 @@ def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Expose
     gradient = _plain(gradient)
     if known is None:
         array = gradient._array
-        if id(array) in exposed or array.base is not None or not array.flags.writeable:
+        if id(array) in exposed or array.base is not None or not is_writable(array):
             gradient = call("clone", gradient)
             array = gradient._array
         exposed[id(array)] = array  # one array must not become the gradient of two leaves
@@ -448,7 +451,7 @@ def _accumulate(tensor: Any, gradient: Any, create_graph: bool, exposed: _Expose
     elif mode is not None and not known._requires_grad:
         with modes.no_grad():
             known.add_(gradient)
-    elif known._requires_grad or not known._array.flags.writeable:
+    elif known._requires_grad or not is_writable(known._array):
         with modes.no_grad():
             tensor._grad = _add(known, gradient)
     else:

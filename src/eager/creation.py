@@ -8,7 +8,7 @@ import numpy as np
 from ..ir.dtypes import DType, as_dtype, bool_, default_dtype, from_numpy, int64, promote, scalar_dtype
 from ..ir.ops._op import get_op
 from . import modes
-from .device import as_device
+from .device import as_device, default_device, host_array, is_host, make_on, move_array, of_interface
 from .dispatch import dispatch
 from .memory_format import with_options
 from .tensor import Tensor, wrap
@@ -22,7 +22,9 @@ __all__ = [
 def _to_array(data: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
     """A new array from nested sequences, numbers, arrays and tensors, with PyTorch's default dtypes."""
     if isinstance(data, Tensor):
-        array = data._array
+        array = host_array(data._array)
+    elif hasattr(data, "__cuda_array_interface__"):
+        array = host_array(data)
     elif isinstance(data, (np.ndarray, np.generic)):
         array = np.asarray(data)
     else:
@@ -85,13 +87,13 @@ def _first_leaf_is_numpy(data: Any) -> bool:
 
 def _unwrap(data: Any) -> Any:
     if isinstance(data, Tensor):
-        return data._array
+        return host_array(data._array)
     return [_unwrap(d) for d in data] if isinstance(data, (list, tuple)) else data
 
 
 def _finish(array: np.ndarray[Any, Any], device: Any, requires_grad: bool) -> Tensor:
-    if device is not None:
-        as_device(device)
+    if modes.devices or device is not None:
+        array = move_array(array, as_device(device))
     result = wrap(array)
     if modes.active_modes and (mode := modes.state.mode) is not None:
         mode.created(result)
@@ -109,17 +111,27 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
             [3, 4]])
     """
     if isinstance(data, Tensor) and modes.current_mode() is not None:
-        return as_tensor(data.detach().clone(), dtype=dtype)  # type: ignore[attr-defined]
+        return as_tensor(data.detach().clone(), dtype=dtype, device=device)  # type: ignore[attr-defined]
+    if device is None and isinstance(data, Tensor):
+        device = data.device
+    elif hasattr(data, "__cuda_array_interface__"):
+        return tensor(wrap(of_interface(data)), dtype=dtype, device=device, requires_grad=requires_grad)
     return _finish(_to_array(data, None if dtype is None else as_dtype(dtype)), device, requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """The data as a tensor, sharing memory where it can: a tensor of that dtype is returned itself."""
-    if device is not None:
-        as_device(device)
     wanted = None if dtype is None else as_dtype(dtype)
+    if not isinstance(data, Tensor) and hasattr(data, "__cuda_array_interface__"):
+        data = wrap(of_interface(data))
     if isinstance(data, Tensor):
+        if device is not None:
+            data = data.to(as_device(device))  # type: ignore[attr-defined]
         return data if wanted is None or data.dtype is wanted else data.to(wanted)  # type: ignore[attr-defined,no-any-return]
+    if device is not None or modes.devices:
+        place = as_device(device)
+        if place.type != "cpu":
+            return as_tensor(data, dtype).to(place) if is_host(data) else tensor(data, dtype=dtype, device=place)  # type: ignore[attr-defined,no-any-return]
     if isinstance(data, np.ndarray):
         shared = wrap(data) if from_numpy(data.dtype) else None
         assert shared is not None
@@ -131,7 +143,7 @@ def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
     """The object as a tensor; `copy` True always copies, False never (ValueError where it must)."""
-    result = tensor(obj, dtype=dtype) if copy else as_tensor(obj, dtype, device)
+    result = tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
     if copy is False and not (
         isinstance(obj, (Tensor, np.ndarray)) and np.shares_memory(result._array, np.asarray(obj))
     ):
@@ -175,7 +187,8 @@ def _filled(name: str, size: Any, value: Any, dtype: Any, device: Any, requires_
         return result.requires_grad_() if requires_grad else result
     if element.kind == "u" and value.__class__ is int and value < 0:
         value = np.asarray(value).astype(element.numpy)  # wraps, as PyTorch has it
-    return _finish(np.full(size, value, element.numpy), device, requires_grad)
+    array = make_on(default_device(), lambda xp: xp.full(size, value, element.numpy))
+    return _finish(array, device, requires_grad)
 
 
 @with_options
@@ -227,7 +240,8 @@ def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, 
     element = default_dtype() if dtype is None else as_dtype(dtype)
     if modes.active_modes and modes.state.mode is not None:
         return _filled("empty", size, 0, element, device, requires_grad)
-    return _finish(np.empty(_size(size, "empty"), element.numpy), device, requires_grad)
+    shape = _size(size, "empty")
+    return _finish(make_on(default_device(), lambda xp: xp.empty(shape, element.numpy)), device, requires_grad)
 
 
 def _like(input: Tensor, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -295,7 +309,7 @@ def arange(
     count = int(np.ceil((end - start) / step)) if not integral else max(0, -(-(end - start) // step))
     if element.category == 1 and not integral:  # computed in integers, as PyTorch does
         start, step = int(start), int(step)
-    array = (start + step * np.arange(count)).astype(element.numpy)
+    array = make_on(default_device(), lambda xp: (start + step * xp.arange(count)).astype(element.numpy))
     return _finish(array, device, requires_grad)
 
 

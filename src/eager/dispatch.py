@@ -15,6 +15,7 @@ from . import modes
 from .autograd import Node, refresh_view
 from .fast import CHECKED_SHORTCUTS, SHORTCUTS, quiet
 from .fast_views import VIEW_SHORTCUTS
+from .placement import placed, run_on
 from .tensor import Tensor, wrap
 
 __all__ = ["dispatch", "execute", "quiet"]
@@ -60,7 +61,10 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
     plan = _plans.get(op)
     if plan is None:
         plan = _plans[op] = _Plan(op)
-    if plan.shortcut is not None:
+    place = None
+    if modes.devices:
+        operands, place = placed(op, operands)
+    if plan.shortcut is not None and place is None:
         output = _shortly(plan, op, operands, attributes)
         if output is not None:
             return output
@@ -118,7 +122,10 @@ def execute(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> An
         reduced = _infer(op, arrays, attributes, key)
     if plan.evaluate is None:
         raise RuntimeError(f"{op.name} runs only inside a compiled graph")
-    results = NotImplemented if plan.checked_shortcut is None else plan.checked_shortcut(*arrays, **attributes)
+    if place is not None:
+        results = run_on(place, op, tuple(arrays), attributes)
+    else:
+        results = NotImplemented if plan.checked_shortcut is None else plan.checked_shortcut(*arrays, **attributes)
     if results is NotImplemented:
         results = op.run(np, tuple(arrays), attributes) if reduced else plan.evaluate(np, *arrays, **attributes)
     if converted is not None:
@@ -210,7 +217,7 @@ def _wrap_result(value: Any) -> Any:
         return wrap(value)
     if isinstance(value, np.generic):
         return wrap(np.asarray(value))
-    return value
+    return wrap(value) if hasattr(value, "__cuda_array_interface__") else value
 
 
 def _mark_view(output: Tensor, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> None:

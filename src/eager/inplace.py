@@ -10,6 +10,8 @@ from ..ir.ops._op import Op
 from . import modes
 from .autograd import PythonNode, refresh_view, replay_view
 from .blockwise import compute_in_place
+from .device import device_of, is_writable, require_same_device
+from .placement import moved
 from .tensor import Tensor, wrap
 
 __all__ = ["alias", "check_writable", "make_inplace", "snapshot", "write"]
@@ -29,7 +31,7 @@ def check_writable(target: Tensor, name: str) -> None:
             "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
             f"normal tensor before doing inplace update. ({name})"
         )
-    if not target._array.flags.writeable:
+    if not is_writable(target._array):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location, "
             f"or its memory comes from a read-only array. Please clone() the tensor before performing the operation. "
@@ -79,6 +81,10 @@ def _former(op: Op, target: Tensor, others: list[Any]) -> Tensor:
     return snapshot(target)
 
 
+# In-place methods that copy from one device to another; others take tensors of rank 0 from the CPU only.
+_COPIES = frozenset({"copy_", "setitem"})
+
+
 def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> Tensor:
     """Make the target's elements those of `value` (broadcast to its shape), and its history that of `value`.
 
@@ -92,6 +98,10 @@ def write(target: Tensor, value: Tensor, name: str, *, fresh: bool = False) -> T
     if target._view is not None:
         target._refresh()
     array = target._array
+    if modes.devices and (place := device_of(array)) is not device_of(value._array):
+        if value._array.ndim and name not in _COPIES:
+            require_same_device(place, device_of(value._array))
+        value = moved(value, place)
     if not fresh and modes.state.grad_enabled and value.requires_grad:
         value = call(
             "clone", value

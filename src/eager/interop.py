@@ -41,8 +41,9 @@ def _dlpack(
 
 
 def _dlpack_device(self: Tensor) -> tuple[int, int]:
-    """The kind and number of the device: (1, 0), the CPU."""
-    return 1, 0
+    """The kind and number of the device: (1, 0), the CPU, or (2, i), the i-th GPU."""
+    index = self.device.index
+    return (1, 0) if index is None else (2, index)
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:

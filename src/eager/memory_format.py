@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from . import modes
+from .device import as_device, device, move_array
+
 __all__ = [
     "channels_last", "channels_last_3d", "contiguous_format", "in_format", "is_in_format", "layout", "memory_format",
     "preserve_format", "strided", "with_options",
@@ -64,15 +67,32 @@ def in_format(array: np.ndarray[Any, Any], format: memory_format | None) -> np.n
     return np.array(array.transpose(order), order="C").transpose(np.argsort(order))
 
 
+def _make_on(place: device, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """What a factory makes, on a device: there from the start, or copied where it is made on the CPU."""
+    requires_grad = kwargs.pop("requires_grad", False)
+    with modes.placing(place):
+        result = function(*args, **kwargs)
+    if result.device is not place:
+        result = result.detach()
+        result._array, result._alias_of = move_array(result._array, place), None
+    return result.requires_grad_() if requires_grad else result
+
+
 def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """A factory with `out=`, and with the options `layout`, `pin_memory` and `memory_format` of PyTorch's.
 
     RuntimeError for a layout other than strided.
     """
 
+    follows = function.__name__.endswith("_like") or function.__name__ == "normal"  # is made where its operand is
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs:
+        if modes.devices and follows and kwargs.get("device") is None:
+            first = args[0] if args else kwargs.get("input")
+            if hasattr(first, "_array"):
+                kwargs["device"] = first.device
+        if not kwargs and modes.state.device is None:
             return function(*args)
         out = kwargs.pop("out", None)
         if kwargs.pop("layout", None) not in (None, strided):
@@ -80,7 +100,9 @@ def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         kwargs.pop("pin_memory", None)
         kwargs.pop("memory_format", None)
         if out is None:
-            return function(*args, **kwargs)
+            if modes.state.device is None and kwargs.get("device") is None:
+                return function(*args, **kwargs)
+            return _make_on(as_device(kwargs.pop("device", None)), function, args, kwargs)
         from .methods import write_out
 
         kwargs.setdefault("dtype", out.dtype)

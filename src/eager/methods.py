@@ -8,10 +8,11 @@ import numpy as np
 
 from ..ir.dtypes import DType, as_dtype
 from . import modes
-from .device import as_device, device
+from .device import CPU, address, as_device, device, is_host, is_writable, make_on, require_same_device
 from .functions import call as _call
 from .inplace import alias, check_writable, snapshot, write
 from .memory_format import channels_last, channels_last_3d, in_format, is_in_format, strided
+from .placement import moved
 from .tensor import Tensor, wrap
 
 __all__ = ["METHODS", "PROPERTIES", "clone", "inplace_of", "write_out"]
@@ -34,22 +35,32 @@ def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     for a in args if other is None else (other, *args):
         if isinstance(a, Tensor):
             dtype = a.dtype
+            target = a.device
         elif isinstance(a, DType) or a in (float, int, bool, complex) or isinstance(a, np.dtype):
             dtype = as_dtype(a)
-        elif isinstance(a, (str, device)):
+        elif isinstance(a, (str, device)) or a.__class__ is int:
             target = a
         elif isinstance(a, bool):  # non_blocking, then copy
             copy = a if flags else copy
             flags += 1
         elif a is not None:
             raise TypeError(f"to() received an invalid argument: expected a dtype, device or Tensor, given {a!r}")
-    if target is not None:
-        as_device(target)
+    if target is not None and (place := as_device(target)) is not self.device:
+        return _on_other_device(self, place, dtype, format)
     if dtype is None or as_dtype(dtype) is self.dtype:
         if format is not None and not is_in_format(self._array, format):
             copy = copy or format in (channels_last, channels_last_3d)
         return clone(self, memory_format=format) if copy else self
     result: Tensor = _call("cast", self, dtype=as_dtype(dtype))
+    if format in (channels_last, channels_last_3d):
+        result._array = in_format(result._array, format)
+    return result
+
+
+def _on_other_device(self: Tensor, place: device, dtype: Any, format: Any) -> Tensor:
+    """A copy on another device, converted before it travels."""
+    source = self if dtype is None or as_dtype(dtype) is self.dtype else _to(self, as_dtype(dtype))
+    result = moved(source, place)
     if format in (channels_last, channels_last_3d):
         result._array = in_format(result._array, format)
     return result
@@ -83,6 +94,8 @@ def _new(name: str) -> Any:
     def method(self: Tensor, *args: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
         from . import creation
 
+        if modes.devices:
+            kwargs.setdefault("device", self.device)
         return getattr(creation, name)(*args, dtype=dtype or self.dtype, **kwargs)  # type: ignore[no-any-return]
 
     method.__doc__ = f"`ingot.{name}` with this tensor's dtype unless another is given."
@@ -101,7 +114,7 @@ def _view(self: Tensor, *shape: Any, dtype: DType | None = None, size: Any = Non
     result: Tensor = _call("reshape", self, *shape)
     if result._view is not None:  # known to share memory
         return result
-    if isinstance(self._array, np.ndarray) and self._array.size and not np.may_share_memory(result._array, self._array):
+    if hasattr(self._array, "strides") and self._array.size and not np.may_share_memory(result._array, self._array):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             f"contiguous subspaces): {list(self._array.shape)} with strides {list(_stride(self))} as "
@@ -158,14 +171,14 @@ def _stride(self: Tensor, dim: int | None = None) -> Any:
 def _storage_offset(self: Tensor) -> int:
     """The position of the first element in the memory that the tensor and its views share."""
     base = self._array
-    while isinstance(base.base, np.ndarray):
+    while base.base is not None and hasattr(base.base, "strides"):
         base = base.base
-    return int(_data_ptr(self) - base.__array_interface__["data"][0]) // self._array.itemsize
+    return (_data_ptr(self) - address(base)) // self._array.itemsize
 
 
 def _data_ptr(self: Tensor) -> int:
     """The address of the first element."""
-    return self._array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    return address(self._array)
 
 
 def _is_contiguous(self: Tensor, *, memory_format: Any = None) -> bool:
@@ -215,8 +228,21 @@ def _is_same_size(self: Tensor, other: Tensor) -> bool:
 
 
 def _itself(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The tensor itself: it is on the CPU already."""
+    """The tensor itself."""
     return self
+
+
+def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor on the CPU: itself where it is there, a copy else."""
+    return _to(self, CPU, memory_format=memory_format)
+
+
+def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """The tensor on a GPU, the current one unless another is given: itself where it is there, a copy else."""
+    place = as_device("cuda" if device is None else device)
+    if place.type != "cuda":
+        raise RuntimeError(f"Invalid device, must be cuda device: given {place}")
+    return _to(self, place, memory_format=memory_format)
 
 
 def _positive(self: Tensor) -> Tensor:
@@ -256,7 +282,7 @@ def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     recorded = modes.state.grad_enabled and (self.requires_grad or src.requires_grad)
     here, there = self._array, src._array
     real_part = there.dtype.kind == "c" != here.dtype.kind  # numpy warns of that
-    if not (recorded or modes.active_modes or real_part) and here.shape == there.shape and here.flags.writeable:
+    if not (recorded or modes.active_modes or real_part) and here.shape == there.shape and is_writable(here):
         with np.errstate(all="ignore"):
             np.copyto(here, there, casting="unsafe")
         self.bump_version()
@@ -275,7 +301,9 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
     check_writable(self, "fill_")
     if modes.current_mode() is None and not self.requires_grad:
         if value.__class__ is not float or self._array.dtype.char not in "fd":
-            value = _call("full", (), value, dtype=self.dtype)._array  # raises for what does not fit the dtype
+            with modes.placing(None):
+                value = _call("full", (), value, dtype=self.dtype)._array  # raises for what does not fit the dtype
+            value = value if is_host(self._array) else value[()]
         with np.errstate(over="ignore"):
             self._array.fill(value)
         self.bump_version()
@@ -289,7 +317,7 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
 def _zero_(self: Tensor) -> Tensor:
     """Write 0 into every element; returns the tensor."""
     array = self._array
-    if modes.active_modes or self.requires_grad or not array.flags.writeable:
+    if modes.active_modes or self.requires_grad or not is_writable(array):
         return _fill_(self, 0)
     array.fill(0)
     self.bump_version()
@@ -303,7 +331,7 @@ def _uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: A
     from_ = kwargs.pop("from", from_)
     if from_ > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
-    draws: Any = rand(tuple(self.shape), dtype=_floating(self, "uniform_"), generator=generator)
+    draws: Any = rand(tuple(self.shape), dtype=_floating(self, "uniform_"), generator=generator, device=self.device)
     low: Any = complex(from_, from_) if self.dtype.is_complex else from_
     return write(self, draws * (to - from_) + low, "uniform_", fresh=True)
 
@@ -314,7 +342,7 @@ def _normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: An
 
     if std < 0:
         raise RuntimeError(f"normal_ expects std >= 0.0, but found std {std}")
-    draws: Any = randn(tuple(self.shape), dtype=_floating(self, "normal_"), generator=generator)
+    draws: Any = randn(tuple(self.shape), dtype=_floating(self, "normal_"), generator=generator, device=self.device)
     return write(self, draws * std + mean, "normal_", fresh=True)
 
 
@@ -324,7 +352,7 @@ def _bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
     if not isinstance(p, Tensor) and not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
-    draws = rand(tuple(self.shape), generator=generator)
+    draws = rand(tuple(self.shape), generator=generator, device=self.device)
     return write(self, _call("cast", draws < p, dtype=self.dtype), "bernoulli_", fresh=True)
 
 
@@ -338,7 +366,7 @@ def _random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: 
         bits = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53, "bool": 1, "uint8": 8}.get(self.dtype.name)
         to = 2 ** (bits if bits is not None else 8 * self.dtype.itemsize - 1)
         to = builtins.min(to, 2**63 - 1)
-    draws = randint(from_, to, tuple(self.shape), generator=generator)
+    draws = randint(from_, to, tuple(self.shape), generator=generator, device=self.device)
     return write(self, _call("cast", draws, dtype=self.dtype), "random_", fresh=True)
 
 
@@ -426,7 +454,8 @@ def _geometry_(name: str) -> Any:
 
 def _set_data(self: Tensor, source: Any = None) -> Tensor:
     """Let the tensor be the memory of another; returns the tensor."""
-    self._array = np.empty(0, self._array.dtype) if source is None else source._array
+    dtype = self._array.dtype
+    self._array = make_on(self.device, lambda xp: xp.empty(0, dtype)) if source is None else source._array
     return self
 
 
@@ -467,7 +496,10 @@ def write_out(out: Any, result: Any, name: str) -> Any:
                 f"does not match the required output shape {list(result._array.shape)}.",
                 stacklevel=3,
             )
-        out._array = np.empty(result._array.shape, out._array.dtype)
+        shape, dtype = result._array.shape, out._array.dtype
+        out._array = make_on(out.device, lambda xp: xp.empty(shape, dtype))
+    if modes.devices:
+        require_same_device(result.device, out.device)
     return write(out, result, name, fresh=True)
 
 
@@ -499,7 +531,7 @@ PROPERTIES: dict[str, Any] = {
     "itemsize": _property(lambda self: self._array.itemsize, "Bytes per element."),
     "nbytes": _property(lambda self: self._array.nbytes, "Bytes of all elements."),
     "layout": _property(lambda self: strided, "How the elements are stored: always `ingot.strided`."),
-    "is_cuda": _property(lambda self: False, "Whether the data lives on a CUDA device."),
+    "is_cuda": _property(lambda self: self.device.type == "cuda", "Whether the data lives on a CUDA device."),
     "is_sparse": _property(lambda self: False, "Whether the tensor is sparse; it never is."),
     "is_quantized": _property(lambda self: False, "Whether the tensor is quantised; it never is."),
 }
@@ -528,8 +560,9 @@ METHODS: dict[str, Any] = {
     "is_floating_point": lambda self: self.dtype.is_floating_point,
     "is_complex": lambda self: self.dtype.is_complex,
     "is_signed": lambda self: self.dtype.is_signed,
-    "get_device": lambda self: -1,
-    "cpu": _itself,
+    "get_device": lambda self: -1 if self.device.index is None else self.device.index,
+    "cpu": _cpu,
+    "cuda": _cuda,
     "detach": _detach,
     "detach_": _detach_,
     "copy_": _copy_,

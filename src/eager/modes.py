@@ -11,8 +11,7 @@ from ..ir.ops._op import Op
 
 __all__ = [
     "Mode", "current_mode", "enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled",
-    "no_grad",
-    "set_grad_enabled",    "use_mode",
+    "no_grad", "placing", "set_grad_enabled", "use_devices", "use_mode",
 ]  # fmt: skip
 
 
@@ -67,10 +66,13 @@ class _State(threading.local):
     grad_enabled: bool = True
     inference: bool = False
     mode: Mode | None = None
+    device: Any = None  # where tensors are made that no operand and no argument places; None: on the CPU
 
 
 state = _State()
-active_modes = 0  # over all threads: the short paths look only at this
+# Over all threads, and one where GPUs are in use: the short paths, which are numpy's, look only at this.
+active_modes = 0
+devices = False  # whether tensors may live on a GPU
 inference_modes = 0  # likewise
 _lock = threading.Lock()
 
@@ -78,6 +80,25 @@ _lock = threading.Lock()
 def current_mode() -> Mode | None:
     """The mode that watches this thread, or None."""
     return state.mode if active_modes else None
+
+
+def use_devices(used: bool) -> None:
+    """Say that tensors may live on a GPU from here on, or that they no longer do."""
+    global active_modes, devices
+    with _lock:
+        active_modes += int(used) - int(devices)
+        devices = used
+
+
+@contextmanager
+def placing(device: Any) -> Iterator[None]:
+    """Let what no operand and no argument places be made on a device (None: on the CPU) by this thread."""
+    previous = state.device
+    state.device = device
+    try:
+        yield
+    finally:
+        state.device = previous
 
 
 @contextmanager

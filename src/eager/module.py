@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-import numpy as np
-
 from ..ir.dtypes import DType, as_dtype
+from . import modes
+from .creation import empty_like
 from .device import as_device
 from .module_hooks import HookedModule
 from .module_state import IncompatibleKeys, StatefulModule
@@ -322,15 +322,19 @@ class Module(HookedModule, StatefulModule):
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Convert floating-point parameters and buffers to a dtype, in place: of the module, which it returns."""
+        """Convert floating-point parameters and buffers to a dtype, and move all to a device, in place; returns the
+        module."""
         dtype: DType | None = None
+        place: Any = None
         for a in (*args, *kwargs.values()):
             if isinstance(a, DType):
                 dtype = a
             elif isinstance(a, Tensor):
-                dtype = a.dtype
+                dtype, place = a.dtype, a.device
             elif not isinstance(a, bool) and a is not None and "format" not in type(a).__name__:
-                as_device(a)
+                place = as_device(a)
+        if place is not None and (modes.devices or place.type != "cpu"):
+            self._apply(lambda t: t.to(place))
         if dtype is None:
             return self
         if not (dtype.is_floating_point or dtype.is_complex):
@@ -365,18 +369,18 @@ class Module(HookedModule, StatefulModule):
         return self._to_floating("bfloat16")
 
     def cpu(self) -> Self:
-        """The module itself: its tensors are on the CPU."""
-        return self
+        """Move parameters and buffers to the CPU, in place; returns the module."""
+        return self._apply(lambda t: t.cpu()) if modes.devices else self
 
     def cuda(self, device: Any = None) -> Self:
-        """RuntimeError: there is no such device here."""
-        as_device("cuda" if device is None else device)
-        return self
+        """Move parameters and buffers to a GPU, in place; returns the module."""
+        place = as_device("cuda" if device is None else device)
+        return self._apply(lambda t: t.cuda(place))
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
         """Give parameters and buffers new memory without values on a device."""
-        as_device(device)
-        return self._apply(lambda t: Tensor(np.empty_like(t._array)), recurse)
+        place = as_device(device)
+        return self._apply(lambda t: empty_like(t, device=place), recurse)
 
     # -- text ---------------------------------------------------------------------------------------------------------
 

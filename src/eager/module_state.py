@@ -10,7 +10,7 @@ import numpy as np
 from .hooks import RemovableHandle
 from .modes import no_grad
 from .parameter import Parameter
-from .tensor import Tensor
+from .tensor import Tensor, wrap
 
 __all__ = ["IncompatibleKeys", "StatefulModule"]
 
@@ -224,7 +224,7 @@ class StatefulModule:
         source = value if isinstance(value, Tensor) else Tensor(value)
         lazy = hasattr(target, "materialize")
         if not lazy and target._array.ndim == 0 and source._array.shape == (1,):
-            source = Tensor(source._array.reshape(()))  # scalars were saved with one dimension once
+            source = wrap(source._array.reshape(()))  # scalars were saved with one dimension once
         if not lazy and source._array.shape != target._array.shape:
             error_msgs.append(
                 f"size mismatch for {key}: copying a param with shape {_shape(source)} from checkpoint, the shape in "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.dtypes import as_dtype, default_dtype
+from .device import host_array, is_host
 
 __all__ = ["set_printoptions", "tensor_repr"]
 
@@ -139,7 +140,7 @@ def _lines(array: np.ndarray[Any, Any], formatter: _Formatter, indent: int, summ
 
 def tensor_repr(tensor: Any) -> str:
     """The text of a tensor, as `tensor([1., 2.], requires_grad=True)`."""
-    array = tensor._array
+    array = host_array(tensor._array)
     if array.dtype.kind == "V":  # bfloat16
         array = array.astype(np.float32)
     prefix = "Parameter containing:\ntensor(" if type(tensor).__name__ == "Parameter" else "tensor("
@@ -151,6 +152,8 @@ def tensor_repr(tensor: Any) -> str:
             suffixes.append(f"size={tuple(array.shape)}")
     else:
         body = _lines(array, _Formatter(_cut(array) if summarize else array), len("tensor("), summarize)
+    if not is_host(tensor._array):
+        suffixes.append(f"device='{tensor.device}'")
     dtype = tensor.dtype
     usual = dtype in (default_dtype(), as_dtype(complex)) or (dtype.name in ("int64", "bool") and array.size)
     if not usual:

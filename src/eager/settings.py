@@ -3,7 +3,8 @@
 from typing import Any
 
 from ..ir.dtypes import as_dtype, set_default_dtype
-from .device import CPU, as_device, device
+from . import modes
+from .device import CPU, as_device, default_device, device
 from .legacy import TENSOR_TYPES
 from .tensor import Tensor
 
@@ -36,13 +37,14 @@ def get_float32_matmul_precision() -> str:
 
 
 def get_default_device() -> device:
-    """Where new tensors are made."""
-    return CPU
+    """Where this thread makes new tensors."""
+    return default_device()
 
 
 def set_default_device(device: Any) -> None:
-    """Nothing for the CPU; RuntimeError for a device that is not available."""
-    as_device(device)
+    """Where this thread makes new tensors from here on (None: on the CPU); RuntimeError for what is not available."""
+    place = CPU if device is None else as_device(device)
+    modes.state.device = None if place is CPU else place
 
 
 def set_default_tensor_type(t: Any) -> None:

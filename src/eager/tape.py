@@ -10,6 +10,7 @@ from typing import Any
 from ..ir.dtypes import FLOATING_KINDS, from_numpy
 from ..ir.ops._op import Op, VjpContext
 from . import modes
+from .device import device_of
 from .fast_gradients import FAST_GRADIENTS
 from .hooks import RemovableHandle
 from .tensor import StaleTensor, Tensor, wrap
@@ -294,7 +295,13 @@ class Node:
             needs = tuple([_needs(o, wanted) for o in self.operands])
         argument = gradients[0] if self.op.outputs == 1 else tuple(gradients)
         assert self.op.vjp is not None
-        results = self.op.vjp(_Context(self, needs, create_graph), argument, *operands, **self.attributes)
+        context = _Context(self, needs, create_graph)
+        if modes.devices:
+            first = next(g for g in gradients if g is not None)
+            with modes.placing(device_of(first._array)):  # what rules make of nothing belongs there, too
+                results = self.op.vjp(context, argument, *operands, **self.attributes)
+        else:
+            results = self.op.vjp(context, argument, *operands, **self.attributes)
         pairs: list[tuple[Saved, Any]] = []
         for saved, need, result in zip(self.operands, needs, results, strict=True):
             if result is None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..ir.dtypes import FLOATING_KINDS, DType, default_dtype, from_numpy
 from . import modes
+from .device import as_device, device_of, host_array, is_host, move_array, of_interface
 from .hooks import RemovableHandle
 
 __all__ = ["Size", "StaleTensor", "Tensor", "settled", "wrap"]
@@ -96,6 +97,8 @@ class Tensor(TensorMethods):
             self._array = value._array
         elif value is None or isinstance(value, int):
             self._array = np.empty(data or (0,), default_dtype().numpy)
+        elif not is_host(value):
+            self._array = of_interface(value)
         else:
             self._array = np.asarray(value, default_dtype().numpy)
 
@@ -121,9 +124,7 @@ class Tensor(TensorMethods):
     @property
     def device(self) -> Any:
         """Where the data lives."""
-        from .device import CPU
-
-        return CPU
+        return device_of(self._array)
 
     @property
     def is_leaf(self) -> bool:
@@ -247,6 +248,11 @@ class Tensor(TensorMethods):
                     f"attempting to assign a gradient of size '{list(gradient._array.shape)}' to a tensor of size "
                     f"'{list(self._array.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
+            if device_of(gradient._array) is not device_of(self._array):
+                raise RuntimeError(
+                    f"assigned grad has data located on a different device: {gradient.device}, its tensor on "
+                    f"{self.device}"
+                )
             if gradient._array.dtype != self._array.dtype:
                 raise RuntimeError(
                     f"assigned grad has dtype {gradient.dtype.name}, its tensor {self.dtype.name}: convert it first"
@@ -330,16 +336,25 @@ class Tensor(TensorMethods):
     def tolist(self) -> Any:
         """The elements as nested Python lists (a number for a tensor of rank 0)."""
         self._bake("list")
-        return (self._array if self._array.dtype.kind != "V" else self._array.astype(np.float32)).tolist()
+        array = host_array(self._array)
+        return (array if array.dtype.kind != "V" else array.astype(np.float32)).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The data as a numpy array that shares memory. RuntimeError for a tensor that requires grad, unless forced."""
         if self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         self._bake("numpy")
-        if self._array.dtype.kind == "V":
+        array = self._array
+        if not is_host(array):
+            if not force:
+                raise TypeError(
+                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "
+                    "host memory first."
+                )
+            array = host_array(array)
+        if array.dtype.kind == "V":
             raise TypeError("Got unsupported ScalarType BFloat16: numpy has no bfloat16; use tensor.float().numpy()")
-        return self._array
+        return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         array = self.numpy()
@@ -441,14 +456,20 @@ class Tensor(TensorMethods):
                 "pickle tensor.detach()"
             )
         attributes = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-        return _rebuild, (type(self), np.asarray(self._array, order="C"), self._requires_grad, attributes)
+        array = np.asarray(host_array(self._array), order="C")
+        place = None if is_host(self._array) else str(self.device)
+        return _rebuild, (type(self), array, self._requires_grad, attributes, place)
 
 
 def _rebuild(
-    cls: type, array: np.ndarray[Any, Any], requires_grad: bool, attributes: dict[str, Any] | None = None
+    cls: type,
+    array: np.ndarray[Any, Any],
+    requires_grad: bool,
+    attributes: dict[str, Any] | None = None,
+    place: str | None = None,
 ) -> Tensor:
     tensor: Tensor = _new(cls)
-    tensor._array = array
+    tensor._array = array if place is None else move_array(array, as_device(place))
     tensor._requires_grad = requires_grad
     tensor.__dict__.update(attributes or {})
     return tensor

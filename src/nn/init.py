@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..eager.device import CPU, device_of, move_array
 from ..eager.tensor import Tensor
 from ..ir.random_state import Generator, default_generator
 
@@ -15,7 +16,8 @@ __all__ = [
 
 
 def _set(tensor: Tensor, values: Any) -> Tensor:
-    tensor._array[...] = values
+    place = device_of(tensor._array)
+    tensor._array[...] = values if place is CPU or not np.ndim(values) else move_array(np.asarray(values), place)
     tensor.bump_version()
     return tensor
 

@@ -50,7 +50,8 @@ def run(formula: Callable[..., Any], flags: tuple[bool, ...], dtype: Any, update
         numbers, arrays = update
         size = arrays[0].size
         written = [arrays[0], *arrays[2:]]
-        if arrays[1].flags.num & _READABLE != _READABLE or any(a.flags.num & _WRITABLE != _WRITABLE for a in written):
+        on_gpu = not isinstance(arrays[0], np.ndarray)
+        if on_gpu or not _is_plain(arrays[1], _READABLE) or not all(_is_plain(a, _WRITABLE) for a in written):
             rest.append(update)
         elif size:
             rows.append(layout.pack(start, start + size, *map(address_of, arrays), *numbers))
@@ -60,6 +61,11 @@ def run(formula: Callable[..., Any], flags: tuple[bool, ...], dtype: Any, update
         held = np.frombuffer(table, np.uint8)
         parallel_for(_kernel(formula, flags, dtype.char, len(arrays), len(numbers)), address_of(held), start, _GRAIN)
     return rest
+
+
+def _is_plain(array: np.ndarray[Any, Any], flags: int) -> bool:
+    """Whether an array lies in memory as native code takes it."""
+    return array.flags.num & flags == flags
 
 
 @functools.cache

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..eager.device import device_of, host_array, move_array
 from ..eager.hooks import RemovableHandle
 from ..eager.modes import current_mode, enable_grad, no_grad
-from ..eager.tensor import Tensor
+from ..eager.tensor import Tensor, wrap
 
 __all__ = ["Optimizer", "require_betas", "require_not_both", "required_non_negative"]
 
@@ -295,10 +296,12 @@ class Optimizer:
 def _taken(value: Any, p: Any, name: str) -> Any:
     """A copy of a saved value, for an entry of this parameter's state."""
     if isinstance(value, Tensor):
-        array = np.array(value._array)
+        # Step counts stay where they were: on the CPU, as a rule.
+        place = device_of(value._array if p is None or name == "step" else p._array)
+        array = np.array(host_array(value._array))
         if p is not None and name != "step" and p.dtype.is_floating_point:
             array = array.astype(p._array.dtype, copy=False)
-        return Tensor(array)
+        return wrap(move_array(array, place))
     if isinstance(value, dict):
         return {k: _taken(v, p, name) for k, v in value.items()}
     if isinstance(value, list):

@@ -47,7 +47,7 @@ def _where_tensors(condition: Any, a: Any, b: Any, like: Any) -> Any:
 
 
 def _where_arrays(condition: Any, a: Any, b: Any, like: Any) -> Any:
-    return np.where(condition, *(v if isinstance(v, np.ndarray) else like.dtype.type(v) for v in (a, b)))
+    return np.where(condition, *(v if hasattr(v, "shape") else like.dtype.type(v) for v in (a, b)))
 
 
 TENSORS = SimpleNamespace(
