@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import numpy as np
 
 from ..ir.random_state import default_generator
-from ..ir.types import BoolType, DictType, FloatType, IntType, ListType, SetType, StrType, TensorType, Type
+from ..ir.recursion import deep_recursion
+from ..ir.types import BoolType, ComplexType, DictType, FloatType, IntType, ListType, SetType, StrType, TensorType, Type
 from .codegen.module import STATUS_INTERPRET, STATUS_OUT_OF_MEMORY, ArgumentSpec, GeneratedModule, ResultSpec
 from .errors import JitError, Unsupported
 from .layout import Layout
@@ -26,13 +27,14 @@ from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, ca
 from .runtime.host import take_error
 from .runtime.loader import load_object
 from .runtime.memory import address_of, recycler, workspace
+from .runtime.stack_limits import native_limits, unbounded_limits
 
 if TYPE_CHECKING:
     from ..ir.core import Graph
 
 __all__ = ["InterpreterProgram", "Layout", "NativeProgram", "Program", "PythonProgram"]
 
-_OBJECTS = (ListType, DictType, SetType, StrType)
+_OBJECTS = (ListType, DictType, SetType, StrType, ComplexType)
 # Plans kept per program: one for each set of argument sizes.
 MAX_PLANS = 256
 
@@ -52,6 +54,8 @@ class _PlannedProgram:
             [spec.name for spec in layout.arguments], [spec.type for spec in layout.arguments], layout.guards
         )
         self.exceptions = dict(exceptions or {})
+        # Whether functions call each other, which need to know how deep they may.
+        self.recurses = any(site.exception == "RecursionError" for site in layout.errors)
         self.interpreter: Callable[[], Program] | None = None
         self._plans: dict[Any, Plan] = {}
         self._states: list[CallState] = []
@@ -307,7 +311,8 @@ class NativeProgram(_PlannedProgram):
     def _run_general(self, plan: Plan, arguments: Sequence[Any], state: CallState) -> list[Any]:
         block = workspace.acquire(plan.workspace)
         pools, generator = pool.pool_address(), default_generator.address
-        header = (plan.address, block.address, pools, state.arena, generator, 0, state.scratch, state.call)
+        limits = native_limits() if self.recurses else 0
+        header = (plan.address, block.address, pools, state.arena, generator, limits, state.scratch, state.call)
         try:
             transfer = Transfer(state.arena)
             prepared, back = self._separate(arguments, transfer)
@@ -355,13 +360,15 @@ class PythonProgram(_PlannedProgram):
         state = self._new_state(0)
         block = workspace.acquire(plan.workspace)
         generator = default_generator.address
-        header = (plan.address, block.address, 0, state.arena, generator, 0, state.scratch, state.call)
+        limits = unbounded_limits() if self.recurses else 0
+        header = (plan.address, block.address, 0, state.arena, generator, limits, state.scratch, state.call)
         try:
             transfer = Transfer(state.arena)
             prepared, back = self._separate(arguments, transfer)
             outputs = self._allocate(plan)
             frame = _frame(header, self.layout.arguments, prepared, _result_arguments(self.layout.results, outputs))
-            with np.errstate(all="ignore"), self._checks(plan, block.address, [*prepared, *outputs]):
+            room = deep_recursion() if self.recurses else nullcontext()
+            with room, np.errstate(all="ignore"), self._checks(plan, block.address, [*prepared, *outputs]):
                 status = int(self._driver(ctypes.addressof(frame)))
             state.store_outcome(frame, self._first_result)
             if status == STATUS_INTERPRET and self.interpreter is not None:

@@ -6,6 +6,7 @@ from typing import Any
 from ...ir.core import Block, Instruction, Value
 from ...ir.types import (
     BoolType,
+    ComplexType,
     DictType,
     FloatType,
     IntType,
@@ -20,7 +21,9 @@ from ...ir.types import (
     contained_types,
 )
 from .dicts import DICTS, run_hash
+from .complex_scalars import is_complex, run_complex
 from .driver import Driver, Storage, _LoopFrame
+from .functions import run_call
 from .fusion import Unsupported, count_uses
 from .host import HOST, to_float, to_int, to_str
 from .lists import LISTS
@@ -46,6 +49,9 @@ def run_control(driver: Driver, instruction: Instruction) -> None:
         return
     if name in ("scalar.to_int", "scalar.to_float") and is_text(instruction.inputs[0]):
         (to_int if name == "scalar.to_int" else to_float)(driver, instruction)
+        return
+    if is_complex(instruction):
+        run_complex(driver, instruction)
         return
     if name in SCALARS:
         run_scalar(driver, instruction)
@@ -109,6 +115,8 @@ def _set_undefined(driver: Driver, value: Value) -> None:
             driver.set_scalar(value, "False")
         case IntType():
             driver.set_scalar(value, "0")
+        case ComplexType():
+            driver.set_scalar(value, "complex(0.0, 0.0)")
         case StrType():
             driver.texts[value] = ("0", "0")
         case ListType() | DictType() | SetType():
@@ -420,6 +428,7 @@ CONTROL: dict[str, Handler] = {
     "undefined": _undefined,
     "if": _if,
     "loop": _loop,
+    "call": run_call,
     "tuple.make": _tuple_make,
     "tuple.record": _tuple_make,
     "tuple.get": _tuple_get,

@@ -33,6 +33,7 @@ from .indexing import element_count
 from .interface import argument_symbols, number_literal, value_location
 from .kernel_text import Kernel, named_source, plain_source
 from .layout import LAYOUT_IMPORTS, LAYOUT_SLOTS, zero_border_source
+from .limits import depth_limits
 from .loops import Launch, lower_group
 from .module import (
     FRAME_ARENA,
@@ -114,6 +115,8 @@ class Driver:
         self.saves_generator = False
         self.imports: set[str] = set()  # helpers that the driver calls
         self.argument_symbols = argument_symbols(graph)
+        self.called: Any = None  # the functions that are called (see `functions`)
+        self.returned_slots = 0  # the most that one of them returns
 
     # -- text --
 
@@ -578,12 +581,29 @@ class Driver:
             ("plan", FRAME_PLAN, bool(self.sizes or self.buffers or self.constants)),
             ("workspace", FRAME_WORKSPACE, bool(self.buffers)),
             ("pool", FRAME_POOL, used("pool") or used("threads")),
-            ("arena", FRAME_ARENA, used("arena")),
+            ("arena", FRAME_ARENA, used("arena") or used("returned")),
             ("p", FRAME_SCRATCH, used("p")),
         ]
         head.extend(f"    {variable} = slot_i64(frame, {slot})" for variable, slot, needed in slots if needed)
         if self.saves_generator:
             head.append(f"    generator = slot_i64(frame, {FRAME_GENERATOR})")
+        head += self.extra_head(used)
+        if used("depth"):
+            head += depth_limits(self.returned_slots)
+        base = 0
+        head.extend(f"    n{i} = slot_i64(plan, {base + i})" for i in range(len(self.sizes)) if used(f"n{i}"))
+        base += len(self.sizes)
+        for i in range(len(self.buffers)):
+            if used(f"b{i}"):
+                head.append(f"    b{i} = workspace + slot_i64(plan, {base + i})")
+        base += len(self.buffers)
+        head.extend(f"    c{i} = slot_i64(plan, {base + i})" for i in range(len(self.constants)) if used(f"c{i}"))
+        functions = "".join(f"{function.source()}\n\n" for function in self.called.sources) if self.called else ""
+        return self.driver_preamble() + functions + "\n".join(head) + "\n" + body + "\n    return 0\n"
+
+    def extra_head(self, used: Callable[[str], bool]) -> list[str]:
+        """Lines at the start that some drivers need."""
+        head = []
         if self.joins_text:
             head += [
                 "    open_texts = arena_allocate(arena, 72)",
@@ -593,15 +613,7 @@ class Driver:
             ]
         if used("threads"):
             head.append(f"    threads = slot_i64(pool, {WORKERS // 8}) + 1 if pool != 0 else 1")
-        base = 0
-        head.extend(f"    n{i} = slot_i64(plan, {base + i})" for i in range(len(self.sizes)) if used(f"n{i}"))
-        base += len(self.sizes)
-        for i in range(len(self.buffers)):
-            if used(f"b{i}"):
-                head.append(f"    b{i} = workspace + slot_i64(plan, {base + i})")
-        base += len(self.buffers)
-        head.extend(f"    c{i} = slot_i64(plan, {base + i})" for i in range(len(self.constants)) if used(f"c{i}"))
-        return self.driver_preamble() + "\n".join(head) + "\n" + body + "\n    return 0\n"
+        return head
 
     def driver_preamble(self) -> str:
         """Imports of helpers, and the functions that are pasted in front of the driver."""

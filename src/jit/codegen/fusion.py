@@ -10,6 +10,7 @@ mean, then square root); the group reduces over the same loops already (mean, th
 are what is reduced, so that rows are handled one by one while they are in cache (softmax, layer_norm).
 """
 
+import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,7 +82,8 @@ class Group:
 
     @property
     def reduced(self) -> list[Loop]:
-        return [loop for loop in self.loops if loop.reduced]
+        """The reduced loops in the order of the dimensions that they run over, which may not be that of the loops."""
+        return sorted((loop for loop in self.loops if loop.reduced), key=lambda loop: int(re.sub(r"\D", "", loop.name)))
 
     @property
     def instructions(self) -> list[Instruction]:
@@ -229,8 +231,8 @@ class _Planner:
         instruction = value.instruction
         if instruction is None or instruction.block is not self.block or instruction.regions:
             return False
-        if instruction.op.name in ("constant", "tuple.get", "list.get"):
-            return False
+        if instruction.op.name in ("constant", "tuple.get", "list.get", "call"):
+            return False  # somebody else's memory, perhaps
         return not isinstance(instruction.op.lower, View)
 
     def using(self, value: Value) -> list[Group]:

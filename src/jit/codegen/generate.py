@@ -15,11 +15,13 @@ from .driver import Driver, Storage
 from .elements import expression_of
 from .emitters import EMITTERS
 from .forms import kinds, parts
+from .functions import FunctionDriver, Functions
 from .fusion import Group, Plan, Unsupported, plan_block
+from .image_pools import is_image_pool
 from .images import choose_layouts
 from .inline import INLINE
 from .interface import argument_specs, check_type, result_slots, result_specs
-from .module import GeneratedModule
+from .module import ErrorSite, GeneratedModule
 from .prepare import prepare
 from .target import Target, host_target
 
@@ -31,9 +33,22 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
 
     Composite ops that have no kernel of their own are decomposed first. The graph is not changed.
     """
+    functions = {name: prepare(function) for name, function in graph.functions.items()}
     graph = prepare(graph)
-    driver = _Driver(graph, target or host_target())
-    require_conversions(graph, driver.target)
+    graph.functions = functions
+    target = target or host_target()
+    require_conversions(graph, target)
+    driver, module = _generate(graph, target, [])
+    if functions and driver.called.caught:
+        # A `try` around a call catches what functions raise that are generated after it: now all errors are known.
+        _, module = _generate(graph, target, module.errors)
+    return module
+
+
+def _generate(graph: Graph, target: Target, errors: list[ErrorSite]) -> tuple["_Driver", GeneratedModule]:
+    driver = _Driver(graph, target)
+    driver.errors = list(errors)
+    driver.called = Functions(graph, lambda function: _FunctionDriver(function, driver), len(errors))
     written = frozenset(argument for argument, _ in graph.writes)
     arguments = argument_specs(driver, written)
     results = result_specs(driver)
@@ -48,9 +63,10 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
             driver.line(f"o{index} = slot_i64(frame, {slots[index]})")
     driver.run_block(graph.block)
     driver.clock += 1
+    driver.called.generate()
     driver.return_results(results, slots)
     name = f"driver_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
-    return GeneratedModule(
+    return driver, GeneratedModule(
         name=graph.name,
         graph=graph,
         driver=name,
@@ -74,7 +90,7 @@ def require_conversions(graph: Graph, target: Target) -> None:
     """Unsupported where the CPU has no instructions that convert float16: those with fused multiply-add have."""
     if target.fused:
         return
-    values = [*graph.arguments, *(r for i in graph.walk() for r in i.results)]
+    values = [*graph.arguments, *(r for i in graph.walk_all() for r in i.results)]
     if any(isinstance(v.type, TensorType) and v.type.dtype is float16 for v in values):
         raise Unsupported(f"float16 on {target.name}, which has no conversions for it")
 
@@ -110,6 +126,8 @@ class _Driver(Driver):
         is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
         if is_tensor and (isinstance(instruction.op.lower, (View, Reduce, Elementwise)) or expression_of(instruction)):
             return None
+        if is_image_pool(instruction):
+            return [v for v in instruction.inputs if isinstance(v.type, TensorType)]
         if is_tensor and instruction.op.name in INLINE:
             if instruction.op.name != "constant":
                 return None
@@ -184,3 +202,11 @@ class _Driver(Driver):
 
     def bytes_of(self, value: Value) -> str:
         return self.size(self.nbytes(value.type))
+
+
+class _FunctionDriver(FunctionDriver, _Driver):
+    """The driver of one of the graph's functions."""
+
+    def __init__(self, graph: Graph, shared: _Driver) -> None:
+        super().__init__(graph, shared.target)
+        self.share(shared)

@@ -73,11 +73,17 @@ class _Codegen(codegen.AOTCPUCodegen):  # type: ignore[misc]
     _library_class = _Library
 
 
+class _Passes(PassManager):  # type: ignore[misc]
+    """Without Numba's repeated preparation after each pass, for passes that a user might add: ours are known."""
+
+    _ENFORCING = False
+
+
 class _Compiler(compiler.CompilerBase):  # type: ignore[misc]
     """Numba's nopython pipeline without what generated code has no use for: closures, parfors, literal unrolling."""
 
     def define_pipelines(self) -> list[PassManager]:
-        passes = PassManager("ingot")
+        passes = _Passes("ingot")
         for pipeline_pass in _PASSES:
             passes.add_pass(pipeline_pass, pipeline_pass.__name__)
         passes.finalize()
@@ -447,6 +453,8 @@ def compile_source(
     # Compiled functions find each other as globals of the source's namespace.
     space.update({key: function for key, function in functions.items() if key not in entries})
     references = {r.name: r for r in entry_points(source)}
+    # Entry points call each other, and themselves, by symbol.
+    space.update({key: references[key] for key in entries if key in references})
     with global_compiler_lock, warnings.catch_warnings():
         # Numba warns of what does not matter here (an unused cache, an experimental feature).
         warnings.simplefilter("ignore")
@@ -467,7 +475,8 @@ def compile_source(
         finally:
             for python in _state.inserted:
                 _context._defns.pop(python, None)
-    return CompiledSource(bitcode, tuple(references[key] for key in entries))
+    # A driver's functions are nobody else's business: what is not an entry may be inlined and get other conventions.
+    return CompiledSource(bitcode, tuple(references[key] for key in (entries if entry is None else (entry,))))
 
 
 def _add_entry(library: Any, reference: KernelReference, function: _Function) -> None:

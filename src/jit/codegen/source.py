@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from . import bits, calls, cells, primitives
+from . import bits, calls, cells, primitives, stack
 
 __all__ = ["ENTRY_KINDS", "KernelReference", "entry_points", "namespace", "register_source", "run_source"]
 
@@ -76,6 +76,7 @@ def namespace() -> dict[str, Any]:
         **_public(bits),
         **_public(calls),
         **_public(cells),
+        **_public(stack),
         "host_call": host.host_call,
         **dict.fromkeys(("kernel", "body", "driver"), nothing),
     }
