@@ -23,7 +23,8 @@ MOST_DYNAMIC = 2
 """How much of the arguments is known at run time only: 2 strings and containers, 1 containers, 0 neither."""
 
 _SCALARS: dict[type, Type] = {
-    bool: BoolType(), int: IntType(), float: FloatType(), str: StrType(), type(None): NoneType(),
+    bool: BoolType(), int: IntType(), float: FloatType(), complex: ComplexType(), str: StrType(),
+    type(None): NoneType(),
 }  # fmt: skip
 _MAX_DEPTH = 16
 
@@ -74,7 +75,7 @@ def _common(values: Any, depth: int) -> Type | None:
     found: Type | None = None
     for value in values:
         type_of = _container_type(value, depth + 1)
-        if type_of is None or isinstance(type_of, ComplexType):
+        if type_of is None:
             return None
         found = type_of if found is None else join_types(found, type_of)
         if found is None:

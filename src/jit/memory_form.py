@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir.types import (
     BoolType,
+    ComplexType,
     DictType,
     FloatType,
     IntType,
@@ -45,7 +46,7 @@ def width(type: Type) -> int:
     match type:
         case TensorType(shape=shape):
             return 1 + len(shape)
-        case StrType():
+        case StrType() | ComplexType():
             return 2
         case NoneType():
             return 0
@@ -120,6 +121,8 @@ class Transfer:
                 return [address_of(array), *array.shape]
             case FloatType():
                 return [_float_slot(value)]
+            case ComplexType():
+                return [_float_slot(value.real), _float_slot(value.imag)]
             case IntType() | BoolType():
                 return [int(value)]
             case StrType():
@@ -212,6 +215,8 @@ class Transfer:
                 return array
             case FloatType():
                 return read_float(slots[0])
+            case ComplexType():
+                return complex(read_float(slots[0]), read_float(slots[1]))
             case BoolType():
                 return slots[0] != 0
             case IntType():
@@ -307,6 +312,9 @@ def hash_of(type: Type, value: Any) -> int:
         case FloatType():
             bits = _float_slot(value + 0.0)
             return (bits ^ (bits >> 29)) & _HASH_MASK
+        case ComplexType():
+            parts = [hash_of(FloatType(), part) for part in (value.real, value.imag)]
+            return ((parts[0] * 435) ^ parts[1]) & _HASH_MASK
         case StrType():
             found = 1469598103934665603
             for character in value:
@@ -337,6 +345,9 @@ def read_arguments(kinds: str, address: int) -> tuple[Any, ...]:
                 stack[-1].append(items)
             case "n":
                 stack[-1].append(None)
+            case "c":
+                stack[-1].append(complex(*(ctypes.c_double * 2).from_address(address)))
+                address += 16
             case "s":
                 stack[-1].append(read_text(*(ctypes.c_int64 * 2).from_address(address)))
                 address += 16

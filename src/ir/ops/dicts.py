@@ -6,6 +6,7 @@ from typing import Any
 from ..sizes import Sizes
 from ..types import (
     BoolType,
+    ComplexType,
     DictType,
     FloatType,
     IntType,
@@ -26,7 +27,7 @@ def is_hashable(type: Type) -> bool:
     """Whether values of the type can be keys: numbers, strings, and tuples of them (or "?", not known yet)."""
     if isinstance(type, (TupleType, RecordType)):
         return all(map(is_hashable, contained_types(type)))
-    return isinstance(type, (BoolType, IntType, FloatType, StrType)) or str(type) == "?"
+    return isinstance(type, (BoolType, IntType, FloatType, ComplexType, StrType)) or str(type) == "?"
 
 
 def _dict(name: str, type: Any) -> DictType:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ...ir.location import Location, printable
 from ...ir.types import (
     BoolType,
+    ComplexType,
     FloatType,
     IntType,
     ListType,
@@ -54,6 +55,8 @@ def equal_function(driver: Driver, type: Type, location: Location | None) -> str
     match type:
         case IntType() | BoolType() | FloatType():
             body = ["return a0 == b0"]
+        case ComplexType():
+            body = ["return a0 == b0 and a1 == b1"]
         case StrType():
             use(driver, "text_equal")
             body = ["return text_equal(a0, a1, b0, b1)"]
@@ -145,6 +148,9 @@ def hash_function(driver: Driver, type: Type, location: Location | None) -> str:
         case FloatType():
             # Zeros are equal whatever their sign; adding makes one of them.
             body = ["h = float_to_bits_f64(a0 + 0.0)", "return (h ^ (h >> 29)) & 0x1FFFFFFFFFFFFF"]
+        case ComplexType():
+            inner = hash_function(driver, FloatType(), location)
+            body = [f"return (({inner}(a0) * 435) ^ {inner}(a1)) & 0x1FFFFFFFFFFFFF"]
         case StrType():
             use(driver, "text_hash")
             body = ["return text_hash(a0, a1)"]

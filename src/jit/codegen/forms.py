@@ -10,6 +10,7 @@ from ...ir.core import Value
 from ...ir.location import Location
 from ...ir.types import (
     BoolType,
+    ComplexType,
     DictType,
     FloatType,
     IntType,
@@ -39,6 +40,8 @@ def kinds(type: Type, location: Location | None = None) -> str:
             return "i"
         case FloatType():
             return "f"
+        case ComplexType():
+            return "ff"
         case StrType():
             return "ii"
         case NoneType():
@@ -84,6 +87,8 @@ def parts(driver: Driver, value: Value, element: Type | None = None) -> list[str
             return [t for p, e in zip(pieces, contained_types(type), strict=True) for t in parts(driver, p, e)]
         case FloatType():
             return [driver.scalar(value)]
+        case ComplexType():
+            return [f"({driver.scalar(value)}).real", f"({driver.scalar(value)}).imag"]
     return [driver.slot_value(value)]
 
 
@@ -122,6 +127,8 @@ def adopt(driver: Driver, value: Value, texts: Sequence[str], type: Type | None 
             pass
         case BoolType():
             driver.set_scalar(value, f"{texts[0]} != 0")
+        case ComplexType():
+            driver.set_scalar(value, f"complex({texts[0]}, {texts[1]})")
         case OptionalType(element=inner):
             present, held = Value(BoolType()), Value(inner)
             driver.tuples[value] = [present, held]

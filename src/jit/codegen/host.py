@@ -7,13 +7,13 @@ from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from ...ir.core import Instruction, Value
-from ...ir.types import BoolType, FloatType, IntType, NoneType, StrType, TensorType
+from ...ir.types import BoolType, ComplexType, FloatType, IntType, NoneType, StrType, TensorType
 from ..runtime import host
 from .driver import Driver
 from .fusion import Unsupported
 from .module import STATUS_OUT_OF_MEMORY
 
-__all__ = ["HOST", "host_call"]
+__all__ = ["HOST", "ask", "host_call"]
 
 _I64 = ir.IntType(64)
 
@@ -56,6 +56,11 @@ def _record(driver: Driver, value: Value) -> None:
             driver.line("set_slot_i64(p, 0, 1)")
             driver.line(f"set_slot_f64(p, 1, {driver.scalar(value)})")
             return
+        case ComplexType():
+            driver.line("set_slot_i64(p, 0, 6)")
+            driver.line(f"set_slot_f64(p, 1, ({driver.scalar(value)}).real)")
+            driver.line(f"set_slot_f64(p, 2, ({driver.scalar(value)}).imag)")
+            return
         case BoolType():
             texts = ["2", driver.slot_value(value)]
         case IntType():
@@ -75,7 +80,8 @@ def _record(driver: Driver, value: Value) -> None:
         driver.set_slot(slot, "i64", text)
 
 
-def _ask(driver: Driver, request: int, instruction: Instruction, exception: str) -> None:
+def ask(driver: Driver, request: int, instruction: Instruction, exception: str) -> None:
+    """Make a request whose record is in the scratch table; what it raises is the program's own exception."""
     driver.uses_arena = True
     driver.scratch_slots = max(driver.scratch_slots, 16)
     status = driver.error(exception, "{host}", instruction.location)
@@ -92,7 +98,7 @@ def _format(driver: Driver, instruction: Instruction) -> None:
     _record(driver, value)
     for slot, text in enumerate((*driver.text(spec), str(instruction.attributes["conversion"])), 3):
         driver.set_slot(slot, "i64", text)
-    _ask(driver, host.FORMAT, instruction, "ValueError")
+    ask(driver, host.FORMAT, instruction, "ValueError")
     _take_text(driver, instruction.results[0])
 
 
@@ -112,7 +118,7 @@ def to_str(driver: Driver, instruction: Instruction) -> None:
     _record(driver, value)
     for slot in (3, 4, 5):
         driver.set_slot(slot, "i64", "0")
-    _ask(driver, host.FORMAT, instruction, "ValueError")
+    ask(driver, host.FORMAT, instruction, "ValueError")
     _take_text(driver, result)
 
 
@@ -141,7 +147,7 @@ def text_of_int(arena, value):
 
 def _print(driver: Driver, instruction: Instruction) -> None:
     _record(driver, instruction.inputs[0])
-    _ask(driver, host.PRINT, instruction, "OSError")
+    ask(driver, host.PRINT, instruction, "OSError")
 
 
 def to_int(driver: Driver, instruction: Instruction) -> None:
@@ -149,14 +155,14 @@ def to_int(driver: Driver, instruction: Instruction) -> None:
     _record(driver, instruction.inputs[0])
     base = instruction.inputs[1] if len(instruction.inputs) > 1 else None
     driver.set_slot(3, "i64", "10" if base is None else driver.scalar(base))
-    _ask(driver, host.TO_INT, instruction, "ValueError")
+    ask(driver, host.TO_INT, instruction, "ValueError")
     driver.set_scalar(instruction.results[0], f"slot_i64(p, {host.ANSWER})")
 
 
 def to_float(driver: Driver, instruction: Instruction) -> None:
     """`float(text)`."""
     _record(driver, instruction.inputs[0])
-    _ask(driver, host.TO_FLOAT, instruction, "ValueError")
+    ask(driver, host.TO_FLOAT, instruction, "ValueError")
     driver.set_scalar(instruction.results[0], f"slot_f64(p, {host.ANSWER})")
 
 
@@ -164,7 +170,7 @@ def _round(driver: Driver, instruction: Instruction) -> None:
     value, digits = instruction.inputs
     _record(driver, value)
     driver.set_slot(3, "i64", driver.scalar(digits))
-    _ask(driver, host.ROUND, instruction, "OverflowError")
+    ask(driver, host.ROUND, instruction, "OverflowError")
     driver.set_scalar(instruction.results[0], f"slot_f64(p, {host.ANSWER})")
 
 
@@ -188,7 +194,7 @@ def _error_text(driver: Driver, instruction: Instruction) -> None:
             texts = [address, length, str(int(quoted)), f"cell({record}, 1)", f"cell({record}, 2)"]
             for slot, text in enumerate(texts):
                 driver.set_slot(slot, "i64", text)
-            _ask(driver, host.MESSAGE, instruction, "RuntimeError")
+            ask(driver, host.MESSAGE, instruction, "RuntimeError")
             driver.line(f"{names[0]} = slot_i64(p, {host.ANSWER})")
             driver.line(f"{names[1]} = slot_i64(p, {host.ANSWER + 1})")
 

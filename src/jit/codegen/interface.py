@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["argument_specs", "argument_symbols", "check_type", "number_literal", "result_slots", "result_specs"]
 
 
+_IN_SLOTS = (ListType, DictType, SetType, StrType, TupleType, OptionalType, RecordType, ComplexType)
+
+
 def value_location(value: Value) -> Location | None:
     """Where a value comes from."""
     return value.instruction.location if value.instruction is not None else None
@@ -54,6 +57,8 @@ def number_literal(value: Any, location: Location | None) -> str:
         if value in (float("inf"), float("-inf")):
             return "math.inf" if value > 0 else "(-math.inf)"
         return repr(value) if not repr(value).startswith("-") else f"({value!r})"
+    if isinstance(value, complex):
+        return f"complex({number_literal(value.real, location)}, {number_literal(value.imag, location)})"
     raise Unsupported(f"the constant {value!r} has no native form", location)
 
 
@@ -79,7 +84,7 @@ def check_type(type: Type, location: Location | None = None) -> None:
                 pointer_kind(dtype)
             except Untranslatable as error:
                 raise Unsupported(str(error), location) from None
-        case IntType() | FloatType() | BoolType() | NoneType() | StrType():
+        case IntType() | FloatType() | BoolType() | ComplexType() | NoneType() | StrType():
             pass
         case TupleType(elements=elements):
             for element in elements:
@@ -113,6 +118,9 @@ def argument_specs(driver: "Driver", written: frozenset[int]) -> list[ArgumentSp
                 # The slot holds the address of two slots: that of the characters, and their number.
                 pair = f"slot_i64(frame, {slot})"
                 driver.set_text(argument, f"slot_i64({pair}, 0)", f"slot_i64({pair}, 1)")
+            case ComplexType():
+                pair = f"slot_i64(frame, {slot})"
+                driver.set_scalar(argument, f"complex(slot_f64({pair}, 0), slot_f64({pair}, 1))")
             case NoneType():
                 pass
             case _:
@@ -136,9 +144,9 @@ def result_specs(driver: "Driver") -> list[ResultSpec]:
                 specs.append(ResultSpec(value.type, "output"))
             else:
                 specs.append(ResultSpec(value.type, "runtime"))
-        elif isinstance(value.type, (ListType, DictType, SetType, StrType, TupleType, OptionalType, RecordType)):
+        elif isinstance(value.type, _IN_SLOTS):
             specs.append(ResultSpec(value.type, "list"))
-        elif isinstance(value.type, ScalarType) and not isinstance(value.type, ComplexType):
+        elif isinstance(value.type, ScalarType):
             specs.append(ResultSpec(value.type, "scalar"))
         else:
             raise Unsupported(f"a result of type {value.type}", value_location(value))

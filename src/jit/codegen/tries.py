@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ...ir.core import Instruction, Value
 from ...ir.exception_names import builtin_names
-from ...ir.types import BoolType, FloatType, IntType, NoneType, StrType, TensorType, TupleType
+from ...ir.types import BoolType, ComplexType, FloatType, IntType, NoneType, StrType, TensorType, TupleType
 from .driver import Driver, Storage
 from .fusion import Unsupported
 from .passing import Passed, assign
@@ -81,6 +81,9 @@ def _argument(driver: Driver, value: Value) -> tuple[str, list[tuple[str, str]]]
             return "s", [("i", address), ("i", length)]
         case FloatType():
             return "f", [("f", driver.scalar(value))]
+        case ComplexType():
+            text = driver.scalar(value)
+            return "c", [("f", f"({text}).real"), ("f", f"({text}).imag")]
         case BoolType():
             return "b", [("i", driver.slot_value(value))]
         case IntType():

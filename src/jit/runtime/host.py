@@ -15,13 +15,25 @@ import numpy as np
 
 from .arena import allocate, write_slots
 
-__all__ = ["FORMAT", "MESSAGE", "PRINT", "TO_FLOAT", "TO_INT", "callback_address", "serve", "take_error"]
+__all__ = [
+    "COMPLEX", "COMPLEX_HASH",
+    "COMPLEX_POWER",
+    "FORMAT",
+    "MESSAGE",
+    "PRINT",
+    "TO_FLOAT",
+    "TO_INT",
+    "callback_address",
+    "serve",
+    "take_error",
+]
 
-FORMAT, PRINT, TO_INT, TO_FLOAT, MESSAGE, ROUND = range(6)
+FORMAT, PRINT, TO_INT, TO_FLOAT, MESSAGE, ROUND, COMPLEX = range(7)
+COMPLEX_POWER, COMPLEX_HASH = -1, -2  # the function of a request for one of complex numbers: else a place in `CMATH_FUNCTIONS`
 
 # Slots of a record: what kind of value, the value (or the address of its characters or elements), their number or the
 # dtype; the format spec's characters and their number; the conversion; the answer in two slots; sizes of a tensor.
-KINDS = ("int", "float", "bool", "str", "tensor", "none")
+KINDS = ("int", "float", "bool", "str", "tensor", "none", "complex")
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 ANSWER = 6
 SIZES = 8
@@ -50,6 +62,8 @@ def _value(record: int) -> Any:
             return _text(value, extra)
         case "none":
             return None
+        case "complex":
+            return complex(_float(value), _float(extra))
         case "tensor":
             return _tensor(record, value, extra)
     return value
@@ -98,6 +112,28 @@ def _message(record: int, arena: int) -> None:
     _answer(record, text, arena)
 
 
+def _complex(record: int) -> None:
+    """A function of complex numbers; the record holds its number, how many there are, and their parts."""
+    import cmath
+    import operator
+
+    from ...ir.ops.complex_scalars import CMATH_FUNCTIONS
+
+    function, count = (ctypes.c_int64 * 2).from_address(record)
+    parts = (ctypes.c_double * (2 * count)).from_address(record + 16)
+    operands = [complex(parts[2 * i], parts[2 * i + 1]) for i in range(count)]
+    if function == COMPLEX_POWER:
+        found: Any = operator.pow(*operands)
+    elif function == COMPLEX_HASH:
+        write_slots(record + 8 * ANSWER, [hash(operands[0])])
+        return
+    else:
+        name = CMATH_FUNCTIONS[function]
+        found = getattr(cmath, name)(*([o.real for o in operands] if name == "rect" else operands))
+    answer = (ctypes.c_double * 2).from_address(record + 8 * ANSWER)
+    answer[0], answer[1] = found.real, found.imag
+
+
 def _request(request: int, record: int, arena: int) -> None:
     match request:
         case 0:
@@ -118,6 +154,8 @@ def _request(request: int, record: int, arena: int) -> None:
         case 5:
             (digits,) = (ctypes.c_int64 * 1).from_address(record + 24)
             ctypes.c_double.from_address(record + 8 * ANSWER).value = round(_value(record), digits)
+        case 6:
+            _complex(record)
 
 
 def serve(request: int, record: int, arena: int) -> int:

@@ -112,7 +112,7 @@ def _setattr(context: Context, arguments: list[Abstract], keywords: dict[str, Ab
 
 def _convert(name: str, python: type) -> Handler:
     def handler(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-        expect(context, name, arguments, 0, 2 if name in ("int", "complex") else 1)
+        expect(context, name, arguments, 0, 2 if name == "int" else 1)
         if not arguments:
             return Constant(python())
 
@@ -145,13 +145,6 @@ def _convert(name: str, python: type) -> Handler:
 
 for _name, _python in (("int", int), ("float", float)):
     handles(_python)(_convert(_name, _python))
-
-
-@handles(complex)
-def _complex(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    if all(isinstance(a, Constant) for a in arguments):
-        return Constant(complex(*(a.value for a in arguments)))  # type: ignore[attr-defined]
-    raise context.error("complex numbers computed at run time are not supported", "use a complex tensor")
 
 
 @handles(bool)

@@ -63,7 +63,7 @@ def _hash(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
             found = context.user_operator("hash", value)
             if found is not None:
                 return found
-        if scalar_kind(value) is None or scalar_kind(value) == "complex":
+        if scalar_kind(value) is None:
             raise context.error(
                 f"hash() of {context.describe(value)} cannot be compiled", "numbers and strings can be hashed"
             )

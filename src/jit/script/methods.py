@@ -11,6 +11,7 @@ from ...ir.dtypes import DType, as_dtype
 from ...ir.ops._op import Op, get_op
 from . import lists, sets, strings
 from .calls import call, call_object, inline_function
+from .complex_numbers import conjugate
 from .context import Context
 from .dicts import dict_method, new_dict
 from .objects import lift
@@ -326,7 +327,9 @@ def _scalar_method(context: Context, target: Scalar, name: str, arguments: list[
     if kind == "float" and name == "is_integer" and not arguments:
         whole = context.emit("scalar.floor", number(context, target))
         return Scalar(context.emit("scalar.eq", context.emit("scalar.to_float", whole), target.value))
-    if (kind in ("int", "bool") and name in ("conjugate", "__index__")) or (kind == "float" and name == "conjugate"):
+    if name == "conjugate" and not arguments:
+        return conjugate(context, target)
+    if kind in ("int", "bool") and name == "__index__":
         return target
     raise context.error(f"{kind}.{name}() of a run-time value is not supported in a compiled program")
 

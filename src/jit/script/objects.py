@@ -12,6 +12,7 @@ from ...eager.module import Module
 from ...eager.tensor import Size, Tensor
 from ...ir.dtypes import from_numpy
 from ...ir.types import TensorType
+from .complex_numbers import scalar_part
 from .context import Context
 from .operators import scalar_kind, spread
 from .raised import Caught, Raised, error_attribute
@@ -126,8 +127,8 @@ def _attribute(context: Context, value: Abstract, name: str) -> Abstract:
             kind = scalar_kind(value)
             python = {"bool": bool, "int": int, "float": float, "complex": complex, "str": str}.get(kind or "")
             if python is not None and hasattr(python, name):
-                if name == "real" and kind != "complex":
-                    return value
+                if name in ("real", "imag"):
+                    return scalar_part(context, value, name)
                 return Method(value, name)
         case Closure(source=source) if name == "__name__":
             return Constant(source.name)

@@ -27,9 +27,9 @@ def handles(*targets: Any) -> Callable[[Handler], Handler]:
 
 def find_handler(target: Any) -> Handler | None:
     """How a call of this object is compiled; None where it has no handler."""
-    from . import arithmetic, builtins, characters  # they fill the table
+    from . import arithmetic, builtins, characters, complex_numbers  # they fill the table
 
-    assert arithmetic and builtins and characters
+    assert arithmetic and builtins and characters and complex_numbers
     found = BUILTINS.get(id(target))
     if found is not None:
         return found[1]

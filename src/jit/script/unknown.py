@@ -12,6 +12,7 @@ from typing import Any
 
 from ...ir.types import (
     BoolType,
+    ComplexType,
     DictType,
     FloatType,
     IntType,
@@ -80,7 +81,8 @@ def resolve_unknown(a: Type, b: Type) -> None:
 
 
 _SIMPLE: dict[Any, Callable[[], Type]] = {
-    int: IntType, float: FloatType, bool: BoolType, str: StrType, type(None): NoneType, None: NoneType,
+    int: IntType, float: FloatType, complex: ComplexType, bool: BoolType, str: StrType, type(None): NoneType,
+    None: NoneType,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import ingot
@@ -202,6 +203,8 @@ def _plain(value: Any) -> Any:
         return (type(value).__name__, *((n, _plain(getattr(value, n))) for n in names))
     if type(value) in (tuple, list):
         return type(value)(map(_plain, value))
+    if hasattr(value, "__dict__") and type(value).__eq__ in (object.__eq__, SimpleNamespace.__eq__):
+        return (type(value).__name__, *((n, _plain(v)) for n, v in vars(value).items()))
     return {k: _plain(v) for k, v in value.items()} if type(value) is dict else value
 
 
@@ -272,8 +275,8 @@ def check_accepted(program: Accepted, path: Any) -> None:
             for call, wanted in zip(program.calls, expected, strict=True):
                 got = outcome(loaded, call, file)
                 # Records come back with their names and fields, but without the user's classes.
-                wanted = dataclasses.replace(wanted, result=_plain(wanted.result))
-                got.result = _plain(got.result)
+                wanted = dataclasses.replace(wanted, result=_plain(wanted.result), arguments=_plain(wanted.arguments))
+                got.result, got.arguments = _plain(got.result), _plain(got.arguments)
                 wrong = difference(wanted, got, lines=True)
                 if wrong:
                     raise AssertionError(f"{program.name}{call} after loading: {wrong}") from got.error

@@ -1,4 +1,4 @@
-"""Types: containers, records, classes, Optional, Union, Any, complex numbers."""
+"""Types: containers, records, classes, Optional, Union, Any."""
 
 # The programs are as people write them, odd ones included.
 # ruff: noqa
@@ -198,13 +198,6 @@ def union_at_run_time(n: int):
     if isinstance(x, int):
         return x + 1
     return len(x)
-
-
-@accept("complex", (1.0, 2.0), (0.0, -1.0), missing="complex numbers computed at run time")
-def complex_numbers(a: float, b: float):
-    z = complex(a, b)
-    w = z * (1 + 2j) - 3
-    return w, z.real, z.imag, abs(z), z.conjugate(), z == w, w / (z + 1), z**2
 
 
 @accept("tuple, list, dict, set, nested", (2,))
