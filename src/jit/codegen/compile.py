@@ -11,9 +11,11 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +23,12 @@ from ...ir.records import field, record
 from ..errors import CompileForbidden
 from ..runtime import cache, loader
 from ..runtime.static_library import pack_objects
-from ..runtime.targets import llvm
+from .emission import emit, emitters
 from .module import GeneratedModule, KernelSource
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from .numba_internals import KernelReference
 
 __all__ = [
@@ -117,7 +121,9 @@ def toolchain() -> str:
 
 def _kernel_key(kernel: KernelSource, target: CpuTarget) -> str:
     flags = ",".join(sorted(kernel.flags))
-    return cache.cache_key("kernel", toolchain(), target.triple, target.cpu, target.features, flags, kernel.source)
+    return cache.cache_key(
+        "kernel", toolchain(), target.triple, target.cpu, target.features, flags, str(kernel.level), kernel.source
+    )
 
 
 def module_key(module: GeneratedModule, target: CpuTarget) -> str:
@@ -142,12 +148,14 @@ def compile_module(
     if store is not None and (blob := store.get(key)) is not None:
         return CompiledModule(blob, module.driver, (), True, _since(start))
     require_compiling(module.name)
-    objects, references, records = compile_kernels(module.kernels, target, store)
-    driver_start = time.perf_counter()
-    # No contraction: numbers of the program are Python's floats, where each operation rounds.
-    driver = _compile(module.driver, module.driver_source, target, frozenset(), references, module.driver)
-    records.append(CompileRecord(module.driver, _since(driver_start), False))
-    blob = pack_objects([*objects, driver])
+    with emitters() as threads:
+        kernels = [_start_kernel(kernel, target, store, threads) for kernel in _largest_first(module.kernels)]
+        references = [reference for kernel in kernels for reference in kernel.references]
+        # No contraction: numbers of the program are Python's floats, where each operation rounds.
+        driver = _start(module.driver, module.driver_source, target, frozenset(), references, module.driver, 3, threads)
+        objects, _, records = _finished(kernels, module.kernels, store)
+        blob = pack_objects([*objects, driver.object.result()])
+        records.append(driver.record)
     if store is not None:
         store.put(key, blob)
     return CompiledModule(blob, module.driver, tuple(records), False, _since(start))
@@ -157,93 +165,93 @@ def compile_kernels(
     kernels: Sequence[KernelSource], target: CpuTarget, store: cache.Cache | None
 ) -> tuple[list[bytes], list["KernelReference"], list[CompileRecord]]:
     """The objects of kernels (equal ones once), the entry points that they define, and what compiling each cost."""
-    objects: dict[str, bytes] = {}
-    references: list[KernelReference] = []
-    records: list[CompileRecord] = []
-    for kernel in kernels:
-        if kernel.name not in objects:
-            objects[kernel.name], entries, record = _compile_kernel(kernel, target, store)
-            references += entries
-            records.append(record)
-    return list(objects.values()), references, records
+    with emitters() as threads:
+        started = [_start_kernel(kernel, target, store, threads) for kernel in _largest_first(kernels)]
+        return _finished(started, kernels, store)
+
+
+@dataclass
+class _Part:
+    """A function whose object is being made: `object` is there when its thread is done."""
+
+    name: str
+    references: list["KernelReference"]
+    object: "Future[bytes]"
+    milliseconds: float
+    cached: bool = False
+    key: str = ""
+
+    @property
+    def record(self) -> CompileRecord:
+        return CompileRecord(self.name, self.milliseconds, self.cached)
+
+
+def _largest_first(kernels: Sequence[KernelSource]) -> list[KernelSource]:
+    """Each kernel once, those with much source in front: they take longest, and the others are typed meanwhile."""
+    return sorted({k.name: k for k in kernels}.values(), key=lambda k: -len(k.source))
+
+
+def _finished(
+    parts: Sequence[_Part], kernels: Sequence[KernelSource], store: cache.Cache | None
+) -> tuple[list[bytes], list["KernelReference"], list[CompileRecord]]:
+    """Objects, entry points and costs in the order of the kernels, when all threads are done."""
+    by_name = {part.name: part for part in parts}
+    ordered = [by_name[name] for name in dict.fromkeys(kernel.name for kernel in kernels)]
+    objects = [part.object.result() for part in ordered]
+    if store is not None:
+        for part, blob in zip(ordered, objects, strict=True):
+            if not part.cached:
+                store.put(part.key, blob)
+    return objects, [r for part in ordered for r in part.references], [part.record for part in ordered]
 
 
 def _since(start: float) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def _compile_kernel(
-    kernel: KernelSource, target: CpuTarget, store: cache.Cache | None
-) -> tuple[bytes, list["KernelReference"], CompileRecord]:
+def _start_kernel(
+    kernel: KernelSource, target: CpuTarget, store: cache.Cache | None, threads: "ThreadPoolExecutor"
+) -> _Part:
+    """Find a kernel's object in the cache, or begin to make it."""
     from .numba_internals import entry_points
 
     start = time.perf_counter()
     key = _kernel_key(kernel, target)
-    references = list(entry_points(kernel.source))
     blob = store.get(key) if store is not None else None
-    cached = blob is not None
-    if blob is None:
-        blob = _compile(kernel.name, kernel.source, target, kernel.flags, (), None)
-        if store is not None:
-            store.put(key, blob)
-    return blob, references, CompileRecord(kernel.name, _since(start), cached)
+    if blob is not None:
+        known: Future[bytes] = Future()
+        known.set_result(blob)
+        return _Part(kernel.name, list(entry_points(kernel.source)), known, _since(start), True)
+    part = _start(kernel.name, kernel.source, target, kernel.flags, (), None, kernel.level, threads)
+    part.references, part.key = list(entry_points(kernel.source)), key
+    return part
 
 
-def _compile(
+def _start(
     name: str,
     source: str,
     target: CpuTarget,
     flags: frozenset[str],
     kernels: Sequence["KernelReference"],
     entry: str | None,
-) -> bytes:
+    level: int,
+    threads: "ThreadPoolExecutor",
+) -> _Part:
+    """Type a function here, and let a thread optimise it and make its machine code."""
     from .numba_internals import compile_source
 
+    start = time.perf_counter()
     compiled = compile_source(name, source, fastmath=flags, kernels=kernels, entry=entry)
-    return emit(compiled.bitcode, target, [reference.name for reference in compiled.entries])
+    part = _Part(name, [], Future(), _since(start))
 
+    def make() -> bytes:
+        begun = time.perf_counter()
+        blob = emit(compiled.bitcode, target, [reference.name for reference in compiled.entries], level)
+        part.milliseconds += _since(begun)
+        return blob
 
-def emit(bitcode: bytes | Sequence[bytes], target: CpuTarget, keep: Sequence[str]) -> bytes:
-    """An object file from one LLVM module or several: linked, optimised, and only `keep` visible."""
-    binding = llvm()
-    features = f"{target.features},+64bit".lstrip(",") if target.triple.startswith("x86_64") else target.features
-    # Position-independent, and reached relative to the instruction: LLVM's loader adds stubs for what is far.
-    machine = binding.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=features, opt=3, reloc="pic", codemodel="small"
-    )
-    # A context of its own is freed as a whole, and names of other compilations cannot leak in.
-    context = binding.create_context()
-    modules = [bitcode] if isinstance(bitcode, bytes) else bitcode
-    try:
-        module = _parse(modules[0], target, machine, context)
-        try:
-            for other in modules[1:]:
-                module.link_in(_parse(other, target, machine, context))
-            for value in (*module.functions, *module.global_variables):
-                if not value.is_declaration and not value.name.startswith("llvm."):
-                    value.linkage = "external" if value.name in keep else "internal"
-            module.verify()
-            options = binding.create_pipeline_tuning_options(speed_level=3)
-            options.loop_vectorization = options.slp_vectorization = True
-            builder = binding.create_pass_builder(machine, options)
-            builder.getModulePassManager().run(module, builder)
-            # Declarations that nothing uses would otherwise appear in the object's symbol table.
-            manager = binding.create_new_module_pass_manager()
-            manager.add_strip_dead_prototype_pass()
-            manager.run(module, builder)
-            blob: bytes = machine.emit_object(module)
-        finally:
-            module.close()
-    finally:
-        context.close()
-    return blob
-
-
-def _parse(bitcode: bytes, target: CpuTarget, machine: Any, context: Any) -> Any:
-    module = llvm().parse_bitcode(bitcode, context)
-    module.triple = target.triple
-    module.data_layout = str(machine.target_data)
-    return module
+    part.object = threads.submit(make)
+    return part
 
 
 def describe(records: Sequence[CompileRecord]) -> str:

@@ -66,7 +66,7 @@ class KernelSource:
     """A range kernel `def name(p, lo, hi)`, self-contained with the functions it calls (vector math, bodies).
 
     `name` ends in a hash of the source, so that equal kernels (the layers of one model) are one kernel.
-    `flags` are the fast-math flags that it may be compiled with.
+    `flags` are the fast-math flags that it may be compiled with, `level` is how hard LLVM tries (2 or 3).
     """
 
     name: str
@@ -75,6 +75,7 @@ class KernelSource:
     bytes_moved: Dim | None = None
     flops: Dim | None = None
     title: str = ""  # what it computes, for explain(): "add, mul, tanh (model.py:12)"
+    level: int = 3
 
 
 @record

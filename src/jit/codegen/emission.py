@@ -1,0 +1,89 @@
+"""From LLVM bitcode to object files, several at a time: the only module that touches private parts of llvmlite.
+
+llvmlite lets one thread at a time into LLVM. The two calls that take long (the passes, and machine code) need no such
+lock, because each emission has a context of its own, which is LLVM's own rule for threads ("LLVM Programmer's Manual",
+on threads and the LLVM API). Outside that lock, and outside Python's, they run while Numba types the next kernel.
+Where llvmlite keeps its functions elsewhere, they are called with the lock: slower, and otherwise the same.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CompileError
+from ..runtime.targets import llvm
+
+if TYPE_CHECKING:
+    from .compile import CpuTarget
+
+__all__ = ["emit", "emitters", "without_lock"]
+
+
+def emitters() -> ThreadPoolExecutor:
+    """Threads that emit objects: one for each CPU that this process may use."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ThreadPoolExecutor(max_workers=cpus, thread_name_prefix="ingot-emit")
+
+
+def without_lock(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of LLVM's C interface without llvmlite's lock around it, or as it is where it has another form."""
+    plain: Callable[..., Any] = getattr(function, "_cfn", function)
+    return plain
+
+
+def emit(bitcode: bytes | Sequence[bytes], target: "CpuTarget", keep: Sequence[str], level: int = 3) -> bytes:
+    """An object file from one LLVM module or several: linked, optimised at a level, and only `keep` visible."""
+    binding = llvm()
+    features = f"{target.features},+64bit".lstrip(",") if target.triple.startswith("x86_64") else target.features
+    # Position-independent, and reached relative to the instruction: LLVM's loader adds stubs for what is far.
+    machine = binding.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=features, opt=3, reloc="pic", codemodel="small"
+    )
+    # A context of its own is freed as a whole, and names of other compilations cannot leak in.
+    context = binding.create_context()
+    modules = [bitcode] if isinstance(bitcode, bytes) else bitcode
+    try:
+        module = _parse(modules[0], target, machine, context)
+        try:
+            for other in modules[1:]:
+                module.link_in(_parse(other, target, machine, context))
+            for value in (*module.functions, *module.global_variables):
+                if not value.is_declaration and not value.name.startswith("llvm."):
+                    value.linkage = "external" if value.name in keep else "internal"
+            module.verify()
+            options = binding.create_pipeline_tuning_options(speed_level=level)
+            options.loop_vectorization = options.slp_vectorization = True
+            builder = binding.create_pass_builder(machine, options)
+            run = without_lock(binding.ffi.lib.LLVMPY_RunNewModulePassManager)
+            run(builder.getModulePassManager(), module, builder)
+            # Declarations that nothing uses would otherwise appear in the object's symbol table.
+            manager = binding.create_new_module_pass_manager()
+            manager.add_strip_dead_prototype_pass()
+            manager.run(module, builder)
+            return _machine_code(binding, machine, module)
+        finally:
+            module.close()
+    finally:
+        context.close()
+
+
+def _machine_code(binding: Any, machine: Any, module: Any) -> bytes:
+    """What `machine.emit_object(module)` gives."""
+    library = binding.ffi.lib
+    with binding.ffi.OutputString() as error:
+        buffer = without_lock(library.LLVMPY_TargetMachineEmitToMemory)(machine, module, 1, error)
+        if not buffer:
+            raise CompileError(f"LLVM emits no machine code: {error}")
+    try:
+        return ctypes.string_at(library.LLVMPY_GetBufferStart(buffer), library.LLVMPY_GetBufferSize(buffer))
+    finally:
+        library.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def _parse(bitcode: bytes, target: "CpuTarget", machine: Any, context: Any) -> Any:
+    module = llvm().parse_bitcode(bitcode, context)
+    module.triple = target.triple
+    module.data_layout = str(machine.target_data)
+    return module
