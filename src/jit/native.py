@@ -80,7 +80,7 @@ def native_bundle(
     is_plain = active_pipeline() is DEFAULT
     key = _bundle_key(specialisation.graph if is_plain else specialisation.optimised, target)
     known = graph_arrays(specialisation.graph)
-    blob = store.get(key)
+    blob = store.view(key)
     if blob is not None and (bundle := _unpack(blob, known)) is not None:
         return bundle, (), 0.0, True
     require_compiling(specialisation.name)
@@ -107,7 +107,7 @@ def _pack(bundle: NativeBundle, known: Mapping[str, np.ndarray[Any, Any]]) -> by
     return write_safetensors({"description": description, "object": np.frombuffer(bundle.object, np.uint8), **own})
 
 
-def _unpack(blob: bytes, known: Mapping[str, np.ndarray[Any, Any]]) -> NativeBundle | None:
+def _unpack(blob: memoryview, known: Mapping[str, np.ndarray[Any, Any]]) -> NativeBundle | None:
     """The bundle in a cached blob; None where it is not one of this version, which is a miss."""
     try:
         arrays, _ = read_safetensors(blob)
