@@ -204,27 +204,45 @@ def inverse(function: Callable[[Real], Real]) -> Callable[[Real], Real]:
 
 
 # In float32 C is such that the rounding of N(0), which no other coefficient can make up for, happens to be small.
-for _name, _tail, _stretch, _c32 in (("ERFCX", mills, mp.mpf(1), 2.45), ("GELU", normal_tail, mp.sqrt(2), 2.7)):
-    for _k, _c, _top, _degrees in ((3, _c32, 10.6, (10, None)), (4, 3, 27.6, (None, 24))):
+for _name, _tail, _stretch, _k32 in (("ERFCX", mills, mp.mpf(1), (3, 2.45)), ("GELU", normal_tail, mp.sqrt(2), None)):
+    for _k, _c, _top, _degrees in ((*(_k32 or (3, 2.7)), 10.6, (10, None)), (4, 3, 27.6, (None, 24))):
         _kk, _cc, _end = single(_k * _stretch), single(_c * _stretch), _top * _stretch
         _scaled = scaled_tail(_tail, _kk, _cc)
-        both(
-            _name,
-            *_degrees,
-            function=_scaled,
-            low=-_cc / _kk,
-            high=(_end - _cc) / (_end + _kk),
-            weight=inverse(_scaled),
-        )
-# Phi(x) = 1/2 + x P(x^2) for |x| <= 0.6.
+        if _degrees[0] is None or _k32 is not None:
+            both(
+                _name,
+                *_degrees,
+                function=_scaled,
+                low=-_cc / _kk,
+                high=(_end - _cc) / (_end + _kk),
+                weight=inverse(_scaled),
+            )
+
+
+def gelu_tail(v: Real) -> Real:
+    """a Phi(-a) exp(a^2 / 2) as a function of v = (a - 3/2) / (a + 3): a sum of its own, with no factor to round."""
+    a = (mp.mpf("1.5") + 3 * v) / (1 - v)
+    return a * normal_tail(a)
+
+
 both(
-    "NORMAL",
-    4,
-    9,
-    function=lambda z: mp.erf(mp.sqrt(z / 2)) / mp.sqrt(z) / 2,
-    low=0,
-    high=mp.mpf("0.361"),
+    "GELU",
+    8,
+    None,
+    function=gelu_tail,
+    low=-mp.mpf("0.75") / mp.mpf("3.75"),
+    high=mp.mpf("13.4") / mp.mpf("17.9"),
+    weight=inverse(gelu_tail),
 )
+# Phi(x) = 1/2 + x P(x^2) for |x| <= 0.75 and 0.6.
+for _top, _degrees in (("0.5625", (4, None)), ("0.361", (None, 9))):
+    both(
+        "NORMAL",
+        *_degrees,
+        function=lambda z: mp.erf(mp.sqrt(z / 2)) / mp.sqrt(z) / 2,
+        low=0,
+        high=mp.mpf(_top),
+    )
 # sin(r) = r + r z S(z), cos(r) = 1 - z / 2 + z^2 C(z), z = r^2, |r| <= pi / 4.
 _z = (mp.pi / 4) ** 2 * mp.mpf("1.001")
 both(

@@ -20,7 +20,7 @@ X = np.linspace(-1, 1, 33, dtype=np.float32).reshape(3, 11)
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ingot.manual_seed(0)
-    model = nn.Sequential(nn.Linear(11, 5), nn.Tanh()).eval()
+    model = nn.Sequential(nn.Linear(11, 5), nn.Tanh(), nn.Sigmoid()).eval()
     path = tmp_path_factory.mktemp("targets") / "model.ingot"
     jit.trace(model, ingot.randn(2, 11)).save(path, targets=[*TARGETS, "x86-64"])
     return path

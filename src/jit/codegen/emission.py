@@ -84,6 +84,39 @@ def _machine_code(binding: Any, machine: Any, module: Any) -> bytes:
 
 def _parse(bitcode: bytes, target: "CpuTarget", machine: Any, context: Any) -> Any:
     module = llvm().parse_bitcode(bitcode, context)
+    if b"llvm.ldexp" in bitcode and not _scales(target):
+        text = without_scaling(str(module))
+        module.close()
+        module = llvm().parse_assembly(text, context)
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
     return module
+
+
+def _scales(target: "CpuTarget") -> bool:
+    """Whether the CPU multiplies vectors by powers of two in one instruction."""
+    return "+avx512f" in target.features.split(",") or target.cpu == "x86-64-v4"
+
+
+# value * 2^exponent in two steps, of which only the last one rounds: half of the exponent is a normal number's.
+_SCALED = """
+define internal float @ingot.scaled.f32(float %value, i32 %exponent) alwaysinline {
+  %half = ashr i32 %exponent, 1
+  %rest = sub i32 %exponent, %half
+  %half_biased = add i32 %half, 127
+  %rest_biased = add i32 %rest, 127
+  %half_bits = shl i32 %half_biased, 23
+  %rest_bits = shl i32 %rest_biased, 23
+  %half_scale = bitcast i32 %half_bits to float
+  %rest_scale = bitcast i32 %rest_bits to float
+  %step = fmul float %value, %half_scale
+  %result = fmul float %step, %rest_scale
+  ret float %result
+}
+"""
+
+
+def without_scaling(text: str) -> str:
+    """LLVM IR with the intrinsic `ldexp`, which most CPUs leave to a call of the C library, written out."""
+    lines = [line for line in text.splitlines() if not line.startswith("declare float @llvm.ldexp.f32.i32(")]
+    return "\n".join(lines).replace("@llvm.ldexp.f32.i32(", "@ingot.scaled.f32(") + _SCALED

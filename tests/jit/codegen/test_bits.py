@@ -45,6 +45,18 @@ def binary(x: Any, y: Any) -> Any:
     return bits.copy_sign(x, y), bits.division_rest(x, y), bits.select(x < y, x, y), bits.fma(x, y, x)
 
 
+@numba.njit(error_model="numpy")
+def scaled(x: Any, n: Any) -> Any:
+    return bits.scaled(x, n)
+
+
+def test_scaling_rounds_once() -> None:
+    with np.errstate(all="ignore"):
+        for x, n in itertools.product((*F32, np.float32(1.9999999)), (-252, -150, -149, -127, -1, 0, 1, 127, 128, 254)):
+            exact = np.float32(np.ldexp(np.float64(x), n))
+            assert same(scaled(x, n), exact) and same(bits.scaled(x, n), exact), (x, n)
+
+
 @pytest.mark.parametrize("values", [F32, F64], ids=["f32", "f64"])
 def test_floats(values: list[Any]) -> None:
     with np.errstate(all="ignore"):

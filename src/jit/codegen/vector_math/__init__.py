@@ -105,7 +105,7 @@ _MAX_ULP: dict[str, tuple[float, float]] = {
     "softplus": (2.5, 2.5),
     "silu": (1.8, 1.8),
     "mish": (1.8, 1.9),
-    "gelu": (2.4, 2.4),
+    "gelu": (2, 2.4),
     "gelu_tanh": (1.8, 2),
     "floor": (0, 0),
     "ceil": (0, 0),

@@ -17,16 +17,24 @@ from ..bits import (
     magnitude,
     mul_add,
     power_of_two_f32,
+    scaled,
     select,
 )
 from .exponential_f32 import (
+    EXP_F32,
     EXP_LOWEST_F32,
     HALF_F32,
+    LN2_HIGH_F32,
+    LN2_LOW_F32,
+    LOG2E_F32,
     ONE_F32,
+    ROUNDER_BITS_F32,
+    ROUNDER_F32,
     SMALLEST_NORMAL_F32,
     TWO_F32,
     ZERO_F32,
     exp_f32,
+    exp_parts_f32,
     exp_reduced_f32,
     log1p_f32,
     quotient_reduced_f32,
@@ -83,35 +91,35 @@ ERFCX_F32 = tuple(
     )
 )
 
-# The same for Phi(-a) e^(a^2 / 2), Phi the normal distribution function
-GELU_K_F32 = np.float32(4.242640495300293)
-GELU_C_F32 = np.float32(3.8183765411376953)
+# a Phi(-a) e^(a^2 / 2) = G(v), v = (a - C) / (a + K), from the limit of the series at 0 on, Phi the normal distribution
+# function
+GELU_K_F32 = np.float32(3)
+GELU_C_F32 = np.float32(1.5)
 GELU_LIMIT_F32 = np.float32(14.9)
-GELU_0_F32 = np.float32(0.79350287)
 GELU_F32 = tuple(
     np.float32(c)
     for c in (
-        1.3451346e-05,
-        -0.00034308684,
-        -0.0003515288,
-        0.0032762135,
-        -0.0023078923,
-        -0.024002252,
-        0.10984327,
-        -0.2774155,
-        0.50243723,
-        -0.705748,
+        -0.0054987976,
+        0.0107428115,
+        0.01311021,
+        -0.036289573,
+        -0.06250594,
+        0.29651958,
+        -0.44251046,
+        0.31668186,
+        0.308671,
     )
 )
 
-# Phi(x) = 1/2 + x P(x^2) for |x| <= 0.6
+# Phi(x) = 1/2 + x P(x^2) for |x| <= 0.75
+NORMAL_LIMIT_F32 = np.float32(0.75)
 NORMAL_F32 = tuple(
     np.float32(c)
     for c in (
-        0.00012676087,
-        -0.001200594,
-        0.009977501,
-        -0.06649079,
+        0.000106540996,
+        -0.0011858259,
+        0.009974255,
+        -0.06649059,
         0.3989423,
     )
 )
@@ -127,7 +135,7 @@ def tanh_f32(x: Any) -> Any:
     """The hyperbolic tangent: with t = e^(2|x|) - 1 it is t / (t + 2)."""
     size = magnitude(x)
     size = select(size > np.float32(10), np.float32(10), size)
-    q, n = exp_reduced_f32(size + size, ZERO_F32)
+    q, n = exp_parts_f32(size + size)
     scale = power_of_two_f32(n)
     base = scale - ONE_F32
     t = mul_add(scale, q, base)
@@ -140,33 +148,27 @@ def tanh_f32(x: Any) -> Any:
     return copy_sign(select(size < SMALLEST_NORMAL_F32, size, y), x)
 
 
-def logistic_reduced_f32(q: Any, n: Any, negative: Any) -> Any:
-    """1 / (1 + e^-x) as the product of a normal number and a power of two, from e^-|x| = (1 + q) 2^n."""
-    half = n >> 1
-    scale = power_of_two_f32(half)
-    rest = power_of_two_f32(n - half)
+def logistic_parts_f32(q: Any, n: Any, negative: Any) -> Any:
+    """1 / (1 + e^-x) as (y, m), y 2^m with y a normal number, from e^-|x| = (1 + q) 2^n."""
     y = q + ONE_F32
-    y_low = (ONE_F32 - y) + q
-    e = y * scale * rest
+    e = scaled(y, n)
     divisor = e + ONE_F32
-    divisor_low = (ONE_F32 - divisor) + e + y_low * scale * rest
-    high = select(negative, y * scale, ONE_F32)
-    low = select(negative, y_low * scale, ZERO_F32)
-    return quotient_reduced_f32(high, low, divisor, divisor_low), select(negative, rest, ONE_F32)
+    high, low = select(negative, y, ONE_F32), select(negative, (ONE_F32 - y) + q, ZERO_F32)
+    return quotient_reduced_f32(high, low, divisor, (ONE_F32 - divisor) + e), select(negative, n, 0)
 
 
 def sigmoid_f32(x: Any) -> Any:
     """1 / (1 + e^-x)."""
-    q, n = exp_reduced_f32(-magnitude(x), ZERO_F32)
-    value, rest = logistic_reduced_f32(q, n, x < ZERO_F32)
-    return value * rest
+    q, n = exp_parts_f32(-magnitude(x))
+    y, m = logistic_parts_f32(q, n, x < ZERO_F32)
+    return scaled(y, m)
 
 
 def silu_f32(x: Any) -> Any:
     """x / (1 + e^-x); its limit, -0, at -inf."""
-    q, n = exp_reduced_f32(-magnitude(x), ZERO_F32)
-    value, rest = logistic_reduced_f32(q, n, x < ZERO_F32)
-    return select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * value * rest
+    q, n = exp_parts_f32(-magnitude(x))
+    y, m = logistic_parts_f32(q, n, x < ZERO_F32)
+    return scaled(select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * y, m)
 
 
 def softplus_f32(x: Any, beta: Any, threshold: Any) -> Any:
@@ -233,7 +235,7 @@ def erf_f32(x: Any) -> Any:
     size = magnitude(x)
     a = select(size > ERF_LIMIT_F32, ERF_LIMIT_F32, size)
     near_zero = mul_add(a, horner(a * a, ERF_F32), a)
-    q, n = exp_reduced_f32(-a * horner(a, ERF_TAIL_F32), ZERO_F32)
+    q, n = exp_parts_f32(-a * horner(a, ERF_TAIL_F32))
     scale = power_of_two_f32(n)
     return copy_sign(select(a < ONE_F32, near_zero, ONE_F32 - mul_add(scale, q, scale)), x)
 
@@ -250,11 +252,19 @@ def erfc_f32(x: Any) -> Any:
 def gelu_f32(x: Any) -> Any:
     """x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016); its limit, -0, at -inf."""
     size = magnitude(x)
-    size = select(size > GELU_LIMIT_F32, GELU_LIMIT_F32, size)
-    value, rest = tail_reduced_f32(size, GELU_K_F32, GELU_C_F32, GELU_F32, GELU_0_F32, HALF_F32, size)
-    tail = value * rest
+    a = select(size > GELU_LIMIT_F32, GELU_LIMIT_F32, size)
+    # e^(-a^2 / 2) = (1 + q) 2^n; the exponent in two parts, for its rounding would be felt where it is large.
+    half = a * HALF_F32
+    high = half * a
+    low = fma(half, a, -high)
+    shifted = mul_add(high, -LOG2E_F32, ROUNDER_F32)
+    n = shifted - ROUNDER_F32
+    r = mul_add(-n, LN2_LOW_F32, mul_add(-n, LN2_HIGH_F32, -high) - low)
+    q = mul_add(r * r, horner(r, EXP_F32), r)
+    value = horner((a - GELU_C_F32) / (a + GELU_K_F32), GELU_F32)
+    tail = scaled(mul_add(value, q, value), float_to_bits_f32(shifted) - ROUNDER_BITS_F32)
     near_zero = x * mul_add(x, horner(x * x, NORMAL_F32), HALF_F32)
-    return copy_sign(select(size < np.float32(0.6), near_zero, select(x > ZERO_F32, x - tail, tail)), x)
+    return copy_sign(select(size < NORMAL_LIMIT_F32, near_zero, select(x > ZERO_F32, x - tail, tail)), x)
 
 
 def gelu_tanh_f32(x: Any) -> Any:
@@ -272,5 +282,5 @@ def gelu_tanh_f32(x: Any) -> Any:
     high = total * size
     low = fma(total, size, -high) + total_low * size
     q, n = exp_reduced_f32(-high, -low)
-    value, rest = logistic_reduced_f32(q, n, x < ZERO_F32)
-    return select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * value * rest
+    y, m = logistic_parts_f32(q, n, x < ZERO_F32)
+    return scaled(select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * y, m)

@@ -17,6 +17,7 @@ from ..bits import (
     magnitude,
     mul_add,
     power_of_two_f32,
+    scaled,
     select,
 )
 
@@ -94,11 +95,26 @@ def exp_reduced_f32(x: Any, tail: Any) -> Any:
     return q, float_to_bits_f32(shifted) - ROUNDER_BITS_F32
 
 
+def exp_range_f32(x: Any) -> Any:
+    """exp(x) as (r, n) with exp(x) = e^r 2^n and |r| < 0.35."""
+    x = select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x)
+    x = select(x > EXP_HIGHEST_F32, EXP_HIGHEST_F32, x)
+    shifted = mul_add(x, LOG2E_F32, ROUNDER_F32)
+    n = shifted - ROUNDER_F32
+    r = mul_add(-n, LN2_LOW_F32, mul_add(-n, LN2_HIGH_F32, x))
+    return r, float_to_bits_f32(shifted) - ROUNDER_BITS_F32
+
+
+def exp_parts_f32(x: Any) -> Any:
+    """exp(x) as (q, n) with exp(x) = (1 + q) 2^n and |q| < 0.42; faster than `exp_reduced_f32`, q less exact."""
+    r, n = exp_range_f32(x)
+    return mul_add(r * r, horner(r, EXP_F32), r), n
+
+
 def exp_f32(x: Any) -> Any:
     """e^x."""
-    q, n = exp_reduced_f32(x, ZERO_F32)
-    half = n >> 1
-    return (q + ONE_F32) * power_of_two_f32(half) * power_of_two_f32(n - half)
+    r, n = exp_range_f32(x)
+    return scaled(mul_add(r, mul_add(r, horner(r, EXP_F32), ONE_F32), ONE_F32), n)
 
 
 def exp2_f32(x: Any) -> Any:
@@ -108,8 +124,7 @@ def exp2_f32(x: Any) -> Any:
     shifted = x + ROUNDER_F32
     r = x - (shifted - ROUNDER_F32)
     n = float_to_bits_f32(shifted) - ROUNDER_BITS_F32
-    half = n >> 1
-    return mul_add(r, horner(r, EXP2_F32), ONE_F32) * power_of_two_f32(half) * power_of_two_f32(n - half)
+    return scaled(mul_add(r, horner(r, EXP2_F32), ONE_F32), n)
 
 
 def expm1_f32(x: Any) -> Any:
