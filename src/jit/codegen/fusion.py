@@ -21,6 +21,7 @@ from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from ..errors import Unsupported
 from .access import operand_indices, reduced_axes
+from .fusion_report import describe, named
 from .image_layout import CHANNELS_LAST, layout_of
 from .indexing import (
     LOOP_PREFIX,
@@ -119,18 +120,19 @@ def own_cost(instruction: Instruction) -> int:
 
 
 @dataclass
-class _Planner:
+class Planner:
     """The backward walk over one block."""
 
     block: Block
     stored_operands: Any  # (instruction) -> operands that it reads from memory; None: not computed in kernels
     accepts_epilogue: Any  # (instruction, group) -> bool
-    report: list[str]
     writable: Container[Value] = ()  # arguments of the block whose memory may be overwritten
     groups: list[Group] = field(default_factory=list)
     aliases: dict[Value, Value] = field(default_factory=dict)
     hard: dict[Value, int] = field(default_factory=dict)  # value -> first position at which it must lie in memory
     costs: dict[Value, int] = field(default_factory=dict)
+    readers: dict[Value, Instruction] = field(default_factory=dict)  # what reads it from memory first
+    notes: dict[Instruction, list[str]] = field(default_factory=dict)  # why an instruction is where it is
 
     def chain_cost(self, value: Value) -> int:
         """The cost of an element, computed from what a chain of elementwise operations reads."""
@@ -148,14 +150,14 @@ class _Planner:
         self.costs[value] = min(cost, 1000)
         return self.costs[value]
 
-    def need(self, value: Value, position: int) -> None:
-        """The value must lie in memory before `position`."""
-        if isinstance(value.type, TensorType):
-            self.hard[value] = min(position, self.hard.get(value, position))
+    def need(self, value: Value, position: int, reader: Instruction) -> None:
+        """The value must lie in memory before `position`, where `reader` reads it."""
+        if isinstance(value.type, TensorType) and position <= self.hard.get(value, position):
+            self.hard[value] = position
+            self.readers[value] = reader
 
     def note(self, instruction: Instruction, text: str) -> None:
-        where = f" ({instruction.location})" if instruction.location is not None else ""
-        self.report.append(f"{instruction.op.name}{where}: {text}")
+        self.notes.setdefault(instruction, []).append(text)
 
     # -- the walk --
 
@@ -177,43 +179,56 @@ class _Planner:
             elif is_tensor:
                 self.visit_pointwise(instruction, position)
         self.groups.reverse()
-        return Plan(self.groups, self.aliases, self.report)
+        return Plan(self.groups, self.aliases, describe(self))
 
     def visit_other(self, instruction: Instruction, position: int, reads: list[Value]) -> None:
         if len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType):
             value = instruction.results[0]
-            users = [g for g in self.groups if value in g.accesses]
-            if len(users) == 1 and value not in self.hard and users[0].contraction is None:
-                group = users[0]
-                if (
-                    not group.reductions
-                    and len(group.outputs) == 1
-                    and self.single_access(group, value) is not None
-                    and self.covers(group, value, group.loops)
-                    and not any(self.looks_up(other, group) for other in group.instructions)
-                    and self.accepts_epilogue(instruction, group)
-                ):
-                    group.contraction = instruction
-                    position = group.position
-                    self.note(instruction, f"fused with {len(group.inlined) + 1} operations on its result")
+            users = self.using(value)
+            if users and (reason := self.apart(instruction, value, users)) is not None:
+                self.note(instruction, f"not fused with what follows: {reason}")
+            elif users:
+                users[0].contraction = instruction
+                position = users[0].position
         for value in reads:
-            self.need(value, position)
+            self.need(value, position, instruction)
         for region in instruction.regions:
             for inner in region.walk():
                 for value in inner.inputs:
-                    self.need(value, position)
+                    self.need(value, position, inner)
+
+    def apart(self, instruction: Instruction, value: Value, users: list[Group]) -> str | None:
+        """Why what follows an instruction with code of its own cannot be done as its result is made; None if it can."""
+        group = users[0]
+        if value in self.hard:
+            return f"{named(self.readers[value])} reads its result from memory"
+        if len(users) > 1:
+            return f"{len(users)} kernels use its result"
+        if group.contraction is not None:
+            return f"that is fused with another {group.contraction.op.name}"
+        if group.reductions:
+            return "that is a reduction"
+        if len(group.outputs) != 1:
+            return "that has several results"
+        if self.single_access(group, value) is None or not self.covers(group, value, group.loops):
+            return "that reads its result in another order"
+        if any(self.looks_up(other, group) for other in group.instructions):
+            return "that reads at places which may be out of bounds"
+        if not self.accepts_epilogue(instruction, group):
+            return f"{instruction.op.name} cannot store its result in that form"
+        return None
 
     def visit_parts(self, instruction: Instruction, position: int) -> None:
         """A value that is made of parts: each part is stored into its place, by a group of its own."""
         value = instruction.results[0]
         if value not in self.hard and not self.using(value):
             return
-        self.need(value, position + 1)
+        self.need(value, position + 1, instruction)
         parts = PARTS[instruction.op.name](instruction)
         if instruction.op.name in UPDATES and self.may_overwrite(parts[0][0]):
             base = parts[0][0]
             self.aliases[value] = base
-            self.need(base, position)
+            self.need(base, position, instruction)
             parts = parts[1:]
             self.note(instruction, "written into its operand, which nothing else uses")
         for part, place in reversed(parts):
@@ -316,7 +331,7 @@ class _Planner:
             assert source is not None
             if instruction.op.lower.reinterpret and layout_of(source) is None:
                 self.aliases[value] = source
-                self.need(source, self.hard[value])
+                self.need(source, self.hard[value], self.readers[value])
             else:
                 self.new_group(value, position)
                 self.note(instruction, "copied, because what uses it reads contiguous memory")
@@ -520,7 +535,7 @@ def plan_block(block: Block, stored_operands: Any, accepts_epilogue: Any, writab
     computed inside kernels; `accepts_epilogue(instruction, group)` says whether the operations of a group can be
     applied to the instruction's result as it is made. `writable` are arguments whose memory may be overwritten.
     """
-    return _Planner(block, stored_operands, accepts_epilogue, [], writable).run()
+    return Planner(block, stored_operands, accepts_epilogue, writable).run()
 
 
 def _stored_at(value: Value, indices: Indices) -> Indices:

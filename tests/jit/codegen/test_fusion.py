@@ -137,7 +137,7 @@ def test_bias_activation_and_residual_go_into_the_product(result: str) -> None:
         value = "%z"
     module = lower(result, body, value, head)
     assert len(kernels(module)) == 1
-    assert any("fused with 3 operations" in line for line in module.report)
+    assert any(line.startswith("gelu") and "fused with linear, add" in line for line in module.report)
 
 
 def test_a_product_that_two_need_is_stored() -> None:
@@ -173,3 +173,24 @@ def test_products_read_through_transposes() -> None:
 def test_what_is_not_used_is_not_computed() -> None:
     module = lower("f32[m, n]", "%a: f32[m, n] = exp(%x)\n%b: f32[m, n] = neg(%x)", "%b")
     assert [name.rsplit("_", 1)[0] for name in kernels(module)] == ["k_neg"]
+
+
+def test_the_report_says_of_every_instruction_where_it_is_computed_and_why():
+    module = lower(
+        "f32[8, 8]",
+        """
+        %m: f32[8, 8] = matmul(%x, %w)
+        %e: f32[8, 8] = exp(%m)
+        %t: f32[8, 8] = matmul(%m, %w)
+        %n: f32[8, 8] = neg(%t)
+        %s: f32[8, 8] = add(%e, %n)
+        """,
+        "%s",
+        "graph @f(%x: f32[8, 8], %w: f32[8, 8]) -> ",
+    )
+    report = {line.split(":")[0]: line for line in reversed(module.report)}
+    assert "not fused with what follows: matmul reads its result from memory" in report["matmul"]
+    assert "fused with matmul" in report["neg"]
+    assert "fused with matmul" in report["exp"]
+    assert "stored, because it is a result" in report["add"]
+    assert len(module.report) == 5
