@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from ...ir.core import Instruction
 from .driver import Driver
+from .image_pools import run_pool, run_pool_gradient
 from .ordering import run_sort, run_topk
-from .pooling import run_avg_pool_grad, run_max_pool_grad, run_max_pool_with_indices
+from .pooling import run_max_pool_with_indices
 from .scans import extreme_and_place, place_of_extreme, scan
 from .writes import run_index_add, run_index_put, run_nonzero, run_scatter
 
@@ -26,6 +27,8 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "index_put": run_index_put,
     "nonzero": run_nonzero,
     "max_pool2d_with_indices": run_max_pool_with_indices,
-    "max_pool2d_grad": run_max_pool_grad,
-    "avg_pool2d_grad": run_avg_pool_grad,
+    "max_pool2d": run_pool,
+    "avg_pool2d": run_pool,
+    "max_pool2d_grad": run_pool_gradient,
+    "avg_pool2d_grad": run_pool_gradient,
 }

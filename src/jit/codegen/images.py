@@ -15,10 +15,9 @@ from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
 from .elements import expression_of
 from .image_layout import ImageLayout, set_layout
+from .image_pools import IMAGE_POOLS, is_image_pool
 
 __all__ = ["choose_layouts"]
-
-_POOLS = ("max_pool2d", "avg_pool2d")
 
 
 def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> None:
@@ -49,17 +48,18 @@ def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> N
         for user, place in uses.get(value, []):
             if user.op.name == "conv2d" and place == 0 and user.block is block:
                 layout = layout.joined(_pads(user))
-            elif user.block is not block or _reads_memory(user) or not (user.op.name == "cat" or in_kernels(user)):
+            elif user.block is not block or _reads_memory(user) or not (_takes_images(user) or in_kernels(user)):
                 break
         else:
             chosen[value] = layout
-    # What only goes to images that are contiguous is contiguous too.
+    # What only goes to images that are contiguous is contiguous too; a pool reads channels last better, whatever it
+    # makes.
     changed = True
     while changed:
         changed = False
         for value in list(chosen):
             users = [user for user, _ in uses.get(value, [])]
-            if any(user.op.name == "conv2d" for user in users):
+            if any(user.op.name in ("conv2d", *IMAGE_POOLS) for user in users):
                 continue
             if any(_keeps_places(u) and u.results[0] in found and u.results[0] not in chosen for u in users):
                 del chosen[value]
@@ -89,7 +89,12 @@ def _keeps_places(instruction: Instruction) -> bool:
     if len(instruction.results) != 1:
         return False
     name = instruction.op.name
-    return name in (*_POOLS, "cat") or isinstance(expression_of(instruction), Elementwise)
+    return name in (*IMAGE_POOLS, "cat") or isinstance(expression_of(instruction), Elementwise)
+
+
+def _takes_images(instruction: Instruction) -> bool:
+    """Whether an operation that reads memory reads images in any layout."""
+    return instruction.op.name == "cat" or is_image_pool(instruction)
 
 
 def _reads_memory(instruction: Instruction) -> bool:

@@ -1,4 +1,4 @@
-"""Kernels of pooling that remember where a maximum was, or spread gradients over windows."""
+"""A kernel of pooling that remembers where each maximum was."""
 
 from ...ir.core import Instruction, Value
 from ...ir.dims import Dim
@@ -7,10 +7,9 @@ from .driver import Driver
 from .indexing import element_count
 from .nest import extreme
 from .reads import pool_geometry
-from .scalar_code import literal
 from .template import LoopText, tensor_type
 
-__all__ = ["run_avg_pool_grad", "run_max_pool_grad", "run_max_pool_with_indices"]
+__all__ = ["run_max_pool_with_indices"]
 
 
 def _pool_sizes(loops: LoopText, image: Value, pooled: Value) -> tuple[Dim, Dim]:
@@ -64,59 +63,5 @@ def run_max_pool_with_indices(driver: Driver, instruction: Instruction) -> None:
         *_winner(instruction, 3, tensor_type(source).dtype),
         "            y[(item * out_height + oy) * out_width + ox] = best",
         "            z[(item * out_height + oy) * out_width + ox] = place",
-    ]
-    loops.run("\n".join(lines), planes, windows * 8)
-
-
-def run_max_pool_grad(driver: Driver, instruction: Instruction) -> None:
-    gradient, source = instruction.inputs
-    result = instruction.results[0]
-    loops = LoopText(driver, instruction)
-    loops.read("g", gradient)
-    loops.read("x", source)
-    loops.write("y", result)
-    planes, windows = _pool_sizes(loops, source, gradient)
-    lines = [
-        "for item in range(lo, hi):",
-        "    plane = item * height * width",
-        "    for k in range(height * width):",
-        f"        y[plane + k] = {literal(0, tensor_type(result).dtype)}",
-        "    for oy in range(out_height):",
-        "        for ox in range(out_width):",
-        *_winner(instruction, 3, tensor_type(source).dtype),
-        "            y[plane + place] += g[(item * out_height + oy) * out_width + ox]",
-    ]
-    loops.run("\n".join(lines), planes, windows * 8)
-
-
-def run_avg_pool_grad(driver: Driver, instruction: Instruction) -> None:
-    gradient, result = instruction.inputs[0], instruction.results[0]
-    dtype = tensor_type(result).dtype
-    kernel, stride, padding, _ = pool_geometry(instruction)
-    attributes = instruction.attributes
-    loops = LoopText(driver, instruction)
-    loops.read("g", gradient)
-    loops.write("y", result)
-    planes, windows = _pool_sizes(loops, result, gradient)
-    loops.requirements.helpers.add(f"as_{dtype.short}")
-    counts = []
-    for axis, (size, place) in enumerate((("height", "oy"), ("width", "ox"))):
-        start = f"{place} * {stride[axis]} - {padding[axis]}"
-        if attributes["count_include_pad"]:
-            counts.append(f"(min({start} + {kernel[axis]}, {size} + {padding[axis]}) - ({start}))")
-        else:
-            counts.append(f"(min({start} + {kernel[axis]}, {size}) - max({start}, 0))")
-    override = attributes["divisor_override"]
-    count = " * ".join(counts) if override is None else str(override)
-    lines = [
-        "for item in range(lo, hi):",
-        "    plane = item * height * width",
-        "    for k in range(height * width):",
-        f"        y[plane + k] = {literal(0, dtype)}",
-        "    for oy in range(out_height):",
-        "        for ox in range(out_width):",
-        f"            share = g[(item * out_height + oy) * out_width + ox] / as_{dtype.short}({count})",
-        *_window_loop(instruction, 3),
-        "                            y[plane + row * width + column] += share",
     ]
     loops.run("\n".join(lines), planes, windows * 8)
