@@ -147,13 +147,17 @@ class Interpreter:
         for instruction in block.instructions:
             if instruction.op.name in ("return", "yield"):
                 return [values[v] for v in instruction.inputs]
-            try:
-                results = self.instruction(instruction)
-            except Exception as error:
-                _add_location(error, instruction)
-                raise
-            self.bind(instruction.results, results, f"{instruction.op.name}: ")
+            self.execute(instruction)
         raise RuntimeError(f"{self.graph.name}: a block has no terminator")
+
+    def execute(self, instruction: Instruction) -> None:
+        """Run an instruction, with its location in what it raises, and set its results."""
+        try:
+            results = self.instruction(instruction)
+        except Exception as error:
+            _add_location(error, instruction)
+            raise
+        self.bind(instruction.results, results, f"{instruction.op.name}: ")
 
     def instruction(self, instruction: Instruction) -> Sequence[Any]:
         op = instruction.op
