@@ -239,24 +239,25 @@ def ihfft2(input: Tensor, s: Any = None, dim: Any = (-2, -1), norm: str | None =
 # -- frequencies and order ---------------------------------------------------------------------------------------------
 
 
-def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Tensor:
+def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The frequencies of the elements of `fft` of n samples at a distance `d`.
 
     >>> ingot.fft.fftfreq(4)
     tensor([ 0.0000,  0.2500, -0.5000, -0.2500])
     """
-    ascending = arange(0, n, dtype=dtype or "float32")
+    ascending = arange(0, n, dtype=dtype or "float32", device=device)
     shifted = _call("where", _call("ge", ascending, (n + 1) // 2), _call("sub", ascending, n), ascending)
     return _call("mul", shifted, 1.0 / (n * d))  # type: ignore[no-any-return]
 
 
-def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None) -> Tensor:
+def rfftfreq(n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The frequencies of the elements of `rfft` of n samples at a distance `d`.
 
     >>> ingot.fft.rfftfreq(4)
     tensor([0.0000, 0.2500, 0.5000])
     """
-    return _call("mul", arange(0, n // 2 + 1, dtype=dtype or "float32"), 1.0 / (n * d))  # type: ignore[no-any-return]
+    ascending = arange(0, n // 2 + 1, dtype=dtype or "float32", device=device)
+    return _call("mul", ascending, 1.0 / (n * d))  # type: ignore[no-any-return]
 
 
 def _shifts(input: Tensor, dim: int | Sequence[int] | None, up: bool) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .eager.functions import call as _call
+from .eager.placement import beside
 from .eager.tensor import Tensor
 from .ir.dtypes import DType, as_dtype
 
@@ -156,6 +157,7 @@ def argmin(input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtyp
     return _call("cast", _call("argmin", value, dim, keepdim), dtype=value.dtype)
 
 
+@beside
 def _count(input: Tensor, dims: tuple[int, ...], keepdim: bool, mask: Any) -> Any:
     """How many elements count for each result."""
     held = _call("full", tuple(input.shape), True, dtype="bool") if mask is None else mask

@@ -48,6 +48,10 @@ class Backend:
         """A context in which this thread computes on a device."""
         raise NotImplementedError
 
+    def checking(self) -> Any:
+        """A context in which matrices that have no result (singular ones) raise, as numpy's do."""
+        return contextlib.nullcontext()
+
     def put(self, array: np.ndarray[Any, Any], index: int) -> Any:
         """A copy of an array of the host on a device."""
         with self.on(index):
@@ -247,6 +251,17 @@ def host_ops() -> frozenset[str]:
     return frozenset(_on_host)
 
 
+def warn_of_host(name: str, reason: str) -> None:
+    """Say once that a function runs on the CPU, and why."""
+    if name not in _on_host:
+        _on_host.add(name)
+        warnings.warn(
+            f"{name} has no form on the GPU and runs on the CPU, with copies there and back ({reason})",
+            HostFallbackWarning,
+            stacklevel=4,
+        )
+
+
 def run(op: Any, arrays: tuple[Any, ...], attributes: dict[str, Any], index: int) -> Any:
     """What an op's record computes, on a device; on the host, with one warning, where the array module cannot.
 
@@ -255,7 +270,7 @@ def run(op: Any, arrays: tuple[Any, ...], attributes: dict[str, Any], index: int
     active = backend()
     reason: BaseException | None = None
     drawn = default_generator.get_state() if Trait.RANDOM in op.traits else None
-    with active.on(index):
+    with active.on(index), active.checking():
         if op.name not in _on_host:
             try:
                 return on_device(active, op.run(active.xp, arrays, attributes), index)
@@ -266,13 +281,7 @@ def run(op: Any, arrays: tuple[Any, ...], attributes: dict[str, Any], index: int
                 if drawn is not None:
                     default_generator.set_state(drawn)  # the host draws the same numbers
         results = op.run(np, tuple([_hosted(a) for a in arrays]), attributes)
-        if op.name not in _on_host:
-            _on_host.add(op.name)
-            warnings.warn(
-                f"{op.name} has no form on the GPU and runs on the CPU, with copies there and back ({reason})",
-                HostFallbackWarning,
-                stacklevel=4,
-            )
+        warn_of_host(op.name, str(reason))
         try:
             return on_device(active, results, index)
         except active.fatal as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.ops._common import register_special
 from .backends import Backend
 from .errors import AcceleratorError, OutOfMemoryError
 
@@ -70,6 +71,8 @@ class CupyBackend(Backend):
         self._lock = threading.Lock()
         memory = cupy.cuda.memory
         self.fatal = (memory.OutOfMemoryError, cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
+        register_special(cupy.ndarray, importlib.import_module("cupyx.scipy.special"))
+        self._errstate = importlib.import_module("cupyx").errstate
         self._watch()
 
     def _watch(self) -> None:
@@ -154,6 +157,9 @@ class CupyBackend(Backend):
             "shared_memory_per_block": found["sharedMemPerBlock"],
             "L2_cache_size": found["l2CacheSize"],
         }
+
+    def checking(self) -> Any:
+        return self._errstate(linalg="raise")
 
     def put(self, array: np.ndarray[Any, Any], index: int) -> Any:
         try:

@@ -7,12 +7,15 @@ not found. So programs and op records that run here run with cupy, as far as tha
 
 import contextlib
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
+
+from ..ir.ops._common import register_special
 
 __all__ = ["OutOfDeviceMemory", "SimulatedArray", "SimulatedDevice", "SimulatedModule", "current", "using"]
 
@@ -421,6 +424,7 @@ def _method(name: str) -> Any:
     function = getattr(np.ndarray, name)
 
     def method(self: SimulatedArray, *args: Any, **kwargs: Any) -> Any:
+        _refuse_absent(name, kwargs)
         if "out" in kwargs and kwargs["out"] is None:
             del kwargs["out"]
         return _Call(name).run(function, (self, *args), kwargs)
@@ -447,12 +451,49 @@ for _name in (*_BINARY, *_INPLACE):
     setattr(SimulatedArray, f"__{_name}__", _operator(_name))
 for _name in ("__neg__", "__pos__", "__invert__", "__abs__"):
     setattr(SimulatedArray, _name, _method(_name))
+
+
+def _part(name: str) -> Any:
+    def get(self: SimulatedArray) -> Any:
+        return _Call(name).run(lambda host: getattr(host, name), (self,), {})
+
+    def set(self: SimulatedArray, value: Any) -> None:
+        get(self)[...] = value
+
+    return property(get) if name == "T" else property(get, set)
+
+
 for _name in ("T", "real", "imag"):
-    setattr(
-        SimulatedArray,
-        _name,
-        property(lambda self, name=_name: _Call(name).run(lambda host: getattr(host, name), (self,), {})),
-    )
+    setattr(SimulatedArray, _name, _part(_name))
+
+
+# Options of numpy's functions, and methods, that cupy 14 does not have.
+_ABSENT_OF = (
+    (("all", "any", "mean", "nanmean"), ("where",)),
+    (("amax", "amin", "max", "min", "nanmax", "nanmin", "nanprod", "nansum", "prod", "sum"), ("initial", "where")),
+    (("nanstd", "nanvar", "std", "var"), ("correction", "mean", "where")),
+    (("argsort", "sort"), ("order", "stable")),
+    (("argpartition", "partition"), ("kind", "order")),
+    (("percentile", "quantile"), ("weights",)),
+    (("array",), ("ndmax",)),
+    (("cholesky",), ("upper",)),
+    (("count_nonzero",), ("keepdims",)),
+    (("indices",), ("sparse",)),
+    (("isin",), ("kind",)),
+    (("lexsort",), ("axis",)),
+    (("pinv",), ("hermitian", "rtol")),
+    (("svd",), ("hermitian",)),
+    (("take",), ("mode",)),
+    (("unique",), ("sorted",)),
+)
+_ABSENT = {name: options for names, options in _ABSENT_OF for name in names}
+
+
+def _refuse_absent(name: str, kwargs: dict[str, Any]) -> None:
+    """TypeError for an option that cupy does not have."""
+    for option in _ABSENT.get(name, ()):
+        if option in kwargs:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{option}' (cupy has none)")
 
 
 class _Function:
@@ -463,6 +504,7 @@ class _Function:
         self.__name__ = function.__name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _refuse_absent(self.__name__, kwargs)
         call = _Call(self.__name__, takes_host=self.__name__ in _FROM_HOST)
         result = call.run(self._function, args, kwargs)
         if call.takes_host and not call.found and isinstance(result, SimulatedArray):
@@ -535,3 +577,18 @@ class SimulatedModule:
             value = _Function(value)
         setattr(self, name, value)
         return value
+
+
+class SpecialFunctions:
+    """The functions of `cupyx.scipy.special` that records use, on arrays of a simulated device."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = np.vectorize({"erf": math.erf, "erfc": math.erfc, "gammaln": _gammaln}[name], otypes=[float])
+        return lambda x: _Call(name).run(function, (x,), {})
+
+
+def _gammaln(x: float) -> float:
+    return math.inf if math.isinf(x) or (x <= 0 and x == math.floor(x)) else math.lgamma(x)
+
+
+register_special(SimulatedArray, SpecialFunctions())

@@ -8,7 +8,7 @@ import numpy as np
 from ..ir.dtypes import DType, as_dtype, bool_, default_dtype, from_numpy, int64, promote, scalar_dtype
 from ..ir.ops._op import get_op
 from . import modes
-from .device import as_device, default_device, host_array, is_host, make_on, move_array, of_interface
+from .device import as_device, default_device, host_array, make_on, move_array, of_interface
 from .dispatch import dispatch
 from .memory_format import with_options
 from .tensor import Tensor, wrap
@@ -131,7 +131,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if device is not None or modes.devices:
         place = as_device(device)
         if place.type != "cpu":
-            return as_tensor(data, dtype).to(place) if is_host(data) else tensor(data, dtype=dtype, device=place)  # type: ignore[attr-defined,no-any-return]
+            return tensor(data, dtype=dtype, device=place)
     if isinstance(data, np.ndarray):
         shared = wrap(data) if from_numpy(data.dtype) else None
         assert shared is not None

@@ -9,6 +9,7 @@ from ..ir.ops._op import get_op
 from .functions import call as _call
 from .functions import make_function
 from .inplace import write
+from .placement import beside
 from .random import drawing_from, rand, randn
 from .tensor import Tensor
 
@@ -33,6 +34,7 @@ def _with_generator(name: str) -> Callable[..., Any]:
 bernoulli, multinomial, poisson = map(_with_generator, FUNCTIONS)
 
 
+@beside
 def _uniform(self: Tensor, generator: Any) -> Any:
     """Numbers in (0, 1], in 64 bits."""
     draws: Any = rand(tuple(self.shape), dtype="float64", generator=generator)
@@ -72,6 +74,7 @@ def cauchy_(self: Tensor, median: float = 0, sigma: float = 1, *, generator: Any
     return _fill(self, ((_uniform(self, generator) - 0.5) * math.pi).tan() * sigma + median, "cauchy_")
 
 
+@beside
 def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
     """Fill with numbers whose logarithms are normally distributed; returns the tensor.
 

@@ -11,6 +11,7 @@ from ..ir.ops._op import all_ops
 from .families import with_out
 from .functions import call as _call
 from .methods import inplace_of
+from .placement import beside
 from .return_types import result_text
 from .tensor import Tensor, wrap
 
@@ -154,6 +155,7 @@ def is_same_size(input: Tensor, other: Tensor) -> bool:
 # -- shapes ------------------------------------------------------------------------------------------------------------
 
 
+@beside
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Vectors along the last dimension as diagonals of matrices.
 
@@ -367,7 +369,7 @@ def frexp(input: Tensor) -> Parts:
     if not input.dtype.is_floating_point:
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
     _, exponents = np.frexp(input._array)
-    exponent = wrap(np.asarray(exponents, np.int32))
+    exponent = wrap(exponents.astype(np.int32))
     return Parts(
         _call("cast", _call("mul", input, _call("pow", 2.0, _call("neg", exponent))), dtype=input.dtype), exponent
     )

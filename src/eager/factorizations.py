@@ -8,6 +8,7 @@ from ..ir.ops.linalg import LinAlgError
 from . import creation
 from .families import with_out
 from .functions import call as _call
+from .placement import beside
 from .random import randn
 from .return_types import result_text
 from .tensor import Tensor, wrap
@@ -128,6 +129,7 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> LUFactor:
     return LUFactor(*_call("lu_factor_ex", A, pivot=pivot)[:2])
 
 
+@beside
 def _triangles(LU: Tensor) -> tuple[Tensor, Tensor]:
     m, n = (int(s) for s in LU.shape[-2:])
     count = min(m, n)
@@ -148,6 +150,7 @@ def linalg_lu(A: Tensor, *, pivot: bool = True) -> LU:
     return LU(_call("lu_permutation", pivots, int(A.shape[-2]), dtype=A.dtype), lower, upper)
 
 
+@beside
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> LU:
     """P, L and U from what `linalg.lu_factor` gave; empty where they are not unpacked.
 
@@ -257,6 +260,7 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> LDLFactor:
     return LDLFactor(*ldl_factor_ex(A, hermitian=hermitian, check_errors=True)[:2])
 
 
+@beside
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> CheckedSolution:
     """`linalg.solve`, and per system 0, or 1 where the matrix is singular (the solution is NaN there).
 
@@ -290,6 +294,7 @@ def geqrf(input: Tensor) -> Reflectors:
     return Reflectors(*_call("geqrf", input))
 
 
+@beside
 def _reflect(matrix: Any, A: Tensor, tau: Tensor, k: int, adjoint: bool = False) -> Any:
     """(I - tau v v^H) @ matrix, or its adjoint, for the k-th Householder vector of A."""
     m = int(A.shape[-2])
@@ -317,6 +322,7 @@ def _require_reflectors(name: str, A: Tensor, tau: Tensor) -> None:
         raise RuntimeError(f"{name}: tau dtype {tau.dtype.name} does not match input dtype {A.dtype.name}")
 
 
+@beside
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of reflections I - tau v v^H with the vectors in A's columns, as of `geqrf`.
 
@@ -386,6 +392,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 # -- low rank ----------------------------------------------------------------------------------------------------------
 
 
+@beside
 def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> tuple[Any, Any, Any]:
     """U, S and V of the best approximation of A - M by a matrix of rank `q`, found at random with `niter` iterations.
 

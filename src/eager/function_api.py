@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import FLOATING_KINDS
+from ..ir.dtypes import FLOATING_KINDS, from_numpy
 from . import modes
+from .creation import zeros
 from .saved_hooks import pack
 from .tape import FREED, Node, PythonNode, Saved
 from .tensor import Tensor, wrap
@@ -225,10 +226,10 @@ def _gradients(
     cls: type[Function], context: FunctionContext, args: list[Any], outputs: list[Any], gradients: Sequence[Any]
 ) -> tuple[Any, ...]:
     """Run `backward` on the gradients, and check what it returns."""
-    given = [
-        wrap(np.zeros(*meta)) if gradient is None and context._materialize and meta is not None else gradient
-        for gradient, meta in zip(gradients, outputs, strict=True)
-    ]
+    given = list(gradients)
+    for index, meta in enumerate(outputs):
+        if given[index] is None and context._materialize and meta is not None:
+            given[index] = zeros(meta[0], dtype=from_numpy(meta[1]))
     found = cls.backward(context, *given)
     found = tuple(found) if isinstance(found, (tuple, list)) else (found,)
     if len(found) < len(args) or any(g is not None for g in found[len(args) :]):

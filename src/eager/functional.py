@@ -6,6 +6,7 @@ from typing import Any
 from .autograd import grad as _gradients
 from .functions import call as _call
 from .modes import enable_grad
+from .placement import beside
 from .tensor import Tensor
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -62,6 +63,7 @@ def _vectors(v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tensor, ...]:
     return given
 
 
+@beside
 def jacobian(
     func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False, vectorize: bool = False,
     strategy: str = "reverse-mode",

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from .autograd import grad
+from .device import host_array
 from .modes import enable_grad, no_grad
+from .placement import moved
 from .tensor import Tensor, wrap
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
@@ -107,7 +109,7 @@ def _check_dtypes(func: Callable[..., Any], arguments: tuple[Any, ...], wanted: 
     for output in _outputs(func, arguments):
         if not output.requires_grad:
             continue
-        seed = wrap(np.ones(output._array.shape, output._array.dtype))
+        seed = moved(wrap(np.ones(output._array.shape, output._array.dtype)), output.device)
         found = grad(output, [arguments[i] for i in wanted], seed, allow_unused=True)
         for i, gradient in zip(wanted, found, strict=True):
             if gradient is not None and gradient.dtype is not arguments[i].dtype:
@@ -127,7 +129,7 @@ def _seeds(output: Tensor) -> list[np.ndarray[Any, Any]]:
 
 def _reals(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The elements as real numbers: of complex ones both parts, one after the other."""
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = np.ascontiguousarray(host_array(array)).reshape(-1)
     return flat.view(np.float64 if flat.itemsize == 16 else np.float32) if flat.dtype.kind == "c" else flat
 
 
@@ -138,7 +140,7 @@ def _analytical(output: Tensor, inputs: list[Tensor]) -> list[np.ndarray[Any, An
     if not output.requires_grad:
         return jacobians
     for column, seed in enumerate(seeds):
-        gradients = grad(output, inputs, wrap(seed), retain_graph=True, allow_unused=True)
+        gradients = grad(output, inputs, moved(wrap(seed), output.device), retain_graph=True, allow_unused=True)
         for jacobian, gradient in zip(jacobians, gradients, strict=True):
             if gradient is not None:
                 jacobian[:, column] = _reals(gradient._array)
@@ -153,7 +155,7 @@ def _numerical(func: Callable[..., Any], arguments: tuple[Any, ...], i: int, eps
     for position in np.ndindex(array.shape):
         for direction in directions:
             values = []
-            original = array[position]
+            original = array[position].item()
             for step in (eps, -eps):
                 array[position] = original + direction * step
                 try:
@@ -192,7 +194,8 @@ def gradgradcheck(
     outputs = _outputs(func, arguments)
     if grad_outputs is None:
         generator = np.random.default_rng(0)
-        seeds = [wrap(np.asarray(generator.random(o.shape), o._array.dtype)).requires_grad_() for o in outputs]
+        drawn = [wrap(np.asarray(generator.random(o.shape), o._array.dtype)) for o in outputs]
+        seeds = [moved(seed, o.device).requires_grad_() for seed, o in zip(drawn, outputs, strict=True)]
     else:
         seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
     count = len(arguments)

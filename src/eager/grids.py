@@ -8,8 +8,10 @@ import numpy as np
 
 from ..ir.dtypes import as_dtype, default_dtype, int64
 from . import creation
+from .device import as_device
 from .families import with_out
 from .functions import call as _call
+from .placement import beside, moved
 from .tensor import Tensor, wrap
 
 __all__ = ["FUNCTIONS", "METHODS"]
@@ -46,7 +48,7 @@ def logspace(
     return result.requires_grad_() if requires_grad else result  # type: ignore[no-any-return]
 
 
-def range(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
+def range(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The numbers from start to end, `end` included.
 
     >>> ingot.range(1, 3)
@@ -54,12 +56,13 @@ def range(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None) -> T
     """
     first, last = (0, start) if end is None else (start, end)
     count = math.floor((last - first) / step) + 1
-    return wrap((first + step * np.arange(max(count, 0))).astype((as_dtype(dtype or default_dtype())).numpy))
+    values = (first + step * np.arange(max(count, 0))).astype((as_dtype(dtype or default_dtype())).numpy)
+    return moved(wrap(values), as_device(device))
 
 
-def _triangle(row: int, col: int, offset: int, upper: bool, dtype: Any) -> Tensor:
+def _triangle(row: int, col: int, offset: int, upper: bool, dtype: Any, device: Any) -> Tensor:
     found = np.triu_indices(row, offset, col) if upper else np.tril_indices(row, offset, col)
-    return wrap(np.asarray(np.stack(found), as_dtype(dtype or int64).numpy))
+    return moved(wrap(np.asarray(np.stack(found), as_dtype(dtype or int64).numpy)), as_device(device))
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -69,7 +72,7 @@ def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     tensor([[0, 1, 1],
             [0, 0, 1]])
     """
-    return _triangle(row, col, offset, False, dtype)
+    return _triangle(row, col, offset, False, dtype, device)
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -79,7 +82,7 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     tensor([[0, 0, 1],
             [0, 1, 1]])
     """
-    return _triangle(row, col, offset, True, dtype)
+    return _triangle(row, col, offset, True, dtype, device)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -112,6 +115,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return tuple(grids)
 
 
+@beside
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All choices of r elements of a vector, in rows.
 

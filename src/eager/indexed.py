@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from .device import host_array
 from .families import values_of, with_out
 from .functions import call as _call
 from .ordering import _axis
+from .placement import beside, on_host
 from .tensor import Tensor, wrap
 
 FUNCTIONS = ("index_reduce", "nonzero_static", "segment_reduce")
@@ -56,6 +58,7 @@ def index_reduce(
     return _call("squeeze", result, 0) if not input.ndim else result  # type: ignore[no-any-return]
 
 
+@on_host
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """`nonzero` with exactly `size` rows: further ones are left out, missing ones are `fill_value`.
 
@@ -126,14 +129,16 @@ def segment_reduce(
 
 def _bounds(lengths: Tensor | None, offsets: Tensor | None) -> np.ndarray[Any, Any]:
     if offsets is not None:
-        return offsets._array
+        return host_array(offsets._array)
     assert lengths is not None
-    if lengths._array.size and lengths._array.min() < 0:
+    counts = host_array(lengths._array)
+    if counts.size and counts.min() < 0:
         raise RuntimeError("lengths contains negative value!")
-    ends = np.cumsum(lengths._array, -1)
+    ends = np.cumsum(counts, -1)
     return np.concatenate((np.zeros((*ends.shape[:-1], 1), ends.dtype), ends), -1)
 
 
+@beside
 def _reduce_piece(piece: Any, reduce: str, initial: Any) -> Any:
     """The reduction of one piece over its first dimension, with the initial value."""
     count = int(piece.shape[0])

@@ -120,6 +120,11 @@ def _expand(tensor: Tensor, index: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*entries, *fill) if at is None else (*entries[:at], *fill, *entries[at + 1 :])
 
 
+def _slice_bound(value: Any) -> Any:
+    """An end of a slice as an int, unless a mode watches tensors that are ends."""
+    return int(value) if isinstance(value, Tensor) and modes.current_mode() is None else value
+
+
 def _apply_basic(tensor: Tensor, index: tuple[Any, ...]) -> Tensor:
     """Ints, slices and Nones as `select`, `slice` and `unsqueeze`, from left to right."""
     axis = 0
@@ -131,7 +136,8 @@ def _apply_basic(tensor: Tensor, index: tuple[Any, ...]) -> Tensor:
         elif isinstance(i, slice):
             step = 1 if i.step is None else int(i.step)
             if not (i.start is None and i.stop is None and step == 1):
-                result = dispatch(get_op("slice"), (result, i.start, i.stop), {"dim": axis, "step": step})
+                start, stop = (_slice_bound(v) for v in (i.start, i.stop))
+                result = dispatch(get_op("slice"), (result, start, stop), {"dim": axis, "step": step})
             axis += 1
         else:
             size = result._array.shape[axis]

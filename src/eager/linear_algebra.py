@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ir.ops.linalg import LinAlgError
+from .device import host_array
 from .families import with_out
 from .functions import call as _call
+from .placement import beside, moved
 from .return_types import result_text
 from .tensor import Tensor, wrap
 
@@ -146,12 +148,12 @@ def _checked(
 ) -> tuple[Any, Any]:
     batch = tuple(A.shape[:-2])
     try:
-        return function(A), wrap(np.zeros(batch, np.int32))
+        return function(A), moved(wrap(np.zeros(batch, np.int32)), A.device)
     except LinAlgError:
         if check:
             raise
         info = np.zeros(batch, np.int32)
-        parts = A._array.reshape(-1, *A.shape[-2:])
+        parts = host_array(A._array).reshape(-1, *A.shape[-2:])
         results = []
         for index, part in enumerate(parts):
             try:
@@ -159,7 +161,8 @@ def _checked(
             except LinAlgError:
                 info.reshape(-1)[index] = 1
                 results.append(fallback(wrap(part))._array)
-        return wrap(np.asarray(np.stack(results).reshape(A.shape))), wrap(info)
+        found = wrap(np.asarray(np.stack(results).reshape(A.shape))), wrap(info)
+        return tuple([moved(t, A.device) for t in found])
 
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> CheckedInverse:
@@ -242,6 +245,7 @@ def matrix_norm(
     return result  # type: ignore[no-any-return]
 
 
+@beside
 def _padded(x: Tensor, dim: int) -> Tensor:
     """With one more element along a dimension: 0, the norm of nothing."""
     shape = [1 if d == dim else n for d, n in enumerate(x.shape)]
@@ -311,7 +315,7 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     >>> ingot.linalg.matrix_rank(ingot.tensor([[1., 2.], [2., 4.]]))
     tensor(1)
     """
-    values = _call("abs", _call("eigvalsh" if hermitian else "svdvals", A)).detach()._array
+    values = host_array(_call("abs", _call("eigvalsh" if hermitian else "svdvals", A)).detach()._array)
     given = tol if atol is None else atol
     absolute = np.asarray(0.0 if given is None else _as_array(given))
     if rtol is not None or tol is not None:
@@ -319,11 +323,11 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
     else:
         relative = np.where(absolute > 0, 0.0, max(A.shape[-2:]) * float(np.finfo(values.dtype).eps))
     limit = np.maximum(absolute, relative * np.max(values, axis=-1, initial=0.0))
-    return wrap(np.asarray((values > limit[..., None]).sum(-1), np.int64))
+    return moved(wrap(np.asarray((values > limit[..., None]).sum(-1), np.int64)), A.device)
 
 
 def _as_array(value: Any) -> Any:
-    return value._array if isinstance(value, Tensor) else value
+    return host_array(value._array) if isinstance(value, Tensor) else value
 
 
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
@@ -366,13 +370,13 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
         )
     relative = _tolerance(rcond)
     solution = _call("matmul", _call("pinv", A, rtol=relative), right)
-    rank = wrap(np.zeros(0, np.int64)) if driver == "gels" else matrix_rank(A, rtol=relative)
+    rank = moved(wrap(np.zeros(0, np.int64)), A.device) if driver == "gels" else matrix_rank(A, rtol=relative)
     m, n = A.shape[-2:]
     residuals = _call("slice", _call("abs", _call("reshape", solution, -1)), 0, 0, dim=0)
     if m > n and driver not in (None, "gelsy") and bool(np.all(rank._array == n)):
         error = _call("abs", _call("sub", _call("matmul", A, solution), right))
         residuals = _call("sum", _call("mul", error, error), -2)
-    values = _call("svdvals", A) if driver in ("gelsd", "gelss") else wrap(np.zeros(0, A._array.real.dtype))
+    values = _call("svdvals", A) if driver in ("gelsd", "gelss") else residuals.new_zeros(0)
     if vector:
         solution = _call("squeeze", solution, -1)
     return LeastSquares(solution, residuals, rank, values)

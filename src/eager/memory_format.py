@@ -62,9 +62,9 @@ def is_in_format(array: np.ndarray[Any, Any], format: memory_format | None) -> b
 def in_format(array: np.ndarray[Any, Any], format: memory_format | None) -> np.ndarray[Any, Any]:
     """A copy whose elements lie in memory in that order."""
     if format not in _CHANNELS_LAST:
-        return np.array(array, order="C" if format is contiguous_format else "K")
+        return array.copy(order="C" if format is contiguous_format else "K")
     order = _order(array, format)
-    return np.array(array.transpose(order), order="C").transpose(np.argsort(order))
+    return array.transpose(order).copy(order="C").transpose(np.argsort(order).tolist())
 
 
 def _make_on(place: device, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -106,6 +106,10 @@ def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
         from .methods import write_out
 
         kwargs.setdefault("dtype", out.dtype)
+        if modes.devices:
+            kwargs["device"] = out.device
+            kwargs["requires_grad"] = False
+            return write_out(out, call(*args, **kwargs), function.__name__)
         return write_out(out, function(*args, **kwargs), function.__name__)
 
     return call

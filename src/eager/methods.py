@@ -308,7 +308,8 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
             self._array.fill(value)
         self.bump_version()
         return self
-    filled = _call("full", tuple(self.shape), value, dtype=self.dtype)
+    with modes.placing(self.device if modes.devices else None):
+        filled = _call("full", tuple(self.shape), value, dtype=self.dtype)
     if self.requires_grad:  # the result still belongs to the graph, with a gradient of 0
         filled = _call("where", _call("full", (), False, dtype="bool"), alias(self), filled)
     return write(self, filled, "fill_", fresh=True)
@@ -400,7 +401,8 @@ def _masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"masked_scatter_: expected self and source to have same dtypes but got {self.dtype.name} and "
             f"{source.dtype.name}"
         )
-    chosen, target = np.broadcast_arrays(mask._array, self._array)
+    shape = np.broadcast_shapes(mask._array.shape, self._array.shape)
+    chosen = np.broadcast_to(mask._array, shape)
     count = int(chosen.sum())
     if source.numel() < count:  # type: ignore[attr-defined]
         raise RuntimeError(
@@ -409,8 +411,8 @@ def _masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     spec = ("tensor",)
     flat = _call("reshape", source, -1)
     values = _call("slice", flat, 0, count, dim=0)
-    base = _call("expand", self, target.shape)
-    return _call("index_put", base, (wrap(np.ascontiguousarray(chosen)),), values, spec=spec)  # type: ignore[no-any-return]
+    base = _call("expand", self, shape)
+    return _call("index_put", base, (wrap(chosen.copy()),), values, spec=spec)  # type: ignore[no-any-return]
 
 
 def _index_put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:

@@ -10,6 +10,7 @@ from . import return_types
 from .families import with_out
 from .functions import call as _call
 from .modes import current_mode
+from .placement import beside, on_host
 from .return_types import result_text
 from .tensor import Tensor, wrap
 
@@ -140,6 +141,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     return _median("nanmedian", input, dim, keepdim, True)
 
 
+@beside
 def _median(name: str, input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     if dim is not None:
         return _middle(name, input, dim, keepdim, skip_nan)
@@ -195,6 +197,7 @@ def nanquantile(
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
 
 
+@beside
 def _quantile(
     name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool
 ) -> Tensor:
@@ -367,6 +370,7 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     return _call("searchsorted", boundaries, input, right=right, out_int32=out_int32)  # type: ignore[no-any-return]
 
 
+@on_host
 def histogram(
     input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False
 ) -> Histogram:
@@ -404,6 +408,7 @@ class HistogramDD(NamedTuple):
         return result_text("histogramdd", self)
 
 
+@on_host
 def histogramdd(
     input: Tensor, bins: Any, range: Any = None, weight: Tensor | None = None, density: bool = False
 ) -> HistogramDD:

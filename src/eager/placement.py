@@ -1,5 +1,7 @@
 """Ops on GPUs: on which device a call runs, which operands come along, and what moves a tensor."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from ..ir.ops._op import Op
@@ -8,7 +10,7 @@ from .autograd import PythonNode
 from .device import CPU, _accelerator, device, device_of, move_array, require_same_device
 from .tensor import Tensor, wrap
 
-__all__ = ["moved", "placed", "run_on"]
+__all__ = ["beside", "moved", "on_host", "place_of", "placed", "run_on"]
 
 # What may be on the CPU though the tensor is not: the positions of groups of indices, as in PyTorch.
 _INDICES = {"index": 1, "index_put": 1}
@@ -81,3 +83,59 @@ def _along(operand: Any, place: device, is_index: bool) -> Any:
 def run_on(place: device, op: Op, arrays: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
     """What an op computes on a GPU (see `cuda.backends.run`)."""
     return _accelerator().run(op, arrays, attributes, place.index)
+
+
+def _tensors(values: Any) -> Any:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif value.__class__ in (tuple, list):
+            yield from _tensors(value)
+
+
+def place_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> device | None:
+    """The GPU that the first tensor on one among a call's arguments is on; None where there is none."""
+    if modes.devices:
+        for tensor in _tensors((*args, *kwargs.values())):
+            if (here := device_of(tensor._array)) is not CPU:
+                return here
+    return None
+
+
+def beside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function make on the GPU of its arguments what it makes of nothing."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        place = place_of(args, kwargs)
+        if place is None:
+            return function(*args, **kwargs)
+        with modes.placing(place):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def on_host(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function that computes with numpy take tensors of a GPU, by copies to the CPU and back, with a warning."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        place = place_of(args, kwargs)
+        if place is None:
+            return function(*args, **kwargs)
+        _accelerator().warn_of_host(function.__name__, "it is computed with numpy")
+        with modes.placing(None):
+            result = function(*_at(args, CPU), **{k: _at(v, CPU) for k, v in kwargs.items()})
+        return _at(result, place)
+
+    return call
+
+
+def _at(value: Any, place: device) -> Any:
+    """A value with its tensors moved to a device."""
+    if isinstance(value, Tensor):
+        return moved(value, place)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*[_at(v, place) for v in value])
+    return value.__class__([_at(v, place) for v in value]) if value.__class__ in (tuple, list) else value

@@ -8,6 +8,7 @@ import numpy as np
 from . import linear_algebra
 from .families import with_out
 from .functions import call as _call
+from .placement import beside
 from .return_types import result_text
 from .tensor import Tensor
 
@@ -342,6 +343,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     return _call("solve_triangular", raised, half, upper=True)  # type: ignore[no-any-return]
 
 
+@beside
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of A by its Cholesky factor L.
 
@@ -373,6 +375,7 @@ def qr(input: Tensor, some: bool = True) -> Any:
     return linear_algebra.qr(input, "reduced" if some else "complete")
 
 
+@beside
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SVD:
     """U, S and V (not transposed) with U @ diag(S) @ V.T the input.
 

@@ -187,7 +187,8 @@ def normal(
     tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
     if isinstance(std, Tensor) and std.dtype.is_complex:
         raise RuntimeError("normal expects standard deviation to be non-complex")
-    if (std._array if isinstance(std, Tensor) else np.asarray(std)).min(initial=0) < 0:
+    spread = std._array if isinstance(std, Tensor) else np.asarray(std)
+    if spread.size and spread.min() < 0:
         raise RuntimeError("normal expects all elements of std >= 0.0")
     if size is None:
         if not tensors:

@@ -7,6 +7,7 @@ from . import return_types
 from .families import with_out
 from .functions import call as _call
 from .ordering import _axis
+from .placement import beside
 from .tensor import Tensor
 
 __all__ = ["FUNCTIONS", "METHODS"]
@@ -144,6 +145,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     return tuple(_slope(input, axis, step, edge_order) for axis, step in zip(axes, spacings, strict=True))
 
 
+@beside
 def _slope(input: Tensor, axis: int, step: Any, edge_order: int) -> Tensor:
     """Three-point formulas (Fornberg, "Generation of finite difference formulas", 1988); two points at the edges."""
     size = int(input.shape[axis])

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from . import modes
+from .device import host_array
 from .functions import call as _call
+from .placement import beside, moved
 from .tensor import Size, Tensor, settled, wrap
 
 __all__ = [
@@ -141,6 +143,7 @@ def squeeze(input: Tensor, dim: Any = None, *, axis: Any = None) -> Tensor:
     return _call("squeeze", input, dim=dim if axis is None else axis)  # type: ignore[no-any-return]
 
 
+@beside
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix, or the square matrix with the vector on that diagonal and 0 elsewhere."""
     if input.ndim == 2:
@@ -265,7 +268,7 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
         input = _call("reshape", input, -1)
         dim = 0
     if isinstance(repeats, Tensor) and repeats.ndim:
-        counts = repeats.numpy()
+        counts = host_array(repeats.detach()._array)
         if counts.dtype.kind not in "iu":
             raise RuntimeError(f"repeats must be int32 or int64, given {repeats.dtype.name}")
         if counts.ndim != 1 or (counts.size not in (1, input.shape[dim])):
@@ -276,7 +279,7 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
         if (counts < 0).any():
             raise RuntimeError("repeats can not be negative")
         positions = np.repeat(np.arange(input.shape[dim]), counts)
-        return _call("index_select", input, dim, Tensor(positions))  # type: ignore[no-any-return]
+        return _call("index_select", input, dim, moved(wrap(positions), input.device))  # type: ignore[no-any-return]
     repeats = repeats if isinstance(repeats, int) else int(repeats)
     return _call("repeat_interleave", input, repeats, dim=dim)  # type: ignore[no-any-return]
 

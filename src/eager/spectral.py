@@ -6,6 +6,7 @@ from typing import Any
 from . import creation
 from .families import with_out
 from .functions import call as _call
+from .placement import beside
 from .tensor import Tensor
 
 FUNCTIONS = ("istft", "stft")
@@ -14,6 +15,7 @@ METHODS = FUNCTIONS
 __all__ = ["FUNCTIONS", "METHODS", "istft", "stft"]
 
 
+@beside
 def _window(name: str, window: Tensor | None, win_length: int, n_fft: int, dtype: Any) -> Tensor:
     """The window in the middle of n_fft points; ones where none is given."""
     if window is None:
@@ -174,6 +176,7 @@ def istft(
     return _call("squeeze", signal, 0) if input.ndim == 2 else signal  # type: ignore[no-any-return]
 
 
+@beside
 def _overlap(pieces: Any, hop: int, extent: int) -> Any:
     """The sum of pieces (batch, frame, sample) laid `hop` apart."""
     batch, frames, length = (int(n) for n in pieces.shape)

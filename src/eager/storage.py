@@ -8,10 +8,12 @@ import numpy as np
 
 from ..ir.dtypes import as_dtype, default_dtype
 from . import modes, shapes
+from .device import address, default_device, make_on
 from .families import with_out
 from .functions import call as _call
 from .memory_format import with_options
 from .methods import clone
+from .placement import beside, moved
 from .tensor import Tensor, wrap
 
 _COPIES = (
@@ -37,10 +39,9 @@ __all__ = [*FUNCTIONS, "FUNCTIONS", "METHODS"]
 def _storage(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
     """The whole memory that an array is part of, as a vector of its dtype, and the position of its first element."""
     base = array
-    while isinstance(base.base, np.ndarray) and base.base.size:
+    while base.base is not None and getattr(base.base, "size", 0):
         base = base.base
-    start = base.__array_interface__["data"][0]
-    offset = (array.__array_interface__["data"][0] - start) // array.itemsize
+    offset = (address(array) - address(base)) // array.itemsize
     flat = base
     if not base.flags.c_contiguous:
         flat = base.transpose(sorted(range(base.ndim), key=lambda d: -base.strides[d]))
@@ -90,10 +91,11 @@ def _strided_by_position(input: Tensor, size: Any, stride: Any, offset: int, own
     if wanted.size and not (ranked[np.minimum(places, ranked.size - 1)] == wanted).all():
         raise RuntimeError("as_strided: of a tensor that requires grad only its own elements can be viewed")
     flat = _call("reshape", input, -1)
-    found = _call("index_select", flat, 0, wrap(order[places].reshape(-1)))
+    found = _call("index_select", flat, 0, moved(wrap(order[places].reshape(-1)), input.device))
     return _call("reshape", found, *size)  # type: ignore[no-any-return]
 
 
+@beside
 def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """A copy of the input with `src` written where `as_strided` with the same arguments would view it.
 
@@ -128,8 +130,11 @@ def empty_strided(
         raise RuntimeError(f"mismatch in length of strides and shape: given {list(size)} and {list(stride)}")
     element = default_dtype() if dtype is None else as_dtype(dtype)
     count = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    memory = np.empty(count, element.numpy)
-    result = wrap(np.lib.stride_tricks.as_strided(memory, size, tuple(s * memory.itemsize for s in stride)))
+    steps = tuple(s * element.itemsize for s in stride)
+    array = make_on(
+        default_device(), lambda xp: xp.lib.stride_tricks.as_strided(xp.empty(count, element.numpy), size, steps)
+    )
+    result = wrap(array)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -151,12 +156,14 @@ def empty_permuted(
     if sorted(order) != list(range(len(size))):
         raise RuntimeError(f"empty_permuted: expected physical_layout to be a permutation, given {list(order)}")
     element = default_dtype() if dtype is None else as_dtype(dtype)
-    result = wrap(np.empty([size[d] for d in order], element.numpy).transpose(np.argsort(order)))
+    memory = make_on(default_device(), lambda xp: xp.empty([size[d] for d in order], element.numpy))
+    result = wrap(memory.transpose(np.argsort(order).tolist()))
     return result.requires_grad_() if requires_grad else result
 
 
 def new_empty_strided(self: Tensor, size: Any, stride: Any, *, dtype: Any = None, **options: Any) -> Tensor:
     """`ingot.empty_strided` with this tensor's dtype unless another is given."""
+    options.setdefault("device", self.device)
     return empty_strided(size, stride, dtype=dtype or self.dtype, **options)  # type: ignore[no-any-return]
 
 
@@ -170,7 +177,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     if array.flags.c_contiguous and count <= array.size:
         self._array = array.reshape(-1)[:count].reshape(size)
         return self
-    memory = np.empty(count, array.dtype)
+    memory = make_on(self.device, lambda xp: xp.empty(count, array.dtype))
     kept = min(count, array.size)
     memory[:kept] = np.ravel(array)[:kept]
     self._array = memory.reshape(size)
@@ -182,6 +189,7 @@ def resize_as_(self: Tensor, other: Tensor, *, memory_format: Any = None) -> Ten
     return resize_(self, tuple(other.shape))
 
 
+@beside
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor of the input's size and dtype with every element `value`, which may be a tensor of rank 0.
 

@@ -415,7 +415,11 @@ class PythonNode(Node):
     def apply(self, gradients: list[Any], *, create_graph: bool, wanted: Wanted = None) -> list[tuple[Saved, Tensor]]:
         if self.rule is None:
             raise RuntimeError(FREED)
-        results = self.rule(*gradients)
+        if modes.devices and (given := [g for g in gradients if g is not None]):
+            with modes.placing(device_of(given[0]._array)):
+                results = self.rule(*gradients)
+        else:
+            results = self.rule(*gradients)
         if not isinstance(results, tuple):
             results = (results,)
         if len(results) < len(self.operands):

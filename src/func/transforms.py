@@ -11,6 +11,7 @@ import numpy as np
 from ..eager import enable_grad, modes
 from ..eager.autograd import grad as _gradients
 from ..eager.functions import call as _call
+from ..eager.placement import beside, moved
 from ..eager.tensor import Tensor, wrap
 from .batching import innermost, lifted, pull, push, without
 from .mapping import vmap
@@ -277,11 +278,12 @@ def _basis(tensors: list[Tensor]) -> list[Tensor]:
     for tensor, size in zip(tensors, sizes, strict=True):
         rows = np.zeros((total, size), tensor._array.dtype)
         rows[offset : offset + size] = np.eye(size)
-        found.append(wrap(rows.reshape(total, *tensor.shape)))
+        found.append(moved(wrap(rows.reshape(total, *tensor.shape)), tensor.device))
         offset += size
     return found
 
 
+@beside
 def _jacobian(output: Tensor, inputs: list[Tensor], chunk_size: int | None) -> list[Tensor]:
     """The derivatives of one output by each input: one backward pass for all rows at once."""
     (rows,) = _basis([output])
@@ -295,6 +297,7 @@ def _jacobian(output: Tensor, inputs: list[Tensor], chunk_size: int | None) -> l
     return [_call("reshape", f, (*output.shape, *i.shape)) for f, i in zip(found, inputs, strict=True)]
 
 
+@beside
 def jacfwd(
     func: Callable[..., Any], argnums: Any = 0, has_aux: bool = False, *, chunk_size: int | None = None,
     randomness: str = "error",

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from ..eager.creation import tensor as _tensor
+from ..eager.device import host_array
 from ..eager.functions import call as _call
 from ..eager.modes import no_grad
+from ..eager.placement import beside
 from ..eager.tensor import Tensor
 
 __all__ = ["embedding", "embedding_bag"]
@@ -30,8 +32,9 @@ def embedding(
         _shorten_rows(weight, input, max_norm, norm_type)
     rows = _call("embedding", input, weight, padding_idx=padding_idx)
     if scale_grad_by_freq:
-        _, place, counts = np.unique(input._array, return_inverse=True, return_counts=True)
-        share = _tensor(1.0 / counts[place.reshape(input._array.shape)][..., None], dtype=rows.dtype)
+        _, place, counts = np.unique(host_array(input._array), return_inverse=True, return_counts=True)
+        shares = 1.0 / counts[place.reshape(input._array.shape)][..., None]
+        share = _tensor(shares, dtype=rows.dtype, device=rows.device)
         values = rows.detach()
         rows = values + (rows - values) * share  # the values as they are: only the gradient is scaled
     return rows  # type: ignore[no-any-return]
@@ -39,13 +42,14 @@ def embedding(
 
 def _shorten_rows(weight: Any, input: Any, max_norm: float, norm_type: float) -> None:
     with no_grad():
-        used = _tensor(np.unique(input._array))
+        used = _tensor(np.unique(host_array(input._array)), device=input.device)
         rows = weight.detach().index_select(0, used)
         norms = rows.norm(norm_type, 1, keepdim=True)
         scale = _call("where", norms > max_norm, max_norm / (norms + 1e-7), 1.0)
         weight.index_copy_(0, used, rows * scale)
 
 
+@beside
 def embedding_bag(
     input: Any,
     weight: Any,
@@ -84,7 +88,7 @@ def embedding_bag(
     bag_of = np.searchsorted(starts, np.arange(indices.shape[0]), side="right") - 1
     counted = np.ones(len(bag_of), bool)
     if padding_idx is not None:
-        counted = indices._array != padding_idx % weight.shape[0]
+        counted = host_array(indices._array) != padding_idx % weight.shape[0]
     rows = embedding(indices, weight, None, max_norm, norm_type, scale_grad_by_freq)
     sizes = np.bincount(bag_of[counted], minlength=count)
     if mode == "max":
@@ -109,7 +113,7 @@ def _bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, np.
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
     if offsets is None:
         raise ValueError("offsets has to be a 1D Tensor but got None")
-    starts = np.asarray(getattr(offsets, "_array", offsets))
+    starts = np.asarray(host_array(getattr(offsets, "_array", offsets)))
     if starts.ndim != 1:
         raise ValueError("offsets has to be a 1D Tensor")
     if include_last_offset:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..eager import namespaces
 from ..eager.functions import call as _call
+from ..eager.placement import moved
 from ..eager.tensor import Tensor, wrap
 
 __all__ = ["interpolate"]
@@ -59,9 +60,9 @@ def _separable(input: Any, matrices: list[Any]) -> Any:
     """The input times one matrix per spatial dimension."""
     result = input
     for axis, matrix in enumerate(matrices, 2):
-        weights = wrap(matrix.astype(input._array.dtype))
-        moved = _call("transpose", result, axis, -1)
-        result = _call("transpose", _call("matmul", moved, _call("transpose", weights, 0, 1)), axis, -1)
+        weights = moved(wrap(matrix.astype(input._array.dtype)), input.device)
+        last = _call("transpose", result, axis, -1)
+        result = _call("transpose", _call("matmul", last, _call("transpose", weights, 0, 1)), axis, -1)
     return _call("contiguous", result)
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from ..eager.creation import arange as _arange
 from ..eager.creation import tensor as _tensor
 from ..eager.creation import zeros_like as _zeros_like
+from ..eager.device import host_array
 from ..eager.functions import call as _call
+from ..eager.placement import beside
 from ..eager.tensor import Tensor
 
 __all__ = [
@@ -214,6 +216,7 @@ def triplet_margin_with_distance_loss(
     return reduced((near - far + margin).relu(), reduction)
 
 
+@beside
 def multi_margin_loss(
     input: Any,
     target: Any,
@@ -243,6 +246,7 @@ def multi_margin_loss(
     return reduced(loss if input.ndim == 2 else loss.squeeze(0), reduction)
 
 
+@beside
 def multilabel_margin_loss(
     input: Any,
     target: Any,
@@ -256,7 +260,7 @@ def multilabel_margin_loss(
     if input.shape != target.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     x, y = (input, target) if input.ndim == 2 else (input.reshape(1, -1), target.reshape(1, -1))
-    labels = y._array
+    labels = host_array(y._array)
     count = x.shape[1]
     if labels.size and not -1 <= int(labels.min()) <= int(labels.max()) < count:
         raise RuntimeError(f"multilabel_margin_loss: expected labels from 0 to {count - 1}, or -1 after the last")
@@ -288,6 +292,7 @@ def multilabel_soft_margin_loss(
     return reduced(loss.mean(-1), reduction)
 
 
+@beside
 def ctc_loss(
     log_probs: Any,
     targets: Any,
@@ -307,13 +312,13 @@ def ctc_loss(
     steps, batch, classes = logs.shape
     if not 0 <= blank < classes:
         raise RuntimeError(f"blank must be in label range: expected 0 to {classes - 1}, given {blank}")
-    frames = np.asarray(getattr(input_lengths, "_array", input_lengths), np.int64).reshape(-1)
-    lengths = np.asarray(getattr(target_lengths, "_array", target_lengths), np.int64).reshape(-1)
+    frames = np.asarray(host_array(getattr(input_lengths, "_array", input_lengths)), np.int64).reshape(-1)
+    lengths = np.asarray(host_array(getattr(target_lengths, "_array", target_lengths)), np.int64).reshape(-1)
     if len(frames) != batch or len(lengths) != batch:
         raise RuntimeError(f"input_lengths and target_lengths must be of size {batch} (the batch size)")
     if frames.max(initial=0) > steps:
         raise RuntimeError(f"Expected input_lengths to have value at most {steps}, but got value {frames.max()}")
-    labels = np.asarray(targets._array, np.int64)
+    labels = np.asarray(host_array(targets._array), np.int64)
     if single or labels.ndim == 1:
         if labels.size < lengths.sum():
             raise RuntimeError(f"expected {lengths.sum()} targets (the sum of target_lengths), given {labels.size}")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..eager.functions import call as _call
+from ..eager.placement import beside
 from ..eager.tensor import Tensor
 from . import functional
 
@@ -46,6 +47,7 @@ def native_group_norm(
     return result, _call("squeeze", mean, -1), _call("squeeze", scale, -1)
 
 
+@beside
 def native_batch_norm(
     input: Tensor,
     weight: Tensor | None,
@@ -71,6 +73,7 @@ def native_batch_norm(
     return result, _call("reshape", mean, -1), _call("reshape", scale, -1)
 
 
+@beside
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
     """`nn.functional.dropout`, and which elements are kept.
 

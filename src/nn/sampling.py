@@ -7,6 +7,7 @@ import numpy as np
 
 from ..eager import creation
 from ..eager.functions import call as _call
+from ..eager.placement import moved, on_host
 from ..eager.random import rand
 from ..eager.tensor import Tensor, wrap
 from .windows import spread
@@ -185,9 +186,9 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
         steps = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
         steps = steps if align_corners else steps * (n - 1) / n
         base[..., rank - 1 - d] = steps.reshape(-1, *(1,) * (rank - 1 - d))
-    points = wrap(base.reshape(-1, rank + 1).astype(theta._array.dtype))
-    moved = _call("matmul", points, _call("transpose", theta, -2, -1))
-    return _call("reshape", moved, int(theta.shape[0]), *spatial, rank)  # type: ignore[no-any-return]
+    points = moved(wrap(base.reshape(-1, rank + 1).astype(theta._array.dtype)), theta.device)
+    mapped = _call("matmul", points, _call("transpose", theta, -2, -1))
+    return _call("reshape", mapped, int(theta.shape[0]), *spatial, rank)  # type: ignore[no-any-return]
 
 
 # -- fractional pooling ------------------------------------------------------------------------------------------------
@@ -204,6 +205,7 @@ def _starts(samples: np.ndarray[Any, Any], size: int, count: int, kernel: int) -
     return np.concatenate((found, last), -1)
 
 
+@on_host
 def _fractional(
     name: str, input: Any, kernel_size: Any, output_size: Any, output_ratio: Any, samples: Tensor | None, rank: int
 ) -> tuple[Tensor, Tensor]:
@@ -303,9 +305,9 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     first, second = np.triu_indices(int(input.shape[0]), 1)
-    left, right = (_call("index_select", input, 0, wrap(i)) for i in (first, second))
+    left, right = (_call("index_select", input, 0, moved(wrap(i), input.device)) for i in (first, second))
     if not input.shape[1]:
-        return creation.zeros(len(first), dtype=input.dtype)  # type: ignore[no-any-return]
+        return creation.zeros(len(first), dtype=input.dtype, device=input.device)  # type: ignore[no-any-return]
     return _call("vector_norm", _call("sub", left, right), float(p), (-1,))  # type: ignore[no-any-return]
 
 

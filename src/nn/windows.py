@@ -8,6 +8,7 @@ import numpy as np
 
 from ..eager.creation import tensor as _tensor
 from ..eager.functions import call as _call
+from ..eager.placement import beside
 from ..eager.tensor import Tensor
 
 __all__ = [
@@ -43,6 +44,7 @@ def _window_index(count: int, size: int, stride: int, dilation: int) -> np.ndarr
     return np.arange(count)[:, None] * stride + np.arange(size)[None, :] * dilation
 
 
+@beside
 def _rows(input: Any, dim: int, index: np.ndarray[Any, Any]) -> Any:
     return input.index_select(dim, _tensor(index.reshape(-1)))
 
@@ -107,6 +109,7 @@ def conv3d(
     return y if had_batch else y.squeeze(0)
 
 
+@beside
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,
@@ -281,6 +284,7 @@ def _adaptive_windows(length: int, size: int) -> np.ndarray[Any, Any]:
     return table.reshape(size, widest)
 
 
+@beside
 def _adaptive_max(x: Any, dim: int, size: int) -> tuple[Any, Any]:
     """The maxima along one dimension over windows floor(i n / size) to ceil((i + 1) n / size), and their positions."""
     table = _adaptive_windows(x.shape[dim], size)
@@ -431,6 +435,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     return y if had_batch else y.squeeze(0)
 
 
+@beside
 def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:

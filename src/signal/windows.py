@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..eager.device import as_device
 from ..eager.memory_format import strided
+from ..eager.placement import moved
 from ..eager.tensor import Tensor, wrap
 from ..ir.dtypes import as_dtype, default_dtype
 from ..ir.ops.special_functions import modified_bessel
@@ -38,7 +40,7 @@ def _finish(values: Any, options: dict[str, Any]) -> Tensor:
     unknown = options.keys() - {"dtype", "layout", "device", "requires_grad"}
     if unknown:
         raise TypeError(f"a window function got an unexpected keyword argument {sorted(unknown)[0]!r}")
-    result = wrap(np.asarray(values, _dtype(options).numpy))
+    result = moved(wrap(np.asarray(values, _dtype(options).numpy)), as_device(options.get("device")))
     return result.requires_grad_() if options.get("requires_grad") else result
 
 

@@ -12,9 +12,10 @@ from ..types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
 from ._op import F
 
 __all__ = [
-    "array_dtype", "broadcast_types", "cast", "conjugating", "dim_of", "dim_value", "describe", "floating", "ints",
-    "is_at_most", "normalise_dim", "normalise_dims", "promoted", "promoted_array_dtype", "randoms",
-    "require_broadcast", "require_tensor", "same_device", "scalar_type_dtype", "shape_text", "sum_to",
+    "array_dtype", "broadcast_types", "cast", "conjugating", "describe", "dim_of", "dim_value", "double", "floating",
+    "ints", "is_at_most", "largest", "normalise_dim", "normalise_dims", "promoted", "promoted_array_dtype", "randoms",
+    "register_special", "require_broadcast", "require_tensor", "same_device", "scalar_type_dtype", "shape_text",
+    "special", "sum_to",
 ]  # fmt: skip
 
 
@@ -210,6 +211,40 @@ def sum_to(gradient: Any, like: Any) -> Any:
     if gradient.dtype.kind == "c" and like.dtype.kind != "c":
         gradient = F.real(gradient)
     return gradient if tuple(gradient.shape) == tuple(like.shape) else F.sum_to_size(gradient, tuple(like.shape))
+
+
+# Functions of arrays of other modules than numpy's, by the arrays' type: `register_special`.
+_SPECIAL: dict[type, Any] = {}
+
+
+def register_special(array_type: type, functions: Any) -> None:
+    """Say what has `erf`, `erfc` and `gammaln` (scipy's names) for arrays of a GPU."""
+    _SPECIAL[array_type] = functions
+
+
+def special(name: str, function: Callable[[float], float]) -> Callable[[Any], Any]:
+    """A function of Python's math for arrays, in double precision; of an array that is not empty."""
+    by_element = np.vectorize(function, otypes=[float])
+
+    def compute(x: Any) -> Any:
+        functions = _SPECIAL.get(type(x))
+        return by_element(x) if functions is None else getattr(functions, name)(double(x))
+
+    return compute
+
+
+def largest(x: Any, axis: Any, keepdims: bool, least: float) -> Any:
+    """The maxima of an array, and `least` where there are no elements or none is larger."""
+    if isinstance(x, np.ndarray) or not x.size:
+        host = x if isinstance(x, np.ndarray) else np.empty(x.shape, x.dtype)
+        found = np.max(host, axis=axis, keepdims=keepdims, initial=least)
+        return found if host is x else x.sum(axis=axis, keepdims=keepdims) + x.dtype.type(least)
+    return np.maximum(np.max(x, axis=axis, keepdims=keepdims), x.dtype.type(least))
+
+
+def double(x: Any) -> Any:
+    """An array of float64, of the module of the array; of a number, numpy's."""
+    return x.astype(np.float64, copy=False) if hasattr(x, "__cuda_array_interface__") else np.asarray(x, np.float64)
 
 
 _GENERATOR_SEED = 20240607

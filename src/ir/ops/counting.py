@@ -50,10 +50,10 @@ def _evaluate_unique(xp: Any, input: Any, *, dim: int | None, consecutive: bool)
     else:
         rows = np.moveaxis(input, dim, 0)
         shape = rows.shape[:1]
-        flat = rows.reshape(len(rows), -1) if rows.size else np.zeros((len(rows), 0), input.dtype)
+        flat = rows.reshape(len(rows), -1) if rows.size else xp.zeros((len(rows), 0), input.dtype)
         new = (flat[1:] != flat[:-1]).any(axis=1)
     if consecutive:
-        first = np.concatenate((np.ones(min(len(rows), 1), bool), new))
+        first = xp.concatenate((xp.ones(min(len(rows), 1), bool), new))
         inverse = np.cumsum(first) - 1
         values, counts = rows[first], np.bincount(inverse, minlength=int(first.sum()))
     elif dim is None:
@@ -230,7 +230,7 @@ def _evaluate_searchsorted(
     result = np.int32 if out_int32 else np.int64
     side: Any = "right" if right else "left"
     sequence = sorted_sequence.astype(dtype, copy=False)
-    values = input.astype(dtype, copy=False) if hasattr(input, "dtype") else np.asarray(input, dtype)
+    values = xp.asarray(input, dtype)
     if sequence.ndim == 1:
         return xp.asarray(np.searchsorted(sequence, values, side), result)
     found = xp.empty(values.shape, result)
@@ -317,11 +317,11 @@ def _evaluate_mode(xp: Any, input: Any, *, dim: int, keepdim: bool) -> tuple[Any
     order = np.argsort(rows, axis=-1, kind="stable")
     ordered = np.take_along_axis(rows, order, -1)
     n = rows.shape[-1]
-    place = np.arange(n)
-    starts = np.concatenate((np.ones((*rows.shape[:-1], 1), bool), ordered[..., 1:] != ordered[..., :-1]), -1)
+    place = xp.arange(n)
+    starts = xp.concatenate((xp.ones((*rows.shape[:-1], 1), bool), ordered[..., 1:] != ordered[..., :-1]), -1)
     # The length of a run so far; the first of the longest runs is the smallest of the most frequent elements.
     length = place - np.maximum.accumulate(np.where(starts, place, 0), axis=-1)
-    last = np.argmax(length, axis=-1)[..., None] if n else np.zeros((*rows.shape[:-1], 1), np.int64)
+    last = np.argmax(length, axis=-1)[..., None] if n else xp.zeros((*rows.shape[:-1], 1), np.int64)
     values, indices = np.take_along_axis(ordered, last, -1), np.take_along_axis(order, last, -1)
     if keepdim:
         values, indices = np.moveaxis(values, -1, dim), np.moveaxis(indices, -1, dim)

@@ -8,7 +8,7 @@ from ..dims import Dim, dim_min
 from ..dtypes import complex64, complex128, float64
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import ints, randoms
+from ._common import ints, largest, randoms
 from ._derive import derived_vjp
 from ._op import Custom, Decompose, ErrorSample, F, Sample, VjpContext, define
 from .linalg import (
@@ -400,8 +400,7 @@ def cutoff(s: Any, shape: tuple[int, ...], atol: float | None, rtol: float | Non
     """The singular value up to which others count as 0: the larger of atol and rtol * the largest of them."""
     if rtol is None:
         rtol = 0.0 if atol else max(shape[-2:]) * float(np.finfo(s.dtype).eps)
-    largest = np.max(s, axis=-1, keepdims=True, initial=0.0)
-    return np.maximum(atol or 0.0, rtol * largest)
+    return np.maximum(atol or 0.0, rtol * largest(s, -1, True, 0.0))
 
 
 def _evaluate_pinv(xp: Any, A: Any, *, atol: float | None, rtol: float | None, hermitian: bool) -> Any:

@@ -70,11 +70,13 @@ def _infer_gather(sizes: Sizes, input: Any, index: Any, *, dim: int) -> TensorTy
     return TensorType(input.dtype, index.shape, input.device)
 
 
-def _along(array: Any, index: Any, dim: int) -> tuple[Any, ...]:
+def _along(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
     """The numpy index that pairs each element of `index` with its own place in the other dimensions."""
-    grid = list(np.indices(index.shape, sparse=True))
-    grid[dim] = index
-    return tuple(grid)
+    dim %= index.ndim
+    return tuple(
+        index if axis == dim else xp.arange(size).reshape(-1, *(1,) * (index.ndim - axis - 1))
+        for axis, size in enumerate(index.shape)
+    )
 
 
 def _evaluate_gather(xp: Any, input: Any, index: Any, *, dim: int) -> Any:
@@ -82,7 +84,7 @@ def _evaluate_gather(xp: Any, input: Any, index: Any, *, dim: int) -> Any:
         return xp.empty(index.shape, input.dtype)
     source, where = _one_dim(input), _one_dim(index)
     positions("gather", where, source.shape[dim], dim)
-    return xp.asarray(source[_along(source, where, dim)]).reshape(index.shape)
+    return xp.asarray(source[_along(xp, where, dim)]).reshape(index.shape)
 
 
 GATHER = define(
@@ -142,7 +144,7 @@ def _evaluate_scatter(xp: Any, input: Any, index: Any, src: Any, *, dim: int, re
     values: Any = src
     if hasattr(src, "dtype"):
         values = _one_dim(src)[tuple(slice(n) for n in where.shape)]
-    place = _along(target, where, dim)
+    place = _along(xp, where, dim)
     with np.errstate(all="ignore"):
         if reduce is None:
             target[place] = values

@@ -237,7 +237,7 @@ def _evaluate_pad(xp: Any, input: Any, pad: tuple[int, ...], *, mode: str, value
     # A crop past the far end is made up by padding at the other, so padding comes first.
     widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
     if mode == "constant":
-        fill = np.asarray(value or 0).astype(input.dtype)
+        fill = np.asarray(value or 0).astype(input.dtype)[()]
         padded = xp.pad(input, widths, constant_values=fill) if any(map(any, widths)) else xp.array(input, copy=True)
     else:
         padded = xp.pad(input, widths, mode={"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode])

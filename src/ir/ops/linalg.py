@@ -8,7 +8,7 @@ from ..dims import Dim
 from ..dtypes import DType, complex64, complex128, float32, float64
 from ..sizes import STATIC, Sizes
 from ..types import TensorType
-from ._common import ints, randoms, require_tensor, sum_to
+from ._common import ints, largest, randoms, require_tensor, sum_to
 from ._derive import derived_vjp
 from ._op import Custom, Decompose, ErrorSample, F, Sample, VjpContext, define
 
@@ -381,7 +381,9 @@ SOLVE_TRIANGULAR = define(
 def _evaluate_cholesky(xp: Any, A: Any, *, upper: bool) -> Any:
     try:
         with np.errstate(all="ignore"):
-            factor = xp.linalg.cholesky(A, upper=upper)
+            # The upper triangle of A is the conjugate of the lower one of its transpose: so is that of the factor.
+            factor = xp.linalg.cholesky(xp.conj(A.swapaxes(-1, -2)) if upper else A)
+            factor = xp.conj(factor.swapaxes(-1, -2)) if upper else factor
     except np.linalg.LinAlgError:
         raise LinAlgError(
             "linalg.cholesky: The factorization could not be completed because the input is not positive-definite."
@@ -491,7 +493,7 @@ _PADE_NORM = 5.371920351148152
 def _evaluate_matrix_exp(xp: Any, A: Any) -> Any:
     wide = A.astype(np.complex128 if A.dtype.kind == "c" else np.float64)
     with np.errstate(all="ignore"):
-        norm = float(xp.abs(wide).sum(axis=-2).max(initial=0.0))
+        norm = float(largest(xp.abs(wide).sum(axis=-2), None, False, 0.0))
         if not np.isfinite(norm):
             bad = ~xp.isfinite(wide).all(axis=(-2, -1), keepdims=True)
             return xp.asarray(xp.where(bad, np.nan, _evaluate_matrix_exp(xp, xp.where(bad, 0, A))), A.dtype)

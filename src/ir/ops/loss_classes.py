@@ -8,7 +8,7 @@ from ..dims import product
 from ..dtypes import int32, int64
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import ints, randoms, require_tensor, shape_text
+from ._common import ints, largest, randoms, require_tensor, shape_text
 from ._derive import derived_vjp
 from ._op import Decompose, ErrorSample, F, Sample, VjpContext, define
 from .loss import reduce, reduce_array, reduced, require_reduction
@@ -217,7 +217,7 @@ def _evaluate_cross_entropy(
     classes = x.shape[axis]
     shape = (-1, *(1 for _ in range(x.ndim - 2)))
     with np.errstate(all="ignore"):
-        shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+        shifted = x - largest(x, axis, True, -np.inf)
         log_probabilities = shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
         every = log_probabilities if weight is None else log_probabilities * weight.reshape(shape)
         if target.dtype.kind == "f":

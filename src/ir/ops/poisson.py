@@ -26,10 +26,10 @@ def _evaluate(xp: Any, input: Any) -> Any:
     The search starts at the Cornish-Fisher expansion around the normal distribution (Johnson, Kemp and Kotz,
     "Univariate Discrete Distributions", 2005, section 4.5), which is off by a few counts at most.
     """
-    rates = np.asarray(input, np.float64)
+    rates = input.astype(np.float64)
     if not bool((rates >= 0).all()) or not bool(np.isfinite(rates).all()):
         raise RuntimeError("invalid Poisson rate, expected all rates to be non-negative and finite")
-    uniform = default_generator.uniform(rates.shape, np.float64)
+    uniform = xp.asarray(default_generator.uniform(rates.shape, np.float64))
     positive = np.where(rates > 0, rates, 1.0)
     with np.errstate(all="ignore"):
         z = ndtri(np.clip(uniform, 1e-300, None))

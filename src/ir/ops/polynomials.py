@@ -8,7 +8,7 @@ import numpy as np
 from ..dtypes import DType, float16
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import broadcast_types, cast, floating, promoted, promoted_array_dtype, randoms
+from ._common import broadcast_types, cast, floating, largest, promoted, promoted_array_dtype, randoms
 from ._op import Custom, ErrorSample, Op, Sample, define
 
 # Above so large a degree the recurrence would leave the range of doubles; PyTorch has the limit too.
@@ -20,7 +20,7 @@ def _recurrence(x: Any, degree: Any, first: Any, step: Callable[[Any, Any, int],
     value = np.where(degree == 0, 1.0, 0.0)
     before, now = np.ones_like(x), first
     value = np.where(degree == 1, now, value)
-    for k in range(1, int(degree.max(initial=0))):
+    for k in range(1, int(largest(degree, None, False, 0))):
         before, now = now, step(now, before, k)
         value = np.where(degree == k + 1, now, value)
     return value
@@ -66,11 +66,11 @@ def _polynomial(
 
     def evaluate(xp: Any, input: Any, n: Any) -> Any:
         dtype = _computed(promoted_array_dtype((input, n)))
-        x, degree = np.broadcast_arrays(np.asarray(input, np.float64), np.asarray(n, np.float64))
+        x, degree = xp.broadcast_arrays(xp.asarray(input, np.float64), xp.asarray(n, np.float64))
         with np.errstate(all="ignore"):
             degree = np.trunc(np.where(np.isfinite(degree), degree, -1))
             value = np.where(degree < 0, 0.0, compute(x, degree))
-            return cast(xp, np.asarray(value), dtype)
+            return cast(xp, xp.asarray(value), dtype)
 
     return define(
         f"{name}(input: Tensor | Scalar, n: Tensor | Scalar)",

@@ -423,7 +423,7 @@ def _evaluate_adaptive(xp: Any, input: Any, *, output_size: Any) -> Any:
     x = input.astype(np.float32) if input.dtype == np.float16 else input
     with np.errstate(all="ignore"):
         for axis, count in ((-2, out[0]), (-1, out[1])):
-            starts, ends = _bin_edges(xp, x.shape[axis], count)  # type: ignore[arg-type]
+            starts, ends = _bin_edges(np, x.shape[axis], count)  # type: ignore[arg-type]
             index: Any = [slice(None)] * x.ndim
             parts = []
             for start, end in zip(starts, ends, strict=True):

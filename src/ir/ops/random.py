@@ -216,7 +216,7 @@ def _infer_bernoulli(sizes: Sizes, input: TensorType) -> TensorType:
 def _evaluate_bernoulli(xp: Any, input: Any) -> Any:
     if not bool(((input >= 0) & (input <= 1)).all()):
         raise RuntimeError("bernoulli: expected probabilities between 0 and 1")
-    return xp.asarray(default_generator.uniform(input.shape, np.float64) < input).astype(input.dtype)
+    return (xp.asarray(default_generator.uniform(input.shape, np.float64)) < input).astype(input.dtype)
 
 
 def _require_none(condition: Any, message: str) -> None:
@@ -328,13 +328,14 @@ def _evaluate_multinomial(xp: Any, input: Any, num_samples: int, *, replacement:
     if replacement:
         edges = xp.cumsum(weights / totals, axis=-1)
         edges[..., -1] = 1.0
-        draws = default_generator.uniform((*weights.shape[:-1], num_samples), np.float64)
+        draws = xp.asarray(default_generator.uniform((*weights.shape[:-1], num_samples), np.float64))
         return (xp.expand_dims(draws, -1) >= xp.expand_dims(edges, -2)).sum(axis=-1).astype(np.int64)
     if bool(((weights > 0).sum(axis=-1) < num_samples).any()):
         raise RuntimeError("multinomial: fewer weights above 0 than samples without replacement")
     # The smallest of exponential variables with these rates are a sample without replacement.
     with np.errstate(all="ignore"):
-        times = -xp.log1p(-default_generator.uniform(weights.shape, np.float64)) / weights
+        draws = xp.asarray(default_generator.uniform(weights.shape, np.float64))
+        times = -xp.log1p(-draws) / weights
     times = xp.where(weights > 0, times, np.inf)
     return xp.argsort(times, axis=-1, kind="stable")[..., :num_samples].astype(np.int64)
 

@@ -14,6 +14,7 @@ from ._common import (
     conjugating,
     dim_value,
     ints,
+    largest,
     normalise_dim,
     normalise_dims,
     randoms,
@@ -434,8 +435,7 @@ AMIN = _extreme(
 
 def _evaluate_peak(xp: Any, input: Any, *, dim: _Dims, keepdim: bool) -> Any:
     with np.errstate(all="ignore"):
-        lowest = input.dtype.type(-np.inf)
-        return xp.asarray(xp.max(input, axis=axes_of(dim, input.ndim), keepdims=keepdim, initial=lowest))
+        return xp.asarray(largest(input, axes_of(dim, input.ndim), keepdim, -np.inf))
 
 
 PEAK = define(

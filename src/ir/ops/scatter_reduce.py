@@ -32,17 +32,17 @@ def _evaluate(xp: Any, input: Any, index: Any, src: Any, *, dim: int, reduce: st
     target, where = _one_dim(result), _one_dim(index)
     positions("scatter_reduce", where, target.shape[dim], dim)
     values = _one_dim(src)[tuple(slice(n) for n in where.shape)]
-    place = _along(target, where, dim)
+    place = _along(xp, where, dim)
     with np.errstate(all="ignore"):
         if not include_self:
             target[place] = _START.get(reduce, values)
-        ufunc = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce]
+        ufunc = {"sum": xp.add, "mean": xp.add, "prod": xp.multiply, "amax": xp.maximum, "amin": xp.minimum}[reduce]
         if target.dtype == bool and reduce in ("sum", "prod"):
-            ufunc = np.logical_or if reduce == "sum" else np.logical_and
+            ufunc = xp.logical_or if reduce == "sum" else xp.logical_and
         ufunc.at(target, place, values)
         if reduce == "mean":
-            count = np.full(target.shape, int(include_self), np.int64)
-            np.add.at(count, place, 1)
+            count = xp.full(target.shape, int(include_self), np.int64)
+            xp.add.at(count, place, 1)
             count = np.maximum(count, 1)
             if target.dtype.kind in "fc":
                 target /= count.astype(target.dtype)

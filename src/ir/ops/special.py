@@ -8,7 +8,7 @@ import numpy as np
 from ..dtypes import bool_
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import broadcast_types, cast, floating, ints, promoted, promoted_array_dtype, randoms
+from ._common import broadcast_types, cast, double, floating, ints, promoted, promoted_array_dtype, randoms, special
 from ._op import Elementwise, ErrorSample, F, Op, Sample, VjpContext, define
 from .elementwise import binary
 from .unary import unary
@@ -167,14 +167,14 @@ def _lgamma_of(x: float) -> float:
     return math.lgamma(x)
 
 
-_lgamma = np.vectorize(_lgamma_of, otypes=[float])
+_lgamma = special("gammaln", _lgamma_of)
 # B(2k) / (2k): the asymptotic series of digamma (Abramowitz and Stegun, 1964, 6.3.18).
 _DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
 
 
 def digamma(x: Any) -> Any:
     """The derivative of lgamma, in double precision."""
-    x = np.asarray(x, np.float64)
+    x = double(x)
     negative = x < 0
     pole = (x <= 0) & (x == np.floor(x))
     # digamma(1 - x) - digamma(x) = pi / tan(pi * x); the distance to the nearest integer keeps the tangent exact.
@@ -223,7 +223,7 @@ def _polygamma(x: Any, order: int) -> Any:
 
     The first terms are summed; the rest is the Euler-Maclaurin formula of the tail.
     """
-    x = np.asarray(x, np.float64)
+    x = double(x)
     power = order + 1
     total = np.zeros_like(x)
     z = x.copy()
@@ -264,12 +264,12 @@ POLYGAMMA = define(
     ],
     errors=lambda: [ErrorSample((randoms(3),), RuntimeError, "at least 1", {"order": 0})],
 )
-_erf = np.vectorize(math.erf, otypes=[float])
+_erf = special("erf", math.erf)
 
 
 def erfinv(x: Any) -> Any:
     """The inverse of erf in double precision: an approximation (Winitzki, 2008), then Halley's method."""
-    x = np.asarray(x, np.float64)
+    x = double(x)
     inside = np.clip(x, -1 + 2**-53, 1 - 2**-53)
     logarithm = np.log1p(-inside * inside)
     middle = 2 / (np.pi * 0.147) + logarithm / 2

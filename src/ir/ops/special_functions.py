@@ -13,9 +13,11 @@ from ._common import (
     array_dtype,
     cast,
     conjugating,
+    double,
     floating,
     randoms,
     require_tensor,
+    special,
 )
 from ._op import Custom, Elementwise, ErrorSample, F, Lowering, Op, Sample, VjpContext, define
 
@@ -23,7 +25,7 @@ __all__ = ["erfcx", "log_ndtr", "modified_bessel", "ndtri", "unary_special"]
 
 _SPECIAL = ("special",)
 _PUBLIC = ("", "method")
-_erfc = np.vectorize(math.erfc, otypes=[float])
+_erfc = special("erfc", math.erfc)
 
 
 def unary_special(
@@ -50,8 +52,8 @@ def unary_special(
 
     def evaluate(xp: Any, input: Any) -> Any:
         with np.errstate(all="ignore"):
-            double = np.complex128 if input.dtype.kind == "c" else np.float64
-            wide = np.asarray(input, double) if result is floating else input
+            kind = np.complex128 if input.dtype.kind == "c" else np.float64
+            wide = input.astype(kind, copy=False) if result is floating else input
             value = compute(wide) if wide.size else wide
             return xp.asarray(value).astype(result(array_dtype(input)).numpy)
 
@@ -160,7 +162,7 @@ I1 = unary_special(
 
 def erfcx(x: Any) -> Any:
     """exp(x**2) * erfc(x): as it stands up to 3, then by its continued fraction (Abramowitz and Stegun, 7.1.14)."""
-    x = np.asarray(x, np.float64)
+    x = double(x)
     small = np.minimum(x, 3.0)
     direct = np.exp(small * small) * _erfc(small)
     large = np.maximum(x, 3.0)
@@ -172,7 +174,7 @@ def erfcx(x: Any) -> Any:
 
 def log_ndtr(x: Any) -> Any:
     """The logarithm of the normal distribution function, accurate in both tails."""
-    x = np.asarray(x, np.float64)
+    x = double(x)
     upper = np.log1p(-0.5 * _erfc(np.maximum(x, -1.0) / math.sqrt(2)))
     negative = np.minimum(x, -1.0)
     lower = np.where(np.isneginf(x), -np.inf, -negative * negative / 2 + np.log(erfcx(-negative / math.sqrt(2)) / 2))
@@ -181,7 +183,7 @@ def log_ndtr(x: Any) -> Any:
 
 def ndtri(p: Any) -> Any:
     """The inverse of the normal distribution function: Newton's method on the logarithm, in the lower tail."""
-    p = np.asarray(p, np.float64)
+    p = double(p)
     tail = np.minimum(p, 1 - p)
     inside = np.clip(tail, np.finfo(np.float64).tiny, 0.5)
     goal = np.log(inside)

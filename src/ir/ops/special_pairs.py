@@ -13,11 +13,14 @@ from ._common import (
     broadcast_types,
     cast,
     conjugating,
+    double,
     floating,
     ints,
+    largest,
     promoted,
     promoted_array_dtype,
     randoms,
+    special,
     sum_to,
 )
 from ._op import Custom, ErrorSample, F, Op, Sample, Trait, VjpContext, define
@@ -216,12 +219,12 @@ NEXTAFTER = _plain(
 
 def zeta(x: Any, q: Any) -> Any:
     """The Hurwitz zeta function for x > 1, by the Euler-Maclaurin formula (Abramowitz and Stegun, 23.1.30)."""
-    x, q = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(q, np.float64))
-    total = np.zeros(x.shape)
+    x, q = np.broadcast_arrays(double(x), double(q))
+    total = np.zeros_like(x)
     z = np.where(q > 0, q, 1.0)
     # Below 0 the terms up to the first positive one are added as they are; x must be an integer there.
     shift = np.where(q > 0, 0, np.ceil(-q) + (q == np.floor(q)))
-    count = int(np.max(np.nan_to_num(shift, posinf=0), initial=0))
+    count = int(largest(np.nan_to_num(shift, posinf=0), None, False, 0))
     start = q.copy()
     for _ in range(min(count, 10**6)):
         below = start <= 0
@@ -255,15 +258,18 @@ ZETA = _plain(
 )
 
 
+_lgamma = special("gammaln", math.lgamma)
+
+
 def _incomplete_gamma(a: Any, x: Any, upper: bool) -> Any:
     """The regularised incomplete gamma functions: a series below a + 1, a continued fraction above.
 
     Press et al., Numerical Recipes, section 6.2, with Lentz's method.
     """
-    a, x = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(x, np.float64))
+    a, x = np.broadcast_arrays(double(a), double(x))
     good = (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
     safe_a, safe_x = np.where(good, a, 1.0), np.where(good, x, 1.0)
-    gamma = np.vectorize(math.lgamma, otypes=[float])(safe_a) if a.size else safe_a
+    gamma = _lgamma(safe_a) if a.size else safe_a
     weight = np.exp(safe_a * np.log(safe_x) - safe_x - gamma)
     use_series = safe_x < safe_a + 1
     term = 1 / safe_a
@@ -277,7 +283,7 @@ def _incomplete_gamma(a: Any, x: Any, upper: bool) -> Any:
     lower = weight * total
     tiny = 1e-300
     b = safe_x + 1 - safe_a
-    c, d = np.full(a.shape, 1 / tiny), 1 / np.where(b == 0, tiny, b)
+    c, d = np.full_like(a, 1 / tiny), 1 / np.where(b == 0, tiny, b)
     h = d.copy()
     for k in range(1, 20000):
         step = -k * (k - safe_a)

@@ -8,7 +8,7 @@ import numpy as np
 from ..dtypes import DType, complex64, complex128, float32, float64
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import array_dtype, cast, floating, ints, normalise_dims, randoms, require_tensor
+from ._common import array_dtype, cast, floating, ints, largest, normalise_dims, randoms, require_tensor
 from ._derive import derived_vjp
 from ._op import Decompose, ErrorSample, F, Op, Sample, VjpContext, define
 from .reduce import axes_of, count_of, mean_dtype, reduced_shape, reduction_errors, require_elements, restore, widened
@@ -104,7 +104,7 @@ def _evaluate_logsumexp(xp: Any, input: Any, *, dim: tuple[int, ...], keepdim: b
     result = floating(array_dtype(input))
     x, axes = widened(cast(xp, input, result)), axes_of(dim, input.ndim)
     with np.errstate(all="ignore"):
-        peak = x.real.max(axis=axes, keepdims=True, initial=-np.inf)
+        peak = largest(x.real, axes, True, -np.inf)
         shift = xp.where(xp.isinf(peak), peak.dtype.type(0), peak)
         value = xp.log(xp.exp(x - shift).sum(axis=axes, keepdims=True)) + shift
     return xp.asarray(value if keepdim else value.squeeze(axes), result.numpy, order="C")

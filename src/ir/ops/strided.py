@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..dims import Dim
 from ..sizes import Sizes
 from ..types import TensorType
@@ -41,7 +39,7 @@ def _evaluate_unfold(xp: Any, input: Any, *, dimension: int, size: int, step: in
     count = (input.shape[axis] - size) // step + 1
     shape = (*input.shape[:axis], count, *input.shape[axis + 1 :], size)
     strides = (*input.strides[:axis], input.strides[axis] * step, *input.strides[axis + 1 :], input.strides[axis])
-    return np.lib.stride_tricks.as_strided(input, shape, strides)
+    return xp.lib.stride_tricks.as_strided(input, shape, strides)
 
 
 def _unfold_map(
@@ -125,7 +123,7 @@ def _evaluate_as_strided(
     xp: Any, input: Any, *, size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int
 ) -> Any:
     flat = xp.ascontiguousarray(input).reshape(-1)[storage_offset:]
-    return np.lib.stride_tricks.as_strided(flat, size, tuple(s * flat.itemsize for s in stride))
+    return xp.lib.stride_tricks.as_strided(flat, size, tuple(s * flat.itemsize for s in stride))
 
 
 def _places(size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int) -> Any:

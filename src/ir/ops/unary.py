@@ -10,7 +10,7 @@ import numpy as np
 from ..dtypes import DType, bool_, complex64, complex128, float32, float64, int64
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import array_dtype, cast, conjugating, floating, ints, randoms, require_tensor
+from ._common import array_dtype, cast, conjugating, floating, ints, randoms, require_tensor, special
 from ._op import Elementwise, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 
 _PUBLIC = ("", "method")
@@ -286,8 +286,8 @@ TANH = _smooth(
     lambda c, g, x: F.mul(g, F.sub(1.0, F.mul(c.output, c.output))),
     ufunc=np.tanh,
 )
-_erf = np.vectorize(math.erf, otypes=[float])
-_erfc = np.vectorize(math.erfc, otypes=[float])
+_erf = special("erf", math.erf)
+_erfc = special("erfc", math.erfc)
 _ERF_EDGE = 4.0  # erf(4) is 1 in float32
 _BLOCK = 8192
 
@@ -327,7 +327,7 @@ def _erf_blocks(x: Any) -> Any:
 
 def compute_erf(xp: Any, x: Any) -> Any:
     """erf of an array."""
-    if x.size > 1024 and x.dtype.itemsize < 8:
+    if xp is np and x.size > 1024 and x.dtype.itemsize < 8:
         return _erf_blocks(x)
     return _erf(x).astype(x.dtype) if x.size else x
 

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from ...eager.creation import eye, tensor, zeros_like
+from ...eager.device import host_array
 from ...eager.functions import call as _call
 from ...eager.module import Module
+from ...eager.placement import beside
 from ...eager.random import randn
 from .parametrize import register_parametrization
 
@@ -15,6 +17,7 @@ __all__ = ["orthogonal"]
 _MAPS = ("matrix_exp", "cayley", "householder")
 
 
+@beside
 def _completed(matrix: Any) -> Any:
     """An orthogonal matrix with the same span of leading columns (uniform where the matrix is: Mezzadri, 2007)."""
     q, r = np.linalg.qr(matrix._array)
@@ -84,11 +87,12 @@ class _Orthogonal(Module):
                 )
             return self._vectors(q).mT if wide else self._vectors(q)
         if n == k:
-            gram = q._array.conj().swapaxes(-1, -2) @ q._array
+            values = host_array(q._array)
+            gram = values.conj().swapaxes(-1, -2) @ values
             near = 10.0 * n * np.finfo(q._array.dtype).eps
             full = q.clone() if np.abs(gram - np.eye(n)).max(initial=0) < near else _completed(q)
         else:
-            full = _completed(_call("cat", [q, randn((*q.shape[:-1], n - k), dtype=q.dtype)], -1))
+            full = _completed(_call("cat", [q, randn((*q.shape[:-1], n - k), dtype=q.dtype, device=q.device)], -1))
         self.base = full.detach()
         start = zeros_like(value)
         start.diagonal(dim1=-2, dim2=-1).fill_(-1.0)
@@ -96,13 +100,13 @@ class _Orthogonal(Module):
 
     def _vectors(self, q: Any) -> Any:
         """The vectors of the reflections whose product is the orthogonal factor of a matrix."""
-        array = np.asarray(q._array)
+        array = host_array(q._array)
         flat = array.reshape(-1, *array.shape[-2:])
         found = np.stack([np.linalg.qr(matrix, mode="raw")[0].T for matrix in flat]).reshape(array.shape)
         diagonal = np.arange(array.shape[-1])
         entries = found[..., diagonal, diagonal]
         found[..., diagonal, diagonal] = np.where(entries < 0, -1.0, 1.0)
-        return tensor(found, dtype=q.dtype)
+        return tensor(found, dtype=q.dtype, device=q.device)
 
 
 def orthogonal(

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...eager.creation import tensor as _tensor
+from ...eager.device import host_array
 from ...eager.functions import call as _call
+from ...eager.placement import beside
 from ...eager.tensor import Tensor
 
 __all__ = [
@@ -61,17 +63,19 @@ class PackedSequence(NamedTuple):
 
     @property
     def is_cuda(self) -> bool:
-        """False: data is on the CPU."""
-        return False
+        """Whether data is on a GPU."""
+        return self.data.device.type == "cuda"
 
 
 def invert_permutation(permutation: Any) -> Any:
     """The permutation that undoes this one; None for None."""
-    return None if permutation is None else _tensor(np.argsort(permutation._array))
+    return (
+        None if permutation is None else _tensor(np.argsort(host_array(permutation._array)), device=permutation.device)
+    )
 
 
 def _lengths(lengths: Any) -> np.ndarray[Any, Any]:
-    values = np.asarray(getattr(lengths, "_array", lengths), np.int64)
+    values = np.asarray(host_array(getattr(lengths, "_array", lengths)), np.int64)
     if values.ndim != 1:
         raise RuntimeError(f"expected lengths to be 1-D, given {values.ndim}-D")
     if not values.size:
@@ -81,6 +85,7 @@ def _lengths(lengths: Any) -> np.ndarray[Any, Any]:
     return values
 
 
+@beside
 def pack_padded_sequence(
     input: Any, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
@@ -107,9 +112,10 @@ def pack_padded_sequence(
     row, column = np.nonzero(np.arange(steps.shape[1])[None, :] < sizes[:, None])
     flat = steps.reshape(-1, *steps.shape[2:])
     data = flat.index_select(0, _tensor(row * steps.shape[1] + column))
-    return PackedSequence(data, _tensor(sizes), order, back)
+    return PackedSequence(data, _tensor(sizes, device="cpu"), order, back)
 
 
+@beside
 def pad_packed_sequence(
     sequence: PackedSequence, batch_first: bool = False, padding_value: float = 0.0, total_length: int | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -126,10 +132,10 @@ def pad_packed_sequence(
     data = sequence.data
     padded = data.new_full((total * batch, *data.shape[1:]), padding_value)
     padded = padded.index_copy(0, _tensor(row * batch + column), data).reshape(total, batch, *data.shape[1:])
-    lengths = _tensor((sizes[:, None] > np.arange(batch)[None, :]).sum(0))
+    lengths = _tensor((sizes[:, None] > np.arange(batch)[None, :]).sum(0), device="cpu")
     if sequence.unsorted_indices is not None:
         padded = padded.index_select(1, sequence.unsorted_indices)
-        lengths = lengths.index_select(0, sequence.unsorted_indices)
+        lengths = lengths.index_select(0, sequence.unsorted_indices.cpu())
     return (padded.transpose(0, 1) if batch_first else padded), lengths
 
 
