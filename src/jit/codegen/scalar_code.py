@@ -40,13 +40,14 @@ class Code:
 class Requirements:
     """What the text of a kernel calls: helpers by name, vector functions as (name, dtype), primitives of `bits`.
 
-    `statements` come before the kernel as they are.
+    `statements` come before the kernel as they are. Helpers in `typed` have one form per dtype, which their names say.
     """
 
     helpers: set[str] = field(default_factory=set)
     vector: set[tuple[str, str]] = field(default_factory=set)
     bits: set[str] = field(default_factory=set)
     statements: list[str] = field(default_factory=list)
+    typed: frozenset[str] = frozenset()
 
 
 def pointer_kind(dtype: DType) -> str:
@@ -162,6 +163,8 @@ class _Translator:
         return cast(self.visit(node), dtypes.bool_, self.requirements)
 
     def call(self, helper: str, *arguments: Code) -> Code:
+        if helper in self.requirements.typed:
+            helper = f"{helper}_{arguments[0].dtype.short}"
         self.requirements.helpers.add(helper)
         return Code(f"{helper}({', '.join(a.text for a in arguments)})", arguments[0].dtype)
 

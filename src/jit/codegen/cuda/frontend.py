@@ -1,0 +1,183 @@
+"""The one place that imports a front end for CUDA: `numba.cuda`, or `numba-cuda` where that is installed in its place.
+
+Only what both document is used: `cuda.jit`, `cuda.compile_ptx` and the names that kernels use. Compiling to PTX needs
+NVVM and libdevice, but no GPU and no driver; they come with the CUDA toolkit, or with `pip install
+nvidia-cuda-nvcc-cu12`. With `NUMBA_ENABLE_CUDASIM=1` in the environment the simulator takes the place of both.
+"""
+
+import functools
+import importlib.util
+import math
+import os
+import re
+import sys
+import threading
+import types as python_types
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..source import register_source
+from .flatten import flatten
+from .simulation import NAMES as SIMULATED_NAMES
+
+__all__ = ["ARCHITECTURES", "compile_ptx", "cuda", "is_simulator", "nvvm_problem", "simulated_kernel"]
+
+# The compute capabilities that every kernel is tested for: Turing, Ampere, Hopper.
+ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
+_compiling = threading.Lock()
+_simulating = threading.Lock()  # the simulator runs one kernel at a time
+
+
+def _find_toolkit() -> None:
+    """Let Numba find NVVM in a wheel of NVIDIA's, where the environment names no toolkit."""
+    if os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH"):
+        return
+    spec = importlib.util.find_spec("nvidia")
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for package in ("cuda_nvcc", "cu13"):
+            if list(Path(place, package, "nvvm").glob("**/libdevice*.bc")):
+                os.environ["CUDA_HOME"] = str(Path(place, package))
+                return
+
+
+@functools.cache
+def cuda() -> python_types.ModuleType:
+    """The front end's module; imported when first asked for."""
+    _find_toolkit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from numba import cuda as module
+    return module
+
+
+def _libdevice() -> python_types.ModuleType:
+    cuda()
+    from numba.cuda import libdevice
+
+    return libdevice
+
+
+def is_simulator() -> bool:
+    """Whether kernels run in the simulator, on the CPU."""
+    from numba import config
+
+    return bool(config.ENABLE_CUDASIM)
+
+
+@functools.cache
+def nvvm_problem() -> str:
+    """Why no PTX can be compiled here; empty where it can."""
+    if is_simulator():
+        return "the simulator of CUDA is in use (NUMBA_ENABLE_CUDASIM), which compiles nothing"
+    try:
+        compile_ptx("def probe(x):\n    x[0] = math.exp(x[0])\n", "probe", ["f32*"], ARCHITECTURES[1])
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return (
+            f"no PTX can be compiled here ({reason}): install a CUDA toolkit, or `pip install nvidia-cuda-nvcc-cu12`, "
+            "which brings NVVM without a GPU"
+        )
+    return ""
+
+
+def _type(kind: str) -> Any:
+    """A parameter's Numba type: "f32*", "i64", "f64"."""
+    from numba import types
+
+    names = {
+        "f16": types.float16, "f32": types.float32, "f64": types.float64, "u8": types.uint8, "i8": types.int8,
+        "i16": types.int16, "i32": types.int32, "i64": types.int64,
+    }  # fmt: skip
+    # Flat arrays have the atomics that pointers have not; see `launch_arguments`.
+    if kind.endswith("[]"):
+        return types.Array(names[kind[:-2]], 1, "C")
+    return types.CPointer(names[kind[:-1]]) if kind.endswith("*") else names[kind]
+
+
+def compile_ptx(source: str, name: str, kinds: Sequence[str], architecture: tuple[int, int]) -> str:
+    """The PTX of a kernel for a compute capability, with the kernel's own name as entry point.
+
+    `kinds` are its parameters: "f32*" (a pointer), "f32[]" (a flat array), "i64" or "f64". RuntimeError where there is
+    no NVVM.
+    """
+    front_end = cuda()
+    text = flatten(source, name)
+    if hasattr(front_end, "shfl_sync_intrinsic"):
+        # The wrapper around it is an overload, which Numba's own front end compiles for the GPU of the process only.
+        text = re.sub(
+            r"cuda\.shfl_down_sync\((\w+), ([^,()]+), ([^,()]+)\)",
+            r"cuda.shfl_sync_intrinsic(\1, 2, \2, \3, 31)[0]",
+            text,
+        )
+    space: dict[str, Any] = {"cuda": front_end, "np": np, "math": math, "libdevice": _libdevice()}
+    exec(compile(text, register_source(f"cuda.{name}", text), "exec"), space)
+    with _compiling, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ptx, _ = front_end.compile_ptx(space[name], tuple(_type(kind) for kind in kinds), cc=architecture)
+    text = ptx.decode() if isinstance(ptx, bytes) else str(ptx)
+    entry = re.search(r"\.visible \.entry ([\w$]+)\(", text)
+    assert entry is not None
+    return text.replace(entry.group(1), name)
+
+
+class _Memory:
+    """A flat array of the simulated device as a kernel sees it: an index outside is an error."""
+
+    __slots__ = ("array", "size")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.array = array
+        self.size = len(array)
+
+    def __getitem__(self, index: int) -> Any:
+        if not 0 <= index < self.size:
+            raise IndexError(f"a kernel reads element {index} of {self.size}")
+        return self.array[index]
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        if not 0 <= index < self.size:
+            raise IndexError(f"a kernel writes element {index} of {self.size}")
+        self.array[index] = value
+
+
+# The simulator polls its threads: with the usual interval it would wait most of the time.
+_SWITCH_INTERVAL = 1e-4
+
+
+def simulated_kernel(source: str, name: str) -> Callable[[Sequence[int], Sequence[int], int, Sequence[Any]], None]:
+    """A function (grid, block, shared bytes, arguments) that runs a kernel in the simulator on flat numpy arrays.
+
+    Device functions are plain functions there. numpy's warnings are off in every simulated thread.
+    """
+    front_end = cuda()
+    if is_simulator():
+        jit = front_end.jit
+    else:
+        from numba.cuda.simulator import jit
+    text = source.replace("@cuda.jit(device=True)\n", "").replace("@cuda.jit\n", "")
+    space: dict[str, Any] = {}
+    text += f"\n\ndef {name}_quiet(*arguments):\n    with np.errstate(all='ignore'):\n        {name}(*arguments)\n"
+    exec(compile(text, register_source(f"cuda.{name}", text), "exec"), space)
+    space |= {key: SIMULATED_NAMES[key] for key in ("math", "libdevice", "exchange")}
+    if "shuffle_down" in space:
+        # In the kernel's own namespace, where the simulator puts the running kernel's `cuda`.
+        space["shuffle_down"] = python_types.FunctionType(
+            SIMULATED_NAMES["shuffle_down"].__code__, space, "shuffle_down"
+        )
+    kernel = jit(space[f"{name}_quiet"])
+
+    def run(grid: Sequence[int], block: Sequence[int], shared: int, arguments: Sequence[Any]) -> None:
+        given = [_Memory(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        with _simulating:
+            interval = sys.getswitchinterval()
+            sys.setswitchinterval(_SWITCH_INTERVAL)
+            try:
+                kernel[tuple(grid), tuple(block), 0, shared](*given)
+            finally:
+                sys.setswitchinterval(interval)
+
+    return run

@@ -1,0 +1,89 @@
+"""Running kernels on a GPU: PTX is loaded once per device, and launched with addresses and numbers.
+
+`cupy` loads and launches; nothing here compiles. The threads of a launch follow from sizes, here and in the simulator.
+"""
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["CupyLauncher", "Launcher", "Threads", "threads_of"]
+
+Threads = tuple[tuple[int, ...], tuple[int, ...], int]
+"""Blocks, threads of a block, and how many rows a block handles at a time."""
+
+
+class Launcher(Protocol):
+    """What runs kernels: the GPU, or the simulator."""
+
+    def launch(self, kernel: Any, threads: Threads, shared: int, arguments: Sequence[Any]) -> None:
+        """Run a kernel (a `DeviceKernel` or what a file holds of one) on flat arrays of the device and numbers."""
+
+
+def threads_of(kind: str, n: int, length: int, fixed: tuple[int, int], threads: int, warp: int, most: int) -> Threads:
+    """The blocks and threads of a launch (see `codegen.cuda.device_text.Grid`).
+
+    Rows of up to eight elements a lane are handled by a warp each, longer ones by a block.
+
+    >>> threads_of("elements", 1000, 1, (1, 1), 256, 32, 2112)
+    ((4,), (256, 1), 1)
+    >>> threads_of("rows", 100, 64, (1, 1), 256, 32, 2112)
+    ((13,), (32, 8), 8)
+    """
+    if kind == "blocks":
+        return (max(n, 1),), fixed, 1
+    if kind == "elements":
+        return (max(1, min(-(-n // threads), most)),), (threads, 1), 1
+    if length <= 8 * warp:
+        teams = threads // warp
+        return (max(1, min(-(-n // teams), most)),), (warp, teams), teams
+    return (max(1, min(n, most)),), (threads, 1), 1
+
+
+class CupyLauncher:
+    """Launches through cupy on the current device and stream. `ptx_of(kernel, architecture)` gives a kernel's code."""
+
+    def __init__(self, cupy: Any, ptx_of: Callable[[Any, tuple[int, int]], str]) -> None:
+        self.cupy = cupy
+        self.ptx_of = ptx_of
+        self._functions: dict[tuple[str, int], Any] = {}
+        self._lock = threading.Lock()
+        self._folder: Any = None
+
+    def function(self, kernel: Any) -> Any:
+        """The loaded kernel on the current device."""
+        device = int(self.cupy.cuda.runtime.getDevice())
+        key = (kernel.name, device)
+        found = self._functions.get(key)
+        if found is not None:
+            return found
+        with self._lock:
+            properties = self.cupy.cuda.runtime.getDeviceProperties(device)
+            ptx = self.ptx_of(kernel, (properties["major"], properties["minor"]))
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="ingot-ptx-")
+            # The public way to load PTX is from a file; the driver keeps what it makes of it in its own cache.
+            path = Path(self._folder.name, f"{hashlib.sha256(ptx.encode()).hexdigest()[:16]}.ptx")
+            path.write_text(ptx)
+            self._functions[key] = self.cupy.RawModule(path=str(path)).get_function(kernel.name)
+            return self._functions[key]
+
+    def launch(self, kernel: Any, threads: Threads, shared: int, arguments: Sequence[Any]) -> None:
+        given: list[Any] = []
+        for kind, argument in zip(kernel.kinds, arguments, strict=True):
+            if kind.endswith("[]"):
+                # Numba's flat array: two addresses that it does not use here, sizes, the data, shape and stride.
+                size, count = argument.itemsize, argument.size
+                numbers = (0, 0, count, size, int(argument.data.ptr), count, size)
+                given.extend(np.int64(number) for number in numbers)
+            elif kind.endswith("*"):
+                given.append(np.int64(argument.data.ptr))
+            else:
+                given.append(np.float64(argument) if kind == "f64" else np.int64(argument))
+        grid, block, _ = threads
+        self.function(kernel)(grid, block, tuple(given), shared_mem=shared)
