@@ -1,6 +1,8 @@
 """The order of passes, as a list that can be changed."""
 
+import functools
 import os
+import re
 import sys
 import threading
 import time
@@ -19,6 +21,7 @@ from .passes import (
     if_to_select,
     loop_invariant_code_motion,
     merge_products,
+    rematerialise,
     simplify,
     sink_views,
     unroll_loops,
@@ -26,7 +29,9 @@ from .passes import (
 from .rewrite import clone
 from .verify import verify as check
 
-__all__ = ["DEFAULT", "Pass", "Pipeline", "active_pipeline", "run_pipeline", "use_pipeline"]
+__all__ = [
+    "DEFAULT", "Pass", "Pipeline", "active_budget", "active_pipeline", "memory_budget", "run_pipeline", "use_pipeline",
+]  # fmt: skip
 
 Pass = tuple[str, Callable[[Graph], Graph]]
 
@@ -125,6 +130,56 @@ def use_pipeline(pipeline: Pipeline) -> Iterator[Pipeline]:
         yield pipeline
     finally:
         _local.pipeline = previous
+
+
+def active_budget() -> int | None:
+    """The bytes of `memory_budget` in this thread; None outside of it."""
+    return getattr(_local, "budget", None)
+
+
+@contextmanager
+def memory_budget(size: int | str) -> Iterator[int]:
+    """Let graphs that this thread compiles need at most so many bytes for what they compute, where that can be had.
+
+    Cheap values (elementwise operations, dropout's random words) are then computed again where they are used late
+    instead of being kept, in training steps (`passes.rematerialise`) and between the two parts of a compiled gradient
+    (`passes.recompute_residuals`). It counts for what is compiled inside: at the first call with new types.
+
+    `size` is in bytes, or text as "64 MiB", "500 kB", "2GB". The context gives it in bytes. ValueError for another
+    text or a negative size, TypeError for what is neither.
+
+    >>> with ingot.jit.memory_budget("1 MiB") as size:
+    ...     double = ingot.jit.trace(lambda x: x + x, ingot.ones(3))
+    ...     double(ingot.ones(2)), size
+    (tensor([2., 2.]), 1048576)
+    """
+    budget = _bytes(size)
+    chosen = Pipeline(entry for entry in active_pipeline() if entry[0] != "rematerialise")
+    chosen.append(("rematerialise", functools.partial(rematerialise, budget=budget)))
+    previous = active_budget()
+    _local.budget = budget
+    try:
+        with use_pipeline(chosen):
+            yield budget
+    finally:
+        _local.budget = previous
+
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+
+
+def _bytes(size: int | str) -> int:
+    expected = 'expected a number of bytes, or text such as "64 MiB"'
+    if isinstance(size, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*((?:[kmg]i?)?)b?\s*", size.lower())
+        if found is None:
+            raise ValueError(f"memory_budget: given {size!r}, {expected}")
+        return int(float(found[1]) * _UNITS[found[2]])
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise TypeError(f"memory_budget: given {size!r}, {expected}")
+    if size < 0:
+        raise ValueError(f"memory_budget: given {size}, {expected}")
+    return size
 
 
 def run_pipeline(

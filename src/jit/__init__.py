@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CompileError, FallbackWarning, JitError, LoadError, ScriptError, TraceError, TraceWarning
 
 if TYPE_CHECKING:
+    from ..ir.pipeline import memory_budget
     from .archive import load, save
     from .codegen.compile import no_compile
     from .executors import current_executor, executor
@@ -25,7 +26,8 @@ __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
     "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "TracedModule", "annotate",
     "current_executor", "Future", "executor", "export", "fork", "freeze", "ignore", "is_scripting", "load",
-    "no_compile", "optimize_for_inference", "save", "script", "trace", "trace_module", "unused", "wait",
+    "memory_budget", "no_compile", "optimize_for_inference", "save", "script", "trace", "trace_module", "unused",
+    "wait",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
     "trace": "trace", "trace_module": "trace_module", "TracedModule": "trace_module",
     "current_executor": "executors", "Future": "script.forks", "fork": "script.forks", "wait": "script.forks",
+    "memory_budget": ".ir.pipeline",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
     "script",

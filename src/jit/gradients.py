@@ -17,6 +17,8 @@ from ..eager.tensor import Tensor, wrap
 from ..ir.location import LocatedError
 from ..ir.ops._op import Trait
 from ..ir.passes.differentiate import Derivative, differentiate
+from ..ir.passes.recompute import recompute_residuals
+from ..ir.pipeline import active_budget
 from ..ir.rewrite import clone
 from .errors import FallbackWarning
 from .tree import LEAF, tuple_structure
@@ -35,6 +37,8 @@ class CompiledDerivative:
 
         graph = specialisation.graph
         derivative: Derivative = differentiate(graph, wanted)
+        if (budget := active_budget()) is not None:
+            derivative = recompute_residuals(derivative, budget)
         written = {argument: result for argument, result in graph.writes}
         if any(result in derivative.outputs for result in written.values()):
             raise LocatedError("an argument that it writes in place needs a gradient")
@@ -152,6 +156,10 @@ def _twice(
 def run_with_gradients(specialisation: "Specialisation", tensors: Sequence[Any], executor: str) -> list[Any]:
     """The graph's results on tensors of which some require gradients, connected to them."""
     if executor == "interpreter":
+        return _op_by_op(specialisation, tensors)
+    if specialisation.calls_tracked:
+        if specialisation.gradient_fallback is None:
+            _warn(specialisation, LocatedError("a Python function that it calls back takes part in gradients"))
         return _op_by_op(specialisation, tensors)
     wanted = tuple(i for i, t in enumerate(tensors) if isinstance(t, Tensor) and t.requires_grad)
     derivative = specialisation.derivatives.get(wanted)

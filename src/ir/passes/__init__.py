@@ -12,6 +12,7 @@ from .hoist_products import hoist_products
 from .if_to_select import if_to_select
 from .licm import loop_invariant_code_motion
 from .merge_products import merge_products
+from .recompute import recompute_residuals, residual_bytes
 from .rematerialise import peak_memory, rematerialise
 from .simplify import simplify
 from .sink_views import sink_views
@@ -33,7 +34,9 @@ __all__ = [
     "loop_invariant_code_motion",
     "merge_products",
     "peak_memory",
+    "recompute_residuals",
     "rematerialise",
+    "residual_bytes",
     "simplify",
     "sink_views",
     "unroll_loops",
