@@ -12,17 +12,22 @@ from typing import Any
 from ...eager import families
 from ...eager.module import Module
 from ...eager.parameter import Parameter
+from ...eager.tensor import Size
 from ...ir.location import Location
+from ..errors import ScriptError
 from .arrays import array_call
 from .context import MAX_CALL_DEPTH, Context, Frame
 from .library import LIBRARY
 from .liveness import Liveness, assigned_names, liveness
+from .numba_calls import call_compiled, is_compiled_by_numba
 from .objects import instantiate, is_plain_class, lift
 from .operators import scalar_kind, spread
+from .python_calls import call_ignored
 from .raised import Caught, exception_class_of, make_exception, set_arguments
-from .regions import branch
+from .regions import Snapshot, branch
 from .source import FunctionNode, FunctionSource, function_source
 from .syntax import check_syntax
+from .text import constant_of
 from .values import (
     UNBOUND,
     Abstract,
@@ -37,6 +42,7 @@ from .values import (
     ObjectRef,
     Scalar,
     SetRef,
+    Slice,
     TensorRef,
     Tuple,
     Union,
@@ -89,6 +95,8 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
         return call_public_op(context, target, op, arguments, keywords)
     if isinstance(target, Module):
         return call_module(context, target, arguments, keywords)
+    if is_compiled_by_numba(target):
+        return call_compiled(context, target, arguments, keywords)
     array = array_call(context, target, arguments, keywords)
     if array is not None:
         return array
@@ -100,10 +108,7 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
         return call_object(context, target.__func__, [lift(context, target.__self__), *arguments], keywords)
     treatment = getattr(target, "__ingot_script__", None)
     if treatment == "ignore":
-        raise context.error(
-            f"{_name(target)} is marked @jit.ignore, so that it cannot be compiled",
-            "call it outside the compiled function and pass its result in",
-        )
+        return call_ignored(context, target, arguments, keywords)
     if treatment == "unused":
         context.fails(RuntimeError(f"{_name(target)} is marked @jit.unused and was called"))
     if isinstance(target, type):
@@ -119,6 +124,8 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
             keywords = {families.SPELLINGS.get(k, k) if k not in names else k: v for k, v in keywords.items()}
             return call_object(context, wrapped, arguments, keywords)
     if isinstance(target, types.FunctionType):
+        if target.__name__.endswith("_") and getattr(Context.tensor_class, target.__name__, None) is target and arguments:
+            return _call(context, Method(arguments[0], target.__name__), arguments[1:], keywords)  # `relu_(x)`
         return inline_function(context, target, arguments, keywords)
     method = inspect.getattr_static(type(target), "__call__", None)
     if isinstance(method, types.FunctionType):
@@ -187,7 +194,31 @@ def inline_function(
     keywords: dict[str, Abstract],
     place: Location | None = None,
 ) -> Abstract:
-    """A call of a Python function: its body compiled here. Errors are shown in it, or at `place`."""
+    """A call of a Python function: its body compiled here. Errors are shown in it, or at `place`.
+
+    What of Ingot's own functions is not written in the language is recorded as in a trace.
+    """
+    from .traced import is_library, traced
+
+    if not context.frames or not is_library(function):
+        return _inline_function(context, function, arguments, keywords, place)
+    before = Snapshot(context)
+    try:
+        return _inline_function(context, function, arguments, keywords, place)
+    except ScriptError:
+        found = traced(context, function, arguments, keywords, before)
+        if found is None:
+            raise
+        return found
+
+
+def _inline_function(
+    context: Context,
+    function: types.FunctionType,
+    arguments: list[Abstract],
+    keywords: dict[str, Abstract],
+    place: Location | None,
+) -> Abstract:
     try:
         source = function_source(function)
         if not source.checked:
@@ -226,33 +257,36 @@ def inline_closure(
 
 
 def inline(context: Context, frame: Frame, variables: dict[str, Abstract]) -> Abstract:
-    """Compile a function's body with these arguments; what it returns."""
+    """Compile a function's body with these arguments; what it returns. One that calls itself is called instead."""
+    from .recursion import call_function, check_recursion
     from .statements import run_body
 
-    depth = sum(f.source.node is frame.source.node for f in context.frames)
-    if len(context.frames) >= MAX_CALL_DEPTH or depth > MAX_CALL_DEPTH // 4:
-        if depth > 1:
-            raise context.error(
-                f"recursion of {frame.source.name} does not end when it is compiled",
-                "calls are inlined, so recursion must depend on values known when compiling; write a loop instead",
-            )
+    if frame.source.node in context.recursive:
+        return call_function(context, frame, variables)
+    check_recursion(context, frame, variables)
+    if len(context.frames) >= MAX_CALL_DEPTH:
         raise context.error(f"calls are nested deeper than {MAX_CALL_DEPTH}")
-    frame.variables = dict(variables)
-    frame.locals = _analysis(frame.source.node)[1]
-    boxed, frame.declared = _nonlocal_names(frame.source.node)
-    for name in boxed & frame.locals:
-        cell = frame.boxes[name] = Cell("variable", name=name)
-        context.heap[cell] = Entries({name: frame.variables.pop(name, UNBOUND)})
-    frame.call = context.location() if context.frames else None
     saved = context.node
-    context.frames.append(frame)
-    context.node = None
+    push_frame(context, frame, variables)
     try:
         result = run_body(context)
     finally:
         context.frames.pop()
         context.node = saved
     return result
+
+
+def push_frame(context: Context, frame: Frame, variables: dict[str, Abstract]) -> None:
+    """Make a function the one being compiled, with these arguments."""
+    frame.variables, frame.arguments = dict(variables), dict(variables)
+    frame.locals = _analysis(frame.source.node)[1]
+    boxed, frame.declared = _nonlocal_names(frame.source.node)
+    for name in boxed & frame.locals:
+        cell = frame.boxes[name] = Cell("variable", name=name)
+        context.heap[cell] = Entries({name: frame.variables.pop(name, UNBOUND)})
+    frame.call = context.location() if context.frames else None
+    context.frames.append(frame)
+    context.node = None
 
 
 def bind(
@@ -446,12 +480,39 @@ def _instantiate(context: Context, cls: type, arguments: list[Abstract], keyword
             f"{cls.__name__} cannot be made inside a compiled program",
             "make it in __init__ of the module, and use it here",
         )
+    if cls is slice:
+        start, stop, step = ([Constant(None), *arguments, Constant(None)] if len(arguments) == 1 else [*arguments, Constant(None)])[:3]
+        return Slice(start, stop, step)
+    if cls is Size:
+        return Tuple(context.known_items(context, arguments[0]) if arguments else (), Size)
+    made = _made_of_constants(context, cls, arguments, keywords)
+    if made is not None:
+        return made
     if is_plain_class(cls):
         return instantiate(context, cls, arguments, keywords)
     raise context.error(
         f"instances of {cls.__name__} cannot be made in a compiled program",
         "supported are named tuples, dataclasses and plain classes with an __init__",
     )
+
+
+def _made_of_constants(
+    context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]
+) -> Abstract | None:
+    """An instance of a class of numpy's or Ingot's own, made now: numbers, limits of dtypes, devices."""
+    if (cls.__module__ or "").partition(".")[0] not in ("numpy", "ingot") or issubclass(cls, Context.tensor_class):
+        return None
+    known = [constant_of(context, a) for a in (*arguments, *keywords.values())]
+    values = [k[0] for k in known if k is not None]
+    if len(values) < len(known):
+        return None
+    split = len(arguments)
+    try:
+        return lift(context, cls(*values[:split], **dict(zip(keywords, values[split:], strict=True))))
+    except (RuntimeError, ValueError, OverflowError) as error:
+        context.fails(error)
+    except TypeError as error:
+        raise context.type_error(str(error)) from error
 
 
 # -- isinstance --------------------------------------------------------------------------------------------------------

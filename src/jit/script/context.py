@@ -79,6 +79,7 @@ class Frame:
     place: Location | None = None  # where errors in it are shown, if it is no code of the user's
     declared: frozenset[str] = frozenset()  # names that it declares `nonlocal`
     cls: Any = None  # the class that `super()` starts from
+    arguments: dict[str, Abstract] = field(default_factory=dict)  # the variables that it started with
 
 
 class Heap(dict[Cell, Any]):
@@ -124,6 +125,7 @@ class Context:
         self.literal_types: dict[Any, dict[str, Type]] = {}  # what empty containers hold, by place of the literal
         self.records: dict[str, type] = {}  # named tuples that run-time containers hold, by the name of their type
         self.guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules taken as constants
+        self.returned: dict[Any, Any] = {}  # what ignored functions return, by call and by function
         self.keep_identity = False  # whether objects stay apart where paths meet, so that writes find the right one
         self.ambiguous = False  # whether a write was refused that might have found its object otherwise
         self.tries: list[Any] = []  # the `try` regions around
@@ -131,6 +133,12 @@ class Context:
         self.handling: list[Abstract] = []  # the exceptions whose handlers are around
         self.wants_raised = 0  # handlers around that want to know what was raised
         self.raised_cell: Cell | None = None
+        self.recursive: set[Any] = set()  # the syntax of functions that call themselves
+        self.functions: dict[Any, list[Any]] = {}  # what they were compiled to (see `recursion`)
+        self.function_names: set[str] = set()
+        self.captured_frames: dict[int, Frame] = {}
+        self.in_functions = 0  # how many functions of the graph are being compiled
+        self.inlined = 0  # how many calls inside calls of the same function were inlined
 
     # -- places and errors ------------------------------------------------------------------------------------------
 

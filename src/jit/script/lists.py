@@ -17,7 +17,7 @@ from ...ir.types import (
     TupleType,
     Type,
 )
-from .context import Context
+from .context import Context, PathEnds
 from .operators import number, scalar_kind
 from .slots import materialise_list, to_element
 from .specs import ListSpec, list_element, spec_of
@@ -80,6 +80,8 @@ def from_element(context: Context, value: Value) -> Abstract:
         case NoneType():
             return Constant(None)
         case UnknownType():
+            if context.in_functions:
+                raise PathEnds  # nothing is in it yet, as far as this compilation of the function has come
             raise context.error(
                 "what this container holds is not known here", "annotate it: `items: list[list[int]] = []`"
             )

@@ -19,6 +19,7 @@ from .lists import from_element
 from .liveness import Liveness
 from .results import Results
 from .source import FunctionSource, function_source
+from .recursion import NeedsFunction, finish_functions
 from .unknown import NeedsTypes, unknown_parts
 from .values import (
     Abstract,
@@ -61,24 +62,30 @@ def specialise(
     *,
     name: str | None = None,
     root: Module | None = None,
+    returned: Mapping[Any, Any] | None = None,
 ) -> ScriptResult:
     """The graph of a function, method or module for arguments of these types.
 
     structure: that of `(args, kwargs)`, whose leaves have the given types. `root` is the module whose parameters keep
-    their names. ScriptError for what cannot be compiled.
+    their names; `returned` is what ignored functions were seen to return. ScriptError for what cannot be compiled.
     """
     known: dict[Any, dict[str, Type]] = {}
+    recursive: set[Any] = set()
     refused: ScriptError | None = None
     start = sizes.save() if sizes is not None else None
     for _ in range(_MAX_TRIALS):
         context = Context(name or _name_of(target))
         context.literal_types = known
+        context.returned.update(returned or {})
+        context.recursive = recursive
         if sizes is not None and start is not None:
             sizes.load(start)
             context.builder.sizes = sizes
         context.keep_identity = refused is not None
         try:
             return _specialise(context, target, structure, leaf_types, root)
+        except NeedsFunction as found_function:
+            recursive.add(found_function.node)
         except NeedsTypes as found:
             known.setdefault(found.unknown.literal, {})[found.unknown.part] = found.type
         except ScriptError as error:
@@ -269,7 +276,8 @@ def _finish(
             if new is not old:
                 writes[:] = [w for w in writes if w[0] != index]
                 _write_back(context, index, context.read(new), None, values, writes)
-    for instruction in builder.graph.walk():
+    finish_functions(context, builder.graph)
+    for instruction in builder.graph.walk_all():
         for value in instruction.results:
             for unknown in unknown_parts(value.type):
                 raise NeedsTypes(unknown, IntType())  # nothing is ever put in
