@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..dims import Dim
+from ..dims import Dim, dim_min
 from ..sizes import Sizes
 from ..types import TensorType
-from ._common import normalise_dim, randoms, require_tensor
+from ._common import is_at_most, normalise_dim, randoms, require_tensor
 from ._op import Decompose, ErrorSample, F, Sample, Trait, View, VjpContext, define
 
 _VIEW = (Trait.PURE, Trait.VIEW)
@@ -24,6 +24,9 @@ def _infer_unfold(sizes: Sizes, input: Any, *, dimension: int, size: int, step: 
     extent: Dim = input.shape[axis] if input.rank else 1
     if isinstance(extent, int) and size > extent:
         raise RuntimeError(f"maximum size for tensor at dimension {axis} is {extent} but size is {size}")
+    if not isinstance(extent, int) and not is_at_most(size, extent):
+        message = f"maximum size for tensor at dimension {axis} is {extent} but size is {size}"
+        sizes.equal(dim_min(extent, size), size, message)
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     if not input.rank:

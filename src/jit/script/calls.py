@@ -124,8 +124,9 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
             keywords = {families.SPELLINGS.get(k, k) if k not in names else k: v for k, v in keywords.items()}
             return call_object(context, wrapped, arguments, keywords)
     if isinstance(target, types.FunctionType):
-        if target.__name__.endswith("_") and getattr(Context.tensor_class, target.__name__, None) is target and arguments:
-            return _call(context, Method(arguments[0], target.__name__), arguments[1:], keywords)  # `relu_(x)`
+        name = target.__name__
+        if arguments and name.endswith("_") and getattr(Context.tensor_class, name, None) is target:
+            return _call(context, Method(arguments[0], name), arguments[1:], keywords)  # `relu_(x)`
         return inline_function(context, target, arguments, keywords)
     method = inspect.getattr_static(type(target), "__call__", None)
     if isinstance(method, types.FunctionType):
@@ -481,8 +482,8 @@ def _instantiate(context: Context, cls: type, arguments: list[Abstract], keyword
             "make it in __init__ of the module, and use it here",
         )
     if cls is slice:
-        start, stop, step = ([Constant(None), *arguments, Constant(None)] if len(arguments) == 1 else [*arguments, Constant(None)])[:3]
-        return Slice(start, stop, step)
+        none = Constant(None)
+        return Slice(none, arguments[0], none) if len(arguments) == 1 else Slice(*[*arguments, none][:3])
     if cls is Size:
         return Tuple(context.known_items(context, arguments[0]) if arguments else (), Size)
     made = _made_of_constants(context, cls, arguments, keywords)

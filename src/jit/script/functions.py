@@ -10,12 +10,14 @@ from ...eager import api, creation, dispatch, functions, inplace, modes, random,
 from ...eager.return_types import RESULTS
 from ...ir.dtypes import as_dtype, bool_, default_dtype, int64
 from ...ir.ops._op import Op, get_op
+from ...ir.random_state import default_generator
 from ...ir.types import FloatType
 from . import iteration, marks
 from .calls import call
 from .context import Context
 from .operators import binary, is_number, number, scalar_kind
 from .registry import Handler
+from .tensor_programs import nonzero_indices
 from .tensors import call_op, cast, shape, write
 from .text import constant_of
 from .values import Abstract, Constant, DictRef, ListRef, Method, Scalar, TensorRef, Tuple
@@ -210,6 +212,13 @@ def _plain(name: str, names: tuple[str, ...]) -> Handler:
 def _random(name: str) -> Handler:
     def handler(context: Context, arguments: list[Abstract], keywords: Keywords) -> Abstract:
         _check_options(context, keywords)
+        if _python(context, keywords.get("generator"), "generator") not in (None, default_generator):
+            raise context.error(
+                "a generator other than the default one cannot be used in a compiled program",
+                "seed the default generator with `ingot.manual_seed`",
+            )
+        if "size" in keywords:
+            arguments = [*arguments, keywords["size"]]
         keywords = {k: v for k, v in keywords.items() if k in ("dtype",)}
         dtype = _python(context, keywords.get("dtype"), "dtype")
         if len(arguments) == 1 and isinstance(arguments[0], (Tuple, ListRef)):
@@ -264,6 +273,11 @@ def _split(context: Context, arguments: list[Abstract], keywords: Keywords) -> A
         _require_sum(context, tensor, axis, total)
         return _parts(context, tensor, axis, bounds)
     step = _python(context, size, "split(): the size of the parts")
+    if step == 0 and context.builder.sizes.hint(dim := context.tensor_type(tensor).shape[axis]) != 0:
+        context.fails(
+            RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {dim}"),
+            tensor.value,
+        )
     if step < 0:
         context.fails(RuntimeError(f"split expects split_size be non-negative, but got split_size={step}"))
     return _even_parts(context, tensor, axis, Constant(int(step)), "split")
@@ -364,7 +378,7 @@ def _extreme(name: str, full: str, pairwise: str) -> Handler:
 def _where(context: Context, arguments: list[Abstract], keywords: Keywords) -> Abstract:
     given = _bound(("condition", "input", "other"), arguments, keywords)
     if "input" not in given:
-        raise context.error("where(condition) gives a tuple of run-time sizes", "use nonzero(condition)")
+        return call(context, Constant(nonzero_indices), [given["condition"]], {})
     return call_op(context, get_op("where"), [given["condition"], given["input"], given["other"]], {})
 
 

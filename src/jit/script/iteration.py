@@ -211,7 +211,7 @@ def item_of(context: Context, items: tuple[Abstract, ...], index: Abstract, kind
             except (TypeError, ValueError) as error:
                 context.fails(error)
             return Tuple(part) if kind == "tuple" else context.lists.new(context, part)
-    if isinstance(index, TensorRef):
+    if isinstance(index, TensorRef) and context.tensor_type(index).dtype.category < 2:
         index = context.item(index, "int")
     if scalar_kind(index) not in ("int", "bool"):
         raise context.type_error(f"{kind} indices must be integers or slices, not {context.describe(index)}")

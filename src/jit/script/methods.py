@@ -16,7 +16,8 @@ from .context import Context
 from .dicts import dict_method, new_dict
 from .objects import lift
 from .operators import binary, number, scalar_kind
-from .tensors import call_op, cast, inplace_op, item, shape, write_item
+from .tensor_programs import masked_scatter, to_list
+from .tensors import call_op, cast, inplace_op, item, shape, write, write_item
 from .text import constant_of, format_template
 from .values import (
     Abstract,
@@ -66,11 +67,12 @@ def call_method(
 _REFUSED = {
     "backward": "call backward() outside: gradients flow through compiled functions",
     "numpy": "return the tensor and call numpy() outside",
-    "tolist": "return the tensor and call tolist() outside",
     "requires_grad_": "set requires_grad outside the compiled function",
     "retain_grad": "use gradients outside the compiled function",
     "register_hook": "use gradients outside the compiled function",
     "stride": "a compiled program does not fix how tensors lie in memory",
+    "storage_offset": "a compiled program does not fix how tensors lie in memory",
+    "untyped_storage": "a compiled program does not fix how tensors lie in memory",
     "data_ptr": "a compiled program does not fix how tensors lie in memory",
 }
 
@@ -94,6 +96,10 @@ def _tensor_method(
             return inplace_op(context, op, tensor, arguments, keywords)
         return call_public_op(context, found, op, [tensor, *arguments], keywords)
     if name.endswith("_") and not name.endswith("__"):
+        if getattr(found, "__qualname__", "").startswith("inplace_of."):
+            result = _tensor_method(context, tensor, name[:-1], arguments, keywords)
+            assert isinstance(result, TensorRef)
+            return write(context, tensor, context.read(result), name)
         base = getattr(getattr(Tensor, name[:-1], None), "__ingot_op__", None)
         alpha = keywords.pop("alpha", None)
         if base is not None and base.inplace:
@@ -111,10 +117,16 @@ def _scaled(context: Context, other: Abstract, alpha: Abstract) -> Abstract:
     return binary(context, "Mult", other, alpha)
 
 
+# Ops whose public function names the results.
+_NAMED = frozenset({"cummax", "cummin", "slogdet"})
+
+
 def call_public_op(context: Context, function: Any, op: Op, arguments: list[Abstract], keywords: Keywords) -> Abstract:
     """A call of a public function that is an op, or PyTorch's wider call form of one."""
     names = {p.name for p in op.schema.parameters}
     generated = function.__code__.co_name == "function" if hasattr(function, "__code__") else True
+    if not generated and op.name in _NAMED:
+        return inline_function(context, function, arguments, keywords)
     if generated or (set(keywords) <= names and len(arguments) <= len(op.schema.parameters)):
         if generated or getattr(function, "__name__", "") not in ("squeeze", "div"):
             return call_op(context, op, arguments, keywords)
@@ -131,6 +143,14 @@ def _argument(arguments: list[Abstract], keywords: Keywords, position: int, name
 
 def _item(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
     return item(context, tensor)
+
+
+def _tolist(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return call_object(context, to_list, [tensor], {})
+
+
+def _masked_scatter(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+    return call_object(context, masked_scatter, [tensor, *arguments], keywords)
 
 
 def _size(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
@@ -263,8 +283,14 @@ def _setitem(context: Context, tensor: TensorRef, arguments: list[Abstract], key
     return Constant(None)
 
 
+def _python_function(function: Any) -> Callable[[Context, TensorRef, list[Abstract], Keywords], Abstract]:
+    return lambda context, tensor, arguments, keywords: call_object(context, function, [tensor], {})
+
+
 _TENSOR_METHODS: dict[str, Callable[[Context, TensorRef, list[Abstract], Keywords], Abstract]] = {
     "item": _item,
+    "masked_scatter": _masked_scatter,
+    "tolist": _tolist,
     "size": _size,
     "dim": _rank,
     "ndimension": _rank,
@@ -281,6 +307,10 @@ _TENSOR_METHODS: dict[str, Callable[[Context, TensorRef, list[Abstract], Keyword
     "is_floating_point": _is_floating,
     "is_contiguous": _is_contiguous,
     "view": _view,
+    "__bool__": _python_function(bool),
+    "__float__": _python_function(float),
+    "__int__": _python_function(int),
+    "__len__": _python_function(len),
     "__getitem__": _getitem,
     "__setitem__": _setitem,
     **{n: _to_dtype(n) for n in ("float", "double", "half", "long", "int", "short", "bool")},

@@ -533,9 +533,10 @@ def contains(context: Context, container: Abstract, item: Abstract) -> Abstract:
     if isinstance(container, ListRef) and isinstance(context.heap[container.cell], RunTimeItems):
         inside: Abstract = context.lists.contains(context, container, item)
         return inside
-    if isinstance(container, TensorRef):
+    if isinstance(container, TensorRef) and (is_number(item) or isinstance(item, TensorRef)):
         equal = compare(context, "Eq", container, item)
-        return context.call(Method(equal, "any"), [], {})
+        found_in_tensor: Abstract = context.item(context.call(Method(equal, "any"), [], {}), "bool")  # type: ignore[arg-type]
+        return found_in_tensor
     if isinstance(container, ObjectRef) and hasattr(container.type, "__contains__"):
         return context.call(Method(container, "__contains__"), [item], {})
     raise context.type_error(f"argument of type {context.describe(container)} is not iterable")

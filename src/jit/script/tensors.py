@@ -65,6 +65,9 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
             if renamed.keys() == named.keys():
                 raise
             operands, attributes = op.schema.bind(*given, **renamed)
+        for name, value in attributes.items():
+            if any(isinstance(v, Abstract) for v in (value if isinstance(value, tuple) else (value,))):
+                raise TypeError(f"{op.schema.name}(): argument '{name}' must be a number, not one computed at run time")
     except TypeError as error:
         # What must be known may be a size: then it is that of this call.
         settled = [_settled(context, v) for v in given]
@@ -72,6 +75,9 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
         try:
             operands, attributes = op.schema.bind(*settled, **named_settled)
         except TypeError:
+            found = _decided(context, op, arguments, keywords)
+            if found is not None:
+                return found
             raise _binding_error(context, op, error, [*arguments, *keywords.values()]) from error
     flat: list[Value | None] = []
     for parameter, operand in zip(op.schema.operands, operands, strict=True):
@@ -83,6 +89,17 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
         first = None
     built = [_result(context, op, first, r, flat[1:], attributes) for r in results]
     return built[0] if len(built) == 1 else Tuple(tuple(built))
+
+
+def _decided(
+    context: Context, op: Op, arguments: SequenceOf[Abstract], keywords: dict[str, Abstract]
+) -> Abstract | None:
+    """The call with arguments that must be known, but are not, decided at run time; None where that cannot be."""
+    from .deciding import decided
+
+    if not any(isinstance(v, Scalar) for v in _leaves(context, [*arguments, *keywords.values()])):
+        return None
+    return decided(context, op, arguments, keywords)
 
 
 def _settled(context: Context, value: Any) -> Any:
@@ -255,6 +272,8 @@ def attribute(context: Context, tensor: TensorRef, name: str) -> Abstract:
             return Constant(CPU)
         case "T":
             return context.call(Method(tensor, "permute"), [Constant(d) for d in reversed(range(type.rank))], {})
+        case "H" | "mH" if type.dtype.is_complex:
+            return context.call(Method(attribute(context, tensor, "mT"), "conj"), [], {})  # type: ignore[arg-type]
         case "mT" | "H" | "mH":
             return context.call(Method(tensor, "transpose"), [Constant(-2), Constant(-1)], {})
         case "data":

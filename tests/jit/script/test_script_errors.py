@@ -57,8 +57,8 @@ def wrong_in_a_call(x: Any) -> Any:
     return inner(x) + 1
 
 
-def run_time_dim(x: Any, n: int) -> Any:
-    return x.sum(dim=n)
+def run_time_attribute(x: Any, n: int) -> Any:
+    return x.unfold(0, n, 1)
 
 
 def grows_aliased(x: Any, n: int) -> Any:
@@ -177,13 +177,13 @@ GOLDEN: list[Any] = [
   hint: compare the shapes with what the operation needs; reshape or transpose""",
     ),
     (
-        run_time_dim,
-        (v, 0),
+        run_time_attribute,
+        (v, 2),
         f"""\
-{FILE}:12: sum(): argument 'dim' must be ints | None known when the program is compiled, but here it is computed at \
+{FILE}:12: unfold(): argument 'size' must be int known when the program is compiled, but here it is computed at \
 run time
-    return x.sum(dim=n)
-           ^^^^^^^^^^^^
+    return x.unfold(0, n, 1)
+           ^^^^^^^^^^^^^^^^^
   hint: take it from a constant, a default argument or an attribute of the module""",
     ),
     (
