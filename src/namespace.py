@@ -1,6 +1,7 @@
 """The public names of `ingot`, gathered from the parts; imported when the first of them is asked for."""
 
 import math as _math
+from importlib import import_module as _import_module
 
 from . import autograd, fft, func, ir, jit, linalg, masked, nn, optim, signal, special
 from .amp import autocast
@@ -45,6 +46,7 @@ from .eager.memory_format import (
     preserve_format,
     strided,
 )
+from .eager.native import set_kernels
 from .eager.parallel import set_thread_source
 from .eager.random import (
     Generator,
@@ -102,6 +104,7 @@ from .serialization import load, save
 from .signal.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 
 set_thread_source(get_num_threads)
+set_kernels(lambda: _import_module(".jit.eager_kernels.calls", __package__))
 e, pi, inf, nan, newaxis = _math.e, _math.pi, _math.inf, _math.nan, None
 half, double, cfloat, cdouble = float16, float64, complex64, complex128
 short, long = int16, int64

@@ -15,6 +15,7 @@ from . import modes
 from .autograd import Node, refresh_view
 from .fast import CHECKED_SHORTCUTS, SHORTCUTS, quiet
 from .fast_views import VIEW_SHORTCUTS
+from .native import HEAVY
 from .placement import placed, run_on
 from .tensor import Tensor, wrap
 
@@ -47,7 +48,7 @@ class _Plan:
         self.optional = tuple(p.role in (Role.OPTIONAL_TENSOR, Role.INT) or not p.required for p in parameters)
         self.evaluate = op.evaluate
         self.shortcut: Any = SHORTCUTS.get(op.name) or VIEW_SHORTCUTS.get(op.name)
-        self.checked_shortcut = CHECKED_SHORTCUTS.get(op.name)
+        self.checked_shortcut = HEAVY.get(op.name) or CHECKED_SHORTCUTS.get(op.name)
         self.is_view = Trait.VIEW in op.traits
         self.single = op.outputs == 1
         self.differentiable = op.vjp is not None

@@ -15,7 +15,10 @@ import numpy as np
 from . import parallel
 from .selection import chosen, kept
 
-__all__ = ["CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "float_unary", "large_binary", "quiet"]
+__all__ = [
+    "CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "float_unary", "large_binary", "max_pool2d", "max_pool2d_grad",
+    "quiet",
+]  # fmt: skip
 
 
 class _Quiet(threading.local):
@@ -376,7 +379,8 @@ def _plain_windows(x: Any, window: dict[str, Any]) -> Any:
     return [tiled[..., i::high, j::wide] for i in range(high) for j in range(wide)]
 
 
-def _max_pool2d(x: Any, **window: Any) -> Any:
+def max_pool2d(x: Any, **window: Any) -> Any:
+    """Windows that tile the image."""
     parts = _plain_windows(x, window)
     return NotImplemented if parts is None else _largest(parts)
 
@@ -389,7 +393,8 @@ def _largest(parts: list[Any]) -> Any:
     return best
 
 
-def _max_pool2d_grad(gradient: Any, x: Any, **window: Any) -> Any:
+def max_pool2d_grad(gradient: Any, x: Any, **window: Any) -> Any:
+    """The gradient of `max_pool2d`."""
     parts = _plain_windows(x, window)
     if parts is None:
         return NotImplemented
@@ -452,6 +457,6 @@ SHORTCUTS: dict[str, Callable[..., Any]] = {
 }
 
 CHECKED_SHORTCUTS: dict[str, Callable[..., Any]] = {
-    "max_pool2d": _max_pool2d,
-    "max_pool2d_grad": _max_pool2d_grad,
+    "max_pool2d": max_pool2d,
+    "max_pool2d_grad": max_pool2d_grad,
 }

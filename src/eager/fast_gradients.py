@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import native
 from .fast import quiet
 from .selection import kept
 
@@ -64,7 +65,8 @@ def _pow(g: Any, out: Any, operands: _Arrays, needs: _Arrays) -> Any:
 
 
 def _relu(g: Any, out: Any, operands: _Arrays, needs: _Arrays) -> Any:
-    return (kept(out > 0, g),)
+    found = native.relu_gradient(g, out)
+    return (kept(out > 0, g) if found is NotImplemented else found,)
 
 
 def _of_output(derivative: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -203,6 +205,10 @@ def _batch_norm_training(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *,
     x, weight, _ = operands
     if not x.size:
         return NotImplemented
+    if needs[0]:
+        found = native.batch_norm_gradient(g, x, weight, out[1], out[2], eps)
+        if found is not NotImplemented:
+            return found
     n, channels = x.shape[:2]
     count = x.dtype.type(max(x.size // max(channels, 1), 1))
     column = (1, channels, 1)
@@ -222,7 +228,19 @@ def _batch_norm_training(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *,
     return for_input, slope, total
 
 
+def _conv2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **geometry: Any) -> Any:
+    x, weight, bias = operands
+    return native.conv2d_gradients(g, x, weight, bias, needs, **geometry)
+
+
+def _max_pool2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **window: Any) -> Any:
+    found = native.max_pool2d_gradient(g, operands[0], **window)
+    return found if found is NotImplemented else (found,)
+
+
 FAST_GRADIENTS: dict[str, Callable[..., Any]] = {
+    "conv2d": _conv2d,
+    "max_pool2d": _max_pool2d,
     "batch_norm_training": _batch_norm_training,
     "add": _add,
     "sub": _sub,
