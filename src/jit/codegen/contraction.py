@@ -227,17 +227,23 @@ def epilogue_of(
     text.names = names
     scope = text.scopes[0]
     scope.variables = frozenset(loop.name for loop in group.loops)
+    start: list[str] = []
+    advance: list[str] = []
     for variable, loops, extents in recover:
         if len(loops) > 1:
             divisor: Dim = 1
-            lines = []
+            lines: list[str] = []
             for number, (loop, extent) in enumerate(zip(reversed(loops), reversed(extents), strict=True)):
                 part = variable if divisor == 1 else f"{variable} // {text.size(divisor)}"
                 if number < len(loops) - 1:
                     part = f"{part} % {text.size(extent)}"
                 lines.append(f"{names[loop]} = {part}")
                 divisor = divisor * extent
-            scope.lines.extend(reversed(lines))
+            if variable == "i":
+                # Rows follow each other: the first one's place is worked out, the next ones' counted.
+                start, advance = lines[::-1], _counted([names[loop] for loop in loops], extents, text)
+            else:
+                scope.lines.extend(reversed(lines))
     (read,) = group.accesses[value]
     scope.memo[value, read] = Code("v", dtype)
     elements = Elements(text, group, driver.root, INLINE)
@@ -248,7 +254,15 @@ def epilogue_of(
     functions = preamble(text.requirements) if text.requirements.vector or text.requirements.helpers else ""
     if not functions and text.requirements.bits:
         functions = preamble(text.requirements)
-    return Epilogue(parameters, "\n".join(lines), functions), text
+    return Epilogue(parameters, "\n".join(lines), functions, "\n".join(start), "\n".join(advance)), text
+
+
+def _counted(names: Sequence[str], extents: Sequence[Dim], text: Text) -> list[str]:
+    """Statements that lead nested counters, the innermost last, to their next values."""
+    lines = [f"{names[-1]} += 1"]
+    for outer, inner, extent in zip(names[-2::-1], names[:0:-1], extents[:0:-1], strict=True):
+        lines += [f"if {inner} == {text.size(extent)}:", f"    {inner} = 0", f"    {outer} += 1"]
+    return lines
 
 
 # -- products --------------------------------------------------------------------------------------------------------

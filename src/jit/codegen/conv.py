@@ -175,6 +175,8 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
 def _nchw_finish(name: str, tile: TileShape, epilogue: Epilogue) -> str:
     """Finishes the tile in place, where it vectorises over channels, then stores it channel by channel."""
     body = f"""
+    i = first_row
+{indent(epilogue.start, 4)}
     for t in range(rows):
         i = first_row + t
         for s in range(columns):
@@ -183,6 +185,7 @@ def _nchw_finish(name: str, tile: TileShape, epilogue: Epilogue) -> str:
             v = tile[t * {tile.columns} + s]
 {indent(epilogue.body, 12)}
             tile[t * {tile.columns} + s] = v
+{indent(epilogue.advance, 8)}
 """
     return f"""
 @body

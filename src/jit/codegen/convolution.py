@@ -30,7 +30,7 @@ from .layout import LAYOUT_IMPORTS, LAYOUT_SLOTS, to_nhwc_source
 from .module import KernelSource
 from .target import Target
 
-__all__ = ["convolution_reads", "run_convolution", "stores_images"]
+__all__ = ["convolution_reads", "padded_images", "run_convolution", "stores_images"]
 
 # Elements that one range of a layout change copies.
 _COPY_GRAIN = 1 << 15
@@ -116,7 +116,8 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     padded = ImageLayout(*shape.pads)
     given = layout_of(images)
     if given is None:
-        buffer = _to_nhwc(driver, forward_view(images, instruction.block), shape, dtype)
+        view = forward_view(images, instruction.block)
+        buffer = padded_images(driver, view, _tensor_shape(images), shape.pads, dtype)
         x = buffer.address
     else:
         # The border may be wider than this convolution's padding: another one reads the same images.
@@ -186,34 +187,36 @@ def _divided(size: Dim, groups: int) -> Dim:
     return size // groups
 
 
-def _to_nhwc(driver: Driver, x: StridedView, shape: _Shape, dtype: DType) -> Storage:
-    """The images in a padded NHWC buffer."""
-    height, width = shape.padded
-    buffer = driver.temporary(shape.images * height * width * shape.channels, dtype)
+def padded_images(
+    driver: Driver, x: StridedView, shape: Sequence[Dim], pads: tuple[int, int, int, int], dtype: DType
+) -> Storage:
+    """Images of any strides in a buffer with channels last, inside a border of (above, below, left, right) zeros."""
+    images, channels, rows, columns = shape
+    height, width = rows + (pads[0] + pads[1]), columns + (pads[2] + pads[3])
+    buffer = driver.temporary(images * height * width * channels, dtype)
     name, source = named_source("k_to_nhwc", lambda n: LAYOUT_IMPORTS + to_nhwc_source(n, dtype.short))
     driver.add_kernel(KernelSource(name, source, title="images to padded NHWC"))
     strides = x.strides
     sizes: dict[str, Dim] = {
-        "images": shape.images,
-        "channels": shape.channels,
-        "height": shape.height,
-        "width": shape.width,
+        "images": images,
+        "channels": channels,
+        "height": rows,
+        "width": columns,
         "x_image_stride": strides[0],
         "x_channel_stride": strides[1],
         "x_row_stride": strides[2],
         "x_column_stride": strides[3],
         "y_height": height,
         "y_width": width,
-        "top": shape.pads[0],
-        "left": shape.pads[2],
+        "top": pads[0],
+        "left": pads[2],
     }
     driver.set_slot(LAYOUT_SLOTS["x"], "i64", view_address(driver, x, dtype.itemsize))
     driver.set_slot(LAYOUT_SLOTS["y"], "i64", buffer.address)
     for slot, dim in sizes.items():
         driver.set_slot(LAYOUT_SLOTS[slot], "i64", driver.size(dim))
-    rows = driver.size(shape.images * height)
-    grain = f"{_COPY_GRAIN} // ({driver.size(width * shape.channels)} + 1) + 1"
-    driver.line(f"launch({name}, p, {rows}, {grain}, pool)")
+    grain = f"{_COPY_GRAIN} // ({driver.size(width * channels)} + 1) + 1"
+    driver.line(f"launch({name}, p, {driver.size(images * height)}, {grain}, pool)")
     driver.clock += 1
     driver.touch(buffer)
     return buffer

@@ -22,7 +22,8 @@ class Epilogue:
     convolution's group), `at` (the offset of the element in the result, for a residual of the same layout) and the
     parameters. A parameter is a name and a kind: `"f32*"` and so on is a pointer, `"i64"` an integer, `"f32"` or
     `"f64"` a float; each takes one slot of the table, in order, after those of the kernel. `functions` is source that
-    the statements call, such as vector math.
+    the statements call, such as vector math. `start` are statements for the first row of a tile (`i`), such as its
+    place in an image, and `advance` those that lead from one row to the next: so that no row divides.
 
     >>> bias_relu = Epilogue((("bias", "f32*"),), "v = v + bias[j]\\nv = v if v > 0 else v * 0")
     """
@@ -30,6 +31,8 @@ class Epilogue:
     parameters: tuple[tuple[str, str], ...] = ()
     body: str = ""
     functions: str = ""
+    start: str = ""
+    advance: str = ""
 
     def __post_init__(self) -> None:
         kinds = {f"{kind}*" for kind in _POINTER_TYPES} | {"i64", "f32", "f64"}
@@ -85,10 +88,13 @@ def store_source(
     finish = f"""
 @body
 def {name}_finish(tile, c{epilogue.names}, offsets, batch, first_row, first_column, rows, columns):
+    i = first_row
+{indent(epilogue.start, 4)}
     for t in range(rows):
         i = first_row + t
         row_start = offsets[t]
 {text}
+{indent(epilogue.advance, 8)}
 """
     return finish_and_store(name, tile, epilogue, slots, result, finish)
 

@@ -24,6 +24,7 @@ from .interface import argument_specs, check_type, result_slots, result_specs
 from .module import ErrorSite, GeneratedModule
 from .prepare import prepare
 from .target import Target, host_target
+from .weight_gradient import run_weight_gradient, weight_gradient_reads
 
 __all__ = ["Unsupported", "generate"]
 
@@ -65,6 +66,8 @@ def _generate(graph: Graph, target: Target, errors: list[ErrorSite]) -> tuple["_
     driver.clock += 1
     driver.called.generate()
     driver.return_results(results, slots)
+    if driver.calls_back and driver.may_interpret:
+        raise Unsupported("it calls back into Python, and has text of which only Python's tables of Unicode know")
     name = f"driver_{re.sub(r'[^A-Za-z0-9_]', '_', graph.name)}"
     return driver, GeneratedModule(
         name=graph.name,
@@ -147,6 +150,8 @@ class _Driver(Driver):
             return False
         if instruction.op.name == "conv2d":
             return stores_images(instruction, group)
+        if instruction.op.name == "conv2d_weight_grad":
+            return False
         if instruction.op.name == ATTENTION:
             return stores_attention(instruction, group)
         return accepts_epilogue(instruction, group)
@@ -160,12 +165,15 @@ class _Driver(Driver):
             run_control(self, instruction)
 
     def run_contraction(self, instruction: Instruction, group: Group | None) -> None:
+        if instruction.op.name == "conv2d_weight_grad":
+            run_weight_gradient(self, instruction, self.target)
+            return
         run = {"conv2d": run_convolution, ATTENTION: run_attention}.get(instruction.op.name, run_matmul)
         run(self, instruction, group, self.target)
 
     def contraction_reads(self, instruction: Instruction) -> list[Value] | None:
         """What a product or convolution reads from memory; None for other instructions."""
-        for reads_of in (contraction_reads, convolution_reads, attention_reads):
+        for reads_of in (contraction_reads, convolution_reads, weight_gradient_reads, attention_reads):
             if (reads := reads_of(instruction)) is not None:
                 return reads
         return None

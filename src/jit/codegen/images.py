@@ -29,6 +29,7 @@ def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> N
                 uses.setdefault(operand, []).append((instruction, place))
     found: dict[Value, None] = {}
     pending = [v for i in block.instructions if i.op.name == "conv2d" for v in (i.results[0], i.inputs[0])]
+    pending += [v for i in block.instructions if i.op.name == "conv2d_weight_grad" for v in i.inputs[:2]]
     while pending:
         value = pending.pop()
         if value in found or not _is_image(value, block):
@@ -48,6 +49,8 @@ def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> N
         for user, place in uses.get(value, []):
             if user.op.name == "conv2d" and place == 0 and user.block is block:
                 layout = layout.joined(_pads(user))
+            elif user.op.name == "conv2d_weight_grad" and user.block is block:
+                layout = layout.joined(user.attributes["padding"]) if place == 1 else layout
             elif user.block is not block or _reads_memory(user) or not (_takes_images(user) or in_kernels(user)):
                 break
         else:
@@ -59,7 +62,7 @@ def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> N
         changed = False
         for value in list(chosen):
             users = [user for user, _ in uses.get(value, [])]
-            if any(user.op.name in ("conv2d", *IMAGE_POOLS) for user in users):
+            if any(user.op.name in ("conv2d", "conv2d_weight_grad", *IMAGE_POOLS) for user in users):
                 continue
             if any(_keeps_places(u) and u.results[0] in found and u.results[0] not in chosen for u in users):
                 del chosen[value]
@@ -89,7 +92,7 @@ def _keeps_places(instruction: Instruction) -> bool:
     if len(instruction.results) != 1:
         return False
     name = instruction.op.name
-    return name in (*IMAGE_POOLS, "cat") or isinstance(expression_of(instruction), Elementwise)
+    return name in (*IMAGE_POOLS, "cat", "pad") or isinstance(expression_of(instruction), Elementwise)
 
 
 def _takes_images(instruction: Instruction) -> bool:

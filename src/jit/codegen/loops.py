@@ -19,6 +19,7 @@ from .elements import Elements, describe
 from .fusion import Group
 from .image_layout import position
 from .indexing import Indices, Loop, coefficient, element_count, flat_index, terms
+from .inline import INLINE
 from .kernel_text import Text
 from .nest import Launch, Nest, Stage, Temporary
 from .rows import Rows
@@ -75,8 +76,14 @@ class _Map(Nest):
         """A loop along which some operands are contiguous that the inner loop strides over, and those operands."""
         inner = self.loops[-1]
         found: dict[str, list[tuple[Value, Indices]]] = {}
+        # What a border or a window reads may lie outside the operand: it is read under conditions only.
+        guarded = {o for i in self.group.instructions if i.op.name in INLINE for o in i.inputs}
         for value, accesses in self.group.accesses.items():
-            if value in self.group.inlined or (value in self.group.outputs and value not in self.group.placements):
+            if (
+                value in guarded
+                or value in self.group.inlined
+                or (value in self.group.outputs and value not in self.group.placements)
+            ):
                 continue
             assert isinstance(value.type, TensorType)
             if value.type.dtype not in (dtypes.float32, dtypes.float64, dtypes.int64):

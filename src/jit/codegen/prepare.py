@@ -171,7 +171,7 @@ def _input_grad(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any
     if max(stride) > 1 and tuple(dilation) == (1, 1) and all(isinstance(k, int) for k in weight.shape[2:]):
         return _input_grad_by_phases(gradient, weight, wanted, stride, pads, groups)
     borders: list[Any] = []
-    for i in (1, 0):
+    for i in (0, 1):
         axis = 2 + i
         kernel = weight.shape[axis]
         reach = dilation[i] * (kernel - 1)
@@ -180,8 +180,10 @@ def _input_grad(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any
         length = (places - 1) * stride[i] + 1
         before = reach - pads[2 * i]
         borders += [before, wanted[i] - length + pads[2 * i]]
-    turned = _turned(weight, groups)
-    return F.conv2d(F.pad(gradient, tuple(borders)), turned, None, stride=(1, 1), dilation=dilation, groups=groups)
+    turned, padding = _turned(weight, groups), tuple(borders)
+    if not all(isinstance(b, int) and b >= 0 for b in padding):
+        gradient, padding = F.pad(gradient, (*borders[2:], *borders[:2])), (0, 0, 0, 0)
+    return F.conv2d(gradient, turned, None, padding=padding, dilation=dilation, groups=groups)
 
 
 def _turned(weight: Any, groups: int) -> Any:
@@ -225,28 +227,9 @@ def _input_grad_by_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, 
     return whole
 
 
-def _weight_grad(gradient: Any, input: Any, size: Any, **attributes: Any) -> Any:
-    """The gradient of a weight: the input convolved with the gradient, images and channels swapped."""
-    stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
-    wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
-    in_group, out_group = input.shape[1] // groups, gradient.shape[1] // groups
-    parts = []
-    for g in range(groups):
-        images = F.transpose(F.slice(input, g * in_group, (g + 1) * in_group, dim=1), 0, 1)
-        filters = F.transpose(F.slice(gradient, g * out_group, (g + 1) * out_group, dim=1), 0, 1)
-        part = F.conv2d(images, filters, None, stride=dilation, padding=pads, dilation=stride)
-        for i in (0, 1):
-            part = F.slice(part, 0, wanted[i], dim=2 + i)
-        parts.append(F.transpose(part, 0, 1))
-    return parts[0] if groups == 1 else F.cat(tuple(parts), 0)
-
-
-@rule("gradient of a convolution -> convolution", "conv2d_input_grad", "conv2d_weight_grad")
+@rule("gradient of a convolution's input -> convolution", "conv2d_input_grad")
 def _conv_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
-    expand = _input_grad if instruction.op.name == "conv2d_input_grad" else _weight_grad
-    if instruction.attributes["groups"] > _MAX_GROUPS and expand is _weight_grad:
-        return None
-    return rewriter.call(expand, instruction)
+    return rewriter.call(_input_grad, instruction)
 
 
 # -- masks become positions ------------------------------------------------------------------------------------------
@@ -293,6 +276,4 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     return rewriter.call(expand, instruction)
 
 
-# Groups that the gradient of a weight is unrolled for.
-_MAX_GROUPS = 64
 _RULES = _scaled_weights + _linear + _matmul + _conv2d + _conv_gradient + _masks + SINK_VIEWS
