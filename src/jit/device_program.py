@@ -17,6 +17,7 @@ from ..ir.core import Array, Block, Graph, Instruction, Value
 from ..ir.dims import Dim, DimExpr, substitute
 from ..ir.interp import Interpreter
 from ..ir.types import TensorType
+from .placement import is_array
 from .raising import raise_at, raise_error_at
 from .runtime.cuda_launch import Launcher, threads_of
 
@@ -108,12 +109,21 @@ class DeviceProgram:
             self._last_uses[block] = found
         return found
 
+    def finished(self, result: Any) -> Any:
+        """A result with memory of its own: views of what else was computed are copied."""
+        if not is_array(result):
+            return result
+        result = move_array(result, self.place) if isinstance(result, np.ndarray) else result
+        return result if result.base is None else result.copy()
+
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
         """Run on arrays and numbers, one per graph argument."""
-        given = [_contiguous(a, self.place) if hasattr(a, "dtype") else a for a in arguments]
+        given = [a if isinstance(a, np.ndarray) or not is_array(a) else _contiguous(a, self.place) for a in arguments]
         interpreter = DeviceInterpreter(self)
         try:
-            return list(interpreter.run(given))
+            results = interpreter.run(list(given))
+            own = {id(copy): original for copy, original in zip(given, arguments, strict=True)}
+            return [own.get(id(r), self.finished(r)) for r in results]
         except Exception as error:
             location = getattr(error, "__ingot_located__", None)
             if location is None:
@@ -161,6 +171,13 @@ class DeviceInterpreter(Interpreter):
             found = self.values[value] = self.value(source).reshape(self.shape(value))
         return found
 
+    def on_device(self, value: Value) -> Any:
+        """An array, moved to the device where it is a number's that the host made."""
+        found = self.value(value)
+        if isinstance(found, np.ndarray):
+            found = self.values[value] = move_array(found, self.program.place)
+        return found
+
     def aliased(self, value: Value) -> Value | None:
         block = value.block if value.instruction is None else value.instruction.block
         plan = self.program._plans.get(block) if block is not None else None
@@ -199,9 +216,12 @@ class DeviceInterpreter(Interpreter):
         moves_only = op.evaluate is None or instruction.regions or op.name.partition(".")[0] in _CONTAINERS
         if moves_only or not (makes_tensor or reads_tensor) or op.name in _CONTROL:
             return super().instruction(instruction)
-        self.check_broadcast(instruction)
         operands = [None if v is None else self.values[v] for v in instruction.operands]
+        if not makes_tensor and all(not is_array(o) or isinstance(o, np.ndarray) for o in operands):
+            return super().instruction(instruction)  # a number that is on the host already
+        self.check_broadcast(instruction)
         place = self.program.place
+        operands = [move_array(o, place) if isinstance(o, np.ndarray) else o for o in operands]
         results = run_on(place, op, op.schema.unflatten(operands), instruction.attributes)
         results = results if isinstance(results, tuple) else (results,)
         return tuple(
@@ -234,9 +254,8 @@ class DeviceInterpreter(Interpreter):
                 continue  # made part by part
             source = step.copies.get(target)
             self.values[target] = (
-                self.empty(self.shape(target), target.type) if source is None else self.value(source).copy()
+                self.empty(self.shape(target), target.type) if source is None else self.on_device(source).copy()
             )
-            self.bind_sizes(target)
         temporaries = [self.flat(self.size(t.count), t.dtype.numpy) for t in step.temporaries]
         report = None
         for kernel in step.kernels:
@@ -244,9 +263,6 @@ class DeviceInterpreter(Interpreter):
                 report = make_on(self.program.place, lambda xp: xp.zeros(1, np.int64))
                 self.reports.append((report, step))
             self.launch(kernel, temporaries, report)
-
-    def bind_sizes(self, value: Value) -> None:
-        """Nothing new: sizes of what kernels make are known before."""
 
     def uses_library(self, step: "KernelStep") -> bool:
         """Whether the array module computes a product better than the kernel, or the kernel has no room for it."""
@@ -265,7 +281,7 @@ class DeviceInterpreter(Interpreter):
         for parameter in kernel.parameters:
             match parameter.source:
                 case ("address", Value() as value):
-                    arguments.append(_flat_view(self.value(value)))
+                    arguments.append(_flat_view(self.on_device(value)))
                 case ("dim", dim):
                     arguments.append(self.size(dim))  # type: ignore[arg-type]
                 case ("scalar", Value() as value):

@@ -11,6 +11,7 @@ from ..ir.core import Graph, Instruction
 from ..ir.interp import Interpreter
 from ..ir.ops._op import get_op
 from ..ir.types import TensorType
+from .placement import is_array
 
 __all__ = ["run_eagerly"]
 
@@ -41,7 +42,7 @@ class _EagerRun(Interpreter):
 
 
 def _tensor(value: Any) -> Any:
-    return wrap(value) if isinstance(value, np.ndarray) else value
+    return wrap(value) if is_array(value) else value
 
 
 def run_eagerly(

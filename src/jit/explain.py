@@ -80,6 +80,10 @@ def _explain(specialisation: "Specialisation") -> str:
     if specialisation.fallback is not None:
         place = f" at {specialisation.fallback.location}" if specialisation.fallback.location else ""
         lines.append(f"  runs in the interpreter: {specialisation.fallback.reason}{place}")
+    elif specialisation.device_program is not None:
+        from .codegen.cuda.listing import explain_lines
+
+        lines += [f"  {line}" for line in explain_lines(specialisation.device_program)]
     elif not specialisation.is_compiled:
         lines.append("  not compiled yet")
     else:

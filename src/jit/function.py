@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..eager import modes
+from ..eager.device import CPU
 from ..eager.tensor import Tensor
 from ..ir.core import Graph
 from ..ir.dtypes import default_dtype, from_numpy
@@ -25,6 +26,7 @@ from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Ty
 from . import executors
 from .containers import Fixed, leaf_type
 from .errors import FallbackWarning, JitError
+from .placement import device_key, is_array, place_of_arrays
 from .program import NativeProgram
 from .specialisation import Specialisation, user_level
 from .tree import Structure, flatten_call, unflatten
@@ -91,7 +93,7 @@ class Call:
     def key(self) -> tuple[Any, ...]:
         """What specialisations are kept by: the structure, dtypes and ranks of tensors, types of other leaves."""
         kinds = [
-            (leaf._array.dtype, leaf._array.ndim)
+            (leaf._array.dtype, leaf._array.ndim, *device_key(leaf._array))
             if isinstance(leaf, Tensor)
             else leaf_type(leaf, self.dynamic) or type(leaf)
             for leaf in self.leaves
@@ -256,7 +258,7 @@ class CompiledFunction:
             results = specialisation.run_with_gradients(tensors, executor)
         else:
             results = specialisation.program(executor)([t._array if isinstance(t, Tensor) else t for t in tensors])
-        if executor == "native" and not keywords:
+        if executor == "native" and not keywords and specialisation.place is CPU:
             self._remember(arguments, call, specialisation, parameters)
         return self._finish(specialisation, tensors, results, call)
 
@@ -324,8 +326,9 @@ class CompiledFunction:
             specialisation = Specialisation(
                 self.__name__, made.graph, made.results, made.exceptions, made.conditions, made.trains
             )
-            specialisation.example_shapes = [v.shape for v in values if isinstance(v, np.ndarray)]
+            specialisation.example_shapes = [v.shape for v in values if is_array(v)]
             parameters = [self.parameter(name) for name in made.graph.parameters]
+            specialisation.place = place_of_arrays([*values, *parameters])
             reason = specialisation.mismatch([*values, *(p._array for p in parameters)])
             if reason:
                 raise JitError(

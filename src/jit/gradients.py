@@ -13,6 +13,7 @@ import numpy as np
 
 from ..eager import modes
 from ..eager.autograd import PythonNode, grad
+from ..eager.device import device, make_on
 from ..eager.tensor import Tensor, wrap
 from ..ir.location import LocatedError
 from ..ir.ops._op import Trait
@@ -21,6 +22,7 @@ from ..ir.passes.recompute import recompute_residuals
 from ..ir.pipeline import active_budget
 from ..ir.rewrite import clone
 from .errors import FallbackWarning
+from .placement import is_array, may_share_memory
 from .tree import LEAF, tuple_structure
 
 if TYPE_CHECKING:
@@ -65,13 +67,14 @@ class CompiledDerivative:
         self.backward = Specialisation(
             f"the gradient of {name}", derivative.backward, _flat(len(derivative.backward.results))
         )
+        self.forward.place = self.backward.place = specialisation.place
 
     def run(self, specialisation: "Specialisation", tensors: Sequence[Any], executor: str) -> list[Any]:
         """The results as tensors and numbers; those that depend on the wanted arguments have a node in common."""
         values = [t._array if isinstance(t, Tensor) else t for t in tensors]
         waits = self.waits and executor == "native"
         results = (specialisation if waits else self.forward).program(executor)(values)
-        outputs = [wrap(r) if isinstance(r, np.ndarray) else r for r in results[: self.n_results]]
+        outputs = [wrap(r) if is_array(r) else r for r in results[: self.n_results]]
         residuals = results[self.n_results :]
         sources = [tensors[i] for i in self.inputs]
         shared = _shared(values if waits else residuals, [*tensors, *outputs])
@@ -85,7 +88,7 @@ class CompiledDerivative:
                 residuals = self.forward.program(executor)(values)[self.n_results :]
                 self.waits = waits = False
             arrays = [
-                np.zeros(shape, dtype) if g is None else np.asarray(g._array)  # numpy makes scalars of rank 0
+                _zeros(specialisation.place, shape, dtype) if g is None else _as_array(g._array)
                 for g, (shape, dtype) in zip(gradients, shapes, strict=True)
             ]
             found = self.backward.program(executor)([*residuals, *arrays])
@@ -100,6 +103,14 @@ class CompiledDerivative:
         return outputs
 
 
+def _zeros(place: device, shape: tuple[int, ...], dtype: Any) -> Any:
+    return make_on(place, lambda xp: xp.zeros(shape, dtype))
+
+
+def _as_array(value: Any) -> Any:
+    return value if is_array(value) else np.asarray(value)  # numpy makes scalars of rank 0
+
+
 def _flat(count: int) -> Any:
     return LEAF if count == 1 else tuple_structure([LEAF] * count)
 
@@ -109,10 +120,10 @@ def _shared(residuals: Sequence[Any], tensors: Sequence[Any]) -> list[tuple[list
 
     The tensors themselves are not kept: an output that its own node refers to would live until garbage collection.
     """
-    arrays = [r for r in residuals if isinstance(r, np.ndarray)]
+    arrays = [r for r in residuals if is_array(r)]
     found = []
     for tensor in tensors:
-        if isinstance(tensor, Tensor) and any(np.may_share_memory(array, tensor._array) for array in arrays):
+        if isinstance(tensor, Tensor) and any(may_share_memory(array, tensor._array) for array in arrays):
             counter = tensor.version_counter()
             found.append((counter, counter[0], f"{tensor.dtype.name} tensor of shape {list(tensor._array.shape)}"))
     return found

@@ -24,6 +24,7 @@ from ..ir.symbolic import SymbolicTensor, building
 from ..ir.types import TensorType
 from ..ir.views import ViewStep, write_through
 from .inline_graph import inline_graph
+from .placement import host_copy, is_array
 from .tracked import TrackedInt, dim_of, track
 from .tracked_float import TrackedFloat, tracked_source
 
@@ -271,8 +272,8 @@ class Recorder(Mode):
             return self.builder.dim(item.dim)
         if isinstance(item, TrackedFloat):
             return self._number(item)
-        if isinstance(item, np.ndarray):
-            return self.builder.constant(Array(item.copy()))
+        if is_array(item):
+            return self.builder.constant(Array(host_copy(item)))
         if isinstance(item, np.generic):
             item = item.item()
         key = (type(item), repr(item))
@@ -376,7 +377,7 @@ class Recorder(Mode):
     def created(self, tensor: Any) -> None:
         """A tensor made from Python data inside the trace is a constant."""
         with self.builder.at(user_location()):
-            self._remember(tensor, self.builder.constant(Array(tensor._array.copy())))
+            self._remember(tensor, self.builder.constant(Array(host_copy(tensor._array))))
 
     def written(self, target: Tensor, value: Any) -> None:
         """A write becomes a new value of the memory's root; views of it are taken anew when they are used."""
@@ -535,7 +536,7 @@ class Recorder(Mode):
                 message = "a tensor from outside was recorded as a constant: changes to it are not seen"
                 self.baked_entries.append(Baked("tensor", message, location))
             with self.builder.at(location):
-                replacement[value] = self.builder.constant(Array(tensor._array.copy(), value.name))
+                replacement[value] = self.builder.constant(Array(host_copy(tensor._array), value.name))
             graph.block.instructions.insert(0, graph.block.instructions.pop())
         return replacement, kept, written
 

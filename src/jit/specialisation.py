@@ -1,5 +1,6 @@
 """One graph of a compiled callable and the programs made of it, each when it is first asked for."""
 
+import functools
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..eager import modes
+from ..eager.device import CPU, device
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Graph
 from ..ir.location import printable
 from ..ir.ops.text_output import set_tensor_maker
 from ..ir.types import IntType, TensorType
 from .errors import CompileForbidden, FallbackWarning, JitError, Unsupported
+from .placement import is_array, may_share_memory, place_of_arrays, share_memory, write_array
 from .plan import SizeBinding
 from .program import InterpreterProgram, NativeProgram, Program, PythonProgram
 from .tree import LEAF, Structure
@@ -21,12 +24,13 @@ from .tree import LEAF, Structure
 if TYPE_CHECKING:
     from .codegen.compile import CompileRecord
     from .codegen.module import GeneratedModule
+    from .device_program import DeviceProgram
     from .gradients import CompiledDerivative
     from .native import NativeBundle
 
 __all__ = ["Specialisation", "user_level"]
 
-set_tensor_maker(lambda array: wrap(array) if isinstance(array, np.ndarray) else array)
+set_tensor_maker(lambda array: wrap(array) if is_array(array) else array)
 
 
 class Specialisation:
@@ -53,6 +57,7 @@ class Specialisation:
         self.conditions = conditions
         self.trains = trains
         self.binding = SizeBinding.of(graph)
+        self.place: device = CPU  # where its arguments are, and what it computes
         self.fallback: Unsupported | None = None
         self.bundle: NativeBundle | None = None
         self.records: tuple[CompileRecord, ...] = ()
@@ -62,6 +67,8 @@ class Specialisation:
         self.example_shapes: list[tuple[int, ...]] = []
         # Whether its native program came out of a file.
         self.is_loaded = False
+        # PTX that came out of a file, by kernel and architecture.
+        self.ptx: dict[tuple[str, str], str] = {}
         self.gradient_fallback: str | None = None
         # Compiled derivatives by the arguments that they are for; None where there is none.
         self.derivatives: dict[tuple[int, ...], CompiledDerivative | None] = {}
@@ -85,9 +92,11 @@ class Specialisation:
         for value, argument in zip(values, self.graph.arguments, strict=True):
             kind = argument.type
             if isinstance(kind, TensorType) and not (
-                isinstance(value, np.ndarray) and value.dtype == kind.dtype.numpy and value.ndim == kind.rank
+                is_array(value) and value.dtype == kind.dtype.numpy and value.ndim == kind.rank
             ):
                 return f"{argument.name} must be {kind}"
+        if modes.devices and (place := place_of_arrays(values)) is not self.place:
+            return f"its tensors must be on {self.place}, and are on {place}"
         bound, reason = self.binding.bind(values)
         return "" if bound is not None else reason
 
@@ -115,7 +124,11 @@ class Specialisation:
         return self._module
 
     def source(self) -> str:
-        """The generated sources as one readable module."""
+        """The generated sources as one readable module; on a GPU, its kernels and the order in which they run."""
+        if self.place is not CPU:
+            from .codegen.cuda.listing import listing
+
+            return listing(self.program("native"))  # type: ignore[arg-type]  # a device program
         module = self.module()
         parts = [f"# Kernels and driver of {printable(module.name)}, generated from its graph."]
         parts += [kernel.source.strip("\n") for kernel in module.kernels]
@@ -154,10 +167,14 @@ class Specialisation:
         return made
 
     def _make(self, executor: str) -> Program:
+        if executor == "interpreter" and self.place is not CPU:
+            return self._on_device(plain=True)
         if executor == "interpreter":
             return InterpreterProgram(self.graph, self.exceptions)
         if self.fallback is not None:
             return self.program("interpreter")
+        if self.place is not CPU:
+            return self._on_device(plain=False)
         try:
             if executor == "python":
                 return self._with_interpreter(PythonProgram(self.module(), self.exceptions))
@@ -171,6 +188,14 @@ class Specialisation:
             summary = (str(error).strip() or type(error).__name__).splitlines()[0]
             reason = f"code generation failed ({type(error).__name__}: {summary}; please report it)"
             return self._fall_back(Unsupported(reason, getattr(error, "location", None)))
+
+    def _on_device(self, *, plain: bool) -> Program:
+        """The program that runs on a GPU: by kernels, or (`plain`) op by op."""
+        from .codegen.cuda.programs import device_program, plain_device_program
+
+        if plain:
+            return plain_device_program(self.graph, self.place, self.exceptions)
+        return device_program(self.optimised, self.place, self.exceptions, ptx=self.ptx)
 
     def _fall_back(self, unsupported: Unsupported) -> Program:
         self.fallback = unsupported
@@ -210,12 +235,12 @@ class Specialisation:
         return returned
 
     def _wrapped(self, result: Any, tensors: Mapping[int, Tensor], arguments: Sequence[Any]) -> Any:
-        if isinstance(result, np.ndarray):
+        if is_array(result):
             known = tensors.get(id(result))
             if known is not None:
                 return known
             # The interpreter gives views of arguments where the op is a view: results share no memory with anything.
-            if result.base is not None and any(np.may_share_memory(result, t._array) for t in tensors.values()):
+            if result.base is not None and any(may_share_memory(result, t._array) for t in tensors.values()):
                 result = result.copy()
             return wrap(result)
         if isinstance(result, list):
@@ -238,11 +263,11 @@ class Specialisation:
             return False
         owners: dict[int, list[int]] = {}
         for position, value in enumerate(values):
-            if isinstance(value, np.ndarray):
+            if is_array(value):
                 owner: Any = value if value.base is None else value.base
                 owners.setdefault(id(owner), []).append(position)
         return any(
-            _share_memory(values[a], values[b])
+            share_memory(values[a], values[b])
             for positions in owners.values()
             if len(positions) > 1
             for a in positions
@@ -321,15 +346,6 @@ class Specialisation:
         return run_with_gradients(self, tensors, executor)
 
 
-def _share_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    if not np.may_share_memory(a, b):
-        return False
-    try:
-        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # any int
-    except np.exceptions.TooHardError:
-        return True
-
-
 def _write(tensor: Tensor, result: Any) -> None:
     array = result._array if isinstance(result, Tensor) else result
     if array is not tensor._array:
@@ -337,7 +353,7 @@ def _write(tensor: Tensor, result: Any) -> None:
         if isinstance(result, Tensor) and (watched or result.requires_grad or tensor.requires_grad):
             tensor.copy_(result)  # type: ignore[attr-defined]  # made from the op records
             return
-        np.copyto(tensor._array, array)
+        write_array(tensor._array, array)
     tensor.bump_version()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..eager.device import host_array
 from ..eager.modes import use_mode
 from ..eager.tensor import Tensor, wrap
 from ..ir.core import Graph
@@ -146,10 +147,12 @@ class TracedFunction(CompiledFunction):
             tensor._grad = gradient
         for array, old in zip(parameters, before, strict=True):
             array[...] = old
-        results = run(specialisation.graph, [*(t._array for t in call.leaves), *parameters])
+        results = run(
+            specialisation.graph, [*(host_array(t._array) for t in call.leaves), *map(host_array, parameters)]
+        )
         default_generator.set_state(state)
         for index, (value, result) in enumerate(zip(expected, results, strict=False)):
-            actual, wanted = np.asarray(result), np.asarray(getattr(value, "_array", value))
+            actual, wanted = np.asarray(result), np.asarray(host_array(getattr(value, "_array", value)))
             tolerance = 1e-3 if wanted.dtype == np.float16 else 1e-5
             if not np.allclose(actual, wanted, rtol=tolerance, atol=tolerance, equal_nan=True):
                 worst = np.nanmax(np.abs(actual.astype(np.float64) - wanted.astype(np.float64)))

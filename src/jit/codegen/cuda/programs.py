@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....eager.device import array_module, device
-from ....ir.core import Graph
+from ....ir.core import Block, Graph
 from ...device_program import DeviceProgram
 from ...runtime import cache
 from ...runtime.cuda_launch import CupyLauncher, Launcher, Threads
@@ -16,10 +16,22 @@ from ..driver import KERNEL_ERRORS
 from ..prepare import prepare
 from . import frontend
 from .device_text import SIMULATED, DeviceKernel, DeviceTarget
-from .planning import plan_device_block
+from .planning import BlockPlan, plan_device_block
 from .wide import widen
 
-__all__ = ["SimulatorLauncher", "device_program", "kernel_ptx"]
+__all__ = ["SimulatorLauncher", "architecture_of", "device_program", "kernel_ptx", "plain_device_program"]
+
+
+def architecture_of(name: str) -> tuple[int, int]:
+    """The compute capability that a name stands for; ValueError for other names.
+
+    >>> architecture_of("sm_90")
+    (9, 0)
+    """
+    digits = name.removeprefix("sm_").removeprefix("compute_")
+    if not name.startswith(("sm_", "compute_")) or not digits.isdigit() or len(digits) < 2:
+        raise ValueError(f"{name!r} is no GPU architecture: expected one such as 'sm_80' or 'sm_90'")
+    return int(digits[:-1]), int(digits[-1])
 
 
 def kernel_ptx(kernel: DeviceKernel, architecture: tuple[int, int]) -> str:
@@ -68,10 +80,19 @@ class SimulatorLauncher:
 
 
 @functools.cache
-def _launcher(xp: Any) -> Launcher:
-    if getattr(xp, "__name__", "") == "cupy":
-        return CupyLauncher(xp, kernel_ptx)
-    return SimulatorLauncher()
+def _launcher(xp: Any, stored: frozenset[tuple[tuple[str, str], str]] = frozenset()) -> Launcher:
+    if getattr(xp, "__name__", "") != "cupy":
+        return SimulatorLauncher()
+    known = dict(stored)
+
+    def ptx_of(kernel: DeviceKernel, architecture: tuple[int, int]) -> str:
+        """PTX runs on its own architecture and all later ones: of those in the file, the latest that fits."""
+        have = [a for name, a in known if name == kernel.name and architecture_of(a) <= architecture]
+        if have:
+            return known[kernel.name, max(have, key=architecture_of)]
+        return kernel_ptx(kernel, architecture)
+
+    return CupyLauncher(xp, ptx_of)
 
 
 def device_program(
@@ -80,8 +101,20 @@ def device_program(
     exceptions: Mapping[str, type[BaseException]] | None = None,
     launcher: Launcher | None = None,
     target: DeviceTarget | None = None,
+    ptx: Mapping[tuple[str, str], str] | None = None,
 ) -> DeviceProgram:
-    """The program of an optimised graph on a device."""
-    launcher = launcher or _launcher(array_module(place))
+    """The program of an optimised graph on a device; `ptx` is code that a file had, by kernel and architecture."""
+    launcher = launcher or _launcher(array_module(place), frozenset((ptx or {}).items()))
     target = target or (SIMULATED if isinstance(launcher, SimulatorLauncher) else DeviceTarget())
     return DeviceProgram(prepare(graph), place, launcher, target, plan_device_block, KERNEL_ERRORS, exceptions)
+
+
+def plain_device_program(
+    graph: Graph, place: device, exceptions: Mapping[str, type[BaseException]] | None = None
+) -> DeviceProgram:
+    """The program that computes a graph op by op with the device's array module: the reference."""
+
+    def plan(block: Block, target: DeviceTarget) -> BlockPlan:
+        return BlockPlan(list(block.instructions[:-1]), {}, [])
+
+    return DeviceProgram(graph, place, SimulatorLauncher(), SIMULATED, plan, KERNEL_ERRORS, exceptions)
