@@ -282,8 +282,8 @@ class _Verifier:
     def passes(self, declared: Type, given: Type, bindings: dict[str, Dim]) -> bool:
         """Whether a value may be an argument of a function; its sizes go into `bindings`."""
         fits = match_types(declared, given, (), bindings, same=self.sizes.are_known_equal, widen=True)
-        # A plain int is no size: it may be negative.
-        return fits and _is_optional(declared) == _is_optional(given) and all(d != symbol(n) for n, d in bindings.items())
+        is_size = all(d != symbol(n) for n, d in bindings.items())  # a plain int is none: it may be negative
+        return fits and is_size and _is_optional(declared) == _is_optional(given)
 
     def check_if(self, instruction: Instruction) -> None:
         (condition,) = instruction.operands

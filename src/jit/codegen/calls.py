@@ -30,7 +30,7 @@ def launch(kernel: Callable[[int, int, int], None], p: int, n: int, grain: int, 
 
 def arena_allocate(arena: int, nbytes: int) -> int:
     """A 64-byte aligned address of `nbytes` bytes that are freed after the call; 0 when out of memory."""
-    return allocate(arena, nbytes) if 0 <= nbytes <= _LARGEST_REQUEST else 0
+    return allocate(arena, int(nbytes)) if 0 <= nbytes <= _LARGEST_REQUEST else 0
 
 
 def arena_release(arena: int, address: int) -> None:
@@ -42,19 +42,19 @@ def arena_release(arena: int, address: int) -> None:
 def copy_bytes(to: int, source: int, nbytes: int) -> None:
     """Copy bytes between regions that do not overlap."""
     if nbytes > 0:
-        copy_memory(to, source, nbytes)
+        copy_memory(int(to), int(source), int(nbytes))  # numpy's integers are not ctypes'
 
 
 def move_bytes(to: int, source: int, nbytes: int) -> None:
     """Copy bytes between regions that may overlap."""
     if nbytes > 0:
-        move_memory(to, source, nbytes)
+        move_memory(int(to), int(source), int(nbytes))
 
 
 def fill_bytes(to: int, byte: int, nbytes: int) -> None:
     """Set every byte of a region."""
     if nbytes > 0:
-        fill_memory(to, byte, nbytes)
+        fill_memory(int(to), int(byte), int(nbytes))
 
 
 def declare(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:

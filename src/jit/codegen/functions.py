@@ -20,13 +20,13 @@ from .forms import adopt, kinds, parts
 from .fusion import Unsupported
 from .interface import check_type, value_location
 from .limits import stack_slots_name
-from .module import FRAME_ARENA, FRAME_DETAIL, FRAME_GENERATOR, FRAME_PLAN, FRAME_POOL, FRAME_SCRATCH
-
+from .module import FRAME_ARENA, FRAME_GENERATOR, FRAME_PLAN, FRAME_POOL, FRAME_SCRATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["FunctionDriver", "Functions", "run_call"]
+
 
 class Functions:
     """The functions that a driver calls, each generated when it is first called."""
@@ -109,6 +109,7 @@ class FunctionDriver(Driver):
         shared = self.shared
         shared.scratch_slots = max(shared.scratch_slots, self.scratch_slots)
         shared.may_interpret = shared.may_interpret or self.may_interpret
+        shared.calls_back = shared.calls_back or self.calls_back
         shared.uses_arena = True
 
     def source(self) -> str:

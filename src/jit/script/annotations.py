@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...eager.tensor import Tensor
-from ...ir.types import DictType, contained_types
+from ...ir.types import DictType, Type, contained_types
 from ..errors import ScriptError
 from .calls import python_type
-from .context import Context
+from .context import Context, Frame
 from .source import FunctionSource
 from .unknown import annotated_type, resolve_unknown
 from .values import Abstract, Constant, DictRef, ListRef, RunTimeDict, RunTimeItems, RunTimeSet, SetRef
 
-__all__ = ["check_arguments", "declare"]
+__all__ = ["check_arguments", "declare", "type_of_annotation"]
 
 # What an annotation accepts besides instances of itself, as static type checkers have it.
 _ACCEPTED: dict[Any, tuple[type, ...]] = {
@@ -71,21 +71,30 @@ def accepts(hint: Any, value: Abstract) -> bool | None:
     return issubclass(cls, accepted)
 
 
-def declare(context: Context, value: Abstract, annotation: Any) -> None:
-    """Let an annotation say what an empty container holds; what it does not say of a graph type is no matter."""
-    cell = getattr(value, "cell", None)
-    if not isinstance(value, (ListRef, DictRef, SetRef)) or cell is None:
-        return
+def type_of_annotation(frame: Frame, annotation: Any) -> Type | None:
+    """The graph type that an annotation (its syntax, or the type itself) names; None where it names none."""
     hint = annotation
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        try:
+            annotation = ast.parse(annotation.value, mode="eval").body
+        except SyntaxError:
+            return None
     if isinstance(annotation, ast.expr):
-        frame = context.frame
         try:
             code = compile(ast.Expression(annotation), "<annotation>", "eval")
             # The user's own annotation, in the user's own module: Python itself evaluates it at module level.
             hint = eval(code, {**vars(typing), **frame.globals}, dict(frame.closure))
         except Exception:
-            return  # names that exist for type checkers only
-    type = annotated_type(hint)
+            return None  # names that exist for type checkers only
+    return annotated_type(hint)
+
+
+def declare(context: Context, value: Abstract, annotation: Any) -> None:
+    """Let an annotation say what an empty container holds; what it does not say of a graph type is no matter."""
+    cell = getattr(value, "cell", None)
+    if not isinstance(value, (ListRef, DictRef, SetRef)) or cell is None:
+        return
+    type = type_of_annotation(context.frame, annotation)
     if type is None:
         return
     content = context.heap[cell]

@@ -258,5 +258,3 @@ def result_spec(spec: Spec, *, first: bool = False) -> Spec:
         case ConstantSpec() | ScalarSpec() if first:
             return widened(spec, identity=True)
     return spec
-
-

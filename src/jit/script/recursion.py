@@ -9,12 +9,12 @@ that the returns that need no such call say what is returned.
 
 import ast
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...ir.core import Block, Graph, Instruction, Value
-from ...ir.dims import Dim, DimExpr, substitute, symbol, symbols
+from ...ir.dims import Dim, DimExpr, substitute, symbols
 from ...ir.types import Type, substitute_type, type_symbols
 from ..errors import ScriptError
 from .context import Context, Exit, Frame, Heap, PathEnds
@@ -22,13 +22,11 @@ from .passed import cell_pairs, fit, map_container, parameter_spec, prepare, res
 from .regions import aligned, content_value, shared_cells, with_content
 from .slots import convert, fill, rebuild, slot_types
 from .specs import EntriesSpec, SameSpec, ScalarSpec, Spec, TensorSpec, TupleSpec, UnionSpec, join, localise, spec_of
-from .unknown import annotated_type
 from .values import (
     UNBOUND,
     Abstract,
     Cell,
     Closure,
-    Constant,
     Entries,
     Items,
     Method,
@@ -325,10 +323,8 @@ def _try_body(context: Context, function: Function) -> None:
         push_frame(context, frame, {k[1]: v for k, v in function.values.items() if k[0] == "parameter"})
         frame.call = call
         result: Abstract | None = None
-        try:
+        with suppress(PathEnds):
             result = run_body(context)
-        except PathEnds:
-            pass
         frame.exit = Exit()  # converting may branch
         if result is not None:
             _settle_result(context, function, result)
@@ -393,17 +389,11 @@ def _known_symbols(function: Function) -> frozenset[str]:
 
 def _annotated(context: Context, function: Function) -> Spec:
     """What a function that always calls itself returns, as its annotation says."""
+    from .annotations import type_of_annotation
+
     node = function.frame.source.node
     annotation = node.returns if isinstance(node, ast.FunctionDef) else None
-    type: Type | None = None
-    if annotation is not None:
-        try:
-            code = compile(ast.Expression(annotation), "<annotation>", "eval")
-            # The user's own annotation, in the user's own module: Python itself evaluates it at module level.
-            hint = eval(code, dict(function.frame.globals), dict(function.frame.closure))
-            type = annotated_type(eval(hint, dict(function.frame.globals)) if isinstance(hint, str) else hint)
-        except Exception:
-            type = None
+    type = None if annotation is None else type_of_annotation(function.frame, annotation)
     if type is None:
         raise context.error(
             f"{function.frame.source.name} calls itself in every way through it, so that what it returns is not known",
@@ -438,9 +428,7 @@ def _return(context: Context, function: Function, result: Abstract | None) -> No
 # -- calling it --------------------------------------------------------------------------------------------------------
 
 
-def _emit_call(
-    context: Context, function: Function, inputs: dict[Key, Abstract], sizes: dict[str, Dim]
-) -> Abstract:
+def _emit_call(context: Context, function: Function, inputs: dict[Key, Abstract], sizes: dict[str, Dim]) -> Abstract:
     if function.active and function.result is None:
         function.unfinished = True
         raise PathEnds
