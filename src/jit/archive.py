@@ -27,6 +27,7 @@ from ..ir.core import Array, Graph
 from ..ir.dtypes import dtype_named
 from ..ir.safetensors import write_safetensors
 from ..ir.text import parse, print_graph
+from .archive_calls import check_saved, disown
 from .archive_format import Member, Members, part, read_members, write_members
 from .archive_graphs import complete_modes, graphs_of, methods_of, read_guarded, read_state
 from .archive_module import ModuleReader, ModuleWriter, module_of
@@ -97,7 +98,7 @@ def save(
     writer = ModuleWriter()
     module = module_of(function)
     tree = None if module is None else writer.module(module)
-    saved = _Saved(writer)
+    saved = _Saved(writer, native=native)
     complete_modes(function)
     description = {
         "format": FORMAT_VERSION,
@@ -144,8 +145,9 @@ def save(
 class _Saved:
     """What goes into a file: the graphs of all its callables, and the arrays that they refer to."""
 
-    def __init__(self, writer: ModuleWriter) -> None:
+    def __init__(self, writer: ModuleWriter, *, native: bool) -> None:
         self.writer = writer
+        self.native = native  # whether machine code goes in, too
         self.graphs: list[Specialisation] = []
         self.texts: list[str] = []
         # Numbers of graphs for another state than the present one.
@@ -160,6 +162,7 @@ class _Saved:
         guarded, present, entries = graphs_of(function, module)
         for entry in entries:
             graph = entry.specialisation.graph
+            check_saved(function.__name__, graph, native=self.native)
             _collect_weights(graph, self.weights, self.digests)
             for name in graph.parameters:
                 places[name] = self.writer.tensor(function.parameter(name), name)
@@ -366,6 +369,7 @@ class _File:
         text = read_text(self.members, name)
         with part(name), self._allowance(text, index):
             graph = parse(text, self.weights, file=name)
+            disown(graph)
             for parameter in graph.parameters:
                 if parameter not in function._parameter_places:
                     raise ValueError(f"the parameter {parameter!r} is missing")

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..eager.dispatch import dispatch
 from ..eager.tensor import wrap
+from ..ir.callbacks import callback
 from ..ir.core import Graph, Instruction
 from ..ir.interp import Interpreter
 from ..ir.ops._op import get_op
@@ -34,6 +35,9 @@ class _EagerRun(Interpreter):
                 get_op(op.name.removeprefix("list.")), (tuple(tensors),), {"dim": instruction.attributes["dim"]}
             )
             return (joined,)
+        if op.name == "python.call":
+            given = [None if v is None else _tensor(self.values[v]) for v in instruction.operands]
+            return callback(instruction.attributes["function"]).on_tensors(given)
         if op.name.startswith(("tuple.", "list.", "dict.")):
             return super().instruction(instruction)
         operands = [None if v is None else self.values[v] for v in instruction.operands]

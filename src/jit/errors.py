@@ -1,10 +1,13 @@
 """Errors and warnings of the compiler and of what it compiled."""
 
+from collections.abc import Callable
+from typing import Any
+
 from ..ir.location import LocatedError, Location
 
 __all__ = [
-    "CompileError", "CompileForbidden", "FallbackWarning", "JitError", "LoadError", "ScriptError", "TraceError",
-    "TraceWarning", "Unsupported",
+    "CompileError", "CompileForbidden", "FallbackWarning", "JitError", "LoadError", "NeedsRun", "ScriptError",
+    "TraceError", "TraceWarning", "Unsupported",
 ]  # fmt: skip
 
 
@@ -26,6 +29,12 @@ class CompileError(LocatedError, JitError):
 
 class CompileForbidden(CompileError):
     """Something would have to be compiled inside `jit.no_compile()`."""
+
+
+class NeedsRun(LocatedError, JitError):
+    """A program cannot be compiled before it has run once as plain Python; `run(arguments, keywords)` runs it."""
+
+    run: Callable[[tuple[Any, ...], dict[str, Any]], Any] | None = None
 
 
 class LoadError(JitError):

@@ -25,7 +25,7 @@ from ..ir.sizes import Sizes
 from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Type
 from . import executors
 from .containers import Fixed, leaf_type
-from .errors import FallbackWarning, JitError
+from .errors import FallbackWarning, JitError, NeedsRun
 from .placement import device_key, is_array, place_of_arrays
 from .program import NativeProgram
 from .specialisation import Specialisation, user_level
@@ -247,7 +247,12 @@ class CompiledFunction:
 
     def _call(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         call = self._bind(arguments, keywords)
-        specialisation, parameters = self._select(call)
+        try:
+            specialisation, parameters = self._select(call)
+        except NeedsRun as needed:
+            if needed.run is None:
+                raise
+            return needed.run(call.arguments, call.keywords)
         tensors = [*call.leaves, *parameters]
         if specialisation.writes_shared([t._array if isinstance(t, Tensor) else t for t in tensors]):
             return self._call_original(arguments, keywords)
@@ -316,6 +321,8 @@ class CompiledFunction:
                 try:
                     made = self.specialise(call)
                     break
+                except NeedsRun:
+                    raise
                 except JitError:
                     before = call.structure
                     while call.dynamic and call.structure == before:

@@ -87,8 +87,9 @@ def _signed(value: int) -> int:
 class Transfer:
     """Values on their way into native memory and out of it, in one call; `kept` is memory that must live meanwhile."""
 
-    def __init__(self, arena: int) -> None:
+    def __init__(self, arena: int, *, copies: bool = False) -> None:
         self.arena = arena
+        self.copies = copies  # whether arrays and texts are copied into the arena, to live as long as it does
         self.kept: list[Any] = []
         self.objects: dict[int, Any] = {}  # Python objects by native address
         self.addresses: dict[int, int] = {}  # native addresses by id of a Python object
@@ -112,13 +113,23 @@ class Transfer:
             write_slots(address, slots)
         return address
 
+    def held(self, array: np.ndarray[Any, Any]) -> int:
+        """The address of an array that lives as long as native code needs it."""
+        if not self.copies:
+            self.kept.append(array)
+            return address_of(array)
+        memory = allocate(self.arena, max(array.nbytes, 1))
+        if not memory:
+            raise MemoryError("out of memory")
+        ctypes.memmove(memory, address_of(array), array.nbytes)
+        return memory
+
     def slots(self, type: Type, value: Any) -> list[int]:
         """The slots of a value."""
         match type:
             case TensorType(dtype=dtype):
                 array = np.require(value, dtype.numpy, ["C", "A"])
-                self.kept.append(array)
-                return [address_of(array), *array.shape]
+                return [self.held(array), *array.shape]
             case FloatType():
                 return [_float_slot(value)]
             case ComplexType():
@@ -127,8 +138,7 @@ class Transfer:
                 return [int(value)]
             case StrType():
                 codes = np.frombuffer(value.encode("utf-32-le", "surrogatepass"), np.uint32)
-                self.kept.append(codes)
-                return [address_of(codes) if len(codes) else 0, len(codes)]
+                return [self.held(codes) if len(codes) else 0, len(codes)]
             case NoneType():
                 return []
             case OptionalType(element=element):

@@ -144,10 +144,23 @@ class Specialisation:
                 self._programs[executor] = self._make(executor)
             return self._programs[executor]
 
+    @functools.cached_property
+    def calls_tracked(self) -> bool:
+        """Whether it calls back a Python function whose results take part in gradients."""
+        from ..ir.callbacks import tracks_gradients
+
+        return tracks_gradients(self.graph)
+
     @property
     def is_compiled(self) -> bool:
         """Whether there is native code for it."""
         return isinstance(self._programs.get("native"), NativeProgram)
+
+    @property
+    def device_program(self) -> "DeviceProgram | None":
+        """The program that runs on a GPU by kernels, if there is one."""
+        program = self._programs.get("native")
+        return program if self.place is not CPU else None  # type: ignore[return-value]
 
     @property
     def generated(self) -> "GeneratedModule | None":
@@ -310,11 +323,9 @@ class Specialisation:
 
         Not where the graph writes such a leaf: Python may do that under `no_grad()` only, as a training step does.
         """
-        if (
-            self.trains
-            or not modes.state.grad_enabled
-            or not any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
-        ):
+        if self.trains or not modes.state.grad_enabled:
+            return False
+        if not self.calls_tracked and not any(isinstance(t, Tensor) and t.requires_grad for t in tensors):
             return False
         return not any(tensors[i].requires_grad and tensors[i].is_leaf for i in self._written)
 

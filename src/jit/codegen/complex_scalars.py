@@ -130,7 +130,7 @@ def _ask(driver: Driver, instruction: Instruction, function: int) -> None:
     for slot, name in zip((2, 4), operands, strict=False):
         driver.set_slot(slot, "f64", f"{name}.real")
         driver.set_slot(slot + 1, "f64", f"{name}.imag")
-    ask(driver, host.COMPLEX, instruction, "ValueError")
+    ask(driver, host.COMPLEX, instruction, "ValueError", *host.EXCEPTIONS)
     real = f"slot_f64(p, {host.ANSWER})"
     result = instruction.results[0]
     match result.type:

@@ -30,6 +30,7 @@ from .lists import LISTS
 from .module import FRAME_GENERATOR
 from .passing import Passed, assign
 from .reads import PARTS, UPDATES
+from .python_calls import PYTHON_CALLS
 from .scalars import SCALARS, run_item, run_scalar
 from .texts import TEXTS, is_text, run_text_scalar
 from .tries import TRIES
@@ -424,6 +425,7 @@ CONTROL: dict[str, Handler] = {
     "require_equal": _require_equal,
     **TRIES,
     **HOST,
+    **PYTHON_CALLS,
     "take_random": _take_random,
     "undefined": _undefined,
     "if": _if,

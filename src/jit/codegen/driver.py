@@ -104,6 +104,7 @@ class Driver:
         self.scratch_slots = 8
         self.uses_arena = False
         self.joins_text = False  # whether strings are joined, which needs a table of where they end
+        self.calls_back = False  # whether it calls back into Python, which must not be done again
         self.may_interpret = False  # whether it may ask for the interpreter instead
         self.report: list[str] = []
         self.preferred: dict[Value, Storage] = {}

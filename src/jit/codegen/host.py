@@ -1,5 +1,6 @@
 """Requests to Python in a driver: `host_call`, and the ops that need it, formatting and printing among them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -80,12 +81,28 @@ def _record(driver: Driver, value: Value) -> None:
         driver.set_slot(slot, "i64", text)
 
 
-def ask(driver: Driver, request: int, instruction: Instruction, exception: str) -> None:
-    """Make a request whose record is in the scratch table; what it raises is the program's own exception."""
+def ask(
+    driver: Driver,
+    request: int,
+    instruction: Instruction,
+    exception: str,
+    *others: str,
+    listed: Sequence[str] = host.EXCEPTIONS,
+) -> None:
+    """Make a request whose record is in the scratch table; what it raises (`exception`, or one of
+    `others`, which the answer counts by their place in `listed`) is the program's own exception."""
     driver.uses_arena = True
     driver.scratch_slots = max(driver.scratch_slots, 16)
+    answer = f"host_call(frame, {request}, p, arena)"
+    if others:
+        held = driver.fresh("s")
+        driver.line(f"{held} = {answer}")
+        answer = held
+    for other in others:
+        with driver.block(f"if {answer} == {2 + listed.index(other)}:"):
+            driver.line(f"return {driver.error(other, '{host}', instruction.location)}")
     status = driver.error(exception, "{host}", instruction.location)
-    with driver.block(f"if host_call(frame, {request}, p, arena) != 0:"):
+    with driver.block(f"if {answer} != 0:"):
         driver.line(f"return {status}")
 
 

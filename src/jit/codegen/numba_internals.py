@@ -307,6 +307,8 @@ class _Context(cpu.CPUContext):  # type: ignore[misc]
             fastmathpass.rewrite_module(module, self.fastmath)
 
     def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:
+        if isinstance(function, types.Callable) and hasattr(function, "implementation"):
+            return function.implementation(self)
         if not isinstance(function, (_KernelType, _ExtremumType)):
             try:
                 return super().get_function(function, signature, _firstcall)

@@ -28,6 +28,7 @@ class TryFrame:
     passed: list[Passed]
     loops: int  # how many loops of the program are around it
     depth: int  # how many loops of the driver are around it
+    catches: tuple[tuple[str, int], ...] = ()
     statuses: set[int] = field(default_factory=set)
     copies: dict[int, Storage] = field(default_factory=dict)
 
@@ -103,7 +104,8 @@ def _try(driver: Driver, instruction: Instruction) -> None:
     handler, error, *results = instruction.results
     passed = [Passed(driver, r, r.type) for r in results]
     name = instruction.attributes["name"]
-    frame = TryFrame(name, driver.fresh("s"), passed, len(driver.loops), driver.nesting + 1)
+    catches = instruction.attributes["catches"]
+    frame = TryFrame(name, driver.fresh("s"), passed, len(driver.loops), driver.nesting + 1, catches)
     driver.line(f"{frame.status} = 0")
     _pass(driver, frame, instruction.inputs)
     driver.tries.append(frame)

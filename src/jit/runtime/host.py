@@ -8,7 +8,8 @@ import ctypes
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ import numpy as np
 from .arena import allocate, write_slots
 
 __all__ = [
-    "COMPLEX", "COMPLEX_HASH",
+    "CALL",
+    "COMPLEX",
+    "COMPLEX_HASH",
     "COMPLEX_POWER",
     "FORMAT",
     "MESSAGE",
@@ -28,14 +31,18 @@ __all__ = [
     "take_error",
 ]
 
-FORMAT, PRINT, TO_INT, TO_FLOAT, MESSAGE, ROUND, COMPLEX = range(7)
-COMPLEX_POWER, COMPLEX_HASH = -1, -2  # the function of a request for one of complex numbers: else a place in `CMATH_FUNCTIONS`
+FORMAT, PRINT, TO_INT, TO_FLOAT, MESSAGE, ROUND, COMPLEX, CALL = range(8)
+COMPLEX_POWER, COMPLEX_HASH = (
+    -1,
+    -2,
+)  # the function of a request for one of complex numbers: else a place in `CMATH_FUNCTIONS`
 
 # Slots of a record: what kind of value, the value (or the address of its characters or elements), their number or the
 # dtype; the format spec's characters and their number; the conversion; the answer in two slots; sizes of a tensor.
 KINDS = ("int", "float", "bool", "str", "tensor", "none", "complex")
 DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 ANSWER = 6
+EXCEPTIONS = ("OverflowError", "ZeroDivisionError")
 SIZES = 8
 
 _CONVERSIONS: dict[int, Callable[[Any], str]] = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
@@ -134,6 +141,25 @@ def _complex(record: int) -> None:
     answer[0], answer[1] = found.real, found.imag
 
 
+def _call(record: int, arena: int) -> None:
+    """Call a Python function; the record holds its name, and the address of its arguments' slots."""
+    from ...ir.callbacks import callback
+    from ..memory_form import Transfer, width
+
+    address, length, arguments = (ctypes.c_int64 * 3).from_address(record)
+    called = callback(_text(address, length))
+    transfer = Transfer(arena, copies=True)
+    values, place = [], arguments
+    for type in called.operands:
+        count = width(type)
+        values.append(transfer.value(type, list((ctypes.c_int64 * count).from_address(place)) if count else []))
+        place += 8 * count
+    slots: list[int] = []
+    for type, result in zip(called.results, called.on_arrays(values), strict=True):
+        slots += transfer.slots(type, result)
+    write_slots(record + 8 * ANSWER, [transfer.block(slots)])
+
+
 def _request(request: int, record: int, arena: int) -> None:
     match request:
         case 0:
@@ -156,23 +182,53 @@ def _request(request: int, record: int, arena: int) -> None:
             ctypes.c_double.from_address(record + 8 * ANSWER).value = round(_value(record), digits)
         case 6:
             _complex(record)
+        case 7:
+            _call(record, arena)
 
 
 def serve(request: int, record: int, arena: int) -> int:
-    """Do what a driver asks; 0, or 1 where that raises: the exception is kept for `take_error`."""
+    """Do what a driver asks; 0, or more where that raises: the exception is kept for `take_error`.
+
+    The answer says which of `EXCEPTIONS` it is, from 2 on, or that it is another.
+    """
     try:
         _request(request, record, arena)
     except BaseException as error:
         _state.error = error
-        return 1
+        return 1 + _place(error, _listed(record) if request == CALL else EXCEPTIONS)
     return 0
+
+
+def _listed(record: int) -> Sequence[str]:
+    """The names of exceptions that a request to call a function lists."""
+    address, length = (ctypes.c_int64 * 2).from_address(record + 24)
+    return _text(address, length).split("\n")
+
+
+def _place(error: BaseException, names: Sequence[str]) -> int:
+    """Which of the names is that of the nearest class of an error, from 1 on; 0 where none is."""
+    from ...ir.exception_names import exception_name
+
+    for kind in type(error).__mro__:
+        if issubclass(kind, BaseException) and (name := exception_name(kind)) in names:
+            return names.index(name) + 1
+    return 0
+
+
+_OWN = str(Path(__file__).parent.parent.parent)
+
+
+def _is_own(file: str) -> bool:
+    return file.startswith(_OWN)
 
 
 def take_error() -> BaseException:
     """The exception of this thread's last request that failed."""
     error: BaseException = _state.error
-    error.__traceback__ = None
-    return error
+    traceback = error.__traceback__
+    while traceback is not None and _is_own(traceback.tb_frame.f_code.co_filename):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
 
 
 _callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(serve)

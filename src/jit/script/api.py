@@ -5,14 +5,18 @@ import copy
 import functools
 import inspect
 import types
+import warnings
 from typing import Any
 
 from ...eager.module import Module
 from ...eager.tensor import Tensor
 from ..attribute_state import attribute_state
 from ..containers import MOST_DYNAMIC
-from ..errors import ScriptError
+from ..errors import FallbackWarning, NeedsRun, ScriptError
 from ..function import Call, CompiledFunction, Specialised
+from ..specialisation import user_level
+from .marks import Site, noting
+from .python_calls import noted
 from .source import function_source
 from .specialise import specialise
 from .syntax import check_syntax
@@ -27,6 +31,7 @@ class _Scripted(CompiledFunction):
     _target: Any
     _root: Module | None
     _captured: dict[str, Tensor]
+    _returned: dict[Any, dict[Any, Any]]  # what ignored functions return, by the types of the arguments
     _guards: dict[tuple[int, str], tuple[Any, str, Any]]
 
     def _prepare(self, target: Any, root: Module | None) -> None:
@@ -34,15 +39,39 @@ class _Scripted(CompiledFunction):
         self.__dict__["_root"] = root
         self.__dict__["_captured"] = {}
         self.__dict__["_guards"] = {}
+        self.__dict__["_returned"] = {}
 
     def specialise(self, call: Call) -> Specialised:
         leaf_types, sizes = call.types()
-        made = specialise(self._target, call.structure, leaf_types, sizes, name=self.__name__, root=self._root)
+        returned = self._returned.setdefault(call.key(), {})
+        try:
+            made = specialise(
+                self._target, call.structure, leaf_types, sizes, name=self.__name__, root=self._root, returned=returned
+            )
+        except NeedsRun as needed:
+            needed.run = functools.partial(self._run_once, needed.message, returned)
+            raise
         self._captured.update(made.parameters)
         for owner, name, value in made.guards:
             self._guards.setdefault((id(owner), name), (owner, name, value))
             self.__dict__["_repeated"] = None
         return Specialised(made.graph, made.results, made.exceptions)
+
+    def _run_once(
+        self, reason: str, returned: dict[Any, Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> Any:
+        """Run as plain Python, and note what ignored functions return."""
+        warnings.warn(
+            f"{self.__name__} runs as plain Python this time: {reason}",
+            FallbackWarning,
+            stacklevel=user_level(),
+        )
+
+        def take(site: Site, result: Any) -> None:
+            returned[site] = returned[site[0]] = noted(result)
+
+        with noting(take):
+            return self._target(*arguments, **keywords)
 
     def python_callable(self) -> Any:
         return self._target

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import programs_arguments
+import programs_callbacks
 import programs_complex
 import programs_control
 import programs_exceptions
@@ -17,7 +18,8 @@ import pytest
 from conformance_table import ACCEPTED, REJECTED, Accepted, Rejected, check_accepted, check_rejected
 
 MODULES = (
-    programs_arguments, programs_complex, programs_control, programs_exceptions, programs_expressions, programs_functions, programs_rejected,
+    programs_arguments, programs_callbacks, programs_complex, programs_control, programs_exceptions,
+    programs_expressions, programs_functions, programs_rejected,
     programs_semantics, programs_tensors, programs_types,
 )  # fmt: skip
 
