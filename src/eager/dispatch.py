@@ -15,7 +15,7 @@ from . import modes
 from .autograd import Node, refresh_view
 from .fast import CHECKED_SHORTCUTS, SHORTCUTS, quiet
 from .fast_views import VIEW_SHORTCUTS
-from .native import HEAVY
+from .native import HEAVY, HEAVY_SHORTCUTS
 from .placement import placed, run_on
 from .tensor import Tensor, wrap
 
@@ -47,7 +47,8 @@ class _Plan:
         self.names = tuple(p.name for p in parameters)
         self.optional = tuple(p.role in (Role.OPTIONAL_TENSOR, Role.INT) or not p.required for p in parameters)
         self.evaluate = op.evaluate
-        self.shortcut: Any = SHORTCUTS.get(op.name) or VIEW_SHORTCUTS.get(op.name)
+        found = HEAVY_SHORTCUTS.get(op.name) or SHORTCUTS.get(op.name) or VIEW_SHORTCUTS.get(op.name)
+        self.shortcut: Any = found
         self.checked_shortcut = HEAVY.get(op.name) or CHECKED_SHORTCUTS.get(op.name)
         self.is_view = Trait.VIEW in op.traits
         self.single = op.outputs == 1
@@ -157,6 +158,8 @@ def _shortly(plan: _Plan, op: Op, operands: tuple[Any, ...], attributes: dict[st
                 needs_grad = True
             arrays.append(operand._array)
         elif operand.__class__ is tuple and operand and isinstance(operand[0], Tensor):
+            if not all([isinstance(item, Tensor) for item in operand]):
+                return None
             if any([item.requires_grad for item in operand]):
                 needs_grad = True
             arrays.append([item._array for item in operand])

@@ -16,8 +16,8 @@ from . import parallel
 from .selection import chosen, kept
 
 __all__ = [
-    "CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "float_unary", "large_binary", "max_pool2d", "max_pool2d_grad",
-    "quiet",
+    "CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "float_unary", "large_binary", "log_softmax", "max_pool2d",
+    "max_pool2d_grad", "quiet", "softmax",
 ]  # fmt: skip
 
 
@@ -265,7 +265,8 @@ def _clamp(x: Any, low: Any, high: Any) -> Any:
     return result if high is None else np.minimum(result, high)
 
 
-def _softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+def softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+    """Of one dtype, not empty."""
     if x.dtype.char not in "fd" or dtype is not None or not x.size or not x.ndim:
         return NotImplemented
     result = np.empty(x.shape, x.dtype)
@@ -280,7 +281,8 @@ def _softmax_part(x: Any, axis: int, result: Any) -> None:
     np.multiply(result, np.reciprocal(_add_along(result, axis, None, None, True)), result)
 
 
-def _log_softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+def log_softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+    """Its logarithm, likewise."""
     if x.dtype.char not in "fd" or dtype is not None or not x.size or not x.ndim:
         return NotImplemented
     result = np.empty(x.shape, x.dtype)
@@ -442,8 +444,8 @@ SHORTCUTS: dict[str, Callable[..., Any]] = {
     "sigmoid": _sigmoid,
     "silu": _silu,
     "clamp": _clamp,
-    "softmax": _softmax,
-    "log_softmax": _log_softmax,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
     "cat": _cat,
     "stack": _stack,
     "bitwise_and": _logical(np.logical_and),

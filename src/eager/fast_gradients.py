@@ -166,6 +166,9 @@ def _same(g: Any, out: Any, operands: _Arrays, needs: _Arrays) -> Any:
 def _softmax(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, dim: int, dtype: Any) -> Any:
     if dtype is not None or not out.ndim:
         return NotImplemented
+    found = native.softmax_gradient("softmax", g, out, dim, dtype)
+    if found is not NotImplemented:
+        return (found,)
     result = quiet(np.multiply, g, out)
     total = quiet(np.add.reduce, result, dim, None, None, True)
     quiet(np.subtract, g, total, result)
@@ -175,6 +178,9 @@ def _softmax(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, dim: int, d
 def _log_softmax(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, dim: int, dtype: Any) -> Any:
     if dtype is not None or not out.ndim:
         return NotImplemented
+    found = native.softmax_gradient("log_softmax", g, out, dim, dtype)
+    if found is not NotImplemented:
+        return (found,)
     result = quiet(np.exp, out)
     quiet(np.multiply, result, quiet(np.add.reduce, g, dim, None, None, True), result)
     return (quiet(np.subtract, g, result, result),)
@@ -233,6 +239,11 @@ def _conv2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **geometry: Any
     return native.conv2d_gradients(g, x, weight, bias, needs, **geometry)
 
 
+def _layer_norm(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, normalized_shape: Any, eps: float) -> Any:
+    x, weight, _ = operands
+    return native.layer_norm_gradient(g, x, weight, normalized_shape, eps) if needs[0] else NotImplemented
+
+
 def _max_pool2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **window: Any) -> Any:
     found = native.max_pool2d_gradient(g, operands[0], **window)
     return found if found is NotImplemented else (found,)
@@ -240,6 +251,7 @@ def _max_pool2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **window: A
 
 FAST_GRADIENTS: dict[str, Callable[..., Any]] = {
     "conv2d": _conv2d,
+    "layer_norm": _layer_norm,
     "max_pool2d": _max_pool2d,
     "batch_norm_training": _batch_norm_training,
     "add": _add,

@@ -1,4 +1,4 @@
-"""Heavy ops by machine code where there is enough work: convolutions, pooling, batch normalisation, masks of relu.
+"""Heavy ops by machine code where there is enough work: convolutions, pooling, normalisation, softmax, relu's mask.
 
 Who computes depends on dtypes and shapes alone, so that a program gives the same numbers every time. The kernels are in
 `jit.eager_kernels`, which this package must not import: `set_kernels` says where they are. They are compiled when the
@@ -6,6 +6,7 @@ first such op is met (0.3 s, once for each machine). What they do not do, and ev
 is computed by numpy.
 """
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,10 @@ from ..ir.ops.conv import geometry
 from ..ir.ops.pool import pooled_size
 from . import fast
 
-__all__ = ["HEAVY", "batch_norm_gradient", "conv2d_gradients", "max_pool2d_gradient", "relu_gradient", "set_kernels"]
+__all__ = [
+    "HEAVY", "HEAVY_SHORTCUTS", "batch_norm_gradient", "conv2d_gradients", "layer_norm_gradient", "max_pool2d_gradient",
+    "relu_gradient", "set_kernels", "softmax_gradient",
+]  # fmt: skip
 
 # Multiply-adds of a convolution, and elements of other ops, from which on the kernels are used.
 _MULTIPLY_ADDS = 1 << 19
@@ -88,7 +92,7 @@ def _conv2d(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, di
 
 
 def _conv1d(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    pads = padding if isinstance(padding, str) else (0, *padding)
+    pads = padding if isinstance(padding, str) else (0, *((padding,) if isinstance(padding, int) else padding))
     if isinstance(padding, str) and padding == "same":
         pads = "same"
     result = _conv2d(
@@ -228,6 +232,54 @@ def relu_gradient(g: Any, out: Any) -> Any:
     return NotImplemented if calls is None else calls.relu_gradient(g, out)
 
 
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _along_last(x: Any, dim: int, dtype: Any) -> Any:
+    """The kernels, for rows that are long enough and lie together."""
+    if x.size < _ELEMENTS or dtype is not None or dim not in (-1, x.ndim - 1) or x.shape[-1] < _SHORT:
+        return None
+    return _kernels("rows", x.dtype) if x.flags.c_contiguous else None
+
+
+def _softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+    calls = _along_last(x, dim, dtype)
+    return fast.softmax(x, dim=dim, dtype=dtype) if calls is None else calls.row_result("softmax", x)
+
+
+def _log_softmax(x: Any, *, dim: int, dtype: Any) -> Any:
+    calls = _along_last(x, dim, dtype)
+    return fast.log_softmax(x, dim=dim, dtype=dtype) if calls is None else calls.row_result("log_softmax", x)
+
+
+def softmax_gradient(name: str, g: Any, out: Any, dim: int, dtype: Any) -> Any:
+    """The gradient of softmax or log_softmax by its result; NotImplemented where numpy should compute it."""
+    calls = _along_last(out, dim, dtype) if g.dtype is out.dtype else None
+    return NotImplemented if calls is None else calls.row_gradient(name, g, out)
+
+
+def _rows(x: Any, shape: Any, *others: Any) -> tuple[Any, int]:
+    """The kernels for rows of a shape, and how long these are."""
+    size = math.prod(shape)
+    if x.size < _ELEMENTS or size < _SHORT or any([o is not None and o.dtype is not x.dtype for o in others]):
+        return None, size
+    return _kernels("rows", x.dtype), size
+
+
+def _layer_norm(input: Any, weight: Any, bias: Any, *, normalized_shape: Any, eps: float) -> Any:
+    calls, size = _rows(input, normalized_shape, weight, bias)
+    return NotImplemented if calls is None else calls.layer_norm(input, weight, bias, size, eps)
+
+
+def layer_norm_gradient(g: Any, x: Any, weight: Any, normalized_shape: Any, eps: float) -> Any:
+    """The gradients of layer_norm for x, weight and bias; NotImplemented where its record should compute them."""
+    calls, size = _rows(x, normalized_shape, g, weight)
+    if calls is None:
+        return NotImplemented
+    for_input, *others = calls.layer_norm_gradient(g, x, weight, size, eps)
+    return for_input, *[o.reshape(normalized_shape) for o in others]
+
+
 # By op, as `evaluate` takes operands; NotImplemented where that should compute.
 HEAVY: dict[str, Callable[..., Any]] = {
     "conv1d": _conv1d,
@@ -239,4 +291,7 @@ HEAVY: dict[str, Callable[..., Any]] = {
     "avg_pool2d": _avg_pool2d,
     "avg_pool2d_grad": _avg_pool2d_grad,
     "batch_norm_training": _batch_norm,
+    "layer_norm": _layer_norm,
 }
+# Likewise, before operands are checked (see `fast`).
+HEAVY_SHORTCUTS: dict[str, Callable[..., Any]] = {"softmax": _softmax, "log_softmax": _log_softmax}

@@ -167,6 +167,50 @@ def test_batch_norm(dtype: Any, shape: tuple[int, ...]) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("shape", [(3, 8), (2, 5, 33), (1, 100), (70, 64)])
+def test_softmax_and_its_logarithm(dtype: Any, shape: tuple[int, ...]) -> None:
+    x = 30 * numbers(dtype, *shape)
+    x[0, ..., 0] = -np.inf
+    x[-1, ..., 1] = 800  # nothing else of its row is left
+    for name, exact in (("softmax", 4), ("log_softmax", 8)):
+        for dim in (-1, len(shape) - 1):
+            result = native.HEAVY_SHORTCUTS[name](x, dim=dim, dtype=None)
+            shifted = (x - x.max(-1, keepdims=True)).astype(np.longdouble)
+            power = np.exp(shifted)
+            expected = power / power.sum(-1, keepdims=True)
+            if name == "log_softmax":
+                expected = shifted - np.log(power.sum(-1, keepdims=True))
+            bound = exact * np.finfo(dtype).eps
+            least = np.finfo(dtype).tiny if name == "softmax" else 1
+            np.testing.assert_allclose(result, expected.astype(dtype), rtol=bound, atol=bound * least)
+        gradient = numbers(dtype, *shape, seed=1)
+        found = native.softmax_gradient(name, gradient, result, -1, None)
+        total = (gradient * (result if name == "softmax" else 1)).sum(-1, keepdims=True)
+        wanted = (gradient - total) * result if name == "softmax" else gradient - np.exp(result) * total
+        np.testing.assert_allclose(found, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+    for bad in (np.nan, np.inf):
+        x[0, ..., 2] = bad
+        result = native.HEAVY_SHORTCUTS["softmax"](x, dim=-1, dtype=None)
+        assert np.isnan(result[0]).all() and not np.isnan(result[1:]).any()
+    x[0] = -np.inf
+    assert np.isnan(native.HEAVY_SHORTCUTS["softmax"](x, dim=-1, dtype=None)[0]).all()
+
+
+@pytest.mark.parametrize(("shape", "size"), [((3, 8), (8,)), ((67, 33), (33,)), ((2, 3, 4, 5), (4, 5)), ((17,), (17,))])
+def test_layer_norm(dtype: Any, shape: tuple[int, ...], size: tuple[int, ...]) -> None:
+    x, weight, bias = numbers(dtype, *shape) + dtype.type(5), numbers(dtype, *size), numbers(dtype, *size, seed=1)
+    for operands in ((x, weight, bias), (x, None, None), (x, weight, None)):
+        check("layer_norm", operands, {"normalized_shape": size, "eps": 1e-3})
+    gradients = []
+    for off in (False, True):
+        native._off = off
+        tensors = [ingot.tensor(a, requires_grad=True) for a in (x, weight, bias)]
+        F.layer_norm(tensors[0], size, *tensors[1:]).backward(ingot.tensor(numbers(dtype, *shape, seed=5)))
+        gradients.append([t.grad.numpy() for t in tensors])
+    for mine, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+
+
 def test_gradients_reach_what_requires_them() -> None:
     x, w, bias, _ = convolution(np.dtype(np.float64), CONVOLUTIONS[0])
     results = []

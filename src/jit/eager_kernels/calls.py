@@ -17,7 +17,8 @@ from .library import grain_of, kernels, ready, run, short_name
 
 __all__ = [
     "average_pool", "average_pool_gradient", "batch_norm", "batch_norm_gradient", "convolve", "input_gradient",
-    "max_pool", "max_pool_gradient", "ready", "relu_gradient", "weight_gradient",
+    "layer_norm", "layer_norm_gradient", "max_pool", "max_pool_gradient", "ready", "relu_gradient", "row_gradient",
+    "row_result", "weight_gradient",
 ]  # fmt: skip
 
 _Array = np.ndarray[Any, np.dtype[Any]]
@@ -319,3 +320,59 @@ def relu_gradient(g: _Array, out: _Array) -> _Array:
     slots = list(map(address_of, (g, out, result)))
     run(kernels("images", short_name(out.dtype))["relu_gradient"], slots, out.size, grain_of(out.size, out.size))
     return result
+
+
+# -- over the last dimension -------------------------------------------------------------------------------------------
+
+# Rows in a chunk, whose sums are kept: as many that the sums are a small part of the rows.
+_CHUNK_ROWS = 32
+
+
+def row_result(name: str, x: _Array) -> _Array:
+    """`softmax` or `log_softmax` over the last dimension."""
+    x = _plain(x)
+    result = recycler.empty(x.shape, x.dtype)
+    size = x.shape[-1]
+    slots = [address_of(x), address_of(result), size]
+    rows = x.size // size
+    run(kernels("rows", short_name(x.dtype))[name], slots, rows, grain_of(rows, 2 * x.size))
+    return result
+
+
+def row_gradient(name: str, g: _Array, out: _Array) -> _Array:
+    """The gradient of one of these by its result."""
+    g, out = _plain(g), _plain(out)
+    result = recycler.empty(out.shape, out.dtype)
+    size = out.shape[-1]
+    slots = [address_of(g), address_of(out), address_of(result), size]
+    rows = out.size // size
+    run(kernels("rows", short_name(out.dtype))[f"{name}_gradient"], slots, rows, grain_of(rows, 2 * out.size))
+    return result
+
+
+def layer_norm(x: _Array, weight: _Array | None, bias: _Array | None, size: int, eps: float) -> _Array:
+    """Rows of `size` elements with mean 0 and variance 1, times weight plus bias."""
+    x = _plain(x)
+    scale = np.ones(size, x.dtype) if weight is None else _plain(weight)
+    shift = np.zeros(size, x.dtype) if bias is None else _plain(bias)
+    result = recycler.empty(x.shape, x.dtype)
+    rows = x.size // size
+    slots = [*map(address_of, (x, scale, shift, result)), size, _bits(eps)]
+    run(kernels("rows", short_name(x.dtype))["layer_norm"], slots, rows, grain_of(rows, x.size))
+    return result
+
+
+def layer_norm_gradient(
+    g: _Array, x: _Array, weight: _Array | None, size: int, eps: float
+) -> tuple[_Array, _Array, _Array]:
+    """The gradients of `layer_norm` for x, weight and bias, the last two as rows."""
+    g, x = _plain(g), _plain(x)
+    scale = np.ones(size, x.dtype) if weight is None else _plain(weight)
+    result = recycler.empty(x.shape, x.dtype)
+    rows = x.size // size
+    chunks = -(-rows // _CHUNK_ROWS)
+    sums = np.empty((chunks, 2, size), x.dtype)
+    slots = [*map(address_of, (g, x, scale, result, sums)), rows, _CHUNK_ROWS, size, _bits(eps)]
+    run(kernels("rows", short_name(x.dtype))["layer_norm_gradient"], slots, chunks, grain_of(chunks, 2 * x.size))
+    total = sums.sum(0)
+    return result, total[0], total[1]

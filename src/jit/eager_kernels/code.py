@@ -263,28 +263,50 @@ class Code:
 
     def total(self, vector: Number) -> Number:
         """The sum of a vector's elements, added in halves."""
-        value, count = vector.value, self.lanes
+        return self.combined(vector, lambda a, b: a + b)
+
+    def combined(self, vector: Number, function: Callable[[Number, Number], Number]) -> Number:
+        """All elements of a vector by a function of two, in halves."""
+        found, count = vector, self.lanes
         while count > 1:
             count //= 2
-            undefined = ir.Constant(value.type, ir.Undefined)
-            halves = [
-                self.builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(_I32, count), indices))
+            undefined = ir.Constant(found.value.type, ir.Undefined)
+            low, high = (
+                self.builder.shuffle_vector(found.value, undefined, ir.Constant(ir.VectorType(_I32, count), indices))
                 for indices in (list(range(count)), list(range(count, 2 * count)))
-            ]
-            value = self.builder.fadd(*halves)
-        return Number(self, self.builder.extract_element(value, _I32(0)))
+            )
+            found = function(Number(self, low), Number(self, high))
+        return Number(self, self.builder.extract_element(found.value, _I32(0)))
 
-    def fused(self, a: Any, b: Number, c: Any) -> Number:
+    def fused(self, a: Number, b: Number, c: Number) -> Number:
         """a * b + c, which may round once."""
-        return Number(self, self._fast("fadd", self._fast("fmul", self.like(a, b.value.type), b.value), c))
+        product = self.builder.fmul(a.value, b.value, flags=("contract",))
+        return Number(self, self.builder.fadd(product, c.value, flags=("contract",)))
 
-    def _fast(self, name: str, a: Any, b: Any) -> Any:
-        return getattr(self.builder, name)(a, self.like(b, a.type), flags=("contract",))
+    def _function(self, name: str, value: Number) -> Number:
+        function = self.intrinsic(f"llvm.{name}", value.value.type, [value.value.type])
+        return Number(self, self.builder.call(function, [value.value]))
 
     def root(self, value: Number) -> Number:
         """The square root."""
-        return Number(self, self.builder.call(self.intrinsic("llvm.sqrt", value.value.type, [value.value.type]),
-                                              [value.value]))  # fmt: skip
+        return self._function("sqrt", value)
+
+    def logarithm(self, value: Number) -> Number:
+        """The natural logarithm of one number, by the mathematics library."""
+        return self._function("log", value)
+
+    def nearest(self, value: Number) -> Number:
+        """The nearest whole number."""
+        return self._function("rint", value)
+
+    def power_of_two(self, exponent: Number) -> Number:
+        """2 to the power of a vector of whole numbers in the range of exponents."""
+        kind, bits, bias = (_I32, 23, 127) if self.dtype == "f32" else (_I64, 52, 1023)
+        kind = ir.VectorType(kind, self.lanes)
+        whole = self.builder.fptosi(exponent.value, kind)
+        biased = self.builder.add(whole, ir.Constant(kind, [bias] * self.lanes))
+        shifted = self.builder.shl(biased, ir.Constant(kind, [bits] * self.lanes))
+        return Number(self, self.builder.bitcast(shifted, self.vector))
 
     def number(self, value: Number) -> Number:
         """An int as a float."""

@@ -21,6 +21,7 @@ from ..codegen.microkernel_llvm import TileFunction, emit_transpose
 from ..codegen.target import TileShape
 from .code import Code, Number, Pointer
 from .geometry import Tile
+from .stretch import zero
 
 __all__ = ["GRADIENT_ROWS", "INPUT_GRADIENT", "PAD", "RESULT", "SUM_CHUNKS", "WEIGHT_GRADIENT", "build"]
 
@@ -111,12 +112,6 @@ def _rows_of(code: Code, multiply: _Multiply, table: Pointer, first: Number, end
     return height
 
 
-def _clear(code: Code, place: Pointer, count: Number) -> None:
-    zero = code.splat(0.0)
-    with code.vectors(count) as (i, n):
-        place.set_part(i, zero, n)
-
-
 def _copy(code: Code, source: Pointer, target: Pointer, count: Number) -> None:
     with code.vectors(count) as (i, n):
         target.set_part(i, source.part(i, n), n)
@@ -128,7 +123,7 @@ def _pad(code: Code) -> None:
     x, y = code.pointer(s.x), code.pointer(s.y)
     with code.loop(code.lo, code.hi) as item:
         target = y + item * s.plane
-        _clear(code, target, s.plane)
+        zero(code, target, s.plane)
         with code.loop(0, s.height) as i:
             source, row = x + (item * s.height + i) * s.width, target + (i + s.top) * s.row
             with code.either(s.stride.equals(1)) as (one, more):
@@ -209,7 +204,7 @@ def _input_gradient(code: Code, tile: Tile) -> None:
         first_channel = block * s.block
         channels = code.smaller(s.in_channels - first_channel, s.block)
         rows = channels * s.kernel
-        _clear(code, image, channels * s.plane + tile.lanes)
+        zero(code, image, channels * s.plane + tile.lanes)
         gradient = g + (n * s.groups + group) * s.channels * s.pixels
         weights = w + (group * s.channels * s.depth + first_channel * s.kernel)
         with code.loop(0, s.pixels, width) as first:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from .code import Code, Number, Pointer, Variable
+from .code import Code, Number
 from .geometry import Tile
+from .stretch import Stretch, Terms, lowest, read, write, zero
 
 __all__ = ["BATCH_NORM", "BATCH_NORM_GRADIENT", "POOL", "RELU_GRADIENT", "build"]
 
@@ -29,9 +30,9 @@ def build(module: Any, dtype: str, tile: Tile) -> None:
         "batch_norm_gradient": (_batch_norm_gradient, BATCH_NORM_GRADIENT),
         "relu_gradient": (_relu_gradient, RELU_GRADIENT),
     }
-    for name, (write, slots) in kernels.items():
+    for name, (body, slots) in kernels.items():
         code = Code(module, name, dtype, tile.lanes, slots)
-        write(code)
+        body(code)
         code.finish()
 
 
@@ -78,11 +79,6 @@ class _Windows:
         return code.number(code.select(s.divisor.differs(0), s.divisor, counts[0] * counts[1]))
 
 
-def _zero(code: Code, place: Pointer, count: Number) -> None:
-    with code.vectors(count) as (i, n):
-        place.set_part(i, code.splat(0.0), n)
-
-
 def _max_pool(code: Code) -> None:
     s, windows = code.slots, _Windows(code)
     x, y = code.pointer(s.x), code.pointer(s.y)
@@ -90,7 +86,7 @@ def _max_pool(code: Code) -> None:
         plane, out = x + item * windows.pixels, y + item * windows.windows
 
         def window(index: Number, row: Number, column: Number) -> None:
-            best = code.variable(_lowest(code))
+            best = code.variable(lowest(code))
 
             def look(place: Number) -> None:
                 value = plane[place]
@@ -102,20 +98,16 @@ def _max_pool(code: Code) -> None:
         windows.for_each(window)
 
 
-def _lowest(code: Code) -> Number:
-    return Number(code, code.like(float("-inf"), code.element))
-
-
 def _max_pool_gradient(code: Code) -> None:
     """To the first place of the maximum; NaN is larger than all."""
     s, windows = code.slots, _Windows(code)
     x, g, y = code.pointer(s.x), code.pointer(s.g), code.pointer(s.y)
     with code.loop(code.lo, code.hi) as item:
         plane, into, gradient = x + item * windows.pixels, y + item * windows.pixels, g + item * windows.windows
-        _zero(code, into, windows.pixels)
+        zero(code, into, windows.pixels)
 
         def window(index: Number, row: Number, column: Number) -> None:
-            best, found = code.variable(_lowest(code)), code.variable(-1)
+            best, found = code.variable(lowest(code)), code.variable(-1)
 
             def look(place: Number) -> None:
                 value, so_far = plane[place], best.get()
@@ -149,7 +141,7 @@ def _average_pool_gradient(code: Code) -> None:
     g, y = code.pointer(s.g), code.pointer(s.y)
     with code.loop(code.lo, code.hi) as item:
         into, gradient = y + item * windows.pixels, g + item * windows.windows
-        _zero(code, into, windows.pixels)
+        zero(code, into, windows.pixels)
 
         def window(index: Number, row: Number, column: Number) -> None:
             share = gradient[index] / windows.divisor(row, column)
@@ -171,44 +163,22 @@ class _Channel:
     def __init__(self, code: Code, channel: Number) -> None:
         self.code, self.channel = code, channel
 
+    def _rows(self) -> Any:
+        s = self.code.slots
+        return lambda n: Stretch(self.code, (n * s.channels + self.channel) * s.size, s.size)
+
     def vectors(self, body: Any) -> None:
         """`body(index, count)` for every vector of the channel."""
-        code, s = self.code, self.code.slots
-        with code.loop(0, s.images) as n:
-            start = (n * s.channels + self.channel) * s.size
-            whole = s.size - s.size % code.lanes
-            with code.loop(0, whole, code.lanes) as i:
-                body(start + i, None)
-            with code.when(whole < s.size):
-                body(start + whole, s.size - whole)
+        with self.code.loop(0, self.code.slots.images) as n:
+            self._rows()(n).vectors(body)
 
-    def read(self, source: Pointer, index: Number, count: Number | None) -> Number:
-        """A vector, with zeros after its elements."""
-        return source.vector(index) if count is None else source.part(index, count)
-
-    def write(self, target: Pointer, index: Number, count: Number | None, value: Number) -> None:
-        """Store a vector's elements."""
-        if count is None:
-            target.set_vector(index, value)
-        else:
-            target.set_part(index, value, count)
-
-    def sums(self, terms: Any, number: int) -> list[Number]:
-        """The sums of what `terms(index, count)` gives, in float64 over images: rows are added in vectors first."""
-        code, s = self.code, self.code.slots
+    def sums(self, terms: Terms, number: int) -> list[Number]:
+        """The sums of what `terms` gives, in float64 over images: rows are added in vectors first."""
+        code = self.code
         totals = [code.variable(code.wide(Number(code, code.like(0.0, code.element)))) for _ in range(number)]
-        with code.loop(0, s.images) as n:
-            start = (n * s.channels + self.channel) * s.size
-            parts: list[Variable] = [code.variable(code.splat(0.0)) for _ in range(number)]
-            whole = s.size - s.size % code.lanes
-            with code.loop(0, whole, code.lanes) as i:
-                for part, term in zip(parts, terms(start + i, None), strict=True):
-                    part.add(term)
-            with code.when(whole < s.size):
-                for part, term in zip(parts, terms(start + whole, s.size - whole), strict=True):
-                    part.add(term)
-            for total, part in zip(totals, parts, strict=True):
-                total.add(code.wide(code.total(part.get())))
+        with code.loop(0, code.slots.images) as n:
+            for total, part in zip(totals, self._rows()(n).sums(terms, number), strict=True):
+                total.add(code.wide(part))
         return [total.get() for total in totals]
 
     @property
@@ -228,13 +198,11 @@ def _batch_norm(code: Code) -> None:
     weight, bias = code.pointer(s.weight), code.pointer(s.bias)
     with code.loop(code.lo, code.hi) as c:
         channel = _Channel(code, c)
-        middle = code.narrow(channel.sums(lambda i, n: [channel.read(x, i, n)], 1)[0] / channel.count)
+        middle = code.narrow(channel.sums(lambda i, n: [read(x, i, n)], 1)[0] / channel.count)
         minus = code.splat(middle)
 
         def square(index: Number, count: Number | None) -> list[Number]:
-            centred = channel.read(x, index, count) - minus
-            if count is not None:
-                centred = code.select(code.first(count), centred, 0.0)
+            centred = read(x, index, count) - minus
             return [centred * centred]
 
         spread = code.narrow(channel.sums(square, 1)[0] / channel.count)
@@ -242,8 +210,8 @@ def _batch_norm(code: Code) -> None:
         factor, plus = code.splat(_inverse(code, spread) * weight[c]), code.splat(bias[c])
 
         def normalise(index: Number, count: Number | None) -> None:
-            centred = channel.read(x, index, count) - minus
-            channel.write(y, index, count, centred * factor + plus)
+            centred = read(x, index, count) - minus
+            write(y, index, count, centred * factor + plus)
 
         channel.vectors(normalise)
 
@@ -257,11 +225,8 @@ def _batch_norm_gradient(code: Code) -> None:
         channel, minus = _Channel(code, c), code.splat(mean[c])
 
         def terms(index: Number, count: Number | None) -> list[Number]:
-            gradient = channel.read(g, index, count)
-            product = gradient * (channel.read(x, index, count) - minus)
-            if count is not None:  # past the end, an infinite mean would give NaN
-                product = code.select(code.first(count), product, 0.0)
-            return [gradient, product]
+            gradient = read(g, index, count)
+            return [gradient, gradient * (read(x, index, count) - minus)]
 
         total, product = channel.sums(terms, 2)
         inverse = _inverse(code, variance[c])
@@ -272,9 +237,9 @@ def _batch_norm_gradient(code: Code) -> None:
         factor = code.splat(inverse * weight[c])
 
         def spread(index: Number, count: Number | None) -> None:
-            centred = channel.read(x, index, count) - minus
-            rest = channel.read(g, index, count) - (centred * along + shift)
-            channel.write(y, index, count, rest * factor)
+            centred = read(x, index, count) - minus
+            rest = read(g, index, count) - (centred * along + shift)
+            write(y, index, count, rest * factor)
 
         channel.vectors(spread)
 

@@ -29,6 +29,9 @@ KERNELS = {
         "max_pool", "max_pool_gradient", "average_pool", "average_pool_gradient", "batch_norm", "batch_norm_gradient",
         "relu_gradient",
     ),
+    "rows": (
+        "softmax", "log_softmax", "softmax_gradient", "log_softmax_gradient", "layer_norm", "layer_norm_gradient",
+    ),
 }  # fmt: skip
 # Work, in elements that are copied, that is worth waking a thread for.
 _GRAIN = 1 << 14
