@@ -32,7 +32,8 @@ def graph_page(title: str, graphs: Sequence[Graph], kernels: str = "") -> str:
     """The page for some graphs and the kernels generated from them."""
     parts = []
     for graph in graphs:
-        parts.append(f'<h2>{escape(graph.name)}</h2><div class="drawing">{drawing(graph)}</div>')
+        for part in graph.parts:
+            parts.append(f'<h2>{escape(part.name)}</h2><div class="drawing">{drawing(part)}</div>')
         parts.append(f"<details open><summary>Text</summary><pre>{escape(str(graph))}</pre></details>")
     if kernels:
         parts.append(f"<details><summary>Kernels</summary><pre>{escape(kernels)}</pre></details>")
@@ -56,7 +57,8 @@ def _names(graph: Graph) -> dict[Instruction | Value, str]:
 def _label(node: Instruction | Value) -> tuple[str, str]:
     if isinstance(node, Value):
         return node.name or "argument", str(node.type)
-    return node.op.name, ", ".join(str(result.type) for result in node.results)
+    name = f"call @{node.attributes['function']}" if node.op.name == "call" else node.op.name
+    return name, ", ".join(str(result.type) for result in node.results)
 
 
 def _quoted(text: str) -> str:

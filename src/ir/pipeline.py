@@ -19,6 +19,7 @@ from .passes import (
     fold_scale,
     hoist_products,
     if_to_select,
+    inline_calls,
     loop_invariant_code_motion,
     merge_products,
     rematerialise,
@@ -92,6 +93,7 @@ class Pipeline(list[Pass]):
 
 DEFAULT = Pipeline(
     [
+        ("inline", inline_calls),
         ("canonicalise", canonicalise),
         ("simplify", simplify),
         ("fold", constant_folding),

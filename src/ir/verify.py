@@ -60,7 +60,10 @@ class _Verifier:
         self.defined: set[Value] = set()
         self.seen: set[Instruction] = set()
         self.bound: set[str] = set()  # symbols in scope
-        self.sizes = Sizes(graph.examples, graph_symbols(graph), graph.guards)
+        known = graph_symbols(graph)
+        self.sizes = Sizes(graph.examples, known, graph.guards)
+        self.signatures: dict[str, tuple[list[Type], list[Type]]] = {}  # types of functions that are called
+        self.unused = "_" * (1 + max((len(n) - len(n.lstrip("_")) for n in known), default=0))  # no symbol begins so
         self.current: Instruction | None = None
 
     def fail(self, message: str, hint: str | None = None) -> VerifyError:
@@ -261,16 +264,22 @@ class _Verifier:
                 f"there is no function @{name} in the graph",
                 f"did you mean {', '.join(f'@{n}' for n in near)}?" if near else None,
             )
-        # The function's symbols are its own, even where they have the names of symbols here.
-        own: dict[str, Dim] = {n: symbol(f"callee.{n}") for n in graph_symbols(function)}
-        declared, given = [a.type for a in function.arguments], [v.type for v in instruction.inputs]
+        if name not in self.signatures:
+            # The function's symbols are its own, even where they have the names of symbols here.
+            own: dict[str, Dim] = {n: symbol(self.unused + n) for n in graph_symbols(function)}
+            self.signatures[name] = (
+                [substitute_type(a.type, own) for a in function.arguments],
+                [substitute_type(r.type, own) for r in function.results],
+            )
+        declared, returns = self.signatures[name]
+        given = [v.type for v in instruction.inputs]
         bindings: dict[str, Dim] = {}
         if len(declared) != len(given) or not all(
-            self.passes(substitute_type(d, own), g, bindings) for d, g in zip(declared, given, strict=True)
+            self.passes(d, g, bindings) for d, g in zip(declared, given, strict=True)
         ):
             raise self.fail(f"@{name} takes {_show(declared)}, given {_show(given)}")
         # Sizes that the function finds at run time have no name here: a result must have a new symbol for them.
-        returned = [substitute_type(substitute_type(r.type, own), bindings) for r in function.results]
+        returned = [substitute_type(t, bindings) for t in returns]
         results = [r.type for r in instruction.results]
         found: dict[str, Dim] = {}
         if len(results) != len(returned) or not all(

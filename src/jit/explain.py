@@ -47,7 +47,8 @@ def _html(specialisation: "Specialisation") -> Iterator[str]:
     """The parts of a page about a specialisation and its derivatives."""
     yield f"<h2>{escape(specialisation.name)}</h2>"
     for title, graph in (("The graph", specialisation.graph), ("After the passes", specialisation.optimised)):
-        yield f"<h3>{title}</h3>" + f'<div class="drawing">{drawing(graph)}</div>'
+        drawings = "".join(f'<div class="drawing">{drawing(part)}</div>' for part in graph.parts)
+        yield f"<h3>{title}</h3>{drawings}"
         yield f"<details><summary>Text</summary><pre>{escape(str(graph))}</pre></details>"
     bundle = specialisation.bundle
     if bundle is not None:
@@ -77,6 +78,8 @@ def _explain(specialisation: "Specialisation") -> str:
     lines = [f"{specialisation.name}({arguments})"]
     if graph.guards:
         lines.append(f"  where {', '.join(str(guard) for guard in graph.guards)}")
+    if graph.functions:
+        lines.append(f"  functions that call themselves: {', '.join(graph.functions)}")
     if specialisation.fallback is not None:
         place = f" at {specialisation.fallback.location}" if specialisation.fallback.location else ""
         lines.append(f"  runs in the interpreter: {specialisation.fallback.reason}{place}")

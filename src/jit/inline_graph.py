@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..ir.builder import Builder
 from ..ir.core import Graph, Instruction, Value
 from ..ir.dims import Dim, DimExpr, substitute
-from ..ir.rewrite import Rewriter
+from ..ir.rewrite import Rewriter, clone
 from ..ir.types import IntType, TensorType, type_symbols
 
 __all__ = ["inline_graph"]
@@ -23,6 +23,7 @@ class _Inliner(Rewriter):
     def __init__(self, builder: Builder, graph: Graph, arguments: Sequence[Value]) -> None:
         super().__init__(graph)
         self.builder = builder
+        self.functions = _add_functions(builder.graph, graph)
         for argument, value in zip(graph.arguments, arguments, strict=True):
             self.values[argument] = value
             self.bind(argument, value)
@@ -56,4 +57,25 @@ class _Inliner(Rewriter):
         copied = super().copy(instruction)
         if instruction.op.name == "bind_dim":
             copied.attributes["symbol"] = str(self.symbols[instruction.attributes["symbol"]])
+        elif instruction.op.name == "call":
+            copied.attributes["function"] = self.functions[instruction.attributes["function"]]
         return copied
+
+
+def _add_functions(target: Graph, source: Graph) -> dict[str, str]:
+    """Give a graph the functions of another; the names that they have there."""
+    names: dict[str, str] = {}
+    for name in source.functions:
+        chosen, count = name, 1
+        while chosen in target.functions:
+            chosen, count = f"{name}_{count}", count + 1
+        names[name] = chosen
+        target.functions[chosen] = Graph(chosen)  # the name is taken
+    for name, chosen in names.items():
+        function = clone(source.functions[name])
+        function.name = chosen
+        for instruction in function.walk():
+            if instruction.op.name == "call":
+                instruction.attributes["function"] = names[instruction.attributes["function"]]
+        target.functions[chosen] = function
+    return names

@@ -332,7 +332,7 @@ class Specialisation:
     def run_recorded(self, tensors: Sequence[Any]) -> list[Any]:
         """Run while a trace watches: what the graph does goes into the trace, its branches and loops as they are."""
         mode = modes.current_mode()
-        if mode is None or not any(i.regions for i in self.graph.walk()):
+        if mode is None or not any(i.regions or i.op.name == "call" for i in self.graph.walk()):
             return self.run_eagerly(tensors)
         if any(not isinstance(t, (Tensor, int, float, bool)) for t in tensors) or not hasattr(mode, "inline"):
             return self.run_eagerly(tensors)

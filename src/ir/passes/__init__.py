@@ -10,6 +10,7 @@ from .fold_batch_norm import fold_batch_norm
 from .fold_scale import fold_scale
 from .hoist_products import hoist_products
 from .if_to_select import if_to_select
+from .inline import inline_calls, recursive_functions
 from .licm import loop_invariant_code_motion
 from .merge_products import merge_products
 from .recompute import recompute_residuals, residual_bytes
@@ -31,9 +32,11 @@ __all__ = [
     "fold_scale",
     "hoist_products",
     "if_to_select",
+    "inline_calls",
     "loop_invariant_code_motion",
     "merge_products",
     "peak_memory",
+    "recursive_functions",
     "recompute_residuals",
     "rematerialise",
     "residual_bytes",

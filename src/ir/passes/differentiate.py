@@ -267,6 +267,8 @@ class _Differentiator:
         if all(g is None for g in arrived) or self.active.isdisjoint(instruction.inputs):
             return
         op, schema, builder = instruction.op, instruction.op.schema, self.builder
+        if op.name == "call":
+            raise self.error(instruction, "gradients are not compiled through functions that call themselves")
         if op.vjp is None:
             raise self.error(instruction, "its derivative is not implemented", "use detach() where none is needed")
         needs = schema.unflatten([v in self.active for v in instruction.operands])

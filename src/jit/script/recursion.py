@@ -91,11 +91,11 @@ def _spec_form(spec: Spec) -> Any:
             return spec.kind, tuple(map(_spec_form, items))
         case UnionSpec(alternatives=alternatives):
             return "union", tuple(map(_spec_form, alternatives))
-    element = getattr(spec, "element", None) or getattr(spec, "type", None)
+    element: Any = getattr(spec, "element", None) or getattr(spec, "type", None)
     if element is not None:
         return spec.kind, str(element)
-    items = getattr(spec, "items", None)
-    return spec.kind if items is None else (spec.kind, tuple(map(_spec_form, items)))
+    parts: Any = getattr(spec, "items", None)
+    return spec.kind if parts is None else (spec.kind, tuple(map(_spec_form, parts)))
 
 
 # -- a function of the graph -------------------------------------------------------------------------------------------
@@ -433,16 +433,15 @@ def _emit_call(context: Context, function: Function, inputs: dict[Key, Abstract]
         function.unfinished = True
         raise PathEnds
     operands: list[Value] = []
-    for key, spec in function.specs.items():
-        operands += convert(context, inputs[key], spec)
-    actual: dict[Cell, Abstract] = {}
-    for key, value in inputs.items():
-        _pair(context, function, cell_pairs(context, function.values[key], function.entry, value), actual)
-    for box, spec in function.boxes.items():
-        content = Tuple(tuple(context.heap[box].attributes.values()))
-        operands += convert(context, content, spec)
+    actual: dict[Cell, Abstract] = {}  # for the memory of the function's arguments, what is passed
+    for key, parameter in function.specs.items():
+        operands += convert(context, inputs[key], parameter)
+        actual.update(cell_pairs(context, function.values[key], function.entry, inputs[key]))
+    for box, parameter in function.boxes.items():
+        held = Tuple(tuple(context.heap[box].attributes.values()))
+        operands += convert(context, held, parameter)
         inner = Tuple(tuple(function.entry[box].attributes.values()))
-        _pair(context, function, cell_pairs(context, inner, function.entry, content), actual)
+        actual.update(cell_pairs(context, inner, function.entry, held))
     for cell, content in list(function.outside.items()):
         now = context.heap[cell]
         if isinstance(content, Value):
@@ -461,7 +460,9 @@ def _emit_call(context: Context, function: Function, inputs: dict[Key, Abstract]
                 "let it return what it computes, or catch the exception inside it",
             )
         context.forget_raised()
-    spec = _translated(context, function.result, sizes, actual) if function.result is not None else None
+    spec: Spec | None = None
+    if function.result is not None:
+        spec = _translated(context, function.result, sizes, actual)
     written = [(c, _translated(context, s, sizes, actual), m) for c, (s, m) in function.written.items()]
     types: list[Type] = []
     for one in (spec, *(s for _, s, _ in written)):
@@ -478,11 +479,6 @@ def _emit_call(context: Context, function: Function, inputs: dict[Key, Abstract]
             context.escape(outside.cell.origins)
     context.checkpoint()
     return result
-
-
-def _pair(context: Context, function: Function, pairs: Any, actual: dict[Cell, Abstract]) -> None:
-    for cell, value in pairs:
-        actual[cell] = value
 
 
 def _check_aliases(context: Context, function: Function, actual: dict[Cell, Abstract]) -> None:
