@@ -446,11 +446,11 @@ class Planner:
         if not rest and wanted:
             # An epilogue: the group's loops are the kept dimensions, and the reduced ones are added.
             new: list[Loop] = []
-            for axis, size in enumerate(shape):
+            for axis in _order(operand):
                 if axis in mapped:
                     new.append(mapped[axis])
-                elif axis in axes and size != 1:
-                    new.append(Loop(f"{LOOP_PREFIX}r{axis}", size, reduced=True))
+                elif axis in axes and shape[axis] != 1:
+                    new.append(Loop(f"{LOOP_PREFIX}r{axis}", shape[axis], reduced=True))
             group.loops = new
             group.reductions.append(value)
             return True
