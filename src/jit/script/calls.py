@@ -17,8 +17,10 @@ from ...ir.location import Location
 from ..errors import ScriptError
 from .arrays import array_call
 from .context import MAX_CALL_DEPTH, Context, Frame
+from .generator_managers import GeneratorManager, is_generator_manager
 from .library import LIBRARY
 from .liveness import Liveness, assigned_names, liveness
+from .nn_programs import NN_PROGRAMS
 from .numba_calls import call_compiled, is_compiled_by_numba
 from .objects import instantiate, is_plain_class, lift
 from .operators import scalar_kind, spread
@@ -115,6 +117,8 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
         return _instantiate(context, target, arguments, keywords)
     wrapped = getattr(target, "__wrapped__", None)
     if isinstance(wrapped, types.FunctionType) and isinstance(target, types.FunctionType):
+        if is_generator_manager(target):
+            return GeneratorManager(wrapped, tuple(arguments), keywords)
         manager = _manager_of(target)
         if manager:  # a function decorated with no_grad() or the like
             return call_object(context, wrapped, arguments, keywords)
@@ -207,6 +211,10 @@ def inline_function(
     try:
         return _inline_function(context, function, arguments, keywords, place)
     except ScriptError:
+        program = NN_PROGRAMS.get(f"{function.__module__}.{function.__qualname__}".removeprefix("ingot."))
+        if program is not None:
+            before.restore()
+            return _inline_function(context, program, arguments, keywords, context.location())  # type: ignore[arg-type]
         found = traced(context, function, arguments, keywords, before)
         if found is None:
             raise
@@ -241,6 +249,11 @@ def _inline_function(
     bound = bind(context, source, arguments, keywords, defaults, keyword_defaults)
     place = place or (context.frame.place if context.frames else None)
     return inline(context, Frame(source, *_analysis_first(source), function.__globals__, closure, place=place), bound)
+
+
+def liveness_of(source: FunctionSource) -> Liveness:
+    """Which variables of a function matter where."""
+    return _analysis(source.node)[0]
 
 
 def _analysis_first(source: FunctionSource) -> tuple[Liveness]:
