@@ -16,7 +16,7 @@ from ..attending import ATTENTION, is_native_attention
 from ..attending import attention_reads as native_reads
 from ..contraction import batch_stride, view_strides
 from ..indexing import element_count
-from ..scalar_code import Code, literal
+from ..scalar_code import literal
 from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid
 
 __all__ = ["ATTENTION", "attention_limits", "attention_reads", "lower_attention"]
@@ -74,7 +74,8 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
         bases.append(f"{name}_base = {base} + {head} * {size(batch_stride(shape, strides, 2, whole))}")
         pointer = text.pointer(storage(view.base), _tensor(view.base).dtype)
         rows[name] = f"{pointer}[{name}_base + {{row}} * {size(strides[-2])} + {{column}} * {size(strides[-1])}]"
-    allowed, added = "True", ""
+    # A row that may look at nothing gives zeros where a mask of bools says so, as in PyTorch.
+    allowed, added, nothing = "True", "", "keys == 0"
     if instruction.attributes["is_causal"]:
         allowed = "key <= query"
     if mask is not None:
@@ -86,7 +87,7 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
         pointer = text.pointer(storage(view.base), _tensor(view.base).dtype)
         loaded = f"{pointer}[{size(view.offset)} + {place}]"
         if _tensor(mask).dtype is dtypes.bool_:
-            allowed = f"{loaded} != 0"
+            allowed, nothing = f"{loaded} != 0", "total == 0"
         else:
             added = f" + {loaded}"
     scale = instruction.attributes["scale"]
@@ -155,7 +156,7 @@ for start in range(0, {"min(keys, first + " + str(tile) + ")" if instruction.att
         if scores[line, j] != {lowest}:
             weight = math.exp(scores[line, j] - higher)
         total += weight
-        if start + j < keys and weight != {zero}:
+        if start + j < keys:
             for c in range({per_lane}):
                 if c * {keys} + lane < columns:
                     sums[c] += weight * v_tile[j, c * {keys} + lane]
@@ -164,6 +165,8 @@ if first + line < queries:
     for c in range({per_lane}):
         if c * {keys} + lane < columns:
             value = sums[c] / total
+            if {nothing}:
+                value = {zero}
             {y}[((batch * queries) + query) * columns + c * {keys} + lane] = value
 """
     for line in lines.strip("\n").splitlines():
@@ -175,5 +178,3 @@ if first + line < queries:
     grid = Grid("blocks", blocks, threads=(keys, tile))
     return text.finish_kernel("k_attention", f"attention{where}", traffic, grid)
 
-
-_ = Code

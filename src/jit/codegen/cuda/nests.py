@@ -50,7 +50,7 @@ def lower_device_group(
     if nest.reduced and not nest.loops[-1].reduced:
         return [nest.lower_columns()], []
     kernel = nest.lower_rows(keeps=False)
-    keeping = _Reduced(group, storage, target).lower_rows(keeps=True)
+    keeping = _Reduced(group, storage, target).lower_rows(keeps=bool(nest.reduced))
     if keeping.shared != 0:
         kernel = replace(kernel, faster=keeping)
     return [kernel], []
@@ -84,10 +84,11 @@ class _Map(_DeviceNest):
                 self.recover(text, self.loops, flat)
             self.store_outputs(text, elements, self.loops)
             lines = list(scope.lines)
+        before = text.scope.lines[: -1 - len(lines)]
         kernel = self.done_with(text, Grid("elements", n))
         lanes = self.lanes()
         if lanes > 1 and not text.flags and not _is_branching(lines):
-            kernel = self.with_wide(text, kernel, lines, flat, lanes)
+            kernel = self.with_wide(text, kernel, before, lines, flat, lanes)
         return kernel
 
     def lanes(self) -> int:
@@ -113,7 +114,13 @@ class _Map(_DeviceNest):
         return [(v, i) for v, places in group.accesses.items() if v not in inside for i in places]
 
     def with_wide(
-        self, text: DeviceText, kernel: DeviceKernel, lines: Sequence[str], flat: str, lanes: int
+        self,
+        text: DeviceText,
+        kernel: DeviceKernel,
+        before: Sequence[str],
+        lines: Sequence[str],
+        flat: str,
+        lanes: int,
     ) -> DeviceKernel:
         """The kernel with a form that loads, computes and stores `lanes` neighbours at a time.
 
@@ -135,7 +142,7 @@ class _Map(_DeviceNest):
         count = text.size(kernel.grid.n)
         first, step = f"cuda.grid(1) * {lanes}", f"cuda.gridsize(1) * {lanes}"
         header = f"for {flat} in range({first}, {count}, {step}):"
-        nested = [header, *("    " + line for line in (*body, *stores))]
+        nested = [*before, header, *("    " + line for line in (*body, *stores))]
         grid = Grid("elements", (kernel.grid.n + (lanes - 1)) // lanes)
         wide = text.kernel(nested, f"{self.stem}_wide", kernel.title, kernel.traffic, grid)
         return replace(kernel, faster=replace(wide, lanes=lanes))

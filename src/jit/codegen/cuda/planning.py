@@ -15,8 +15,10 @@ from ....ir.types import TensorType
 from ...errors import Unsupported
 from ..elements import expression_of
 from ..fusion import Group, Plan, plan_block
+from ..indexing import loop_variable
 from ..inline import INLINE
 from ..nest import Temporary
+from ..reads import READS
 from ..scalar_code import Untranslatable
 from .attention import ATTENTION, attention_limits, attention_reads, lower_attention
 from .contraction import accepts_epilogue, contraction_reads, lower_contraction
@@ -61,7 +63,11 @@ class BlockPlan:
 
 def plan_device_block(block: Block, target: DeviceTarget) -> BlockPlan:
     """How to run a block; its terminator is not among the steps."""
-    return _Planner(block, target).run()
+    try:
+        return _Planner(block, target).run()
+    except (Unsupported, Untranslatable) as error:
+        reason = getattr(error, "reason", str(error))
+        return BlockPlan(list(block.instructions[:-1]), {}, [f"a block runs op by op, because {reason}"])
 
 
 def _has_kernel_dtype(value: Value | None) -> bool:
@@ -77,6 +83,17 @@ def _has_kernel_dtype(value: Value | None) -> bool:
 def _work(kernel: DeviceKernel) -> Dim:
     flops = kernel.traffic["flops"]
     return 0 if flops is None else flops
+
+
+def _is_readable(instruction: Instruction) -> bool:
+    """Whether kernels know where an inlined op reads."""
+    reads, result = READS.get(instruction.op.name), instruction.results[0].type
+    if reads is not None and isinstance(result, TensorType):
+        try:
+            reads(instruction, tuple(loop_variable(f"c{axis}") for axis in range(result.rank)))
+        except Unsupported:
+            return False
+    return True
 
 
 class _Planner:
@@ -105,7 +122,7 @@ class _Planner:
         is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
         if is_tensor and (isinstance(instruction.op.lower, (View, Reduce, Elementwise)) or expression_of(instruction)):
             return None
-        if is_tensor and instruction.op.name in INLINE:
+        if is_tensor and instruction.op.name in INLINE and _is_readable(instruction):
             if instruction.op.name != "constant":
                 return None
             array = instruction.attributes["value"]
