@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ...ir.core import Instruction, Value
 from ...ir.types import TensorType
+from .image_layout import layout_of
 
 if TYPE_CHECKING:
     from .fusion import Group, Planner
@@ -56,6 +57,10 @@ def _placed(
         others = [i.op.name for i in (*first, *group.instructions) if i is not instruction]
         if others:
             yield f"fused with {', '.join(dict.fromkeys(others))}"
+    if (layout := layout_of(result)) is not None and (result in stored or not groups):
+        border = (layout.top, layout.bottom, layout.left, layout.right)
+        inside = f", inside a border of zeros {border}" if layout.has_border else ""
+        yield f"kept with its channels last{inside}"
     if result in stored and (reader := planner.readers.get(result)) is not None:
         why = "it is a result" if reader.op.name == "return" else f"{named(reader)} reads it from memory"
         yield f"stored, because {why}"
