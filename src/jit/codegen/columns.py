@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from ...ir import dtypes
 from ...ir.core import Value
-from ...ir.dims import Dim
+from ...ir.dims import Dim, dim_max, dim_min
 from ...ir.types import TensorType
 from .elements import Elements
+from .fusion import own_cost
 from .indexing import Loop, element_count
 from .kernel_text import Text
 from .nest import Launch, Nest, Stage
@@ -14,8 +15,15 @@ from .scalar_code import Code
 
 __all__ = ["COLUMNS", "Columns", "ceil_div"]
 
-# Columns that one item of a column reduction handles: their accumulators stay in L1.
+# Columns that one item of a scan or of a chunk handles.
 COLUMNS = 256
+# The bytes of accumulators of one item of a column reduction: they stay in L1, and rows are read in long runs.
+_ACCUMULATORS = 16 << 10
+# Items are narrower where there would be fewer than this, down to a number of columns that still fills vectors.
+_ITEMS, _FEWEST = 4, 64
+# Rows that items narrower than a row read side by side (each in streams of its own, which hides memory's latency), and
+# operations on an element up to which that pays. Whole rows are read one after the other, as they lie.
+_ROWS_AT_ONCE, _CHEAP = 4, 8
 
 
 def ceil_div(a: Dim, b: int) -> Dim:
@@ -29,24 +37,35 @@ class Columns(Nest):
     def lower_columns(self) -> Launch:
         text, elements = self.start()
         *outer, column = self.kept
-        blocks = ceil_div(column.extent, COLUMNS)
+        width = self.width(outer, column)
+        blocks = (column.extent + width - 1) // width
         item = "item"
         arrays = self.column_arrays(text)
         with text.block(f"for {item} in range(lo, hi):", {loop.name for loop in outer}):
-            self.open_columns(text, outer, column, blocks, item)
+            self.open_columns(text, outer, column, blocks, item, width)
             self.column_stages(text, elements, arrays, column)
             with text.block(self.columns_header(text, column), {column.name}):
                 self.store_outputs(text, elements, self.kept)
         n = element_count([loop.extent for loop in outer]) * blocks
         rows = element_count([loop.extent for loop in self.reduced])
-        return self.finish(text, n, rows * COLUMNS)
+        return self.finish(text, n, rows * width)
+
+    def width(self, outer: Sequence[Loop], column: Loop) -> Dim:
+        """The columns of an item, from the sizes alone."""
+        columns = element_count([loop.extent for loop in outer]) * column.extent
+        return dim_min(dim_max(ceil_div(columns, _ITEMS * _FEWEST) * _FEWEST, _FEWEST), self.most_columns())
+
+    def most_columns(self) -> int:
+        """The most columns that an item can have."""
+        sizes = [self.reduction_parts(value)[2] for value in self.group.reductions]
+        return _ACCUMULATORS // sum(dtype.itemsize if dtype.kind == "f" else 8 for dtype in sizes) // _FEWEST * _FEWEST
 
     def column_arrays(self, text: Text) -> dict[Value, str]:
         """One accumulator per column and reduction, on the stack."""
         arrays: dict[Value, str] = {}
         for value in self.group.reductions:
             arrays[value] = text.fresh("a")
-            text.line(f"{arrays[value]} = {self.stack(text, value)}({COLUMNS})")
+            text.line(f"{arrays[value]} = {self.stack(text, value)}({self.most_columns()})")
         return arrays
 
     def stack(self, text: Text, value: Value) -> str:
@@ -55,17 +74,17 @@ class Columns(Nest):
         text.requirements.helpers.add(f"stack_{kind}")
         return f"stack_{kind}"
 
-    def open_columns(self, text: Text, outer: Sequence[Loop], column: Loop, blocks: Dim, item: str) -> None:
-        size = text.size(blocks)
+    def open_columns(self, text: Text, outer: Sequence[Loop], column: Loop, blocks: Dim, item: str, width: Dim) -> None:
+        size, step = text.size(blocks), text.size(width)
         if outer:
             row = "row" if len(outer) > 1 else text.variable(outer[0].name)
             text.line(f"{row} = {item} // {size}")
-            text.line(f"first = {item} % {size} * {COLUMNS}")
+            text.line(f"first = {item} % {size} * {step}")
             if len(outer) > 1:
                 self.recover(text, outer, "row")
         else:
-            text.line(f"first = {item} * {COLUMNS}")
-        text.line(f"last = min(first + {COLUMNS}, {text.size(column.extent)})")
+            text.line(f"first = {item} * {step}")
+        text.line(f"last = min(first + {step}, {text.size(column.extent)})")
 
     def columns_header(self, text: Text, column: Loop) -> str:
         return f"for {text.variable(column.name)} in range(first, last):"
@@ -87,22 +106,7 @@ class Columns(Nest):
                 for value in stage.reductions:
                     text.line(f"{arrays[value]}[{name} - first] = {self.initial(elements, value)}")
 
-            def innermost(stage: Stage = stage) -> None:
-                with text.block(self.columns_header(text, column), {column.name}):
-                    self.store_swept(text, elements, stage)
-                    for value in stage.reductions:
-                        code = self.mapped(elements, value)
-                        place = f"{arrays[value]}[{name} - first]"
-                        current = self.accumulator(value, place)
-                        joined = self.combine(elements, value, current, code.text, free_order=False)
-                        text.line(f"{place} = {self.stored(text, value, joined)}")
-
-            if bounds is None:
-                self.nested(text, self.reduced, innermost)
-            else:
-                loop = self.reduced[0]
-                with text.block(f"for {text.variable(loop.name)} in range({bounds[0]}, {bounds[1]}):", {loop.name}):
-                    self.nested(text, self.reduced[1:], innermost)
+            self.sweep_rows(text, elements, stage, arrays, column, self.reduced, bounds)
             self.done.update(self.swept_outputs(stage))
             if not finish:
                 continue
@@ -117,6 +121,76 @@ class Columns(Nest):
                 place = f"{arrays[value]}[{name} - first]"
                 code = Code(self.accumulator(value, place), dtype)
                 elements.overridden[value] = lambda indices, code=code: code  # type: ignore[misc]
+
+    def sweep_rows(
+        self,
+        text: Text,
+        elements: Elements,
+        stage: Stage,
+        arrays: dict[Value, str],
+        column: Loop,
+        loops: Sequence[Loop],
+        bounds: tuple[str, str] | None,
+    ) -> None:
+        """The loops over what is reduced; the innermost handles several rows at once where that is cheap."""
+        loop = loops[0]
+        name = text.variable(loop.name)
+        start, stop = bounds or ("0", text.size(loop.extent))
+        if len(loops) > 1:
+            with text.block(f"for {name} in range({start}, {stop}):", {loop.name}):
+                self.sweep_rows(text, elements, stage, arrays, column, loops[1:], None)
+            return
+        if not self.swept_outputs(stage) and self.is_cheap(stage):
+            length = stop if start == "0" else f"({stop} - {start})"
+            width = text.size(column.extent)
+            text.line(f"whole = {start} if last - first == {width} else {stop} - {length} % {_ROWS_AT_ONCE}")
+            with text.block(f"for {name} in range({start}, whole, {_ROWS_AT_ONCE}):", {loop.name}):
+                rows = [name, *(f"{name}_{number}" for number in range(1, _ROWS_AT_ONCE))]
+                for number, row in enumerate(rows[1:], 1):
+                    text.line(f"{row} = {name} + {number}")
+                with text.block(self.columns_header(text, column), {column.name}):
+                    self.add_rows(text, elements, stage, arrays, column, loop, rows)
+            start = "whole"
+        with (
+            text.block(f"for {name} in range({start}, {stop}):", {loop.name}),
+            text.block(self.columns_header(text, column), {column.name}),
+        ):
+            self.store_swept(text, elements, stage)
+            self.add_rows(text, elements, stage, arrays, column, loop, [name])
+
+    def add_rows(
+        self,
+        text: Text,
+        elements: Elements,
+        stage: Stage,
+        arrays: dict[Value, str],
+        column: Loop,
+        loop: Loop,
+        rows: Sequence[str],
+    ) -> None:
+        """Accumulate the elements of some rows at the current column, in order; `rows` are the loop's values."""
+        place = {value: f"{arrays[value]}[{text.variable(column.name)} - first]" for value in stage.reductions}
+        current = {value: self.accumulator(value, place[value]) for value in stage.reductions}
+        for row in rows:
+            text.names[loop.name] = row
+            # What was computed for one row is not what another needs.
+            known = [dict(scope.memo) for scope in text.scopes]
+            for value in stage.reductions:
+                _, _, dtype = self.reduction_parts(value)
+                code = self.mapped(elements, value)
+                joined = self.combine(elements, value, current[value], code.text, free_order=False)
+                current[value] = joined if row == rows[-1] else text.assign(text.scope, joined, dtype, "", "c").text
+            if len(rows) > 1:
+                for scope, memo in zip(text.scopes, known, strict=True):
+                    scope.memo = memo
+        text.names[loop.name] = rows[0]
+        for value in stage.reductions:
+            text.line(f"{place[value]} = {self.stored(text, value, current[value])}")
+
+    def is_cheap(self, stage: Stage) -> bool:
+        """Whether the operands of a stage are little more than loads."""
+        computed = self.reach(self.operands([stage]))
+        return sum(own_cost(v.instruction) for v in computed if v.instruction is not None) <= _CHEAP
 
     def is_finished_later(self, value: Value) -> bool:
         """Whether a reduction's result is not its accumulator as it is."""

@@ -281,7 +281,7 @@ class _Split(Rows, Columns):
         with text.block("for item in range(lo, hi):", {loop.name for loop in outer}):
             text.line(f"chunk = item // {text.size(rows * blocks)}")
             text.line(f"block = item % {text.size(rows * blocks)}")
-            self.open_columns(text, outer, column, blocks, "block")
+            self.open_columns(text, outer, column, blocks, "block", COLUMNS)
             bounds = self.chunk_bounds(text, first, length)
             self.column_stages(text, elements, arrays, column, bounds, finish=False)
             name = text.variable(column.name)
