@@ -277,6 +277,25 @@ class DeviceInterpreter(Interpreter):
         n = self.size(grid.n)
         if n == 0:
             return
+        faster = kernel.faster
+        if faster is not None and faster.lanes == 1 and self.size(faster.shared) <= target.row_bytes:
+            kernel = faster
+        arguments = self.arguments(kernel, temporaries, report)
+        if faster is not None and faster.lanes > 1 and n % faster.lanes == 0:
+            if all(getattr(a, "data", None) is None or a.data.ptr % 16 == 0 for a in arguments):
+                kernel, grid, n = faster, faster.grid, self.size(faster.grid.n)
+        length = self.size(grid.length)
+        threads = threads_of(grid.kind, n, length, grid.threads, target.threads, target.warp, target.blocks)
+        shared = 0
+        if kernel.shared != 0:
+            shared = self.size(kernel.shared) * threads[2]
+            if shared > target.row_bytes:  # one row a block, where several do not fit
+                threads = ((min(n, target.blocks),), (target.threads, 1), 1)
+                shared = self.size(kernel.shared)
+        self.program.launcher.launch(kernel, threads, shared, arguments)
+
+    def arguments(self, kernel: "DeviceKernel", temporaries: Sequence[Any], report: Any) -> list[Any]:
+        """What a kernel's parameters stand for in this call."""
         arguments: list[Any] = []
         for parameter in kernel.parameters:
             match parameter.source:
@@ -290,23 +309,7 @@ class DeviceInterpreter(Interpreter):
                     arguments.append(_flat_view(temporaries[index]))
                 case _:
                     arguments.append(report)
-        length = self.size(grid.length)
-        shared = 0
-        faster = kernel.faster
-        if faster is not None:
-            if faster.lanes > 1:
-                is_aligned = all(getattr(a, "data", None) is None or a.data.ptr % 16 == 0 for a in arguments)
-                if is_aligned and n % faster.lanes == 0:
-                    kernel, grid, n = faster, faster.grid, self.size(faster.grid.n)
-            elif self.size(faster.shared) <= target.row_bytes:
-                kernel = faster
-        threads = threads_of(grid.kind, n, length, grid.threads, target.threads, target.warp, target.blocks)
-        if kernel.shared != 0:
-            shared = self.size(kernel.shared) * threads[2]
-            if shared > target.row_bytes:  # one row a block, where several do not fit
-                threads = ((min(n, target.blocks),), (target.threads, 1), 1)
-                shared = self.size(kernel.shared)
-        self.program.launcher.launch(kernel, threads, shared, arguments)
+        return arguments
 
     def empty(self, shape: tuple[int, ...], type: Any) -> Any:
         return make_on(self.program.place, lambda xp: xp.empty(shape, type.dtype.numpy))

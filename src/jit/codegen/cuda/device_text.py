@@ -58,8 +58,8 @@ class Grid:
 class DeviceKernel:
     """A kernel's source, its parameters in order, its threads, and the bytes of shared memory that a team takes.
 
-    `faster` does the same with the same parameters: it handles `lanes` elements at a time, for memory aligned to 16
-    bytes and an n that is divisible by them, or needs more shared memory than a block may have.
+    `faster` does the same: it handles `lanes` elements at a time, for memory aligned to 16 bytes and an n that is
+    divisible by them, with the same parameters in the same order; or it keeps rows in shared memory, if they fit.
     """
 
     name: str
