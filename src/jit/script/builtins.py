@@ -52,8 +52,15 @@ def _type(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
 @handles(builtins.issubclass)
 def _issubclass(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     expect(context, "issubclass", arguments, 2)
-    classes = [a.value if isinstance(a, Constant) else tuple(i.value for i in a.items) for a in arguments]  # type: ignore[attr-defined]
-    return Constant(issubclass(classes[0], classes[1]))  # type: ignore[arg-type]
+
+    def one(cls: Abstract) -> Abstract:
+        found = [a.value if isinstance(a, Constant) else tuple(i.value for i in a.items) for a in (cls, arguments[1])]  # type: ignore[attr-defined]
+        try:
+            return Constant(issubclass(found[0], found[1]))  # type: ignore[arg-type]
+        except TypeError as error:
+            raise context.type_error(str(error)) from error
+
+    return spread(context, one, arguments[0])
 
 
 @handles(builtins.callable)

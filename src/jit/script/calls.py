@@ -18,7 +18,7 @@ from ..errors import ScriptError
 from .arrays import array_call
 from .context import MAX_CALL_DEPTH, Context, Frame
 from .generator_managers import GeneratorManager, is_generator_manager
-from .library import LIBRARY
+from .library import LIBRARY, library_key
 from .liveness import Liveness, assigned_names, liveness
 from .nn_programs import NN_PROGRAMS
 from .numba_calls import call_compiled, is_compiled_by_numba
@@ -81,7 +81,7 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
     """A call of something from outside the program."""
     from .registry import find_handler
 
-    stand_in = LIBRARY.get(id(target))
+    stand_in = LIBRARY.get(library_key(target))
     if stand_in is not None and _needs_stand_in(target, arguments, keywords):
         return inline_function(context, stand_in[1], arguments, keywords, context.location())  # type: ignore[arg-type]
     handler = find_handler(target)
@@ -102,6 +102,8 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
     array = array_call(context, target, arguments, keywords)
     if array is not None:
         return array
+    if isinstance(target, (operator.itemgetter, operator.attrgetter)):
+        return _get(context, target, *arguments)
     if isinstance(target, functools.partial):
         fixed = {k: lift(context, v) for k, v in target.keywords.items()}
         values = [lift(context, v) for v in target.args]
@@ -139,6 +141,23 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
         f"{_name(target)} cannot be called in a compiled program: it is not written in Python that can be compiled",
         "compute it outside and pass the result in",
     )
+
+
+def _get(context: Context, getter: Any, value: Abstract) -> Abstract:
+    """What `operator.itemgetter(...)` or `attrgetter(...)` takes out of a value."""
+    from .expressions import get_item
+    from .objects import attribute
+
+    found: list[Abstract] = []
+    for name in getter.__reduce__()[1]:
+        part = value
+        if isinstance(getter, operator.itemgetter):
+            part = get_item(context, value, Constant(name))
+        else:
+            for step in name.split("."):
+                part = attribute(context, part, step)
+        found.append(part)
+    return found[0] if len(found) == 1 else Tuple(tuple(found))
 
 
 def _needs_stand_in(target: Any, arguments: list[Abstract], keywords: dict[str, Abstract]) -> bool:
@@ -494,6 +513,12 @@ def _instantiate(context: Context, cls: type, arguments: list[Abstract], keyword
             f"{cls.__name__} cannot be made inside a compiled program",
             "make it in __init__ of the module, and use it here",
         )
+    if (
+        cls in (operator.itemgetter, operator.attrgetter)
+        and arguments
+        and all(isinstance(a, Constant) for a in arguments)
+    ):
+        return Constant(cls(*(a.value for a in arguments)))  # type: ignore[attr-defined]
     if cls is slice:
         none = Constant(None)
         return Slice(none, arguments[0], none) if len(arguments) == 1 else Slice(*[*arguments, none][:3])

@@ -79,6 +79,7 @@ class Frame:
     place: Location | None = None  # where errors in it are shown, if it is no code of the user's
     declared: frozenset[str] = frozenset()  # names that it declares `nonlocal`
     cls: Any = None  # the class that `super()` starts from
+    on_yield: Any = None  # what a `yield` does, in the generator of a context manager
     arguments: dict[str, Abstract] = field(default_factory=dict)  # the variables that it started with
 
 
@@ -125,6 +126,7 @@ class Context:
         self.literal_types: dict[Any, dict[str, Type]] = {}  # what empty containers hold, by place of the literal
         self.records: dict[str, type] = {}  # named tuples that run-time containers hold, by the name of their type
         self.guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules taken as constants
+        self.detaching = 0  # `no_grad()` blocks around
         self.returned: dict[Any, Any] = {}  # what ignored functions return, by call and by function
         self.keep_identity = False  # whether objects stay apart where paths meet, so that writes find the right one
         self.ambiguous = False  # whether a write was refused that might have found its object otherwise

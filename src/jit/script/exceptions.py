@@ -65,14 +65,24 @@ class Region:
         before = self.before
         return localise(context, spec_of(context, value, before.heap), before.heap, before.symbols, {})
 
+    def variable(self, context: Context, name: str) -> Abstract:
+        """What a variable holds now, also one that lives in memory while a context manager's generator runs."""
+        cell = self.frame.boxes.get(name)
+        found: Abstract = (
+            self.frame.variables.get(name, UNBOUND)
+            if cell is None
+            else context.heap[cell].attributes.get(name, UNBOUND)
+        )
+        return found
+
     def state(self, context: Context) -> tuple[list[Abstract], dict[Cell, Any]]:
-        variables = [self.frame.variables.get(n, UNBOUND) for n in self.names]
+        variables = [self.variable(context, n) for n in self.names]
         return variables, dict(context.heap)
 
     def widen(self, context: Context) -> None:
         """Make the specs hold what variables and memory are now."""
         for name in self.names:
-            found = self.spec(context, self.frame.variables.get(name, UNBOUND))
+            found = self.spec(context, self.variable(context, name))
             joined = join(context, self.specs[name], found) if name in self.specs else found
             if joined != self.specs.get(name):
                 self.settled, self.specs[name] = False, joined
@@ -103,7 +113,7 @@ class Region:
         """The values of what is carried."""
         found: list[Value] = []
         for name, spec in self.specs.items():
-            found += convert(context, self.frame.variables.get(name, UNBOUND), spec)
+            found += convert(context, self.variable(context, name), spec)
         for cell, (spec, model) in self.cells.items():
             content = context.heap[cell]
             if isinstance(content, RunTimeItems):  # passing it on under a name made it a list of the graph

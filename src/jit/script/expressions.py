@@ -12,6 +12,7 @@ from .dicts import new_dict
 from .generators import early_generator
 from .indexing import get_item as tensor_item
 from .iterations import counted_loop
+from .library_iteration import range_item
 from .names import name_value, narrowed
 from .objects import attribute, lift
 from .operators import binary, compare, scalar_kind, spread, truth, unary
@@ -25,6 +26,7 @@ from .values import (
     Method,
     ObjectRef,
     Scalar,
+    Sequence,
     Slice,
     TensorRef,
     Tuple,
@@ -122,6 +124,14 @@ def _conditional(context: Context, node: ast.IfExp) -> Abstract:
         narrowed(context, node.test, True, lambda: evaluate(context, node.body)),
         narrowed(context, node.test, False, lambda: evaluate(context, node.orelse)),
     )
+
+
+def _yield(context: Context, node: ast.Yield) -> Abstract:
+    if context.frame.on_yield is None:
+        raise context.error("generators cannot be compiled", "append to a list and return it")
+    value = Constant(None) if node.value is None else evaluate(context, node.value)
+    found: Abstract = context.frame.on_yield(value)
+    return found
 
 
 def _walrus(context: Context, node: ast.NamedExpr) -> Abstract:
@@ -289,6 +299,8 @@ def _get_item(context: Context, value: Abstract, index: Abstract) -> Abstract:
         case Scalar() if scalar_kind(value) == "str":
             found_text: Abstract = context.strings.get(context, value, index)
             return found_text
+        case Sequence(kind="range", parts=parts) if not isinstance(index, Slice):
+            return context.call(Constant(range_item), [*parts, index], {})
         case Constant(value=constant):
             array = array_operation(context, operator.getitem, value, index)
             return array if array is not None else _constant_item(context, constant, index)
@@ -384,6 +396,7 @@ _HANDLERS: dict[type[ast.expr], Callable[[Context, Any], Abstract]] = {
     ast.Compare: _compare,
     ast.IfExp: _conditional,
     ast.NamedExpr: _walrus,
+    ast.Yield: _yield,
     ast.Tuple: _tuple,
     ast.List: _list,
     ast.Dict: _dict,

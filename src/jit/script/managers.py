@@ -6,13 +6,13 @@ import types
 from typing import Any
 
 from ...eager import modes
-from . import regions
+from . import generator_managers, regions
 from .context import Context, PathEnds
 from .exceptions import protect
 from .liveness import assigned_names
 from .operators import spread, truth
 from .raised import Caught, exception_class_of, forget_raised, raised_value
-from .values import NOTHING, Abstract, Constant, Method, ObjectRef, Scalar, TensorRef
+from .values import NOTHING, Abstract, Constant, Method, ObjectRef, Scalar, TensorRef, Tuple, Union
 
 __all__ = ["with_statement"]
 
@@ -28,6 +28,9 @@ def _items(context: Context, node: ast.With, items: list[ast.withitem]) -> None:
         return
     item, rest = items[0], items[1:]
     manager = context.evaluate(item.context_expr)
+    if isinstance(manager, generator_managers.GeneratorManager):
+        generator_managers.run(context, node, item.optional_vars, manager, lambda: _items(context, node, rest))
+        return
     with context.at(item.context_expr):
         kind = _kind(manager)
         if kind is None and not _is_user_manager(manager):
@@ -42,7 +45,11 @@ def _items(context: Context, node: ast.With, items: list[ast.withitem]) -> None:
     if item.optional_vars is not None:
         context.assign(item.optional_vars, Constant(None))
     before = dict(context.frame.variables)
-    _items(context, node, rest)
+    context.detaching += kind == "no_grad"
+    try:
+        _items(context, node, rest)
+    finally:
+        context.detaching -= kind == "no_grad"
     if kind == "no_grad":
         _detach(context, before)
 
@@ -80,6 +87,13 @@ def _method(manager: Abstract, name: str) -> Method | None:
 
 def _is_user_manager(manager: Abstract) -> bool:
     return _method(manager, "__enter__") is not None and _method(manager, "__exit__") is not None
+
+
+def _class_of(thrown: Abstract) -> Abstract:
+    """The class of what was raised, or what is known of it."""
+    if isinstance(thrown, Tuple) and isinstance(thrown.items[0], Union):
+        return thrown.items[0]
+    return Constant(exception_class_of(thrown) or Exception)
 
 
 def _protected(
@@ -121,7 +135,7 @@ def _protected(
         forget_raised(context)
         caught = Caught.of(Scalar(protected.error), thrown, (Exception,))
         context.checkpoint()
-        kind = spread(context, lambda v: Constant(exception_class_of(v) or Exception), thrown)
+        kind = spread(context, _class_of, thrown)
         with context.at(item.context_expr):
             over = truth(context, context.call(leave, [kind, caught, none], {}))
         if over is True:

@@ -173,6 +173,8 @@ def error_text(context: Context, value: Tuple) -> Abstract:
             return Scalar(context.emit("error.text", error.value))
 
         return spread(context, one, raised)
+    if isinstance(value.items[0], Union):
+        return spread(context, lambda c: error_text(context, _of_class(value, c)), value.items[0])
     cls = exception_class_of(value)
     assert cls is not None
     if isinstance(cls.__str__, types.FunctionType):
@@ -184,6 +186,18 @@ def error_text(context: Context, value: Tuple) -> Abstract:
         conversion = ord("r") if issubclass(cls, KeyError) else -1
         return spread(context, lambda v: format_value(context, v, Constant(""), conversion), arguments[0])
     return format_value(context, Tuple(tuple(arguments)), Constant(""))
+
+
+def _of_class(value: Tuple, cls: Abstract) -> Tuple:
+    """An exception of which of several classes is known."""
+    return Tuple((cls, *value.items[1:]), value.type)
+
+
+def _attribute_of(context: Context, value: Tuple, name: str) -> Abstract:
+    found = error_attribute(context, value, name)
+    if found is None:
+        context.fails(AttributeError(f"the exception object has no attribute {name!r}"))
+    return found
 
 
 def error_attribute(context: Context, value: Tuple, name: str) -> Abstract | None:
@@ -202,6 +216,8 @@ def error_attribute(context: Context, value: Tuple, name: str) -> Abstract | Non
             context.fails(AttributeError(f"the exception object has no attribute {name!r}"))
 
         return spread(context, one, raised)
+    if isinstance(value.items[0], Union):
+        return spread(context, lambda c: _attribute_of(context, _of_class(value, c), name), value.items[0])
     cls = exception_class_of(value)
     if name == "args":
         return Tuple(tuple(_arguments(context, value)))

@@ -346,6 +346,8 @@ def _delete(context: Context, node: ast.Delete) -> None:
                     lists.delete(context, container, position)
                 elif isinstance(container, DictRef):
                     context.dicts.delete(context, container, position)
+                elif isinstance(container, ObjectRef) and hasattr(container.type, "__delitem__"):
+                    context.call(Method(container, "__delitem__", container.type.__delitem__), [position], {})
                 else:
                     raise context.error(f"del of an item of {context.describe(container)} is not supported")
             case _:
@@ -438,8 +440,8 @@ def _module(context: Context, name: str) -> Any:
         ) from error
 
 
-def _declare(context: Context, node: ast.Nonlocal) -> None:
-    """Which names are those of a function around is known from the start."""
+def _declare(context: Context, node: ast.Nonlocal | ast.Global) -> None:
+    """Which names are those of a function around is known from the start, and that globals are not assigned, too."""
 
 
 def _define(context: Context, node: ast.FunctionDef) -> None:
@@ -466,6 +468,7 @@ _HANDLERS: dict[type[ast.stmt], Callable[[Context, Any], None]] = {
     ast.Import: _import,
     ast.ImportFrom: _import_from,
     ast.Nonlocal: _declare,
+    ast.Global: _declare,
     ast.With: with_statement,
     ast.Try: try_statement,
 }

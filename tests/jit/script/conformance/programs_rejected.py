@@ -19,7 +19,10 @@ def generator(x):
     yield x
 
 
-@reject("syntax", "`global` cannot be compiled (and 2 more below)", hint="classes cannot be defined", marked="global")
+@reject(
+    "syntax", "is a variable from outside, which is a constant of the program (and 2",
+    hint="classes cannot be defined", marked="counted",
+)
 def several_findings(x):
     global counted
     counted = 1
@@ -156,11 +159,6 @@ def with_over_a_number(n):
 
 
 # -- functions, modules ------------------------------------------------------------------------------------------------
-
-
-@jit.ignore
-def ignored(x):
-    return x
 
 
 def deep(x):

@@ -10,6 +10,8 @@ import programs_control
 import programs_exceptions
 import programs_expressions
 import programs_functions
+import programs_managers
+import programs_recursion
 import programs_rejected
 import programs_semantics
 import programs_tensors
@@ -19,7 +21,7 @@ from conformance_table import ACCEPTED, REJECTED, Accepted, Rejected, check_acce
 
 MODULES = (
     programs_arguments, programs_callbacks, programs_complex, programs_control, programs_exceptions,
-    programs_expressions, programs_functions, programs_rejected,
+    programs_expressions, programs_functions, programs_managers, programs_rejected,
     programs_semantics, programs_tensors, programs_types,
 )  # fmt: skip
 
