@@ -85,8 +85,8 @@ def _extent(array: Any) -> tuple[int, int]:
 
 
 def write_array(target: Any, source: Any) -> None:
-    """Copy elements into an array of the same device."""
+    """Copy elements into an array; a counter on the CPU takes what the device counted."""
     if isinstance(target, np.ndarray):
-        np.copyto(target, source)
+        np.copyto(target, host_array(source))
     else:
         target[...] = source
