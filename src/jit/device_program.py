@@ -145,6 +145,10 @@ class DeviceInterpreter(Interpreter):
         program = self.program
         plan = program.plan(block)
         finished = program.last_uses(block)
+        # What an earlier round of a loop made is not what this one makes: that may be carried on.
+        for instruction in block.instructions:
+            for result in instruction.results:
+                self.values.pop(result, None)
         outer, self.reports = self.reports, []
         for position, step in enumerate(plan.steps):
             if isinstance(step, Instruction):
