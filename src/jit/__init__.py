@@ -3,6 +3,7 @@
 Each name is imported when it is first used: loading a compiled model needs neither front end.
 """
 
+import builtins
 import importlib
 import sys
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CompileError, FallbackWarning, JitError, LoadError, ScriptError, TraceError, TraceWarning
 
 if TYPE_CHECKING:
+    from ..eager.scripting import is_tracing, isinstance
     from ..ir.pipeline import memory_budget
     from .archive import load, save
     from .codegen.compile import no_compile
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
     from .script.forks import Future, fork, wait
     from .trace import TracedFunction, trace
     from .trace_module import TracedModule, trace_module
+    from .winograd import winograd
 
 __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
     "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "TracedModule", "annotate",
-    "current_executor", "Future", "executor", "export", "fork", "freeze", "ignore", "is_scripting", "load",
-    "memory_budget", "no_compile", "optimize_for_inference", "save", "script", "trace", "trace_module", "unused",
-    "wait",
+    "current_executor", "Future", "executor", "export", "fork", "freeze", "ignore", "is_scripting",
+    "is_tracing", "isinstance", "load", "memory_budget", "no_compile", "optimize_for_inference", "save", "script",
+    "trace", "trace_module", "unused", "wait", "winograd",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,7 +38,7 @@ _HOMES = {
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
     "trace": "trace", "trace_module": "trace_module", "TracedModule": "trace_module",
     "current_executor": "executors", "Future": "script.forks", "fork": "script.forks", "wait": "script.forks",
-    "memory_budget": ".ir.pipeline",
+    "memory_budget": ".ir.pipeline", "winograd": "winograd", "is_tracing": ".eager.scripting", "isinstance": ".eager.scripting",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
     "script",
@@ -59,7 +62,7 @@ class _Package(ModuleType):
     """Keeps `jit.script` and `jit.trace` the functions when the submodules of these names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
+        if not (name in _HOMES and builtins.isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

@@ -23,6 +23,7 @@ from .layout import Layout
 from .program import NativeProgram
 from .runtime import cache
 from .runtime.objects import ObjectError
+from .winograd import is_winograd_allowed
 
 if TYPE_CHECKING:
     from .cross import CpuChoice
@@ -62,7 +63,8 @@ def _package_stamp() -> str:
 
 def _bundle_key(graph: Graph, target: CpuTarget) -> str:
     text = print_graph(graph, locations=True)
-    return cache.cache_key("program", _package_stamp(), toolchain(), target.triple, target.cpu, target.features, text)
+    stamps = (_package_stamp(), toolchain(), "winograd" if is_winograd_allowed() else "direct")
+    return cache.cache_key("program", *stamps, target.triple, target.cpu, target.features, text)
 
 
 def native_bundle(

@@ -154,14 +154,8 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
     A depthwise convolution has `channels` and `out_channels` 1, `groups` the number of channels, and weights packed by
     `pack_depthwise_numpy`; others are packed by `pack_conv_numpy`.
     """
-    epilogue = epilogue or Epilogue()
-    if spec.nchw_output:
-        finish = _nchw_finish(name, spec.tile, epilogue)
-        channel_stride = f", slot_i64(p, {CONV_SLOTS['y_channel_stride']})"
-        store = finish_and_store(name, spec.tile, epilogue, CONV_SLOTS, "y", finish, channel_stride)
-    else:
-        columns = None if spec.depthwise else spec.out_channels
-        store = store_source(name, spec.tile, epilogue, CONV_SLOTS, result="y", columns=columns)
+    columns = None if spec.depthwise else spec.out_channels
+    store = conv_store(name, spec.tile, epilogue or Epilogue(), CONV_SLOTS, spec.nchw_output, columns)
     # The loop nest is the same for both output layouts.
     return (
         f"{IMPORTS}"
@@ -170,6 +164,16 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
         f"{store}"
         f"{entry_source(name, spec.name)}"
     )
+
+
+def conv_store(
+    name: str, tile: TileShape, epilogue: Epilogue, slots: dict[str, int], nchw: bool, columns: int | None
+) -> str:
+    """Source of `<name>_store`, which finishes a tile of pixels and stores it in NHWC or NCHW."""
+    if not nchw:
+        return store_source(name, tile, epilogue, slots, result="y", columns=columns)
+    finish = _nchw_finish(name, tile, epilogue)
+    return finish_and_store(name, tile, epilogue, slots, "y", finish, f", slot_i64(p, {slots['y_channel_stride']})")
 
 
 def _nchw_finish(name: str, tile: TileShape, epilogue: Epilogue) -> str:

@@ -10,9 +10,11 @@ from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
+from ..winograd import is_winograd_allowed
 from .access import StridedView, forward_view, strided_view
 from .contraction import (
     add_shared,
+    constant_array,
     epilogue_of,
     run_contraction_kernel,
     strided_constant,
@@ -29,6 +31,14 @@ from .kernel_text import Text, named_source
 from .layout import LAYOUT_IMPORTS, LAYOUT_SLOTS, to_nhwc_source
 from .module import KernelSource
 from .target import Target
+from .winograd import (
+    WINOGRAD_SLOTS,
+    WinogradSpec,
+    output_size,
+    pack_winograd_numpy,
+    scratch_elements,
+    winograd_source,
+)
 
 __all__ = ["convolution_reads", "padded_images", "run_convolution", "stores_images"]
 
@@ -112,7 +122,12 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     if known is not None and known > whole // 2:
         known = None
     layout = layout_of(output)
-    spec = ConvSpec(dtype.short, known, depthwise, layout is None, target)
+    spec: ConvSpec | WinogradSpec = ConvSpec(dtype.short, known, depthwise, layout is None, target)
+    outputs = winograd_outputs(instruction)
+    if outputs:
+        spec = WinogradSpec(outputs, known, layout is None, target)
+        where = f" ({instruction.location})" if instruction.location is not None else ""
+        driver.report.append(f"conv2d{where}: {winograd_note(outputs)}")
     padded = ImageLayout(*shape.pads)
     given = layout_of(images)
     if given is None:
@@ -129,7 +144,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     if group is not None:
         epilogue, text = _epilogue(driver, group, value)
     title, stem = title_of(instruction, group)
-    name, source = named_source(stem, lambda n: conv_source(n, spec, epilogue))
+    name, source = named_source(stem, lambda n: _kernel_source(n, spec, epilogue))
     work = element_count([shape.images, shape.out_channels, shape.out_height, shape.out_width, in_group, *shape.kernel])
     driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))
     add_shared(driver, spec.shared_sources())
@@ -168,8 +183,43 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         driver.touch(buffer)
     y = storage.address if first == 0 else f"{storage.address} + {driver.size(first * dtype.itemsize)}"
     slots |= {"x": x, "w": weights, "y": y}
-    run_contraction_kernel(driver, name, spec, CONV_SLOTS, slots, text, output)
+    table = CONV_SLOTS
+    if isinstance(spec, WinogradSpec):
+        assert isinstance(shape.channels, int)
+        table = WINOGRAD_SLOTS
+        scratch = driver.temporary(scratch_elements(spec, shape.channels), dtype)
+        slots = {slot: text for slot, text in slots.items() if slot in table} | {"scratch": scratch.address}
+        driver.touch(scratch)
+    run_contraction_kernel(driver, name, spec, table, slots, text, output)
     driver.clock += 1
+
+
+def winograd_outputs(instruction: Instruction) -> int:
+    """The outputs of a Winograd tile in each direction where a convolution is computed so, else 0."""
+    if not is_winograd_allowed() or instruction.op.name != "conv2d":
+        return 0
+    shape, dtype = _shape_of(instruction)
+    w = strided_view(instruction.inputs[1], instruction.block)
+    is_plain = shape.kernel == (3, 3) and shape.stride == shape.dilation == (1, 1) and shape.groups == 1
+    if dtype is not dtypes.float32 or not is_plain or constant_array(w) is None:
+        return 0
+    return output_size(shape.channels, shape.out_channels)
+
+
+def winograd_note(outputs: int) -> str:
+    """What a report says of it."""
+    products = {2: "4 instead of 9", 4: "2.25 instead of 9"}[outputs]
+    error = {2: "about that of the direct form", 4: "about ten times that of the direct form"}[outputs]
+    return (
+        f"by Winograd F({outputs}x{outputs}, 3x3): {products} products for each output and channel; "
+        f"rounding error {error}; jit.winograd(False) forbids it"
+    )
+
+
+def _kernel_source(name: str, spec: ConvSpec | WinogradSpec, epilogue: Epilogue) -> str:
+    if isinstance(spec, WinogradSpec):
+        return winograd_source(name, spec, epilogue)
+    return conv_source(name, spec, epilogue)
 
 
 def _tensor_shape(value: Value) -> tuple[Dim, ...]:
@@ -223,12 +273,22 @@ def padded_images(
 
 
 def _packed_weights(
-    driver: Driver, instruction: Instruction, w: StridedView, shape: _Shape, spec: ConvSpec, dtype: DType
+    driver: Driver,
+    instruction: Instruction,
+    w: StridedView,
+    shape: _Shape,
+    spec: ConvSpec | WinogradSpec,
+    dtype: DType,
 ) -> str:
     """The address of the packed weights: packed now if they are constant, else in the driver."""
     weight = instruction.inputs[1]
     assert isinstance(weight.type, TensorType)
     data = strided_constant(w, weight.type.shape, w.strides)
+    if isinstance(spec, WinogradSpec):
+        key = (id(w.base.instruction), w.offset, w.strides, weight.type.shape, spec.tile, "winograd", spec.outputs)
+        if key not in driver.constant_keys:
+            driver.constant(pack_winograd_numpy(data, spec.outputs, spec.tile), key)
+        return driver.constant_keys[key]
     if data is not None:
         key = (id(w.base.instruction), w.offset, w.strides, weight.type.shape, spec.tile, "conv", shape.groups)
         if key in driver.constant_keys:
