@@ -17,6 +17,7 @@ from .fast import CHECKED_SHORTCUTS, SHORTCUTS, quiet
 from .fast_views import VIEW_SHORTCUTS
 from .native import HEAVY, HEAVY_SHORTCUTS
 from .placement import placed, run_on
+from .quick import mark_view
 from .tensor import Tensor, wrap
 
 __all__ = ["dispatch", "execute", "quiet"]
@@ -229,10 +230,7 @@ def _mark_view(output: Tensor, op: Op, operands: tuple[Any, ...], attributes: di
     source = operands[0]
     # Only a reshape may have to copy, and only what is not contiguous.
     if source._array.flags.c_contiguous or not output._array.size or np.may_share_memory(output._array, source._array):
-        output._view = (source, op, operands[1:], attributes)
-        if source._counter is not None or source._view is not None or source._alias_of is not None:
-            output._view_version = source.version
-        output._inference = source._inference
+        mark_view(output, source, op, operands[1:], attributes)
 
 
 set_dispatcher(dispatch)

@@ -13,6 +13,7 @@ from .dispatch import dispatch, execute
 from .fast import FLOAT_UFUNCS, float_unary, large_binary, quiet
 from .inplace import make_inplace
 from .parallel import LARGE
+from .quick import QUICK
 from .tensor import Tensor, wrap
 
 _NUMBERS = (int, float, bool, complex)
@@ -24,10 +25,13 @@ def make_function(op: Op) -> Callable[..., Any]:
     """The public function of an op, with its signature and documentation; `__ingot_op__` is the record."""
     schema = op.schema
     ufunc = FLOAT_UFUNCS.get(op.name)
+    quick = QUICK.get(op.name)
+    if ufunc is not None:
+        quick = functools.partial(_short_unary, ufunc)
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        if ufunc is not None and len(args) == 1 and not kwargs and not modes.active_modes:
-            result = _short_unary(ufunc, args[0])
+        if quick is not None and args and not kwargs and not modes.active_modes:
+            result = quick(*args)
             if result is not None:
                 return result
         if kwargs and "out" in kwargs:
@@ -93,9 +97,9 @@ def call(name: str, *args: Any, **kwargs: Any) -> Any:
     return dispatch(op, operands, attributes)
 
 
-def _short_unary(ufunc: Any, operand: Any) -> Tensor | None:
+def _short_unary(ufunc: Any, operand: Any, *rest: Any) -> Tensor | None:
     """The result for a floating-point tensor whose history is not recorded; None otherwise."""
-    if not isinstance(operand, Tensor) or (operand.requires_grad and modes.state.grad_enabled):
+    if rest or not isinstance(operand, Tensor) or (operand.requires_grad and modes.state.grad_enabled):
         return None
     array = operand._array
     if array.dtype.kind != "f":
@@ -135,8 +139,13 @@ def _make_operator(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         return not isinstance(value, (Tensor, bool, int, float, complex, np.generic, np.ndarray))
 
     if ufunc is None:
+        quick = QUICK.get(op.name)
 
         def operator(self: Tensor, other: Any) -> Any:
+            if quick is not None and not modes.active_modes:
+                result = quick(self, other)
+                if result is not None:
+                    return result
             return NotImplemented if refuse(other) else dispatch(op, (self, other), {})
 
         return operator

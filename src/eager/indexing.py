@@ -53,6 +53,10 @@ def _as_tuple(index: Any) -> tuple[Any, ...]:
 
 def getitem(tensor: Tensor, index: Any) -> Tensor:
     """`tensor[index]`: a view for basic indices, a copy where an index is a tensor, list or mask."""
+    if (index.__class__ is int or index.__class__ is slice) and not modes.active_modes and not tensor.requires_grad:
+        view = _one_index(tensor, index)
+        if view is not None:
+            return view
     index = _as_tuple(index)
     if not tensor.requires_grad and not modes.active_modes and _is_basic(index):
         _check_basic(index, tensor._array.shape)
@@ -67,6 +71,24 @@ def getitem(tensor: Tensor, index: Any) -> Tensor:
     spec, tensors = _advanced(index)
     result_tensor: Tensor = dispatch(get_op("index"), (tensor, tensors), {"spec": spec})
     return result_tensor
+
+
+def _one_index(tensor: Tensor, index: Any) -> Tensor | None:
+    """The view that an int or a slice of step 1 gives; None where there may be an error to word."""
+    array = tensor._array
+    if not array.ndim:
+        return None
+    if index.__class__ is slice:
+        if index.step is not None:
+            return None
+        result = wrap(array[index])
+    else:
+        size = len(array)
+        if not -size <= index < size:
+            return None
+        result = wrap(array[index, ...])
+    result._view, result._view_version = (tensor, None, (index,), {}), tensor.version
+    return result
 
 
 def _convert(i: Any) -> Any:

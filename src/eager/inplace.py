@@ -212,7 +212,7 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
         if recorded:  # the tensor may be among its own operands, as in y.mul_(y)
             args = tuple([former if a is self else a for a in args])
         operands, attributes = op.schema.bind(former, *args, **kwargs)
-        if not modes.active_modes and not recorded:
+        if modes.current_mode() is None and not recorded:
             operands = tuple([wrap(o) if isinstance(o, np.ndarray) else o for o in operands])
             if compute_in_place(op, self, operands, attributes):
                 return self
@@ -224,8 +224,12 @@ def make_inplace(op: Op) -> Callable[..., Tensor]:
 
 
 def _same_kind(target: Tensor, other: Any, kinds: str) -> bool:
-    """Whether numpy itself computes the op in place with the right dtype and shape."""
+    """Whether numpy itself computes the op in place with the right dtype and shape, or refuses to."""
     array = target._array
+    if other.__class__ is Tensor:
+        second = other._array
+        kind = array.dtype
+        return second.dtype is kind and kind.kind in kinds and second.ndim <= array.ndim and not target._inference
     if not array.flags.writeable or array.dtype.kind not in kinds or target._inference:
         return False
     if isinstance(other, Tensor):

@@ -10,6 +10,7 @@ from . import modes
 from .device import host_array
 from .functions import call as _call
 from .placement import beside, moved
+from .quick import QUICK
 from .tensor import Size, Tensor, settled, wrap
 
 __all__ = [
@@ -162,7 +163,10 @@ def t(input: Tensor) -> Tensor:
     """The transpose of a matrix, as a view; vectors and single numbers stay."""
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return input if input.ndim < 2 else _call("transpose", input, 0, 1)  # type: ignore[no-any-return]
+    if input.ndim < 2:
+        return input
+    view = None if modes.active_modes else QUICK["transpose"](input, 0, 1)
+    return _call("transpose", input, 0, 1) if view is None else view  # type: ignore[no-any-return]
 
 
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
