@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from .eager import Tensor, no_grad
+from .eager.device import host_array
 from .eager.module import Module
 from .eager.tensor import wrap
 from .ir.dtypes import DType
@@ -85,7 +86,7 @@ def write_weights(weights: Mapping[str, Tensor], folder: str | Path, *, max_shar
     stored: set[tuple[Any, ...]] = set()
     size = 0
     for name, tensor in weights.items():
-        array = tensor.detach()._array
+        array = host_array(tensor.detach()._array)
         identity = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
         if array.size and identity in stored:
             continue

@@ -10,12 +10,13 @@ import math
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from .eager.device import CPU, as_device, device, host_array
 from .eager.tensor import Tensor
 from .ir.dtypes import as_dtype
 from .ir.safetensors import SafetensorsError, read_safetensors, write_safetensors
@@ -40,7 +41,7 @@ def save(obj: Any, f: "str | os.PathLike[str] | IO[bytes]") -> None:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     if _is_state(obj):
         for name, value in obj.items():
-            arrays[name] = value._array
+            arrays[name] = host_array(value._array)
         metadata = {"format": "pt"}
     else:
         structure = _encode(obj, arrays, {}, "", 0)
@@ -77,10 +78,13 @@ def write_file(path: "str | os.PathLike[str]", data: bytes) -> None:
 
 
 def load(f: "str | os.PathLike[str] | IO[bytes]", map_location: Any = None, *, weights_only: bool = True) -> Any:
-    """What `save` wrote, or the dictionary of tensors of anybody's safetensors file; tensors are copies, on the CPU.
+    """What `save` wrote, or the dictionary of tensors of anybody's safetensors file; tensors are copies.
 
+    map_location: the device that they are made on, by default the CPU wherever they were saved; or, as in PyTorch, a
+    dictionary (of which the entry for "cpu" counts) or a function of a tensor and "cpu" that returns the one to take.
     SafetensorsError (a ValueError) for a file that is not valid.
     """
+    place = _placement(map_location)
     data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
     where = getattr(f, "name", None) if hasattr(f, "read") else os.fspath(f)
     if data[:2] == b"PK" or data[:2] in (b"\x80\x02", b"\x80\x04"):
@@ -93,11 +97,28 @@ def load(f: "str | os.PathLike[str] | IO[bytes]", map_location: Any = None, *, w
     except SafetensorsError as error:
         raise SafetensorsError(f"{where or 'the file'}: {error}") from None
     if _STRUCTURE not in metadata:
-        return OrderedDict((name, _tensor(array)) for name, array in arrays.items())
+        return OrderedDict((name, place(_tensor(array))) for name, array in arrays.items())
     try:
-        return _decode(json.loads(metadata[_STRUCTURE]), arrays, {}, 0)
+        return _decode(json.loads(metadata[_STRUCTURE]), arrays, {}, 0, place)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise SafetensorsError(f"{where or 'the file'}: its structure is damaged: {error}") from None
+
+
+def _placement(map_location: Any) -> Callable[[Tensor], Tensor]:
+    """What puts a tensor that was read where `map_location` says."""
+    if callable(map_location) and not isinstance(map_location, device):
+
+        def moved(tensor: Tensor) -> Tensor:
+            found = map_location(tensor, "cpu")
+            if found is not None and not isinstance(found, Tensor):
+                raise TypeError(f"load: map_location returned {type(found).__name__}, expected a Tensor or None")
+            return tensor if found is None else found
+
+        return moved
+    if isinstance(map_location, Mapping):
+        map_location = map_location.get("cpu", "cpu")
+    target = CPU if map_location is None else as_device(map_location)
+    return lambda tensor: tensor if target is CPU else tensor.to(target)
 
 
 def _is_state(obj: Any) -> bool:
@@ -138,7 +159,7 @@ def _encode(value: Any, arrays: dict[str, Any], known: dict[int, str], path: str
     if isinstance(value, complex):
         return ["complex", repr(value.real), repr(value.imag)]
     if isinstance(value, Tensor):
-        name = _store(value._array, arrays, known, id(value), path)
+        name = _store(host_array(value._array), arrays, known, id(value), path)
         return ["tensor", name, bool(value.requires_grad and value.is_leaf)]
     if isinstance(value, (np.ndarray, np.generic)):
         return ["array", _store(np.asarray(value), arrays, known, id(value), path)]
@@ -160,7 +181,9 @@ def _encode(value: Any, arrays: dict[str, Any], known: dict[int, str], path: str
     )
 
 
-def _decode(value: Any, arrays: dict[str, Any], made: dict[str, Tensor], depth: int) -> Any:
+def _decode(
+    value: Any, arrays: dict[str, Any], made: dict[str, Tensor], depth: int, place: Callable[[Tensor], Tensor]
+) -> Any:
     if depth > 2 * _MAX_DEPTH + 10:
         raise ValueError("nested too deep")
     match value:
@@ -170,18 +193,21 @@ def _decode(value: Any, arrays: dict[str, Any], made: dict[str, Tensor], depth: 
             return complex(float(real), float(imag))
         case ["tensor", str(name), bool(grad)]:
             if name not in made:
-                made[name] = _tensor(arrays[name])
+                made[name] = place(_tensor(arrays[name]))
                 if grad:
                     made[name].requires_grad_()
             return made[name]
         case ["array", str(name)]:
             return np.array(arrays[name])
         case ["dict", list(entries)]:
-            return {_decode(k, arrays, made, depth + 1): _decode(v, arrays, made, depth + 1) for k, v in entries}
+            return {
+                _decode(k, arrays, made, depth + 1, place): _decode(v, arrays, made, depth + 1, place)
+                for k, v in entries
+            }
         case ["list", list(items)]:
-            return [_decode(v, arrays, made, depth + 1) for v in items]
+            return [_decode(v, arrays, made, depth + 1, place) for v in items]
         case ["tuple", list(items)]:
-            return tuple(_decode(v, arrays, made, depth + 1) for v in items)
+            return tuple(_decode(v, arrays, made, depth + 1, place) for v in items)
         case ["dtype", str(name)]:
             return as_dtype(name)
         case list() | dict():

@@ -55,7 +55,10 @@ class Backend:
     def put(self, array: np.ndarray[Any, Any], index: int) -> Any:
         """A copy of an array of the host on a device."""
         with self.on(index):
-            return self.xp.array(array, order="K")
+            try:
+                return self.xp.array(array, order="K")
+            except self.fatal as error:
+                raise self.clear(error) from error
 
     def move(self, array: Any, index: int) -> Any:
         """A copy on another device."""

@@ -6,8 +6,6 @@ import re
 import threading
 from typing import Any
 
-import numpy as np
-
 from ..ir.ops._common import register_special
 from .backends import Backend
 from .errors import AcceleratorError, OutOfMemoryError
@@ -160,13 +158,6 @@ class CupyBackend(Backend):
 
     def checking(self) -> Any:
         return self._errstate(linalg="raise")
-
-    def put(self, array: np.ndarray[Any, Any], index: int) -> Any:
-        try:
-            with self.on(index):
-                return self.xp.array(array, order="K")
-        except self.fatal as error:
-            raise self.clear(error) from error
 
     def stream(self, index: int, priority: int) -> Any:
         with self.on(index):

@@ -273,7 +273,7 @@ class SimulatedArray:
         if out is not None:
             out[...] = self._host
             return out
-        return np.array(self._host, order=order)
+        return self._host.copy(order=order)  # type: ignore[arg-type]
 
     def set(self, array: Any, stream: Any = None) -> None:
         """Copy an array of the host, of this shape and dtype, here."""
@@ -318,10 +318,10 @@ class SimulatedArray:
         raise _on_host("numpy.asarray")
 
     def __copy__(self) -> Any:
-        return self.copy()
+        return self[...].copy()
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self.copy()
+        return self[...].copy()
 
     def __reduce__(self) -> Any:
         raise TypeError("arrays of the simulated device are not pickled")

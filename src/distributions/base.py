@@ -16,9 +16,9 @@ def function(name: str) -> Callable[..., Any]:
 
 
 def together(*values: Any) -> list[Tensor]:
-    """Parameters as tensors of one shape and, for numbers, of the dtype of the tensors beside them."""
-    dtype = next((v.dtype for v in values if isinstance(v, Tensor)), None)
-    tensors = [v if isinstance(v, Tensor) else as_tensor(float(v), dtype=dtype) for v in values]
+    """Parameters as tensors of one shape and, for numbers, of the dtype and device of the tensors beside them."""
+    dtype, place = next(((v.dtype, v.device) for v in values if isinstance(v, Tensor)), (None, None))
+    tensors = [v if isinstance(v, Tensor) else as_tensor(float(v), dtype=dtype, device=place) for v in values]
     return list(function("broadcast_tensors")(*tensors))
 
 

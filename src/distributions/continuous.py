@@ -18,7 +18,7 @@ EULER = 0.57721566490153286  # Euler's constant
 def _open_uniform(shape: Any, like: Tensor) -> Tensor:
     """Numbers in (0, 1): both ends left out, so that logarithms are finite."""
     tiny = float(function("finfo")(like.dtype).tiny)
-    return rand(tuple(shape), dtype=like.dtype).clamp(min=tiny)
+    return rand(tuple(shape), dtype=like.dtype, device=like.device).clamp(min=tiny)
 
 
 class _LocationScale(Distribution):
@@ -49,7 +49,7 @@ class Normal(_LocationScale):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draws that gradients flow through."""
-        return self.loc + self.scale * randn(self._shape(sample_shape), dtype=self.loc.dtype)
+        return self.loc + self.scale * randn(self._shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the density."""
@@ -227,7 +227,8 @@ class Uniform(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draws that gradients flow through."""
-        return self.low + rand(self._shape(sample_shape), dtype=self.low.dtype) * (self.high - self.low)
+        draws: Any = rand(self._shape(sample_shape), dtype=self.low.dtype, device=self.low.device)
+        return self.low + draws * (self.high - self.low)
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the density; -inf outside."""
@@ -347,7 +348,7 @@ class MultivariateNormal(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draws that gradients flow through."""
-        draws = randn(self._shape(sample_shape), dtype=self.loc.dtype)
+        draws = randn(self._shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + (self.scale_tril @ draws.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_determinant(self) -> Tensor:

@@ -85,7 +85,7 @@ class Geometric(_Binary):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws."""
         with no_grad():
-            uniform = 1 - rand(self._shape(sample_shape), dtype=self.probs.dtype)
+            uniform = 1 - rand(self._shape(sample_shape), dtype=self.probs.dtype, device=self.probs.device)
             return (uniform.log() / (-self.probs).log1p()).floor()
 
     def log_prob(self, value: Any) -> Tensor:
@@ -186,7 +186,7 @@ class Categorical(Distribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All classes, along a new first dimension."""
         classes = self.probs.shape[-1]
-        values = arange(classes).view(-1, *(1,) * len(self.batch_shape))
+        values = arange(classes, device=self.probs.device).view(-1, *(1,) * len(self.batch_shape))
         return values.expand(classes, *self.batch_shape) if expand else values
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..ir.dtypes import from_numpy
 from ..ir.ops._op import Op
 from . import modes
-from .device import address, device_of, is_writable, make_on, require_same_device
+from .device import address, is_writable, make_on, require_same_device
 from .tape import Node, PythonNode, Saved, Wanted, mark, settings
 from .tensor import Tensor, wrap
 
@@ -221,7 +221,7 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
                     "pass gradient="
                 )
             array = output._array
-            gradient = wrap(make_on(device_of(array), lambda xp, a=array: xp.ones(a.shape, a.dtype)))
+            gradient = wrap(_ones(array, output.device))
             if (mode := modes.current_mode()) is not None:
                 mode.created(gradient)
         elif not isinstance(gradient, Tensor):
@@ -231,10 +231,14 @@ def _seeds(tensors: Any, gradients: Any) -> tuple[list[Any], list[Any]]:
                 f"Mismatch in shape: grad_output[{number}] has a shape of {list(gradient._array.shape)} and "
                 f"output[{number}] has a shape of {list(output._array.shape)}."
             )
-        else:
-            require_same_device(device_of(output._array), device_of(gradient._array))
+        elif modes.devices:
+            require_same_device(output.device, gradient.device)
         seeds.append(gradient)
     return outputs, seeds
+
+
+def _ones(like: Any, place: Any) -> Any:
+    return make_on(place, lambda xp: xp.ones(like.shape, like.dtype))
 
 
 _Leaves = dict[int, tuple[Any, Any]]

@@ -9,6 +9,8 @@ from ..ir.dtypes import FLOATING_KINDS
 from ..ir.ops._op import Elementwise, Op
 from ..ir.ops._reduced import type_of
 from ..ir.sizes import STATIC
+from . import modes
+from .device import is_host
 from .fast import quiet
 from .tensor import Tensor
 
@@ -27,6 +29,8 @@ def compute_in_place(op: Op, target: Tensor, operands: tuple[Any, ...], attribut
     Operands are as `dispatch` takes them. Raises what `infer` raises.
     """
     array = target._array
+    if modes.devices and not all(is_host(t._array) for t in (target, *operands) if isinstance(t, Tensor)):
+        return False
     if array.size <= BLOCK or array.dtype.kind not in FLOATING_KINDS or not array.flags.c_contiguous:
         return False
     if not (isinstance(op.lower, Elementwise) or op.name in _ALSO) or op.evaluate is None or op.outputs != 1:

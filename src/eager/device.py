@@ -11,8 +11,8 @@ from ..ir.dtypes import from_numpy
 from . import modes
 
 __all__ = [
-    "CPU", "address", "array_module", "as_device", "default_device", "device", "device_of", "host_array", "is_host",
-    "is_writable", "make_on", "move_array", "of_interface", "require_same_device",
+    "CPU", "address", "array_module", "as_device", "default_device", "device", "device_of", "host_array", "imported",
+    "is_host", "is_writable", "make_on", "move_array", "of_interface", "require_same_device",
 ]  # fmt: skip
 
 _KINDS = ("cpu", "cuda")
@@ -33,7 +33,7 @@ class device:
     _previous: list[Any]
 
     def __init__(self, type: "str | int | device", index: int | None = None) -> None:
-        name = type
+        name: Any = type
         if isinstance(name, device):
             self.type, self.index = name.type, name.index
             return
@@ -125,12 +125,12 @@ def as_device(value: Any) -> device:
 
 def is_host(array: Any) -> bool:
     """Whether an array is in the memory of the CPU."""
-    return isinstance(array, np.ndarray) or not hasattr(array, "__cuda_array_interface__")
+    return isinstance(array, np.ndarray) or not hasattr(type(array), "__cuda_array_interface__")
 
 
 def device_of(array: Any) -> device:
     """Where an array is."""
-    if isinstance(array, np.ndarray) or not hasattr(array, "__cuda_array_interface__"):
+    if isinstance(array, np.ndarray) or not hasattr(type(array), "__cuda_array_interface__"):
         return CPU
     return _cuda(int(array.device.id))  # type: ignore[no-any-return]
 
@@ -142,7 +142,7 @@ def array_module(place: device) -> Any:
 
 def host_array(array: Any) -> np.ndarray[Any, Any]:
     """The array where it is the CPU's, a copy there else."""
-    is_here = isinstance(array, np.ndarray) or not hasattr(array, "__cuda_array_interface__")
+    is_here = isinstance(array, np.ndarray) or not hasattr(type(array), "__cuda_array_interface__")
     return array if is_here else array.get()  # type: ignore[no-any-return]
 
 
@@ -176,6 +176,16 @@ def of_interface(value: Any) -> Any:
     return array
 
 
+def imported(value: Any) -> Any:
+    """The array over the memory that another library's tensor on a GPU shares by DLPack."""
+    backend = _accelerator().backend()
+    if not hasattr(value, "__dlpack__") or backend.name == "simulator":
+        raise BufferError("from_dlpack: a simulated GPU shares no memory with other libraries")
+    array = backend.xp.from_dlpack(value)
+    from_numpy(array.dtype)
+    return array
+
+
 def address(array: Any) -> int:
     """The address of the first element, in the memory of the array's device."""
     return int(array.__array_interface__["data"][0] if isinstance(array, np.ndarray) else array.data.ptr)
@@ -183,8 +193,8 @@ def address(array: Any) -> int:
 
 def is_writable(array: Any) -> bool:
     """Whether elements can be written: none shares its memory with another, and the memory is not read-only."""
-    if isinstance(array, np.ndarray):
-        return array.flags.writeable
+    if not hasattr(type(array), "__cuda_array_interface__"):
+        return bool(array.flags.writeable)
     return not any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True))
 
 

@@ -161,8 +161,8 @@ def _checked(
             except LinAlgError:
                 info.reshape(-1)[index] = 1
                 results.append(fallback(wrap(part))._array)
-        found = wrap(np.asarray(np.stack(results).reshape(A.shape))), wrap(info)
-        return tuple([moved(t, A.device) for t in found])
+        found = wrap(np.asarray(np.stack(results).reshape(A.shape)))
+        return moved(found, A.device), moved(wrap(info), A.device)
 
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> CheckedInverse:

@@ -90,7 +90,7 @@ def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         if modes.devices and follows and kwargs.get("device") is None:
             first = args[0] if args else kwargs.get("input")
-            if hasattr(first, "_array"):
+            if first is not None and hasattr(first, "_array"):
                 kwargs["device"] = first.device
         if not kwargs and modes.state.device is None:
             return function(*args)

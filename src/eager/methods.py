@@ -81,7 +81,8 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     if dtype is None:
         names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
                  "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
-        return f"ingot.{names.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
+        where = "ingot" if self.device is CPU else "ingot.cuda"
+        return f"{where}.{names.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
     return _to(self, as_dtype(dtype))
 
 
@@ -114,7 +115,9 @@ def _view(self: Tensor, *shape: Any, dtype: DType | None = None, size: Any = Non
     result: Tensor = _call("reshape", self, *shape)
     if result._view is not None:  # known to share memory
         return result
-    if hasattr(self._array, "strides") and self._array.size and not np.may_share_memory(result._array, self._array):
+    own = self._array
+    is_seen = isinstance(own, np.ndarray) or not is_host(own)  # within vmap it is not
+    if is_seen and own.size and not np.may_share_memory(result._array, own):
         raise RuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             f"contiguous subspaces): {list(self._array.shape)} with strides {list(_stride(self))} as "
@@ -564,6 +567,9 @@ METHODS: dict[str, Any] = {
     "is_signed": lambda self: self.dtype.is_signed,
     "get_device": lambda self: -1 if self.device.index is None else self.device.index,
     "cpu": _cpu,
+    "pin_memory": _itself,
+    "record_stream": lambda self, stream: None,  # memory is given back in the order of the work
+    "is_pinned": lambda self, device=None: False,
     "cuda": _cuda,
     "detach": _detach,
     "detach_": _detach_,

@@ -97,8 +97,8 @@ def place_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> device | None:
     """The GPU that the first tensor on one among a call's arguments is on; None where there is none."""
     if modes.devices:
         for tensor in _tensors((*args, *kwargs.values())):
-            if (here := device_of(tensor._array)) is not CPU:
-                return here
+            if (here := tensor.device) is not CPU:
+                return here  # type: ignore[no-any-return]
     return None
 
 

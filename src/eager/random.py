@@ -10,7 +10,9 @@ import numpy as np
 from ..ir.dtypes import DType, as_dtype, complex128, default_dtype, float32, float64
 from ..ir.ops._op import get_op
 from ..ir.random_state import Generator, default_generator
+from . import modes
 from .creation import _sizes
+from .device import CPU, as_device, default_device
 from .dispatch import dispatch
 from .memory_format import with_options
 from .tensor import Tensor, wrap
@@ -70,7 +72,20 @@ def drawing_from(generator: Generator | None) -> Iterator[None]:
         default_generator.set_state(state)
 
 
+Generator.placed = staticmethod(as_device)  # type: ignore[assignment]
+default_generator.device = CPU
+
+
+def _require_device_of(generator: Generator) -> None:
+    """RuntimeError where a generator is not for the device that numbers are drawn on."""
+    wanted, found = default_device().type, generator.device.type
+    if wanted != found and generator is not default_generator:
+        raise RuntimeError(f"Expected a '{wanted}' device type for generator but found '{found}'")
+
+
 def _draw(name: str, operands: tuple[Any, ...], dtype: Any, generator: Generator | None, requires_grad: bool) -> Tensor:
+    if modes.devices and generator is not None:
+        _require_device_of(generator)
     with drawing_from(generator):
         result: Tensor = dispatch(get_op(name), operands, {"dtype": dtype})
     return result.requires_grad_() if requires_grad else result

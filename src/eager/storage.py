@@ -36,11 +36,18 @@ __all__ = [*FUNCTIONS, "FUNCTIONS", "METHODS"]
 # -- strides -----------------------------------------------------------------------------------------------------------
 
 
+def _larger(array: Any) -> Any:
+    """The array that this one is a view of; None where there is none, or one of no elements."""
+    base = array.base
+    is_array = isinstance(base, np.ndarray) or hasattr(base, "__cuda_array_interface__")
+    return base if is_array and base.size else None
+
+
 def _storage(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
     """The whole memory that an array is part of, as a vector of its dtype, and the position of its first element."""
     base = array
-    while base.base is not None and getattr(base.base, "size", 0):
-        base = base.base
+    while (larger := _larger(base)) is not None:
+        base = larger
     offset = (address(array) - address(base)) // array.itemsize
     flat = base
     if not base.flags.c_contiguous:

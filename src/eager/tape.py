@@ -10,7 +10,6 @@ from typing import Any
 from ..ir.dtypes import FLOATING_KINDS, from_numpy
 from ..ir.ops._op import Op, VjpContext
 from . import modes
-from .device import device_of
 from .fast_gradients import FAST_GRADIENTS
 from .hooks import RemovableHandle
 from .tensor import StaleTensor, Tensor, wrap
@@ -298,7 +297,7 @@ class Node:
         context = _Context(self, needs, create_graph)
         if modes.devices:
             first = next(g for g in gradients if g is not None)
-            with modes.placing(device_of(first._array)):  # what rules make of nothing belongs there, too
+            with modes.placing(first.device):  # what rules make of nothing belongs there, too
                 results = self.op.vjp(context, argument, *operands, **self.attributes)
         else:
             results = self.op.vjp(context, argument, *operands, **self.attributes)
@@ -416,7 +415,7 @@ class PythonNode(Node):
         if self.rule is None:
             raise RuntimeError(FREED)
         if modes.devices and (given := [g for g in gradients if g is not None]):
-            with modes.placing(device_of(given[0]._array)):
+            with modes.placing(given[0].device):
                 results = self.rule(*gradients)
         else:
             results = self.rule(*gradients)

@@ -14,6 +14,7 @@ from ..eager import modes
 from ..eager.dispatch import dispatch
 from ..eager.functions import call
 from ..eager.inplace import alias, snapshot
+from ..eager.placement import place_of
 from ..eager.tensor import Tensor
 from ..ir.ops._op import Op
 
@@ -71,6 +72,10 @@ class Batched(Tensor):
         return _Unseen(inner.shape[1:], inner.dtype)
 
     @property
+    def device(self) -> Any:
+        return self.value.device
+
+    @property
     def _requires_grad(self) -> bool:  # type: ignore[override]
         return self.value.requires_grad
 
@@ -98,7 +103,11 @@ class BatchMode(modes.Mode):
     def dispatch(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
         from .rules import run_batched
 
-        return run_batched(self, op, operands, attributes)
+        place = place_of(operands, {})
+        if place is None:
+            return run_batched(self, op, operands, attributes)
+        with modes.placing(place):  # what rules make of nothing belongs there, too
+            return run_batched(self, op, operands, attributes)
 
     def outside(self, op: Op, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
         """Run an op as if this mode was not there."""

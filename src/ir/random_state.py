@@ -10,7 +10,7 @@ import math
 import os
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -143,8 +143,10 @@ class Generator:
     True
     """
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
+    placed: Callable[[Any], Any] = staticmethod(str)  # what says on which device a name is (see `eager.random`)
+
+    def __init__(self, device: Any = "cpu") -> None:
+        self.device = type(self).placed(device)
         self._lock = threading.Lock()
         self._seed = 0
         self._state = ctypes.c_uint64()

@@ -66,7 +66,7 @@ def _alpha_dropout(name: str, input: Any, p: float, training: bool, inplace: boo
         return input
     if p == 1.0:
         return _maybe_inplace(input, input * 0.0, inplace, f"{name}_")
-    draws: Any = _rand(shape, dtype=input.dtype)
+    draws: Any = _rand(shape, dtype=input.dtype, device=input.device)
     kept = draws >= p
     # Scale and shift keep mean 0 and variance 1 (Klambauer et al., 2017, "alpha dropout").
     scale = ((1 - p) * (1 + p * _SELU_FLOOR**2)) ** -0.5
@@ -193,7 +193,7 @@ def rrelu(
         raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, given {lower} and {upper}")
     slope: Any = (lower + upper) / 2
     if training:
-        draws: Any = _rand(tuple(input.shape), dtype=input.dtype)
+        draws: Any = _rand(tuple(input.shape), dtype=input.dtype, device=input.device)
         slope = draws * (upper - lower) + lower
     x = input.clone() if inplace else input
     return _maybe_inplace(input, _call("where", x > 0, x, x * slope), inplace, "rrelu_")
@@ -201,7 +201,7 @@ def rrelu(
 
 def gumbel_softmax(logits: Any, tau: float = 1.0, hard: bool = False, dim: int = -1) -> Tensor:
     """A differentiable draw from a categorical distribution (Jang et al., 2017); `hard` rounds it to one-hot."""
-    uniform = _rand(tuple(logits.shape), dtype=logits.dtype)
+    uniform = _rand(tuple(logits.shape), dtype=logits.dtype, device=logits.device)
     tiny = np.finfo(logits.dtype.numpy).tiny
     noise = -(-(uniform.clamp(min=float(tiny)).log())).log()
     soft = _call("softmax", (logits + noise) / tau, dim)

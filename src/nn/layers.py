@@ -133,7 +133,7 @@ class _BatchNorm(RunningStatistics):
             self.bias = Parameter(zeros(num_features, dtype=dtype, device=device))
         else:
             self.register_parameter("bias", None)
-        self.register_running(dtype)
+        self.register_running(dtype, device)
 
     def _check_rank(self, input: Tensor) -> None:
         if input.ndim not in self._ranks:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
+from ..eager.creation import empty, zeros
 from ..eager.tensor import Tensor
 from ..ir.dtypes import as_dtype, default_dtype
 from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -42,12 +41,12 @@ class UninitializedBuffer(_Shapeless, Buffer):
 
     def __init__(self, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> None:
         element = default_dtype() if dtype is None else as_dtype(dtype)
-        super().__init__(Tensor(np.empty(0, element.numpy)))
+        super().__init__(empty(0, dtype=element, device=device))
 
     def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
         """Take this shape; the values are arbitrary until they are set."""
         element = self.dtype if dtype is None else as_dtype(dtype)
-        self._array = np.zeros(tuple(shape), element.numpy)
+        self._array = zeros(tuple(shape), dtype=element, device=device or self.device)._array
         self.__class__ = Buffer  # type: ignore[assignment]
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override,unused-ignore]
@@ -59,12 +58,12 @@ class UninitializedParameter(_Shapeless, Parameter):
 
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
         element = default_dtype() if dtype is None else as_dtype(dtype)
-        super().__init__(Tensor(np.empty(0, element.numpy)), requires_grad)
+        super().__init__(empty(0, dtype=element, device=device), requires_grad)
 
     def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
         """Take this shape; the values are arbitrary until they are set."""
         element = self.dtype if dtype is None else as_dtype(dtype)
-        self._array = np.zeros(tuple(shape), element.numpy)
+        self._array = zeros(tuple(shape), dtype=element, device=device or self.device)._array
         self.__class__ = Parameter  # type: ignore[assignment]
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override,unused-ignore]
@@ -81,8 +80,9 @@ class _Lazy(Module):
     def _begin(self, dtype: Any) -> None:
         """Parameters without a shape in place of those that the plain layer has."""
         for name in self._sized:
-            if self._parameters.get(name) is not None:
-                self._parameters[name] = UninitializedParameter(dtype=dtype)
+            plain = self._parameters.get(name)
+            if plain is not None:
+                self._parameters[name] = UninitializedParameter(dtype=dtype, device=plain.device)
         setattr(self, self._size_name, 0)
         self._size_hook = self.register_forward_pre_hook(type(self)._complete)
 

@@ -156,7 +156,7 @@ class _InstanceNorm(RunningStatistics):
             self.weight = Parameter(ones(num_features, dtype=dtype, device=device))
         if affine and bias:
             self.bias = Parameter(zeros(num_features, dtype=dtype, device=device))
-        self.register_running(dtype)
+        self.register_running(dtype, device)
 
     def forward(self, input: Tensor) -> Tensor:
         n = self._spatial

@@ -24,12 +24,12 @@ class RunningStatistics(Module):
     num_features: int
     track_running_stats: bool
 
-    def register_running(self, dtype: Any) -> None:
+    def register_running(self, dtype: Any, device: Any = None) -> None:
         """Add the buffers, None where nothing is tracked."""
         tracked, n = self.track_running_stats, self.num_features
-        self.register_buffer("running_mean", zeros(n, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", ones(n, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", tensor(0) if tracked else None)
+        self.register_buffer("running_mean", zeros(n, dtype=dtype, device=device) if tracked else None)
+        self.register_buffer("running_var", ones(n, dtype=dtype, device=device) if tracked else None)
+        self.register_buffer("num_batches_tracked", tensor(0, device=device) if tracked else None)
 
     def reset_running_stats(self) -> None:
         """Forget what was seen."""

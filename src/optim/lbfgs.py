@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from ..eager.creation import tensor as _tensor
+from ..eager.device import device_of, host_array, move_array
 from ..eager.modes import enable_grad
+from ..eager.tensor import Tensor
 from ..ir.dtypes import from_numpy
 from .line_search import Trial, WolfeSearch
 from .optimizer import Optimizer, required_non_negative
@@ -65,7 +67,7 @@ class LBFGS(Optimizer):
         parts = []
         for p in self.param_groups[0]["params"]:
             source = p if which == "values" else p.grad
-            array = np.zeros_like(p._array) if source is None else source._array
+            array = np.zeros(p._array.shape, p._array.dtype) if source is None else host_array(source._array)
             parts.append(_real(np.ascontiguousarray(array)).reshape(-1))
         return np.concatenate(parts)
 
@@ -74,7 +76,8 @@ class LBFGS(Optimizer):
         for p in self.param_groups[0]["params"]:
             count = p.numel() * (2 if p.dtype.is_complex else 1)
             part = values[position : position + count].astype(_real_dtype(p._array))
-            p._array[...] = part.view(p._array.dtype).reshape(p._array.shape)
+            values_of_p = part.view(p._array.dtype).reshape(p._array.shape)
+            p._array[...] = move_array(values_of_p, device_of(p._array))
             p.bump_version()
             position += count
 
@@ -234,4 +237,4 @@ def _real(array: _Vector) -> _Vector:
 def _as_array(value: Any) -> Any:
     if isinstance(value, list):
         return [_as_array(v) for v in value]
-    return getattr(value, "_array", value)
+    return host_array(value._array) if isinstance(value, Tensor) else value

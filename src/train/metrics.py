@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from ..eager.device import host_array
+
 __all__ = ["AUROC", "F1", "Accuracy", "ConfusionMatrix", "Mean", "MeanSquaredError", "Metric", "Precision", "Recall"]
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
-    return np.asarray(getattr(value, "_array", value))
+    return np.asarray(host_array(getattr(value, "_array", value)))
 
 
 def _labels(predictions: Any, targets: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ...eager.creation import empty
 from ...eager.functions import call as _call
 from ...eager.modes import no_grad
 from ...eager.module import Module
@@ -61,8 +60,8 @@ class _SpectralNorm(Module):
         if weight.ndim > 1:
             with no_grad():
                 matrix = self._matrix(weight)
-                self.register_buffer("_u", unit(init.normal_(empty(matrix.shape[0], dtype=weight.dtype)), eps))
-                self.register_buffer("_v", unit(init.normal_(empty(matrix.shape[1], dtype=weight.dtype)), eps))
+                self.register_buffer("_u", unit(init.normal_(matrix.new_empty(matrix.shape[0])), eps))
+                self.register_buffer("_v", unit(init.normal_(matrix.new_empty(matrix.shape[1])), eps))
                 self._iterate(matrix, 15)
 
     def _matrix(self, weight: Any) -> Any:

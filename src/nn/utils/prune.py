@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...eager.creation import ones_like, tensor
+from ...eager.device import host_array
 from ...eager.module import Module
 from ...ir.random_state import default_generator
 
@@ -117,13 +118,13 @@ class PruningContainer(BasePruningMethod):
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
         method = self._methods[-1]
-        mask = np.array(default_mask._array)
+        mask = np.array(host_array(default_mask._array))
         kept = mask != 0
-        scores = np.asarray(t._array)
+        scores = host_array(t._array)
         if method.PRUNING_TYPE == "unstructured":
             part = method.compute_mask(tensor(scores[kept]), tensor(np.ones(int(kept.sum()), mask.dtype)))
-            mask[kept] = part._array
-            return tensor(mask)
+            mask[kept] = host_array(part._array)
+            return tensor(mask, device=t.device)
         if method.PRUNING_TYPE == "structured":
             dim = getattr(method, "dim", -1)
             axis = dim % scores.ndim
@@ -131,8 +132,8 @@ class PruningContainer(BasePruningMethod):
             where: list[Any] = [slice(None)] * scores.ndim
             where[axis] = alive
             part = method.compute_mask(tensor(scores[tuple(where)]), tensor(mask[tuple(where)]))
-            mask[tuple(where)] = part._array
-            return tensor(mask)
+            mask[tuple(where)] = host_array(part._array)
+            return tensor(mask, device=t.device)
         return method.compute_mask(t, default_mask)
 
 
@@ -152,11 +153,11 @@ class _Unstructured(BasePruningMethod):
         raise NotImplementedError
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
-        mask = np.array(default_mask._array)
+        mask = np.array(host_array(default_mask._array))
         count = _count(self.amount, mask.size)
         if count:
-            mask.reshape(-1)[self._chosen(np.asarray(t._array).reshape(-1), count)] = 0
-        return tensor(mask)
+            mask.reshape(-1)[self._chosen(host_array(t._array).reshape(-1), count)] = 0
+        return tensor(mask, device=t.device)
 
 
 class RandomUnstructured(_Unstructured):
@@ -185,7 +186,7 @@ class _Structured(BasePruningMethod):
         raise NotImplementedError
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
-        scores, mask = np.asarray(t._array), np.array(default_mask._array)
+        scores, mask = host_array(t._array), np.array(host_array(default_mask._array))
         if scores.ndim < 2:
             raise ValueError(
                 f"Structured pruning can only be applied to multidimensional tensors. Found {scores.ndim}D"
@@ -195,7 +196,7 @@ class _Structured(BasePruningMethod):
         slices = np.moveaxis(scores, self.dim, 0).reshape(scores.shape[self.dim], -1)
         count = _count(self.amount, len(slices))
         np.moveaxis(mask, self.dim, 0)[self._chosen(slices, count)] = 0
-        return tensor(mask)
+        return tensor(mask, device=t.device)
 
 
 class RandomStructured(_Structured):
@@ -286,9 +287,9 @@ def global_unstructured(
             f"type {pruning_method.PRUNING_TYPE}"
         )
     scores = importance_scores or {}
-    parts = [np.asarray(scores.get((m, n), getattr(m, n))._array).reshape(-1) for m, n in places]
+    parts = [host_array(scores.get((m, n), getattr(m, n))._array).reshape(-1) for m, n in places]
     masks = [
-        np.asarray(getattr(m, f"{n}_mask")._array).reshape(-1) if hasattr(m, f"{n}_mask") else np.ones_like(p)
+        host_array(getattr(m, f"{n}_mask")._array).reshape(-1) if hasattr(m, f"{n}_mask") else np.ones_like(p)
         for (m, n), p in zip(places, parts, strict=True)
     ]
     container = PruningContainer()
@@ -298,7 +299,7 @@ def global_unstructured(
     for module, name in places:
         value = getattr(module, name)
         part = mask[position : position + value.numel()].reshape(tuple(value.shape))
-        custom_from_mask(module, name, tensor(part))
+        custom_from_mask(module, name, tensor(part, device=value.device))
         position += value.numel()
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from ...eager.creation import empty
 from ...eager.modes import no_grad
 from ...eager.module import Module
 from ...eager.parameter import Parameter
@@ -105,8 +104,8 @@ def spectral_norm(
     weight = _parameter(module, name, _SpectralNorm)
     rows, columns = hook.matrix(weight.detach()).shape
     module.register_parameter(f"{name}_orig", weight)
-    module.register_buffer(f"{name}_u", unit(init.normal_(empty(rows, dtype=weight.dtype)), eps))
-    module.register_buffer(f"{name}_v", unit(init.normal_(empty(columns, dtype=weight.dtype)), eps))
+    module.register_buffer(f"{name}_u", unit(init.normal_(weight.new_empty(rows)), eps))
+    module.register_buffer(f"{name}_v", unit(init.normal_(weight.new_empty(columns)), eps))
     object.__setattr__(module, name, weight.detach())
     module.register_forward_pre_hook(hook)
     return module

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...eager.device import host_array
 from ...eager.tensor import Tensor
 from ...ir.random_state import Generator, default_generator
 
@@ -98,7 +99,7 @@ class WeightedRandomSampler(Sampler):
         replacement: bool = True,
         generator: Generator | None = None,
     ) -> None:
-        values = weights._array if isinstance(weights, Tensor) else weights
+        values = host_array(weights._array) if isinstance(weights, Tensor) else weights
         self.weights = np.asarray(values, np.float64)
         if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples <= 0:
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
