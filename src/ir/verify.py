@@ -277,7 +277,8 @@ class _Verifier:
         if len(declared) != len(given) or not all(
             self.passes(d, g, bindings) for d, g in zip(declared, given, strict=True)
         ):
-            raise self.fail(f"@{name} takes {_show(declared)}, given {_show(given)}")
+            expected = [a.type for a in function.arguments]
+            raise self.fail(f"@{name} takes {_show(expected)}, given {_show(given)}")
         # Sizes that the function finds at run time have no name here: a result must have a new symbol for them.
         returned = [substitute_type(t, bindings) for t in returns]
         results = [r.type for r in instruction.results]

@@ -1,5 +1,6 @@
 """Strings and containers among the arguments of a call: values of run time where their elements have one type."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ..ir.types import (
@@ -14,6 +15,7 @@ from ..ir.types import (
     StrType,
     TupleType,
     Type,
+    contained_types,
     join_types,
 )
 
@@ -27,6 +29,8 @@ _SCALARS: dict[type, Type] = {
     type(None): NoneType(),
 }  # fmt: skip
 _MAX_DEPTH = 16
+_UNKNOWN = Type()
+_ONE_TYPE: dict[type, Callable[[Type], Type]] = {list: ListType, set: SetType}
 
 
 class Fixed:
@@ -41,15 +45,20 @@ def leaf_type(value: Any, dynamic: int) -> Type | None:
     kind = type(value)
     if kind is str:
         return StrType() if dynamic == MOST_DYNAMIC else None
-    return _container_type(value, 0) if dynamic and kind in (list, dict, set) else None
+    if not dynamic or kind not in (list, dict, set):
+        return None
+    found = _container_type(value, 0)
+    return None if found is None or _is_unknown(found) else found
 
 
 def _container_type(value: Any, depth: int) -> Type | None:
     kind = type(value)
     if kind in _SCALARS:
         return _SCALARS[kind]
-    if kind not in (tuple, list, dict, set) or not value or depth > _MAX_DEPTH:
+    if kind not in (tuple, list, dict, set) or depth > _MAX_DEPTH or value == ():
         return None
+    if not value:  # what the others like it hold, as in {0: [1], 1: []}
+        return DictType(_UNKNOWN, _UNKNOWN) if kind is dict else _ONE_TYPE[kind](_UNKNOWN)
     if kind is tuple:
         parts = [_container_type(v, depth + 1) for v in value]
         known = [p for p in parts if p is not None]
@@ -77,7 +86,21 @@ def _common(values: Any, depth: int) -> Type | None:
         type_of = _container_type(value, depth + 1)
         if type_of is None:
             return None
-        found = type_of if found is None else join_types(found, type_of)
+        found = type_of if found is None else _joined(found, type_of)
         if found is None:
             return None
     return found
+
+
+def _joined(a: Type, b: Type) -> Type | None:
+    """The type of both, where what an empty container would hold is what the other one holds."""
+    if a is _UNKNOWN or b is _UNKNOWN:
+        return b if a is _UNKNOWN else a
+    if type(a) is type(b) and isinstance(a, (ListType, SetType, DictType)):
+        parts = [_joined(x, y) for x, y in zip(contained_types(a), contained_types(b), strict=True)]
+        return None if None in parts else type(a)(*parts)  # type: ignore[arg-type]
+    return join_types(a, b)
+
+
+def _is_unknown(type: Type) -> bool:
+    return type is _UNKNOWN or any(map(_is_unknown, contained_types(type)))

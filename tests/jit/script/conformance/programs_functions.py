@@ -1,4 +1,4 @@
-"""Functions: nested ones, closures, arguments, recursion, decorators, modules."""
+"""Functions: nested ones, closures, arguments, decorators, modules."""
 
 # The programs are as people write them, odd ones included.
 # ruff: noqa
@@ -47,23 +47,6 @@ def arguments(a: int):
         return x, y, z, len(args), key, len(more)
 
     return f(a), f(a, 5, 6, 7, 8), f(a, z=1, key=2), f(a, 1, q=1, r=2)
-
-
-def fact(n: int) -> int:
-    return 1 if n <= 1 else n * fact(n - 1)
-
-
-def fib(n: int) -> int:
-    if n < 2:
-        return n
-    return fib(n - 1) + fib(n - 2)
-
-
-@accept(
-    "recursion with annotated returns", (10,), (0,), missing="recursion is inlined, so that it must end when compiling"
-)
-def recursion(n: int):
-    return fact(n), fib(n)
 
 
 def helper(x, scale: float = 2.0):
