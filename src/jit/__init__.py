@@ -38,7 +38,8 @@ _HOMES = {
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
     "trace": "trace", "trace_module": "trace_module", "TracedModule": "trace_module",
     "current_executor": "executors", "Future": "script.forks", "fork": "script.forks", "wait": "script.forks",
-    "memory_budget": ".ir.pipeline", "winograd": "winograd", "is_tracing": ".eager.scripting", "isinstance": ".eager.scripting",
+    "memory_budget": ".ir.pipeline", "winograd": "winograd", "is_tracing": ".eager.scripting",
+    "isinstance": ".eager.scripting",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
     "script",

@@ -23,7 +23,7 @@ from .layout import Layout
 from .program import NativeProgram
 from .runtime import cache
 from .runtime.objects import ObjectError
-from .winograd import is_winograd_allowed
+from .winograd import winograd
 
 if TYPE_CHECKING:
     from .cross import CpuChoice
@@ -61,9 +61,11 @@ def _package_stamp() -> str:
     return ";".join(f"{path.name}:{(s := path.stat()).st_size}:{s.st_mtime_ns}" for path in files)
 
 
-def _bundle_key(graph: Graph, target: CpuTarget) -> str:
+def _bundle_key(specialisation: "Specialisation", target: CpuTarget) -> str:
+    # Passes of the user's are not in the key, but what they make of the graph is.
+    graph = specialisation.graph if active_pipeline() is DEFAULT else specialisation.optimised
     text = print_graph(graph, locations=True)
-    stamps = (_package_stamp(), toolchain(), "winograd" if is_winograd_allowed() else "direct")
+    stamps = (_package_stamp(), toolchain(), "winograd" if specialisation.winograd else "direct")
     return cache.cache_key("program", *stamps, target.triple, target.cpu, target.features, text)
 
 
@@ -78,9 +80,7 @@ def native_bundle(
     """
     target = CpuTarget() if choice is None else choice.cpu
     store = cache.default_cache()
-    # Passes of the user's are not in the key, but what they make of the graph is.
-    is_plain = active_pipeline() is DEFAULT
-    key = _bundle_key(specialisation.graph if is_plain else specialisation.optimised, target)
+    key = _bundle_key(specialisation, target)
     known = graph_arrays(specialisation.graph)
     blob = store.view(key)
     if blob is not None and (bundle := _unpack(blob, known)) is not None:
@@ -91,7 +91,8 @@ def native_bundle(
     else:
         from .codegen.generate import generate
 
-        module = generate(specialisation.optimised, choice.tiles)
+        with winograd(specialisation.winograd):
+            module = generate(specialisation.optimised, choice.tiles)
     compiled = compile_module(module, target)
     kernels = tuple(KernelInfo(k.name, k.title, _text(k.bytes_moved), _text(k.flops)) for k in module.kernels)
     bundle = NativeBundle(Layout.of(module), compiled.object, kernels, tuple(module.report))
@@ -128,7 +129,7 @@ def native_program(specialisation: "Specialisation") -> NativeBuild:
         if not cached:
             raise
         # The cache vouches for its bytes, but not that this version of LLVM can load them: compile afresh.
-        cache.default_cache().put(_bundle_key(specialisation.graph, CpuTarget()), b"")
+        cache.default_cache().put(_bundle_key(specialisation, CpuTarget()), b"")
         bundle, records, milliseconds, cached = native_bundle(specialisation)
         program = NativeProgram(bundle.layout, bundle.object, specialisation.exceptions)
     return NativeBuild(program, bundle, records, milliseconds, cached)

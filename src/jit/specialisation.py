@@ -20,6 +20,7 @@ from .placement import is_array, may_share_memory, place_of_arrays, share_memory
 from .plan import SizeBinding
 from .program import InterpreterProgram, NativeProgram, Program, PythonProgram
 from .tree import LEAF, Structure
+from .winograd import is_winograd_allowed, winograd
 
 if TYPE_CHECKING:
     from .codegen.compile import CompileRecord
@@ -56,6 +57,8 @@ class Specialisation:
         self.exceptions = dict(exceptions or {})
         self.conditions = conditions
         self.trains = trains
+        # As it was allowed where this was made, which may be long before it is compiled.
+        self.winograd = is_winograd_allowed()
         self.binding = SizeBinding.of(graph)
         self.place: device = CPU  # where its arguments are, and what it computes
         self.fallback: Unsupported | None = None
@@ -120,7 +123,8 @@ class Specialisation:
         if self._module is None:
             from .codegen.generate import generate
 
-            self._module = generate(self.optimised)
+            with winograd(self.winograd):
+                self._module = generate(self.optimised)
         return self._module
 
     def source(self) -> str:

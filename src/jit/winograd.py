@@ -12,15 +12,16 @@ _allowed: ContextVar[bool | None] = ContextVar("winograd", default=None)
 
 @contextmanager
 def winograd(allowed: bool) -> Iterator[None]:
-    """Allow or forbid Winograd's method for 3x3 convolutions with constant weights that are compiled inside.
+    """Allow or forbid Winograd's method in what is traced, scripted, frozen or loaded inside.
 
-    It needs 4 (for large weights) or 2.25 products instead of 9, and rounds up to about ten times as much as the direct
-    form; `explain()` says where it is used. It is allowed unless the environment has `INGOT_WINOGRAD=0`.
+    3x3 convolutions with constant weights use it: it needs 4 (for large weights) or 2.25 products instead of 9, and
+    rounds up to about ten times as much as the direct form; `explain()` says where it is used. It is allowed unless the
+    environment has `INGOT_WINOGRAD=0`.
 
     >>> with ingot.jit.winograd(False):
     ...     layer = ingot.jit.freeze(ingot.jit.trace(ingot.nn.Conv2d(16, 16, 3).eval(), ingot.ones(1, 16, 5, 5)))
     >>> layer(ingot.ones(1, 16, 5, 5)).shape
-    Size([1, 16, 3, 3])
+    ingot.Size([1, 16, 3, 3])
     """
     token = _allowed.set(allowed)
     try:
