@@ -67,13 +67,16 @@ def store_source(
     """Source of `<name>_store`, which finishes one tile and writes its valid part to the result.
 
     `slots` is the layout of the kernel's table, in which `result` names the result's address. `columns` is the number
-    of columns if it is known: whole panels get a loop of constant length, which LLVM unrolls into vectors.
+    of columns if it is known: whole panels, and the only panel of a narrow result, get a loop of constant length, which
+    LLVM unrolls into vectors.
     """
     body = indent(epilogue.body, 16) + "\n" if epilogue.body.strip() else ""
     loops = []
     if columns is None or columns >= tile.columns:
         loops.append(("if columns == " + str(tile.columns), str(tile.columns)))
-    if columns is None or columns % tile.columns != 0:
+    if columns is not None and columns < tile.columns:
+        loops.append((f"if columns == {columns}", str(columns)))  # the only panel
+    elif columns is None or columns % tile.columns != 0:
         loops.append(("if columns != " + str(tile.columns), "columns"))
     text = "".join(
         f"        {condition}:\n"

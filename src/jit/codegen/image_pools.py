@@ -31,6 +31,8 @@ _BUFFER = 4096
 # Windows with more columns are joined by a loop, not by written-out steps; with more elements, their gradients are not
 # looked for here.
 _UNROLLED = 16
+# Up to so many channels, all are handled at once by loops of constant length, where the number is known.
+_FEW_CHANNELS = 64
 # Channels that one item of a gradient handles.
 _CHANNELS = 256
 
@@ -144,7 +146,10 @@ def run_pool(driver: Driver, instruction: Instruction) -> None:
     loops.requirements.helpers.update({step, f"stack_{dtype.short}", f"as_{dtype.short}"})
     identity = extreme(dtype, lowest=True) if is_max else literal(0, dtype)
     planes = not pool.channels_last
+    few = isinstance(channels, int) and channels <= _FEW_CHANNELS and reach <= _FEW_CHANNELS
     lines = _forward_head(pool, reach, identity, step, planes)
+    if few and not planes:
+        lines = [f"        count_c = {channels}" if line.lstrip().startswith("count_c =") else line for line in lines]
     lines += _indented(_forward_columns(pool, dtype.short, identity, step, planes), 3)
     total = images if pool.channels_last or not pool.by_channel else images * tensor_type(pool.wide).shape[1]
     per_item = tensor_type(result).shape[-1] * (channels if pool.channels_last else 1) * (kernel[0] + kernel[1])
