@@ -20,7 +20,7 @@ from .image_layout import layout_of
 from .indexing import coefficient, element_count, flat_index, row_major_strides, terms
 from .inline import INLINE
 from .kernel_text import Text, named_source, preamble
-from .loop_packing import packed_before_loop
+from .loop_packing import packed_at_run_time, packed_before_loop
 from .module import KernelSource
 from .scalar_code import Code
 from .target import Target
@@ -331,6 +331,10 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
         packed = _packed_weight(driver, product, spec) or packed_before_loop(driver, product, spec, add_shared)
     if packed is not None:
         spec = GemmSpec(dtype.short, True, False, known_columns, target)
+    either = None
+    if packed is None and not batched and not kind:
+        either = packed_at_run_time(driver, product, spec, add_shared)
+    packed_spec = GemmSpec(dtype.short, True, False, known_columns, target) if either is not None else None
     epilogue, text = Epilogue(), Text()
     if group is not None:
         axes = [("i", product.rows), ("j", product.columns)]
@@ -341,10 +345,12 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
             recover.append(("batch", loops, extents))
         epilogue, text = epilogue_of(driver, group, value, recover)
     title, stem = title_of(instruction, group)
-    name, source = named_source(stem, lambda n: gemm_source(n, spec, epilogue))
+    name, source = named_source(stem, lambda n: gemm_source(n, spec, epilogue, packed_spec))
     work = element_count([*(axis.extent for axis in product.batches), product.rows.extent, columns, product.depth])
     driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))
     add_shared(driver, spec.shared_sources())
+    if packed_spec is not None:
+        add_shared(driver, packed_spec.shared_sources())
     outer, batches = _outer_batches(product)
     size = dtype.itemsize
     a = view_address(driver, product.a, size)
@@ -360,6 +366,8 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
         a = f"{a} + {index} * {driver.size(axis.a * size)}"
         b = f"{b} + {index} * {driver.size(axis.b * b_size)}"
         c = f"{c} + {index} * {driver.size(axis.c * size)}"
+    if either is not None:
+        b = f"{either[1]} if {either[0]} != 0 else {b}"
     slots: dict[str, str] = {"a": a, "b": b, "c": c}
     sizes: dict[str, Dim] = {
         "m": product.rows.extent,
@@ -385,7 +393,11 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
             "c_inner_stride": second.c,
         }
     slots |= {slot: driver.size(dim) for slot, dim in sizes.items()}
-    run_contraction_kernel(driver, name, spec, GEMM_SLOTS, slots, text, output)
+    plan = ""
+    if either is not None and packed_spec is not None:
+        slots["b_is_packed"] = either[0]
+        plan = f"{packed_spec.name}_plan(p, threads) if {either[0]} != 0 else {spec.name}_plan(p, threads)"
+    run_contraction_kernel(driver, name, spec, GEMM_SLOTS, slots, text, output, plan)
     driver.depth -= depth_of_loops
     driver.clock += 1
 
@@ -416,8 +428,9 @@ def run_contraction_kernel(
     slots: dict[str, str],
     text: Text,
     output: Value,
+    plan: str = "",
 ) -> None:
-    """Fill the table, let the plan function cut the work, and launch."""
+    """Fill the table, let the plan function (that of `spec`, or what `plan` says) cut the work, and launch."""
     for slot, value in slots.items():
         driver.set_slot(layout[slot], "i64", value)
     driver.scratch_slots = max(driver.scratch_slots, len(layout) + len(text.parameters))
@@ -432,7 +445,7 @@ def run_contraction_kernel(
             case _:
                 raise Unsupported("an epilogue that can fail")
     items = driver.fresh("items")
-    driver.line(f"{items} = {spec.name}_plan(p, threads)")
+    driver.line(f"{items} = {plan or f'{spec.name}_plan(p, threads)'}")
     driver.line(f"launch({name}, p, {items}, slot_i64(p, {layout['grain']}), pool)")
 
 

@@ -64,6 +64,7 @@ GEMM_SLOTS: dict[str, int] = {
             "panel_block",
             "k_block",
             "grain",
+            "b_is_packed",  # 1 where B was packed before the product, read by kernels that take both forms
         )
     )
 }
@@ -92,7 +93,7 @@ if packed:
     row_block = 4
     if depth < k:
         # All tiles of an item keep their sums on the stack from one block of K to the next.
-        panel_block = min(panel_block, {TILES_PER_ITEM // 4})
+        panel_block = min(panel_block, {TILES_PER_ITEM // 2})
         row_block = min(row_tiles, {TILES_PER_ITEM} // panel_block)
 row_block = max(1, min(row_block, row_tiles))
 row_blocks = (row_tiles + row_block - 1) // row_block
@@ -217,23 +218,37 @@ def k_block(tile: TileShape, target: Target) -> int:
     >>> k_block(TileShape("f32", 14, 2, 16), Target("t", 512, 32, True, l2_bytes=1 << 20))
     768
     """
-    block = target.l2_bytes // (10 * tile.columns * tile.element_bytes)
+    block = target.l2_bytes // (16 * tile.columns * tile.element_bytes)
     return min(max(block // 64 * 64, 256), longest_row(tile))
 
 
-def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None) -> str:
+def gemm_source(name: str, spec: GemmSpec, epilogue: Epilogue | None = None, packed: GemmSpec | None = None) -> str:
     """Source of the range kernel `<name>(p, lo, hi)` over items, self-contained but for `spec.shared_sources()`.
 
     The table `p` is laid out as `GEMM_SLOTS` says, followed by the epilogue's parameters. The driver fills it, calls
     the plan function `<spec.name>_plan(p, threads)`, which writes the last slots and returns the number of items, and
-    runs the kernel over the items with the grain that it finds in its slot.
+    runs the kernel over the items with the grain that it finds in its slot. With `packed` the kernel takes B in either
+    form: where the slot `b_is_packed` is 1 it runs the loop nest of that spec, whose plan function is then the one.
     """
+    loops = "".join(f"{s.name} = loops({s!r})\n" for s in (spec, packed) if s is not None)
+    if packed is None:
+        entry = entry_source(name, spec.name)
+    else:
+        entry = f"""
+
+@kernel
+def {name}(p, lo, hi):
+    if slot_i64(p, {GEMM_SLOTS["b_is_packed"]}) != 0:
+        {packed.name}(p, lo, hi, {name}_store_address())
+    else:
+        {spec.name}(p, lo, hi, {name}_store_address())
+"""
     return (
         f"{IMPORTS}"
         f"from ingot.jit.codegen.gemm import GemmSpec, loops\n\n"
-        f"{spec.name} = loops({spec!r})\n\n\n"
+        f"{loops}\n\n"
         f"{store_source(name, spec.tile, epilogue or Epilogue(), GEMM_SLOTS, result='c', columns=spec.n)}"
-        f"{entry_source(name, spec.name)}"
+        f"{entry}"
     )
 
 

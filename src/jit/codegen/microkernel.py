@@ -254,8 +254,19 @@ def gather_rows_{name}(
     if a_step != {size} and rows > 1 and addresses[1] - addresses[0] == {size} and outer * inner == 1:
         # Rows side by side in memory (a transposed A) are copied as they lie: position after position.
         first, step = {size}, height * {size}
-        for k in range(length):
-            copy_memory(buffer + k * step, addresses[0] + a_offset + k * a_step, rows * {size})
+        source, n_bytes = addresses[0] + a_offset, rows * {size}
+        # Copies of constant size are vector moves: two that overlap make up any number of bytes.
+        if 32 <= n_bytes and n_bytes <= 64:
+            for k in range(length):
+                copy_memory(buffer + k * step, source + k * a_step, 32)
+                copy_memory(buffer + k * step + n_bytes - 32, source + k * a_step + n_bytes - 32, 32)
+        elif 64 < n_bytes and n_bytes <= 128:
+            for k in range(length):
+                copy_memory(buffer + k * step, source + k * a_step, 64)
+                copy_memory(buffer + k * step + n_bytes - 64, source + k * a_step + n_bytes - 64, 64)
+        else:
+            for k in range(length):
+                copy_memory(buffer + k * step, source + k * a_step, n_bytes)
     else:
         for t in range(rows):
             target = buffer + t * stride
