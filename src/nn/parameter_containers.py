@@ -128,11 +128,11 @@ class ParameterDict(Module):
 
     def values(self) -> Iterable[Any]:
         """The values."""
-        return (self[k] for k in self._keys)
+        return [self[k] for k in self._keys]
 
     def items(self) -> Iterable[tuple[str, Any]]:
         """Keys and values."""
-        return ((k, self[k]) for k in self._keys)
+        return [(k, self[k]) for k in self._keys]
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value of a key, or the default."""

@@ -11,6 +11,7 @@ from .calls import call
 from .context import Context
 from .iterations import counted_loop
 from .operators import binary, compare, is_number, number, scalar_kind, spread, truth, unary
+from .regions import branch
 from .registry import Handler, expect, handles
 from .values import (
     Abstract,
@@ -242,6 +243,18 @@ def _round_int(context: Context, value: Abstract, digits: int) -> Abstract:
 @handles(divmod)
 def _divmod(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     expect(context, "divmod", arguments, 2)
+    if all(isinstance(a, Scalar) or isinstance(a, Constant) for a in arguments) and "float" in map(
+        scalar_kind, arguments
+    ):
+        zero = truth(context, compare(context, "Eq", arguments[1], Constant(0)))
+        if zero is True:
+            context.fails(ZeroDivisionError("float divmod()"))
+        if not isinstance(zero, bool):
+
+            def refuse() -> Abstract:
+                context.fails(ZeroDivisionError("float divmod()"))
+
+            branch(context, zero, refuse, lambda: Constant(None))
     return Tuple((binary(context, "FloorDiv", *arguments), binary(context, "Mod", *arguments)))
 
 

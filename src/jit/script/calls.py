@@ -9,7 +9,11 @@ import operator
 import types
 from typing import Any
 
+import numpy as np
+
 from ...eager import families
+from ...eager.device import device
+from ...eager.elementary import finfo, iinfo
 from ...eager.module import Module
 from ...eager.parameter import Parameter
 from ...eager.tensor import Size
@@ -535,11 +539,14 @@ def _instantiate(context: Context, cls: type, arguments: list[Abstract], keyword
     )
 
 
+_PLAIN_CLASSES = frozenset({np.dtype, np.finfo, np.iinfo, device, finfo, iinfo})
+
+
 def _made_of_constants(
     context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]
 ) -> Abstract | None:
     """An instance of a class of numpy's or Ingot's own, made now: numbers, limits of dtypes, devices."""
-    if (cls.__module__ or "").partition(".")[0] not in ("numpy", "ingot") or issubclass(cls, Context.tensor_class):
+    if not (issubclass(cls, np.generic) or cls in _PLAIN_CLASSES):
         return None
     known = [constant_of(context, a) for a in (*arguments, *keywords.values())]
     values = [k[0] for k in known if k is not None]

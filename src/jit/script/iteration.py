@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ...eager.containers import ModuleDict, ModuleList, Sequential
+from ...eager.module import Module
 from ...ir.core import Value
 from ...ir.ops._op import get_op
 from .context import Context
@@ -99,6 +100,8 @@ def iterate(context: Context, value: Abstract) -> Sequence:
             value=(str() | tuple() | list() | dict() | ModuleList() | Sequential() | ModuleDict()) as constant
         ):
             return _known(tuple(context.lift(item) for item in constant))
+        case Constant(value=Module() as module) if hasattr(type(module), "__iter__"):  # as ParameterList
+            return _known(tuple(context.lift(item) for item in module))
         case Constant(value=type() as cls) if hasattr(cls, "__members__"):  # an Enum
             return _known(tuple(Constant(m) for m in iter(cls)))  # type: ignore[call-overload]
         case Scalar() if scalar_kind(value) == "str":
@@ -351,21 +354,19 @@ def zipped(context: Context, values: list[Abstract]) -> Sequence:
     inner = [iterate(context, v) for v in values]
     if not inner:
         return _known((), "zip")
-    if any(s.items is not None for s in inner):
+    if any(s.items is not None for s in inner) and all(_size_of(context, s) is not None for s in inner):
         lengths = []
         for sequence in inner:
-            size = sequence.length if isinstance(sequence.length, int) else _size_hint(context, sequence.length)
-            if size is None:
-                raise context.error(
-                    "zip of a sequence of known length with one whose length is computed at run time",
-                    "iterate over one of them with enumerate() and index the other",
-                )
+            size = _size_of(context, sequence)
+            assert size is not None
             lengths.append(size)
         rows = [
             Tuple(tuple(s.items[i] if s.items is not None else s.element(Constant(i)) for s in inner))
             for i in range(min(lengths))
         ]
         return _known(tuple(rows), "zip", _lists_of(inner), lambda i: Tuple(tuple(s.element(i) for s in inner)))
+    # With one whose length is known at run time only, known elements are chosen by the index.
+    inner = [_chosen(context, s) if s.items is not None else s for s in inner]
     lengths_known = [s.length for s in inner]
     if all(isinstance(n, int) for n in lengths_known):
         count: int | Value = min(n for n in lengths_known if isinstance(n, int))
@@ -375,6 +376,19 @@ def zipped(context: Context, values: list[Abstract]) -> Sequence:
             if other is not count:
                 count = context.emit("scalar.min", count, context.int_value(other))  # type: ignore[arg-type]
     return Sequence(count, lambda i: Tuple(tuple(s.element(i) for s in inner)), kind="zip", parts=_lists_of(inner))
+
+
+def _size_of(context: Context, sequence: Sequence) -> int | None:
+    """A length as known when compiling, perhaps as a condition; None where it is not."""
+    return sequence.length if isinstance(sequence.length, int) else _size_hint(context, sequence.length)
+
+
+def _chosen(context: Context, sequence: Sequence) -> Sequence:
+    items = sequence.items
+    assert items is not None
+    return Sequence(
+        len(items), lambda i: item_of(context, items, i, "sequence"), kind=sequence.kind, parts=sequence.parts
+    )
 
 
 def reverse(context: Context, value: Abstract) -> Sequence:

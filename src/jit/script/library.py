@@ -9,12 +9,26 @@ import cmath
 import itertools
 import math
 import operator
+import types
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["LIBRARY"]
+from ...eager.functions import call as op
+from ...ir.dtypes import float64
 
-LIBRARY: dict[int, tuple[Any, Callable[..., Any]]] = {}
+__all__ = ["LIBRARY", "library_key", "stands_in"]
+
+LIBRARY: dict[Any, tuple[Any, Callable[..., Any]]] = {}
+
+
+def library_key(target: Any) -> Any:
+    """How the table knows a function: methods of classes, as `dict.fromkeys`, are new objects each time."""
+    owner = getattr(target, "__self__", None)
+    return (
+        (owner, target.__name__)
+        if isinstance(target, types.BuiltinMethodType) and isinstance(owner, type)
+        else id(target)
+    )
 
 
 def stands_in(*targets: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -22,7 +36,7 @@ def stands_in(*targets: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for target in targets:
-            LIBRARY[id(target)] = (target, function)
+            LIBRARY[library_key(target)] = (target, function)
         return function
 
     return register
@@ -284,16 +298,97 @@ def chain(*iterables):
     return [item for items in iterables for item in items]
 
 
-@stands_in(itertools.product)
-def product(first, second):
-    return [(a, b) for a in first for b in second]
+@stands_in(math.remainder)
+def remainder(x, y):
+    x, y = float(x), float(y)
+    if math.isnan(x) or math.isnan(y):
+        return x + y
+    if math.isinf(x) or y == 0.0:
+        raise ValueError("math domain error")
+    if math.isinf(y):
+        return x
+    size, width = abs(x), abs(y)
+    part = math.fmod(size, width)
+    rest = width - part
+    if part < rest:
+        result = part
+    elif part > rest:
+        result = -rest
+    else:  # halfway: the quotient is even
+        result = part - 2.0 * math.fmod(0.5 * (size - part), width)
+    return math.copysign(1.0, x) * result
 
 
-@stands_in(itertools.accumulate)
-def accumulate(items):
-    sums = []
-    total = 0
-    for item in items:
-        total += item
-        sums.append(total)
-    return sums
+@stands_in(math.fsum)
+def fsum(numbers):
+    """Exact partial sums that do not overlap (Shewchuk, "Adaptive precision floating-point arithmetic", 1997)."""
+    partials = [0.0]
+    special = 0.0
+    for number in numbers:
+        x = float(number)
+        if math.isinf(x) or math.isnan(x):
+            special += x
+            continue
+        kept = [0.0]
+        for y in partials:
+            if abs(x) < abs(y):
+                x, y = y, x
+            high = x + y
+            low = y - (high - x)
+            if low != 0.0:
+                kept.append(low)
+            x = high
+        kept.append(x)
+        partials = kept
+    if special != 0.0:
+        return special
+    # From the largest down; the last correction rounds to even as if the sum were exact.
+    total = 0.0
+    low = 0.0
+    place = len(partials)
+    while place > 0:
+        place -= 1
+        x = total
+        y = partials[place]
+        total = x + y
+        low = y - (total - x)
+        if low != 0.0:
+            break
+    while place > 0 and partials[place - 1] == 0.0:
+        place -= 1
+    if place > 0 and ((low < 0.0 and partials[place - 1] < 0.0) or (low > 0.0 and partials[place - 1] > 0.0)):
+        y = low * 2.0
+        x = total + y
+        if y == x - total:
+            total = x
+    return total
+
+
+@stands_in(math.lgamma)
+def lgamma(x):
+    x = float(x)
+    if math.isinf(x):
+        return math.inf
+    if x <= 0.0 and x == math.floor(x):
+        raise ValueError("math domain error")
+    return op("lgamma", op("full", (), x, dtype=float64)).item()
+
+
+@stands_in(math.gamma)
+def gamma(x):
+    x = float(x)
+    if x <= 0.0 and (x == math.floor(x) or math.isinf(x)):
+        raise ValueError("math domain error")
+    if math.isnan(x) or math.isinf(x):
+        return x
+    if x == math.floor(x) and x <= 23.0:
+        result = 1.0
+        factor = 2.0
+        while factor < x:
+            result *= factor
+            factor += 1.0
+        return result
+    if x > 171.7:
+        raise OverflowError("math range error")
+    size = math.exp(lgamma(x))
+    return -size if x < 0.0 and math.floor(x) % 2 != 0 else size

@@ -10,6 +10,7 @@ from ...ir.ops._op import Op
 from ...ir.types import BoolType, ComplexType, FloatType, IntType, StrType
 from .arrays import array_operation
 from .context import Context
+from .library_iteration import range_contains
 from .regions import branch, choose
 from .values import (
     UNBOUND,
@@ -22,6 +23,7 @@ from .values import (
     ObjectRef,
     RunTimeItems,
     Scalar,
+    Sequence,
     SetRef,
     TensorRef,
     Tuple,
@@ -537,6 +539,8 @@ def contains(context: Context, container: Abstract, item: Abstract) -> Abstract:
         equal = compare(context, "Eq", container, item)
         found_in_tensor: Abstract = context.item(context.call(Method(equal, "any"), [], {}), "bool")  # type: ignore[arg-type]
         return found_in_tensor
+    if isinstance(container, Sequence) and container.kind == "range":
+        return context.call(Constant(range_contains), [*container.parts, item], {})
     if isinstance(container, ObjectRef) and hasattr(container.type, "__contains__"):
         return context.call(Method(container, "__contains__"), [item], {})
     raise context.type_error(f"argument of type {context.describe(container)} is not iterable")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .context import Context
+from .library import library_key
 from .values import Abstract
 
 __all__ = ["Handler", "expect", "find_handler", "handles"]
@@ -11,7 +12,7 @@ __all__ = ["Handler", "expect", "find_handler", "handles"]
 Handler = Callable[[Context, list[Abstract], dict[str, Abstract]], Abstract]
 
 
-BUILTINS: dict[int, tuple[Any, Handler]] = {}
+BUILTINS: dict[Any, tuple[Any, Handler]] = {}
 
 
 def handles(*targets: Any) -> Callable[[Handler], Handler]:
@@ -19,7 +20,7 @@ def handles(*targets: Any) -> Callable[[Handler], Handler]:
 
     def register(handler: Handler) -> Handler:
         for target in targets:
-            BUILTINS[id(target)] = (target, handler)
+            BUILTINS[library_key(target)] = (target, handler)
         return handler
 
     return register
@@ -27,10 +28,10 @@ def handles(*targets: Any) -> Callable[[Handler], Handler]:
 
 def find_handler(target: Any) -> Handler | None:
     """How a call of this object is compiled; None where it has no handler."""
-    from . import arithmetic, builtins, characters, complex_numbers  # they fill the table
+    from . import arithmetic, builtins, characters, complex_numbers, further_builtins  # they fill the table
 
-    assert arithmetic and builtins and characters and complex_numbers
-    found = BUILTINS.get(id(target))
+    assert arithmetic and builtins and characters and complex_numbers and further_builtins
+    found = BUILTINS.get(library_key(target))
     if found is not None:
         return found[1]
     from .functions import find_function

@@ -42,7 +42,8 @@ def softshrink(input, lambd=0.5):
 
 
 def hardtanh(input, min_val=-1.0, max_val=1.0):
-    return op("clamp", input, min_val, max_val)
+    low = where(input <= min_val, full_like(input, min_val), input)
+    return where(input >= max_val, full_like(input, max_val), low)
 
 
 def threshold(input, threshold=0.0, value=0.0):
@@ -105,6 +106,11 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     return result if bias is None else result + bias
 
 
+def normalize(input, p=2.0, dim=1, eps=1e-12):
+    length = op("vector_norm", input, p, dim, True)
+    return input / where(length > eps, length, full_like(length, eps))
+
+
 def huber_loss(input, target, *, delta=1.0, reduction="mean"):
     distance = (input - target).abs()
     return _reduced(where(distance <= delta, 0.5 * distance**2, delta * (distance - 0.5 * delta)), reduction)
@@ -140,6 +146,6 @@ STAND_INS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
         addcdiv, addcmul, addmm, celu, elu, hardshrink, hardtanh, huber_loss, index_add, isclose, layer_norm,
-        leaky_relu, native_dropout, pad, roll, smooth_l1_loss, softplus, softshrink, threshold, tril, triu,
+        leaky_relu, native_dropout, normalize, pad, roll, smooth_l1_loss, softplus, softshrink, threshold, tril, triu,
     )
 }  # fmt: skip

@@ -25,6 +25,7 @@ from .values import (
     ListRef,
     Method,
     RunTimeItems,
+    RunTimeObject,
     Scalar,
     TensorRef,
     Tuple,
@@ -65,15 +66,14 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
             if renamed.keys() == named.keys():
                 raise
             operands, attributes = op.schema.bind(*given, **renamed)
-        for name, value in attributes.items():
-            if any(isinstance(v, Abstract) for v in (value if isinstance(value, tuple) else (value,))):
-                raise TypeError(f"{op.schema.name}(): argument '{name}' must be a number, not one computed at run time")
+        _require_known(op, attributes)
     except TypeError as error:
         # What must be known may be a size: then it is that of this call.
         settled = [_settled(context, v) for v in given]
         named_settled = {k: _settled(context, v) for k, v in named.items()}
         try:
             operands, attributes = op.schema.bind(*settled, **named_settled)
+            _require_known(op, attributes)
         except TypeError:
             found = _decided(context, op, arguments, keywords)
             if found is not None:
@@ -89,6 +89,13 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
         first = None
     built = [_result(context, op, first, r, flat[1:], attributes) for r in results]
     return built[0] if len(built) == 1 else Tuple(tuple(built))
+
+
+def _require_known(op: Op, attributes: dict[str, Any]) -> None:
+    """TypeError where an attribute that takes anything is not known when compiling."""
+    for name, value in attributes.items():
+        if any(isinstance(v, Abstract) for v in (value if isinstance(value, tuple) else (value,))):
+            raise TypeError(f"{op.schema.name}(): argument '{name}' must be a number, not one computed at run time")
 
 
 def _decided(
@@ -321,7 +328,7 @@ def _reachable(context: Context) -> "set[Cell]":
             case Abstract() as value if (cell := getattr(value, "cell", None)) is not None and cell not in found:
                 found.add(cell)
                 content = context.heap[cell]
-                if not isinstance(content, (Value, RunTimeItems)):
+                if not isinstance(content, (Value, RunTimeItems, RunTimeObject)):
                     queue.append(content)
     return found
 
