@@ -34,8 +34,8 @@ def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
 
     Composite ops that have no kernel of their own are decomposed first. The graph is not changed.
     """
-    functions = {name: prepare(function) for name, function in graph.functions.items()}
-    graph = prepare(graph)
+    functions = {name: prepare(function, weight_gradients=True) for name, function in graph.functions.items()}
+    graph = prepare(graph, weight_gradients=True)
     graph.functions = functions
     target = target or host_target()
     require_conversions(graph, target)

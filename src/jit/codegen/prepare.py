@@ -23,10 +23,13 @@ from .scalar_code import is_half
 __all__ = ["prepare"]
 
 
-def prepare(graph: Graph) -> Graph:
-    """The graph in the form that is lowered; the given one is not changed."""
+def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
+    """The graph in the form that is lowered; the given one is not changed.
+
+    `weight_gradients` says that gradients of convolutions' weights have a kernel; else they become convolutions.
+    """
     graph = decompose(rewrite(graph, _widened), keep)
-    return decompose(rewrite(graph, _RULES), keep)
+    return decompose(rewrite(graph, _RULES if weight_gradients else _RULES + _conv_weight_gradient), keep)
 
 
 def keep(instruction: Instruction) -> bool:
@@ -232,6 +235,29 @@ def _conv_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] 
     return rewriter.call(_input_grad, instruction)
 
 
+def _weight_grad(gradient: Any, input: Any, size: Any, **attributes: Any) -> Any:
+    """The gradient of a weight: the input convolved with the gradient, images and channels swapped."""
+    stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
+    wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
+    in_group, out_group = input.shape[1] // groups, gradient.shape[1] // groups
+    parts = []
+    for g in range(groups):
+        images = F.transpose(F.slice(input, g * in_group, (g + 1) * in_group, dim=1), 0, 1)
+        filters = F.transpose(F.slice(gradient, g * out_group, (g + 1) * out_group, dim=1), 0, 1)
+        part = F.conv2d(images, filters, None, stride=dilation, padding=pads, dilation=stride)
+        for i in (0, 1):
+            part = F.slice(part, 0, wanted[i], dim=2 + i)
+        parts.append(F.transpose(part, 0, 1))
+    return parts[0] if groups == 1 else F.cat(tuple(parts), 0)
+
+
+@rule("gradient of a convolution's weight -> convolution", "conv2d_weight_grad")
+def _conv_weight_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    if instruction.attributes["groups"] > _MAX_GROUPS:
+        return None
+    return rewriter.call(_weight_grad, instruction)
+
+
 # -- masks become positions ------------------------------------------------------------------------------------------
 
 
@@ -276,4 +302,6 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     return rewriter.call(expand, instruction)
 
 
+# Groups that the gradient of a weight is unrolled for.
+_MAX_GROUPS = 64
 _RULES = _scaled_weights + _linear + _matmul + _conv2d + _conv_gradient + _masks + SINK_VIEWS
