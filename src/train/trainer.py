@@ -42,7 +42,7 @@ class Trainer:
     and, for metrics, "prediction" and "target", replaces model, loss and batch form altogether. Without an error,
     `history` has the numbers of every epoch. `compile=True` runs forward, backward and optimiser as one compiled call
     where that can be done, and warns where it cannot. `locate_nan` finds the op that first gave a NaN or an
-    infinity, with its module and line (a compiled step has changed the parameters by then).
+    infinity, with its module and line; a compiled step, which has changed the parameters by then, is taken back.
 
     >>> data = ingot.utils.data.TensorDataset(ingot.ones(8, 3), ingot.ones(8, 1))
     >>> loader = ingot.utils.data.DataLoader(data, batch_size=4)
@@ -220,21 +220,30 @@ class Trainer:
             logger.log(row, row["step"])
 
     def _train_batch(self, batch: Any, pending: int) -> float:
+        before = self._before_batch() if self.locate_nan else None
         if self._compiled is not None and self._compiled.usable():
-            found = self._compiled(batch)
+            found = self._compiled(batch, pending)
         else:
             if pending == 0:
                 self.optimizer.zero_grad()
             found = self._forward(batch)
         value = float(found["loss"].detach())
         if not np.isfinite(value):
-            self._refuse(value, batch)
+            self._refuse(value, batch, before)
         if "done" not in found:
-            (found["loss"] if self.accumulate == 1 else found["loss"] / self.accumulate).backward()
+            self.backward(found["loss"])
         self._running.update(value, _batch_size(batch))
         self._measure(found)
-        self._stepped = "done" in found
+        self._stepped = found.get("stepped", False)
         return value
+
+    def backward(self, loss: Any) -> None:
+        """Add the gradients of a batch's loss to those of its step, of which they are the mean."""
+        (loss if self.accumulate == 1 else loss / self.accumulate).backward()
+
+    def _before_batch(self) -> tuple[dict[str, Any], list[Any]]:
+        """What the same forward needs to run again: random streams, and tensors that a compiled step changes."""
+        return random_state(), [] if self._compiled is None else self._compiled.state()
 
     def _finish_step(self, loss: float) -> None:
         if not self._stepped:
@@ -274,9 +283,12 @@ class Trainer:
             for metric in self.metrics.values():
                 metric.update(prediction, found["target"])
 
-    def _refuse(self, value: float, batch: Any) -> None:
+    def _refuse(self, value: float, batch: Any, before: tuple[dict[str, Any], list[Any]] | None) -> None:
         message = f"the loss is {value} in epoch {self.epoch}, batch {self.batch}"
-        if self.locate_nan:
+        if before is not None:
+            restore_random_state(before[0])
+            for tensor, array in before[1]:
+                tensor._array[...] = array
             message += f": {first_non_finite(self.model, batch, self._forward, value)}"
         else:
             message += "; Trainer(locate_nan=True) finds the op that gives it first"

@@ -1,4 +1,4 @@
-"""A training run that may kill itself: `python resumed_run.py DIRECTORY KILL_AT_STEP`; run by test_trainer."""
+"""A training run that may kill itself: `python resumed_run.py DIRECTORY KILL_AT_STEP COMPILED`; run by test_trainer."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ class KillAt(train.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(directory: Path, kill_at: int) -> Any:
+def run(directory: Path, kill_at: int, compiled: bool) -> Any:
     train.seed_everything(5)
     inputs = ingot.randn(22, 4)
     targets = (inputs.sum(1) > 0).long()
@@ -41,10 +41,11 @@ def run(directory: Path, kill_at: int) -> Any:
             train.LearningRateMonitor(),
             KillAt(kill_at),
         ],
+        compile=compiled,
     )
     trainer.fit(loader, loader, epochs=4, resume=directory)
     return trainer
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), int(sys.argv[2]))
+    run(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "compiled")

@@ -38,12 +38,15 @@ def test_it_learns_and_measures() -> None:
     assert model.training and trainer.global_step == 100
 
 
-@pytest.mark.parametrize("kill_at", [3, 8])
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, kill_at: int) -> None:
+COMPILED = pytest.param(8, "compiled", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("kill_at", "mode"), [(3, "eager"), (8, "eager"), COMPILED])
+def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, kill_at: int, mode: str) -> None:
     script = Path(__file__).with_name("resumed_run.py")
-    killed = subprocess.run([sys.executable, script, tmp_path / "killed", str(kill_at)], check=False)
+    killed = subprocess.run([sys.executable, script, tmp_path / "killed", str(kill_at), mode], check=False)
     assert killed.returncode == -9
-    resumed, whole = run(tmp_path / "killed", -1), run(tmp_path / "whole", -1)
+    resumed, whole = (run(tmp_path / name, -1, mode == "compiled") for name in ("killed", "whole"))
     for (name, a), b in zip(resumed.model.state_dict().items(), whole.model.state_dict().values(), strict=True):
         assert np.array_equal(a.numpy(), b.numpy()), name
     for a, b in zip(resumed.history, whole.history, strict=True):
@@ -62,19 +65,25 @@ def test_accumulated_batches_are_one_large_batch() -> None:
     np.testing.assert_allclose(weights[0], weights[1], rtol=1e-5, atol=1e-6)
 
 
-def test_a_compiled_step_trains_as_an_eager_one() -> None:
+# Batches of four, the last of one: steps of three batches, the last of which is cut short by the epoch's end.
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_compiled_step_trains_as_an_eager_one(accumulate: int) -> None:
     runs = []
     for compiled in (False, True):
         model, optimizer, loader = problem()
         scheduler = ingot.optim.lr_scheduler.ExponentialLR(optimizer, 0.8)
         trainer = train.Trainer(
-            model, optimizer, nn.CrossEntropyLoss(), scheduler=scheduler, clip_norm=1.0, compile=compiled
-        )
+            model, optimizer, nn.CrossEntropyLoss(), scheduler=scheduler, clip_norm=1.0, compile=compiled,
+            accumulate=accumulate,
+        )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             history = trainer.fit(loader, epochs=3)
         assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05 * 0.8**3)
         runs.append([row["train_loss"] for row in history])
+        if compiled:
+            assert trainer._compiled is not None and trainer._compiled._traced  # what was recorded was used
+            assert {place.last for place in trainer._compiled._traced} == {True} | {accumulate == 1}
     np.testing.assert_allclose(runs[1], runs[0], rtol=1e-4)
 
 
@@ -121,6 +130,28 @@ def test_the_first_op_with_a_nan_is_named() -> None:
         message = r"gives NaN is log of \[2, 3\] in 1 \(Logs\(\)\), called from .*test_trainer.py:\d+: return x.max"
         with pytest.raises(train.NonFiniteLossError, match=message if locate else "locate_nan=True"):
             trainer.fit(loader, epochs=1)
+
+
+def test_the_first_op_with_a_nan_is_named_in_compiled_runs() -> None:
+    class Logs(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.log()
+
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Dropout(0.1), Logs())
+    with ingot.no_grad():
+        model[0].weight.fill_(1.0)
+    inputs = ingot.ones(8, 1)
+    inputs[6] = -1.0
+    loader = DataLoader(TensorDataset(inputs, ingot.zeros(8, 1)), batch_size=2)
+    optimizer = ingot.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
+
+    def loss(prediction: Any, target: Any) -> Any:
+        return (prediction.clamp(min=-9.0) - target).square().mean()
+
+    trainer = train.Trainer(model, optimizer, loss, compile=True, locate_nan=True)
+    with pytest.raises(train.NonFiniteLossError, match=r"batch 3: the first op that gives NaN is log .* in 2 \(Logs"):
+        trainer.fit(loader, epochs=1)
+    assert model[0].weight.item() == 1.0
 
 
 def test_the_first_batch_with_a_nan_is_named() -> None:
