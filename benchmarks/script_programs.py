@@ -1,6 +1,6 @@
 """Scalar programs as people write them, for `benchmarks.scripts`: plain Python that both compilers take as it is."""
 
-__all__ = ["gcd_sum", "knapsack", "rk4", "scan", "sieve"]
+__all__ = ["fib", "gcd_sum", "knapsack", "rk4", "scan", "sieve"]
 
 
 def sieve(n: int) -> int:
@@ -96,3 +96,10 @@ def scan(text: str) -> int:
         elif c == ")":
             depth -= 1
     return words * 1000000 + digits * 100 + deepest
+
+
+def fib(n: int) -> int:
+    """Fibonacci numbers, by the recursive definition."""
+    if n < 2:
+        return n
+    return fib(n - 1) + fib(n - 2)

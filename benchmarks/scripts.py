@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import ingot
@@ -42,16 +43,20 @@ SCALAR: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (programs.gcd_sum, (300,)),
     (programs.knapsack, (200, 2000)),
     (programs.scan, ("The quick (brown) fox 12 ((jumps)) over 345 lazy dogs\n" * 2000,)),
+    (programs.fib, (24,)),
 ]
 
 
 def scalar_programs() -> None:
-    """Sieve, Runge-Kutta, greatest common divisors, knapsack and string scanning."""
+    """Sieve, Runge-Kutta, greatest common divisors, knapsack, string scanning and recursion."""
     import numba
 
     print(f"{'scalar program':<14} {'ingot':>10} {'numba':>10} {'python':>12} {'of numba':>9} {'of python':>10}")
     for function, arguments in SCALAR:
-        ours, theirs = jit.script(function), numba.njit(function)
+        # Numba finds a function that calls itself under its global name.
+        copy = FunctionType(function.__code__, dict(function.__globals__), function.__name__)
+        ours, theirs = jit.script(function), numba.njit(copy)
+        copy.__globals__[function.__name__] = theirs
         results = {ours(*arguments), theirs(*arguments), function(*arguments)}
         if len(results) != 1:
             raise SystemExit(f"{function.__name__}: the results differ: {results}")

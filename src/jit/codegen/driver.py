@@ -33,7 +33,7 @@ from .indexing import element_count
 from .interface import argument_symbols, number_literal, value_location
 from .kernel_text import Kernel, named_source, plain_source
 from .layout import LAYOUT_IMPORTS, LAYOUT_SLOTS, zero_border_source
-from .limits import depth_limits
+from .limits import LOW_SLOT, depth_limits
 from .loops import Launch, lower_group
 from .module import (
     FRAME_ARENA,
@@ -117,7 +117,6 @@ class Driver:
         self.imports: set[str] = set()  # helpers that the driver calls
         self.argument_symbols = argument_symbols(graph)
         self.called: Any = None  # the functions that are called (see `functions`)
-        self.returned_slots = 0  # the most that one of them returns
 
     # -- text --
 
@@ -141,9 +140,11 @@ class Driver:
         return self.caught.get(error) or {s for statuses in self.caught.values() for s in statuses}
 
     def restore_generator(self) -> None:
-        """Put the generator's address back into its slot, which an error's details share."""
+        """Put back what is in the slots that an error's details share."""
         self.saves_generator = True
         self.line(f"set_slot_i64(frame, {FRAME_GENERATOR}, generator)")
+        if self.called is not None and self.called.graphs:
+            self.line(f"set_slot_i64(frame, {LOW_SLOT}, low)")
 
     def flush_slots(self) -> None:
         """Write the slots that are waiting: runs of neighbours by one call, which is much faster to compile."""
@@ -582,7 +583,7 @@ class Driver:
             ("plan", FRAME_PLAN, bool(self.sizes or self.buffers or self.constants)),
             ("workspace", FRAME_WORKSPACE, bool(self.buffers)),
             ("pool", FRAME_POOL, used("pool") or used("threads")),
-            ("arena", FRAME_ARENA, used("arena") or used("returned")),
+            ("arena", FRAME_ARENA, used("arena")),
             ("p", FRAME_SCRATCH, used("p")),
         ]
         head.extend(f"    {variable} = slot_i64(frame, {slot})" for variable, slot, needed in slots if needed)
@@ -590,7 +591,7 @@ class Driver:
             head.append(f"    generator = slot_i64(frame, {FRAME_GENERATOR})")
         head += self.extra_head(used)
         if used("depth"):
-            head += depth_limits(self.returned_slots)
+            head += depth_limits()
         base = 0
         head.extend(f"    n{i} = slot_i64(plan, {base + i})" for i in range(len(self.sizes)) if used(f"n{i}"))
         base += len(self.sizes)

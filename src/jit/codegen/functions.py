@@ -1,8 +1,8 @@
 """Functions of a graph as native functions beside the driver, and calls of them.
 
-Each is a C function of 64-bit integers, `function(frame, depth, low, out, arguments...)`, which returns a status as the
-driver does and writes what it returns into the slots at `out`, which its caller has on the stack. `depth` is how many
-more calls may be nested, `low` the lowest address that the stack may reach: a call beyond either is a RecursionError.
+Each is a function of 64-bit integers, `function(frame, depth, arguments...)`, which returns a status as the driver does
+and then what it returns. `depth` is how many more calls may be nested; a slot of the frame has the lowest address that
+the stack may reach. A call beyond either is a RecursionError.
 
 Arguments and results are the slots of `forms`, floats as their bits; tensors are addresses and sizes, and not copied.
 A function's sizes are known when it runs only. Its buffers come from the arena, and are given back when it returns.
@@ -17,9 +17,8 @@ from ...ir.recursion import RECURSION_MESSAGE
 from ...ir.types import ListType, OptionalType, RecordType, TensorType, TupleType, Type, contained_types
 from .driver import Driver, Storage
 from .forms import adopt, kinds, parts
-from .fusion import Unsupported
 from .interface import check_type, value_location
-from .limits import stack_slots_name
+from .limits import LOW_SLOT
 from .module import FRAME_ARENA, FRAME_GENERATOR, FRAME_PLAN, FRAME_POOL, FRAME_SCRATCH
 
 if TYPE_CHECKING:
@@ -69,7 +68,13 @@ class FunctionDriver(Driver):
         self.argument_symbols = frozenset()
         self.owned: list[str] = []
         self.parameters: list[str] = []
+        self.returns = 0  # the slots that it returns besides a status
         self.uses_arena = True
+
+    def line(self, text: str) -> None:
+        if text.startswith("return ") and not self.tries:
+            text += ", 0" * self.returns
+        super().line(text)
 
     def new_buffer(self, nbytes: Dim, *, static: bool = True) -> Storage:
         """Memory of this call's own, in the arena; of a size that is known, it is allocated before loops around."""
@@ -93,19 +98,20 @@ class FunctionDriver(Driver):
                 if kind == "f":
                     names[-1] = f"bits_to_float_f64({names[-1]})"
             adopt(self, argument, names)
+        self.returns = sum(len(kinds(value.type, value_location(value))) for value in graph.results)
         self.run_block(graph.block)
         self.clock += 1
         texts = [text for value in graph.results for text in call_slots(self, value, value.type)]
-        letters = "".join(kinds(value.type) for value in graph.results)
-        for index, text in enumerate(texts):
-            self.line(f"set_cell(out, {index}, {text})")
-        addresses = [f"cell(out, {i})" for i in _address_slots([v.type for v in graph.results])]
-        assert len(letters) == len(texts)
+        results = []
+        for text in texts:
+            results.append(self.fresh("r"))
+            self.line(f"{results[-1]} = {text}")
+        addresses = [results[i] for i in _address_slots([v.type for v in graph.results])]
         for name in self.owned:
             tests = [f"{name} != 0", *(f"{name} != {address}" for address in addresses)]
             with self.block(f"if {' and '.join(tests)}:"):
                 self.line(f"arena_release(arena, {name})")
-        self.line("return 0")
+        self.lines.append(f"    return {', '.join(['0', *results])}")
         shared = self.shared
         shared.scratch_slots = max(shared.scratch_slots, self.scratch_slots)
         shared.may_interpret = shared.may_interpret or self.may_interpret
@@ -120,19 +126,22 @@ class FunctionDriver(Driver):
         def used(variable: str) -> bool:
             return re.search(rf"\b{variable}\b", body) is not None
 
-        head = ["@driver", f"def {name}({', '.join(['frame', 'depth', 'low', 'out', *self.parameters])}):"]
+        head = ["@driver", f"def {name}({', '.join(['frame', 'depth', *self.parameters])}):"]
         slots = [
             ("plan", FRAME_PLAN, bool(self.constants)),
             ("pool", FRAME_POOL, used("pool") or used("threads")),
-            ("arena", FRAME_ARENA, True),
+            ("arena", FRAME_ARENA, used("arena")),
             ("p", FRAME_SCRATCH, used("p")),
         ]
         head.extend(f"    {variable} = slot_i64(frame, {slot})" for variable, slot, needed in slots if needed)
         if self.saves_generator:
             head.append(f"    generator = slot_i64(frame, {FRAME_GENERATOR})")
-        head += self.extra_head(used)
-        if used("returned"):
-            head.append(f"    returned = {stack_slots_name(self.returned_slots)}(arena)")
+        if used("low"):
+            head.append(f"    low = slot_i64(frame, {LOW_SLOT})")
+        if used("here"):
+            head.append("    here = stack_address()")
+        early = ", 0" * self.returns
+        head += [line + early if line.lstrip().startswith("return ") else line for line in self.extra_head(used)]
         base = len(self.sizes) + len(self.buffers)
         head.extend(f"    c{i} = slot_i64(plan, {base + i})" for i in range(len(self.constants)) if used(f"c{i}"))
         head.extend(f"    {name} = 0" for name in self.owned)
@@ -146,32 +155,24 @@ def run_call(driver: Driver, instruction: Instruction) -> None:
     texts = []
     for value, argument in zip(instruction.inputs, function.arguments, strict=True):
         texts += call_slots(driver, value, argument.type)
+    driver.uses_arena = True  # so that the program is told its limits
+    condition = f"depth <= 0 or here < slot_i64(frame, {LOW_SLOT})"
+    driver.fail_if(condition, "RecursionError", RECURSION_MESSAGE, instruction.location)
     letters = "".join(kinds(r.type, instruction.location) for r in instruction.results)
-    if stack_slots_name(len(letters)) is None:
-        raise Unsupported(f"a function that returns {len(letters)} numbers", instruction.location)
-    driver.returned_slots = max(driver.returned_slots, len(letters))
-    driver.uses_arena = True
-    driver.fail_if("depth <= 0 or returned < low", "RecursionError", RECURSION_MESSAGE, instruction.location)
-    status = driver.fresh("e")
-    name = functions.name(function.name)
-    driver.line(f"{status} = {name}({', '.join(['frame', 'depth - 1', 'low', 'returned', *texts])})")
+    status, *names = (driver.fresh("e") for _ in range(1 + len(letters)))
+    arguments = ", ".join(["frame", "depth - 1", *texts])
+    driver.line(f"{', '.join([status, *names])} = {functions.name(function.name)}({arguments})")
     with driver.block(f"if {status} != 0:"):
         if driver.tries:
             functions.caught = True
             driver.tries[-1].statuses.update(range(1, functions.errors + 1))
         driver.line(f"return {status}")
-    position = 0
     # A tensor that comes back may be one that was passed in.
     passed = [driver.storage_of(v) for v in _tensors(driver, instruction.inputs)]
+    slots = iter(zip(letters, names, strict=True))
     for result in instruction.results:
-        count = len(kinds(result.type))
-        names = []
-        for index, kind in enumerate(kinds(result.type), position):
-            names.append(driver.fresh("e"))
-            text = f"cell(returned, {index})"
-            driver.line(f"{names[-1]} = {f'bits_to_float_f64({text})' if kind == 'f' else text}")
-        position += count
-        adopt(driver, result, names)
+        own = [next(slots) for _ in kinds(result.type)]
+        adopt(driver, result, [f"bits_to_float_f64({name})" if kind == "f" else name for kind, name in own])
         for tensor in _tensors(driver, [result]):
             driver.storages[tensor].members.extend(passed)
 

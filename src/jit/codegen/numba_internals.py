@@ -17,7 +17,7 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import codegen, compiler, cpu, errors, fastmathpass, typed_passes, typing, untyped_passes
+from numba.core import cgutils, codegen, compiler, cpu, errors, fastmathpass, typed_passes, typing, untyped_passes
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
 from numba.core.datamodel import models, register_default
@@ -208,7 +208,7 @@ class _KernelType(types.Callable, types.Opaque):  # type: ignore[misc]
 
     def __init__(self, kernel: KernelReference) -> None:
         self.kernel = kernel
-        super().__init__(f"ingot kernel {kernel.name}/{kernel.arity}/{kernel.returns}")
+        super().__init__(f"ingot kernel {kernel.name}/{kernel.arity}/{kernel.returns}/{kernel.results}")
 
     def get_call_type(self, context: Any, arguments: Any, keywords: Any) -> Any:
         if keywords or len(arguments) != self.kernel.arity:
@@ -216,6 +216,8 @@ class _KernelType(types.Callable, types.Opaque):  # type: ignore[misc]
                 f"{self.kernel.name} takes {self.kernel.arity} positional arguments, given {len(arguments)}"
             )
         result = types.int64 if self.kernel.returns else types.void
+        if self.kernel.results:
+            result = types.UniTuple(types.int64, 1 + self.kernel.results)
         return typing.signature(result, *[types.int64] * self.kernel.arity)
 
     def get_call_signatures(self) -> Any:
@@ -279,7 +281,10 @@ def _lower_opaque(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 def _call_kernel(kernel: KernelReference, builder: Any, arguments: list[Any]) -> Any:
-    return builder.call(kernel.declare(builder.module), arguments)
+    result = builder.call(kernel.declare(builder.module), arguments)
+    if kernel.results:
+        result = cgutils.pack_array(builder, [builder.extract_value(result, i) for i in range(1 + kernel.results)])
+    return result
 
 
 def _call_extremum(extremum: _Extremum, is_float: bool, builder: Any, arguments: list[Any]) -> Any:
@@ -485,6 +490,8 @@ def _add_entry(library: Any, reference: KernelReference, function: _Function) ->
     """Compile one entry point into the library, with its C wrapper."""
     result = _compile_python(function.python, (types.int64,) * reference.arity, function.kind, function.fastmath)
     expected = types.int64 if reference.returns else types.none
+    if reference.results:
+        expected = types.UniTuple(types.int64, 1 + reference.results)
     if result.signature.return_type != expected and not (
         reference.returns and isinstance(result.signature.return_type, (types.Integer, types.Boolean))
     ):
@@ -501,7 +508,11 @@ def _add_entry(library: Any, reference: KernelReference, function: _Function) ->
     status, value = _context.call_conv.call_function(
         builder, native, result.fndesc.restype, result.fndesc.argtypes, list(wrapper.args)
     )
-    if reference.returns:
+    if reference.results:
+        parts = cgutils.unpack_tuple(builder, value, 1 + reference.results)
+        parts[0] = builder.select(status.is_ok, parts[0], _I64(STATUS_INTERNAL))
+        builder.ret(cgutils.make_anonymous_struct(builder, parts))
+    elif reference.returns:
         value = _context.cast(builder, value, result.signature.return_type, types.int64)
         builder.ret(builder.select(status.is_ok, value, _I64(STATUS_INTERNAL)))
     else:

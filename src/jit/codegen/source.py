@@ -21,16 +21,23 @@ _I64 = ir.IntType(64)
 
 @dataclass(frozen=True)
 class KernelReference:
-    """A kernel as a driver sees it: the name of an external symbol, its number of parameters and whether it returns."""
+    """A kernel as a driver sees it: the name of an external symbol, its number of parameters and whether it returns.
+
+    A driver's functions return `results` more integers besides.
+    """
 
     name: str
     arity: int
     returns: bool
+    results: int = 0
 
     @property
     def function_type(self) -> ir.FunctionType:
-        """The C signature: 64-bit integers in, one or nothing out."""
-        return ir.FunctionType(_I64 if self.returns else ir.VoidType(), [_I64] * self.arity)
+        """The C signature: 64-bit integers in, one or nothing out (or several, between functions of one driver)."""
+        returned = _I64 if self.returns else ir.VoidType()
+        if self.results:
+            returned = ir.LiteralStructType([_I64] * (1 + self.results))
+        return ir.FunctionType(returned, [_I64] * self.arity)
 
     def declare(self, module: ir.Module) -> ir.Function:
         """The symbol in an LLVM module, declared on first use."""
@@ -45,12 +52,18 @@ def entry_points(source: str) -> tuple[KernelReference, ...]:
         if isinstance(node, ast.FunctionDef) and any(
             isinstance(d, ast.Name) and d.id in ENTRY_KINDS for d in node.decorator_list
         ):
-            found.append(KernelReference(node.name, len(node.args.args), _returns_value(node)))
+            found.append(KernelReference(node.name, len(node.args.args), _returns_value(node), _more_results(node)))
     return tuple(found)
 
 
 def _returns_value(tree: ast.FunctionDef) -> bool:
     return any(isinstance(node, ast.Return) and node.value is not None for node in ast.walk(tree))
+
+
+def _more_results(tree: ast.FunctionDef) -> int:
+    """How many values a function returns besides a status."""
+    last = tree.body[-1]
+    return len(last.value.elts) - 1 if isinstance(last, ast.Return) and isinstance(last.value, ast.Tuple) else 0
 
 
 def _public(module: Any) -> dict[str, Any]:
