@@ -34,7 +34,7 @@ def _tensor(value: Value | None) -> TensorType:
 
 def _widest(instruction: Instruction, target: DeviceTarget) -> int:
     """The most elements of a query or value: their tiles have fixed room in shared memory."""
-    return 16 * target.query_tile * 8 // (2 * _tensor(instruction.results[0]).dtype.itemsize * 2)
+    return target.head_bytes // _tensor(instruction.results[0]).dtype.itemsize
 
 
 def attention_limits(instruction: Instruction, target: DeviceTarget) -> list[tuple[Dim, int]]:
@@ -177,4 +177,3 @@ if first + line < queries:
     traffic: dict[str, Dim | None] = {"bytes_moved": None, "flops": work}
     grid = Grid("blocks", blocks, threads=(keys, tile))
     return text.finish_kernel("k_attention", f"attention{where}", traffic, grid)
-

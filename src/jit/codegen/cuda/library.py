@@ -117,7 +117,7 @@ def random_word(start, index):
 _FLOATS: dict[str, str] = {
     "absolute": "def absolute_D(x):\n    return math.fabs(x)",
     "square_root_of": "def square_root_of_D(x):\n    return math.sqrt(x)",
-    "sign": "def sign_D(x):\n    return T(1) if x > 0 else (T(-1) if x < 0 else x * T(0))",
+    "sign": "def sign_D(x):\n    return T(1) if x > 0 else (T(-1) if x < 0 else T(0))",
     "rint": "def rint_D(x):\n    return libdevice.rint_(x)",
     "fmod": "def fmod_D(a, b):\n    return math.fmod(a, b)",
     "floor_remainder": """

@@ -26,7 +26,9 @@ def _steps(program: DeviceProgram, block: Block) -> list[str]:
             continue
         results = ", ".join(f"%{r.name or r.index}" for r in step.results)
         if step.regions or step.op.name != "constant":
-            lines.append(f"{step.op.name} on the host" if _is_host(step) else f"{step.op.name} by the array module ({results})")
+            lines.append(
+                f"{step.op.name} on the host" if _is_host(step) else f"{step.op.name} by the array module ({results})"
+            )
         for region in step.regions:
             lines += [f"  {line}" for line in _steps(program, region)]
     return lines

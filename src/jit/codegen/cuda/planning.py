@@ -25,6 +25,7 @@ from .contraction import accepts_epilogue, contraction_reads, lower_contraction
 from .device_text import DeviceKernel, DeviceTarget, device_kind
 from .indexed import INDEXED
 from .nests import lower_device_group
+from .pooling import POOLING
 
 __all__ = ["BlockPlan", "KernelStep", "plan_device_block"]
 
@@ -200,7 +201,7 @@ class _Planner:
                 results = list(instruction.results)
                 return KernelStep([kernel], results, [], instruction.location, library=instruction, limits=limits)
 
-        elif (lower := INDEXED.get(instruction.op.name)) is not None:
+        elif (lower := (INDEXED | POOLING).get(instruction.op.name)) is not None:
 
             def emit() -> KernelStep:
                 kernels, copies = lower(instruction, root, self.target)

@@ -13,9 +13,9 @@ from ...device_program import DeviceProgram
 from ...runtime import cache
 from ...runtime.cuda_launch import CupyLauncher, Launcher, Threads
 from ..driver import KERNEL_ERRORS
-from ..prepare import prepare
 from . import frontend
 from .device_text import SIMULATED, DeviceKernel, DeviceTarget
+from .preparing import prepare_for_device
 from .planning import BlockPlan, plan_device_block
 from .wide import widen
 
@@ -106,7 +106,9 @@ def device_program(
     """The program of an optimised graph on a device; `ptx` is code that a file had, by kernel and architecture."""
     launcher = launcher or _launcher(array_module(place), frozenset((ptx or {}).items()))
     target = target or (SIMULATED if isinstance(launcher, SimulatorLauncher) else DeviceTarget())
-    return DeviceProgram(prepare(graph), place, launcher, target, plan_device_block, KERNEL_ERRORS, exceptions)
+    return DeviceProgram(
+        prepare_for_device(graph), place, launcher, target, plan_device_block, KERNEL_ERRORS, exceptions
+    )
 
 
 def plain_device_program(

@@ -1,0 +1,160 @@
+"""PTX of generated kernels on a machine without a GPU, for cc 7.5, 8.0 and 9.0, and what ptxas makes of it."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import ingot
+import pytest
+from device_cases import optimised, real_kernels
+from ingot.ir.ops._op import all_ops
+from ingot.jit.codegen.cuda import frontend
+from ingot.jit.codegen.cuda.device_text import DeviceKernel
+from ingot.jit.codegen.cuda.flatten import flatten
+from ingot.jit.codegen.cuda.programs import kernel_ptx
+from ingot.jit.codegen.cuda.wide import widen
+from lowering_cases import case_of
+
+needs_nvvm = pytest.mark.skipif(bool(frontend.nvvm_problem()), reason=frontend.nvvm_problem() or "NVVM is here")
+
+GRAPHS = {
+    "pointwise": "graph @f(%x: f32[n]) -> (f32[n]) { %a: f32[n] = gelu(%x) %b: f32[n] = mul(%a, %x) return(%b) }",
+    "doubles": "graph @f(%x: f64[n]) -> (f64[n]) { %a: f64[n] = erf(%x) %b: f64[n] = sub(%a, %x) return(%b) }",
+    "softmax": "graph @f(%x: f32[m, n]) -> (f32[m, n]) { %a: f32[m, n] = softmax(%x) {dim=-1} return(%a) }",
+    "layer_norm": "graph @f(%x: f32[m, 96], %w: f32[96], %b: f32[96]) -> (f32[m, 96]) { "
+    "%a: f32[m, 96] = layer_norm(%x, %w, %b) {normalized_shape=(96,)} return(%a) }",
+    "sum": "graph @f(%x: f32[n]) -> (f32[]) { %a: f32[] = sum(%x) return(%a) }",
+    "columns": "graph @f(%x: f16[m, n]) -> (f16[n]) { %a: f16[n] = sum(%x) {dim=(0,)} return(%a) }",
+    "linear": "graph @f(%x: f32[m, k], %w: f32[n, k], %b: f32[n]) -> (f32[m, n]) { "
+    "%a: f32[m, n] = linear(%x, %w, %b) %r: f32[m, n] = relu(%a) return(%r) }",
+    "conv2d": "graph @f(%x: f32[n, 3, h, w], %k: f32[8, 3, 3, 3], %b: f32[8]) -> (f32[n, 8, h, w]) { "
+    "%a: f32[n, 8, h, w] = conv2d(%x, %k, %b) {padding=1} return(%a) }",
+    "attention": "graph @f(%q: f32[b, h, s, 64], %k: f32[b, h, t, 64], %v: f32[b, h, t, 64]) -> (f32[b, h, s, 64]) { "
+    "%a: f32[b, h, s, 64] = scaled_dot_product_attention(%q, %k, %v, _) {is_causal=True} return(%a) }",
+    "scatter": "graph @f(%x: f32[m, n], %i: i64[k, n], %s: f32[k, n]) -> (f32[m, n]) { "
+    "%a: f32[m, n] = scatter_add(%x, %i, %s) {dim=0} return(%a) }",
+    "scan": "graph @f(%x: f32[m, n]) -> (f32[m, n]) { %a: f32[m, n] = cumsum(%x) {dim=1} return(%a) }",
+    "bfloat16": "graph @f(%x: bf16[n]) -> (bf16[n]) { %a: bf16[n] = exp(%x) return(%a) }",
+}  # fmt: skip
+
+
+def _kernels() -> list[DeviceKernel]:
+    with ingot.cuda.simulate():
+        found = {k.name: k for text in GRAPHS.values() for k in real_kernels(optimised(text))}
+        if os.environ.get("INGOT_TEST_PTX") == "all":
+            for op in all_ops():
+                for sample in op.samples() if op.evaluate is not None and "." not in op.name else ():
+                    for symbolic in (False, True):
+                        found |= {k.name: k for k in real_kernels(case_of(op, sample, symbolic=symbolic).graph)}
+    return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def kernels() -> list[DeviceKernel]:
+    return _kernels()
+
+
+@needs_nvvm
+@pytest.mark.parametrize("architecture", frontend.ARCHITECTURES, ids=lambda a: f"sm_{a[0]}{a[1]}")
+def test_every_kernel_becomes_ptx(kernels: list[DeviceKernel], architecture: tuple[int, int], tmp_path: Path) -> None:
+    ptxas = shutil.which("ptxas")
+    texts = []
+    for kernel in kernels:
+        ptx = kernel_ptx(kernel, architecture)
+        assert f".visible .entry {kernel.name}(" in ptx and f".target sm_{architecture[0]}{architecture[1]}" in ptx
+        # Parameters are what the launcher passes: a flat array has seven, everything else one.
+        count = sum(7 if kind.endswith("[]") else 1 for kind in kernel.kinds)
+        entry = ptx[ptx.index(f".visible .entry {kernel.name}(") :]
+        assert entry[: entry.index(")")].count(".param") == count
+        texts.append(ptx)
+    assert len(texts) == len(kernels) >= 19
+    if ptxas is None:
+        return  # what assembles PTX comes with the CUDA toolkit
+    # As one module, which is much faster: the head of each is the same.
+    head, _, _ = texts[0].partition(".address_size 64")
+    bodies = [text.partition(".address_size 64")[2] for text in texts]
+    file = tmp_path / "kernels.ptx"
+    file.write_text(f"{head}.address_size 64\n" + "\n".join(bodies))
+    command = [ptxas, f"-arch=sm_{architecture[0]}{architecture[1]}", str(file), "-o", str(tmp_path / "cubin")]
+    made = subprocess.run(command, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr[:4000]
+
+
+@needs_nvvm
+def test_aligned_memory_is_read_and_written_16_bytes_at_a_time(kernels: list[DeviceKernel]) -> None:
+    wide = [k.faster for k in kernels if k.faster is not None and k.faster.lanes > 1]
+    assert {k.lanes for k in wide} == {2, 4}
+    for kernel in wide:
+        ptx = kernel_ptx(kernel, (8, 0))
+        kind = {4: "v4.f32", 2: "v2.f64"}[kernel.lanes]
+        assert f"ld.global.{kind}" in ptx and f"st.global.{kind}" in ptx
+        assert not re.search(r"(ld|st)\.global\.f", ptx)
+
+
+@needs_nvvm
+def test_no_kernel_calls_a_function(kernels: list[DeviceKernel]) -> None:
+    plain = next(k for k in kernels if "gelu" in k.name and k.lanes == 1)
+    assert "call" not in kernel_ptx(plain, (8, 0))
+
+
+@needs_nvvm
+def test_sums_in_rows_use_warps_and_no_atomics(kernels: list[DeviceKernel]) -> None:
+    for kernel in kernels:
+        if "softmax" in kernel.title or kernel.name.startswith("k_sum"):
+            ptx = kernel_ptx(kernel, (9, 0))
+            assert not re.search(r"\b(atom|red)\.", ptx)
+    rows = next(k for k in kernels if k.name.startswith("k_peak"))
+    assert "shfl.sync.down" in kernel_ptx(rows, (9, 0)) and "bar.sync" in kernel_ptx(rows, (9, 0))
+
+
+def test_what_keeps_accesses_apart() -> None:
+    load = "ld.global.f64 %fd{}, [%rd1{}];"
+    together = "\n".join([load.format(1, ""), load.format(2, "+8")])
+    assert "v2.f64" in widen(together)
+    for between in (
+        "add.s64 %rd1, %rd1, 8;",
+        "st.global.f64 [%rd9], %fd9;",
+        "$L1:",
+        "bar.sync 0;",
+        "mov.f64 %fd2, %fd7;",
+    ):
+        lines = together.splitlines()
+        assert "v2" not in widen("\n".join([lines[0], between, lines[1]])), between
+    assert "v2" not in widen("\n".join([load.format(1, ""), load.format(2, "+16")]))
+
+
+def test_device_functions_are_written_out_with_names_of_their_own() -> None:
+    source = """
+@cuda.jit(device=True)
+def clamp(x, low):
+    x = x if x > low else low
+    return x
+@cuda.jit
+def k(x, y, n):
+    for i in range(cuda.grid(1), n, cuda.gridsize(1)):
+        y[i] = clamp(clamp(x[i], 1.0), x[0])
+"""
+    flat = flatten(source, "k")
+    assert "clamp(" not in flat and "def clamp" not in flat and "while" in flat
+    space: dict[str, object] = {}
+    fake = type("cuda", (), {"grid": staticmethod(lambda n: 0), "gridsize": staticmethod(lambda n: 1)})
+    exec(flat, {"cuda": fake}, space)
+    x, y = [2.0, -3.0, 5.0], [0.0] * 3
+    space["k"](x, y, 3)  # type: ignore[operator]
+    assert y == [2.0, 2.0, 5.0]
+    with pytest.raises(ValueError, match="returns from the middle"):
+        flatten("def f(x):\n    if x:\n        return 1\n    return 2\ndef k(y):\n    y[0] = f(y[0])", "k")
+
+
+def test_no_nvvm_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> str:
+        raise OSError("libNVVM cannot be found")
+
+    monkeypatch.setattr(frontend, "compile_ptx", refuse)
+    frontend.nvvm_problem.cache_clear()
+    try:
+        assert "pip install nvidia-cuda-nvcc-cu12" in frontend.nvvm_problem()
+    finally:
+        frontend.nvvm_problem.cache_clear()
