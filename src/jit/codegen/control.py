@@ -20,8 +20,8 @@ from ...ir.types import (
     TupleType,
     contained_types,
 )
-from .dicts import DICTS, run_hash
 from .complex_scalars import is_complex, run_complex
+from .dicts import DICTS, run_hash
 from .driver import Driver, Storage, _LoopFrame
 from .functions import run_call
 from .fusion import Unsupported, count_uses
@@ -29,8 +29,8 @@ from .host import HOST, to_float, to_int, to_str
 from .lists import LISTS
 from .module import FRAME_GENERATOR
 from .passing import Passed, assign
-from .reads import PARTS, UPDATES
 from .python_calls import PYTHON_CALLS
+from .reads import PARTS, UPDATES
 from .scalars import SCALARS, run_item, run_scalar
 from .texts import TEXTS, is_text, run_text_scalar
 from .tries import TRIES
