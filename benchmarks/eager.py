@@ -47,6 +47,46 @@ def gradient(x: Any, y: Any) -> Any:
     return w.grad
 
 
+def with_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The gradients of a function's operands, one after another in one row, for a gradient that is its result."""
+
+    def work(*operands: Any) -> Any:
+        leaves = [x.detach().requires_grad_() for x in operands]
+        result = function(*leaves)
+        result.backward(result.detach())
+        return _library(result).cat([x.grad.reshape(-1) for x in leaves])
+
+    return work
+
+
+def _functional(x: Any) -> Any:
+    return _library(x).nn.functional
+
+
+def convolution(x: Any, weight: Any, bias: Any) -> Any:
+    """3 x 3, inside a border."""
+    return _functional(x).conv2d(x, weight, bias, padding=1)
+
+
+def pooling(x: Any) -> Any:
+    """The maximum of 2 x 2."""
+    return _functional(x).max_pool2d(x, 2)
+
+
+def batch_norm(x: Any, weight: Any, bias: Any) -> Any:
+    """In training."""
+    return _functional(x).batch_norm(x, None, None, weight, bias, training=True)
+
+
+def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
+    """Over the last dimension."""
+    return _functional(x).layer_norm(x, weight.shape, weight, bias)
+
+
+_CONVOLUTION = (_array(64, 16, 8, 8), _array(32, 16, 3, 3, seed=1), _array(32, seed=2))
+_LARGE_CONVOLUTION = (_array(8, 64, 56, 56), _array(64, 64, 3, 3, seed=1), _array(64, seed=2))
+_NORMALISED = (_array(64, 32, 8, 8), _array(32, seed=1), _array(32, seed=2))
+
 ROWS: list[Row] = [
     ("x + y, 10 elements", (_array(10), _array(10, seed=1)), lambda x, y: x + y),
     ("x * 2.0, 10 elements", (_array(10),), lambda x: x * 2.0),
@@ -66,6 +106,21 @@ ROWS: list[Row] = [
     ("sum over rows, 2000 x 2000", (_array(2000, 2000),), lambda x: x.sum(1)),
     ("tanh, 1 million elements", (_array(1_000_000),), lambda x: x.tanh()),
     ("softmax, 1000 x 1000", (_array(1000, 1000),), lambda x: x.softmax(-1)),
+    ("softmax and its gradient, 1000 x 1000", (_array(1000, 1000),), with_gradients(lambda x: x.softmax(-1))),
+    ("layer norm, 1000 x 1000", (_array(1000, 1000), _array(1000, seed=1), _array(1000, seed=2)), layer_norm),
+    (
+        "layer norm and gradients, 1000 x 1000",
+        (_array(1000, 1000), _array(1000, seed=1), _array(1000, seed=2)),
+        with_gradients(layer_norm),
+    ),
+    ("conv2d, 64 x 16 x 8 x 8 to 32", _CONVOLUTION, convolution),
+    ("conv2d and gradients, 64 x 16 x 8 x 8 to 32", _CONVOLUTION, with_gradients(convolution)),
+    ("conv2d, 8 x 64 x 56 x 56 to 64", _LARGE_CONVOLUTION, convolution),
+    ("conv2d and gradients, 8 x 64 x 56 x 56 to 64", _LARGE_CONVOLUTION, with_gradients(convolution)),
+    ("max_pool2d, 64 x 32 x 8 x 8", (_array(64, 32, 8, 8),), pooling),
+    ("max_pool2d and gradient, 64 x 32 x 8 x 8", (_array(64, 32, 8, 8),), with_gradients(pooling)),
+    ("batch norm, 64 x 32 x 8 x 8", _NORMALISED, batch_norm),
+    ("batch norm and gradients, 64 x 32 x 8 x 8", _NORMALISED, with_gradients(batch_norm)),
     ("matmul, 512 x 512", (_array(512, 512), _array(512, 512, seed=1)), lambda x, y: x @ y),
     ("matmul, 1024 x 1024", (_array(1024, 1024), _array(1024, 1024, seed=1)), lambda x, y: x @ y),
 ]
