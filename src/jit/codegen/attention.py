@@ -170,16 +170,71 @@ def add_row(s, panels, count, mask, step):
 
 
 @body
+def peak_of_lanes(lanes):
+    peak = lanes[0]
+    for c in range(1, WIDTH):
+        peak = maximum_step(peak, lanes[c])
+    return peak
+
+
+@body
 def peak_of_row(s, lanes, panels):
     for c in range(WIDTH):
         lanes[c] = s[c]
     for j in range(1, panels):
         for c in range(WIDTH):
             lanes[c] = maximum_step(lanes[c], s[j * TILE + c])
-    peak = lanes[0]
-    for c in range(1, WIDTH):
-        peak = maximum_step(peak, lanes[c])
-    return peak
+    return peak_of_lanes(lanes)
+
+
+@body
+def scale_and_peak(s, lanes, panels, scale):
+    for c in range(WIDTH):
+        lanes[c] = REAL(-np.inf)
+    for j in range(panels):
+        for c in range(WIDTH):
+            v = s[j * TILE + c] * scale
+            s[j * TILE + c] = v
+            lanes[c] = maximum_step(lanes[c], v)
+    return peak_of_lanes(lanes)
+
+
+@body
+def choose_and_peak(s, lanes, panels, scale, mask):
+    for c in range(WIDTH):
+        lanes[c] = REAL(-np.inf)
+    for j in range(panels):
+        for c in range(WIDTH):
+            v = s[j * TILE + c] * scale
+            v = v if mask[j * WIDTH + c] != 0 else REAL(-np.inf)
+            s[j * TILE + c] = v
+            lanes[c] = maximum_step(lanes[c], v)
+    return peak_of_lanes(lanes)
+
+
+@body
+def add_and_peak(s, lanes, panels, scale, mask):
+    for c in range(WIDTH):
+        lanes[c] = REAL(-np.inf)
+    for j in range(panels):
+        for c in range(WIDTH):
+            v = s[j * TILE + c] * scale + mask[j * WIDTH + c]
+            s[j * TILE + c] = v
+            lanes[c] = maximum_step(lanes[c], v)
+    return peak_of_lanes(lanes)
+
+
+@body
+def advance_rows(peaks, new_peaks, shifts, changes, sums, rows):
+    for r in range(rows):
+        peak = maximum_step(peaks[r], new_peaks[r])
+        # Where nothing was seen yet, minus infinity less itself would not be a number.
+        shift = REAL(0) if peak == REAL(-np.inf) else peak
+        change = EXP(peaks[r] - shift)
+        peaks[r] = peak
+        shifts[r] = shift
+        changes[r] = change
+        sums[r] = sums[r] * change
 
 
 @body
@@ -242,6 +297,7 @@ results = row_buffer()
 values = results + ROW_TILES * COLUMN_TILES * TILE_BYTES
 lanes = STACK(WIDTH)
 peaks, sums = STACK(ITEM_ROWS), STACK(ITEM_ROWS)
+new_peaks, shifts, changes = STACK(ITEM_ROWS), STACK(ITEM_ROWS), STACK(ITEM_ROWS)
 row_block = row_tiles * HEIGHT
 row_blocks = (queries + row_block - 1) // row_block
 column_blocks = (columns + DEPTH - 1) // DEPTH
@@ -283,27 +339,32 @@ for item in range(lo, hi):
                         multiply_tile(table, high, d * q_depth, packed, out, d, 1, 0, 1, 0, length, q_depth, ROW_BYTES)
         # Each row's softmax so far.
         for r in range(rows):
-            place = r // HEIGHT * KEY_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES
-            s = POINTER(tiles + place)
-            scale_row(s, panels, scale)
-            if mask_kind != 0:
-                at = mask_head + (first + r) * mask_row + start * mask_column
+            s = POINTER(tiles + r // HEIGHT * KEY_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
+            at = mask_head + (first + r) * mask_row + start * mask_column
+            seen = min(count, first + r + 1 - start) if causal != 0 else count
+            whole_row = seen == panels * WIDTH
+            if whole_row and mask_kind == 0:
+                new_peaks[r] = scale_and_peak(s, lanes, panels, scale)
+            elif whole_row and mask_kind == 1 and mask_column == 1:
+                new_peaks[r] = choose_and_peak(s, lanes, panels, scale, pointer_u8(mask + at))
+            elif whole_row and mask_kind == 2 and mask_column == 1:
+                new_peaks[r] = add_and_peak(s, lanes, panels, scale, POINTER(mask + at * SIZE))
+            else:
+                scale_row(s, panels, scale)
                 if mask_kind == 1:
                     choose_row(s, panels, count, pointer_u8(mask + at), mask_column)
-                else:
+                elif mask_kind == 2:
                     add_row(s, panels, count, POINTER(mask + at * SIZE), mask_column)
-            seen = min(count, first + r + 1 - start) if causal != 0 else count
-            if seen < panels * WIDTH:
-                end_row(s, panels, seen)
-            peak = maximum_step(peaks[r], peak_of_row(s, lanes, panels))
-            # Where nothing was seen yet, minus infinity less itself would not be a number.
-            shift = REAL(0) if peak == REAL(-np.inf) else peak
-            change = EXP(peaks[r] - shift)
-            peaks[r] = peak
-            sums[r] = sums[r] * change + exponentials_of_row(s, lanes, panels, shift)
-            if start > 0 and change != REAL(1):
+                if not whole_row:
+                    end_row(s, panels, seen)
+                new_peaks[r] = peak_of_row(s, lanes, panels)
+        advance_rows(peaks, new_peaks, shifts, changes, sums, rows)
+        for r in range(rows):
+            s = POINTER(tiles + r // HEIGHT * KEY_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
+            sums[r] += exponentials_of_row(s, lanes, panels, shifts[r])
+            if start > 0 and changes[r] != REAL(1):
                 o = POINTER(results + r // HEIGHT * COLUMN_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
-                scale_tiles(o, column_tiles, change)
+                scale_tiles(o, column_tiles, changes[r])
         # The products with the values, added to the results.
         whole = count // WIDTH
         rest = count - whole * WIDTH
