@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-fast check format bench onnx-conformance array-api-tests clean
+.PHONY: demo test test-fast check format bench gpu-check onnx-conformance array-api-tests clean
 
 # A stamp per set of extras: reinstalled when pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml
@@ -32,6 +32,10 @@ check: $(VENV)/.installed-test $(VENV)/.installed-check
 format: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Installs nothing: with this interpreter, or that of .venv where there is one, as they are.
+gpu-check:
+	@python=$(BIN)/python; test -x $$python || python=$(PYTHON); $$python tests/cuda/gpu_check.py
 
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

@@ -30,7 +30,7 @@ class Backend:
 
     name = ""
     xp: Any
-    fatal: tuple[type[BaseException], ...] = ()  # errors of the device itself, not of one op
+    fatal: tuple[type[BaseException], ...] = (OutOfMemoryError,)  # errors of the device itself, not of one op
 
     def count(self) -> int:
         """How many devices there are."""
@@ -62,8 +62,7 @@ class Backend:
 
     def move(self, array: Any, index: int) -> Any:
         """A copy on another device."""
-        with self.on(index):
-            return self.xp.asarray(self.xp.array(array)) if self.name == "cupy" else self.put(array.get(), index)
+        return self.put(array.get(), index)
 
     def synchronize(self, index: int) -> None:
         """Wait until a device has done all that it was given."""
@@ -71,7 +70,7 @@ class Backend:
 
     def clear(self, error: BaseException) -> Exception:
         """An error of the device as one that says what to do."""
-        return RuntimeError(str(error))
+        return error if isinstance(error, OutOfMemoryError) else RuntimeError(str(error))
 
     def memory(self, index: int) -> dict[str, int]:
         """Bytes: allocated, reserved, their peaks, free and total."""
@@ -110,7 +109,6 @@ class Simulator(Backend):
     """Devices whose arrays are numpy's (see `simulator`)."""
 
     name = "simulator"
-    fatal = (simulator.OutOfDeviceMemory,)
 
     def __init__(self, devices: int = 1, memory: int = 8 * _GIBIBYTE) -> None:
         self.devices = [SimulatedDevice(i, memory) for i in range(devices)]
@@ -132,10 +130,6 @@ class Simulator(Backend):
 
     def synchronize(self, index: int) -> None:
         pass  # every call waits for its result
-
-    def clear(self, error: BaseException) -> Exception:
-        assert isinstance(error, simulator.OutOfDeviceMemory)
-        return OutOfMemoryError.of(error.device, error.wanted, error.capacity, error.allocated)
 
     def memory(self, index: int) -> dict[str, int]:
         device = self.devices[index]

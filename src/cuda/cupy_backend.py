@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib
-import re
 import threading
 from typing import Any
 
@@ -67,19 +66,23 @@ class CupyBackend(Backend):
         self._peaks: dict[int, int] = {}
         self._reserved_peaks: dict[int, int] = {}
         self._lock = threading.Lock()
-        memory = cupy.cuda.memory
-        self.fatal = (memory.OutOfMemoryError, cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError)
+        cuda = cupy.cuda
+        self.fatal = (OutOfMemoryError, cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError)
         register_special(cupy.ndarray, importlib.import_module("cupyx.scipy.special"))
         self._errstate = importlib.import_module("cupyx").errstate
         self._watch()
 
     def _watch(self) -> None:
-        """Keep the peaks of memory: the pool has none, so they are noted whenever it is asked for memory."""
-        pool = self._pool
+        """Hear of every request for memory: the pool keeps no peaks, and its error does not say what can be done."""
+        pool, exhausted = self._pool, self.xp.cuda.memory.OutOfMemoryError
 
         def allocate(size: int) -> Any:
-            found = pool.malloc(size)
             index = self.current()
+            try:
+                found = pool.malloc(size)
+            except exhausted as error:
+                memory = self.memory(index)
+                raise OutOfMemoryError.of(index, size, memory["total"], memory["allocated"]) from error
             with self._lock:
                 self._peaks[index] = max(self._peaks.get(index, 0), pool.used_bytes())
                 self._reserved_peaks[index] = max(self._reserved_peaks.get(index, 0), pool.total_bytes())
@@ -106,12 +109,8 @@ class CupyBackend(Backend):
             raise self.clear(error) from error
 
     def clear(self, error: BaseException) -> Exception:
-        cupy, index = self.xp, self.current()
-        if isinstance(error, cupy.cuda.memory.OutOfMemoryError):
-            # "Out of memory allocating 1,024 bytes (allocated so far: 512 bytes)."
-            numbers = [int(text.replace(",", "")) for text in re.findall(r"([\d,]+) bytes", str(error))]
-            memory = self.memory(index)
-            return OutOfMemoryError.of(index, numbers[0] if numbers else 0, memory["total"], memory["allocated"])
+        if isinstance(error, OutOfMemoryError):
+            return error
         return AcceleratorError(
             f"CUDA error: {error}. The device refuses further work in this process: start it again; "
             "INGOT_CHECK_BOUNDS=1 with jit.executor('python') on the CPU finds indices that are out of bounds, and "
@@ -155,6 +154,10 @@ class CupyBackend(Backend):
             "shared_memory_per_block": found["sharedMemPerBlock"],
             "L2_cache_size": found["l2CacheSize"],
         }
+
+    def move(self, array: Any, index: int) -> Any:
+        with self.on(index):
+            return self.xp.asarray(array)  # which copies from another device to the current one
 
     def checking(self) -> Any:
         return self._errstate(linalg="raise")

@@ -16,19 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..ir.ops._common import register_special
+from .errors import OutOfMemoryError
 
-__all__ = ["OutOfDeviceMemory", "SimulatedArray", "SimulatedDevice", "SimulatedModule", "current", "using"]
+__all__ = ["SimulatedArray", "SimulatedDevice", "SimulatedModule", "current", "using"]
 
 _GRANULE = 512  # memory of a device is handed out in pieces of so many bytes
 _addresses = itertools.count(0x7F00_0000_0000, 1 << 40)
-
-
-class OutOfDeviceMemory(MemoryError):
-    """More memory was asked for than the simulated device has."""
-
-    def __init__(self, device: int, wanted: int, allocated: int, capacity: int) -> None:
-        super().__init__(f"device {device}: {wanted} bytes wanted, {allocated} of {capacity} in use")
-        self.device, self.wanted, self.allocated, self.capacity = device, wanted, allocated, capacity
 
 
 class SimulatedDevice:
@@ -52,10 +45,10 @@ class SimulatedDevice:
         return self.id
 
     def take(self, count: int) -> None:
-        """Count bytes as in use; OutOfDeviceMemory where there are not so many."""
+        """Count bytes as in use; OutOfMemoryError where there are not so many."""
         with self._lock:
             if self.allocated + count > self.capacity:
-                raise OutOfDeviceMemory(self.id, count, self.allocated, self.capacity)
+                raise OutOfMemoryError.of(self.id, count, self.capacity, self.allocated)
             self.allocated += count
             self.allocations += 1
             self.peak = max(self.peak, self.allocated)

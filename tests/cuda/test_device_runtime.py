@@ -1,12 +1,15 @@
 """`ingot.cuda`: what is there, memory, streams and events, errors; and programs where there is no GPU at all."""
 
 import ctypes
+import importlib
+import json
 import pickle
 import subprocess
 import sys
 import types
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ingot
@@ -276,8 +279,8 @@ def test_arrays_of_the_stand_in_are_as_cupys() -> None:
 def test_an_environment_variable_switches_the_stand_in_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("INGOT_CUDA", "simulator"), ("INGOT_CUDA_DEVICES", "2"), ("NUMBA_ENABLE_CUDASIM", "1")):
         monkeypatch.setenv(name, value)
-    with ingot.cuda.simulate():  # which puts back what was there
-        monkeypatch.setattr(backends, "_active", None)
+    with ingot.cuda.simulate(), monkeypatch.context() as inside:
+        inside.setattr(backends, "_active", None)
         found = backends.current_backend()
         assert isinstance(found, ingot.cuda.Simulator) and found.count() == ingot.cuda.device_count() == 2
 
@@ -294,3 +297,34 @@ def test_pickles_say_where_no_gpu_is() -> None:
     if not ingot.cuda.is_available():
         with pytest.raises(ingot.cuda.GpuUnavailable):
             pickle.loads(data)
+
+
+# -- make gpu-check ----------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_check_says_that_there_is_no_gpu() -> None:
+    if ingot.cuda.is_available():
+        pytest.skip("there is a GPU")
+    command = [sys.executable, ROOT / "tests" / "cuda" / "gpu_check.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("gpu-check: NOTHING WAS CHECKED: no GPU can be used")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_benchmark_runs_on_the_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    gpu = importlib.import_module("benchmarks.gpu")
+    monkeypatch.setattr(gpu.ingot.jit, "trace", lambda model, *_, **__: model)  # compiled programs have their own tests
+    monkeypatch.setattr(gpu, "ROWS", [row for row in gpu.ROWS if "ResNet" not in row.name])  # which takes seconds
+    figures = tmp_path / "figures.json"
+    assert gpu.main(["--simulate", "--json", str(figures)]) == 0
+    rows = json.loads(figures.read_text())["rows"]
+    assert [r["row"] for r in rows] == [r.name for r in gpu.ROWS] and all(r["milliseconds"]["ingot"] > 0 for r in rows)
+    assert "times mean nothing" in capsys.readouterr().out
+    if not ingot.cuda.is_available():
+        assert gpu.main([]) == 0
+        assert "nothing was measured" in capsys.readouterr().out
