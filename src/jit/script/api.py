@@ -6,6 +6,7 @@ import functools
 import inspect
 import types
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from ...eager.module import Module
@@ -16,6 +17,7 @@ from ..errors import FallbackWarning, NeedsRun, ScriptError
 from ..function import Call, CompiledFunction, Specialised
 from ..specialisation import user_level
 from .marks import Site, noting
+from .module_state import ModuleNumber
 from .python_calls import noted
 from .source import function_source
 from .specialise import specialise
@@ -33,6 +35,7 @@ class _Scripted(CompiledFunction):
     _captured: dict[str, Tensor]
     _returned: dict[Any, dict[Any, Any]]  # what ignored functions return, by the types of the arguments
     _guards: dict[tuple[int, str], tuple[Any, str, Any]]
+    _states: dict[tuple[int, str], ModuleNumber]  # numbers in attributes of modules that the program assigns
 
     def _prepare(self, target: Any, root: Module | None) -> None:
         self.__dict__["_target"] = target
@@ -40,13 +43,21 @@ class _Scripted(CompiledFunction):
         self.__dict__["_captured"] = {}
         self.__dict__["_guards"] = {}
         self.__dict__["_returned"] = {}
+        self.__dict__["_states"] = {}
 
     def specialise(self, call: Call) -> Specialised:
         leaf_types, sizes = call.types()
         returned = self._returned.setdefault(call.key(), {})
         try:
             made = specialise(
-                self._target, call.structure, leaf_types, sizes, name=self.__name__, root=self._root, returned=returned
+                self._target,
+                call.structure,
+                leaf_types,
+                sizes,
+                name=self.__name__,
+                root=self._root,
+                returned=returned,
+                states=self._states,
             )
         except NeedsRun as needed:
             needed.run = functools.partial(self._run_once, needed.message, returned)
@@ -88,7 +99,18 @@ class _Scripted(CompiledFunction):
                 if isinstance(found, Tensor):
                     return found
         known: Tensor = self._captured[name]
+        for state in self._states.values():
+            if state.tensor is known:
+                state.load()
         return known
+
+    def _finish(
+        self, specialisation: Any, arguments: Sequence[Any], results: Sequence[Any], call: Call | None = None
+    ) -> Any:
+        result = super()._finish(specialisation, arguments, results, call)
+        for state in self._states.values():
+            state.store()
+        return result
 
     def state_key(self) -> Any:
         # Attributes of modules are constants of a graph: their present values choose among graphs.

@@ -243,9 +243,8 @@ def _round_int(context: Context, value: Abstract, digits: int) -> Abstract:
 @handles(divmod)
 def _divmod(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     expect(context, "divmod", arguments, 2)
-    if all(isinstance(a, Scalar) or isinstance(a, Constant) for a in arguments) and "float" in map(
-        scalar_kind, arguments
-    ):
+    kinds = {scalar_kind(a) for a in arguments}
+    if "float" in kinds and kinds <= {"bool", "int", "float"}:
         zero = truth(context, compare(context, "Eq", arguments[1], Constant(0)))
         if zero is True:
             context.fails(ZeroDivisionError("float divmod()"))

@@ -144,7 +144,7 @@ def filterfalse(predicate, items):
 @stands_in(itertools.pairwise)
 def pairwise(items):
     pool = list(items)
-    return list(zip(pool, pool[1:]))  # noqa: B905
+    return list(zip(pool, pool[1:]))  # noqa: B905, RUF007
 
 
 @stands_in(itertools.starmap)

@@ -17,9 +17,10 @@ from .calls import call_object, inline_function
 from .context import Context, Frame, PathEnds
 from .lists import from_element
 from .liveness import Liveness
+from .module_state import ModuleNumber, NeedsState, begin_state, state_results
+from .recursion import NeedsFunction, finish_functions
 from .results import Results
 from .source import FunctionSource, function_source
-from .recursion import NeedsFunction, finish_functions
 from .unknown import NeedsTypes, unknown_parts
 from .values import (
     Abstract,
@@ -63,11 +64,13 @@ def specialise(
     name: str | None = None,
     root: Module | None = None,
     returned: Mapping[Any, Any] | None = None,
+    states: dict[tuple[int, str], ModuleNumber] | None = None,
 ) -> ScriptResult:
     """The graph of a function, method or module for arguments of these types.
 
     structure: that of `(args, kwargs)`, whose leaves have the given types. `root` is the module whose parameters keep
-    their names; `returned` is what ignored functions were seen to return. ScriptError for what cannot be compiled.
+    their names; `returned` is what ignored functions were seen to return, `states` the numbers in attributes of modules
+    that programs assign, to which those of this one are added. ScriptError for what cannot be compiled.
     """
     known: dict[Any, dict[str, Type]] = {}
     recursive: set[Any] = set()
@@ -78,6 +81,7 @@ def specialise(
         context.literal_types = known
         context.returned.update(returned or {})
         context.recursive = recursive
+        context.states = states if states is not None else {}
         if sizes is not None and start is not None:
             sizes.load(start)
             context.builder.sizes = sizes
@@ -86,6 +90,10 @@ def specialise(
             return _specialise(context, target, structure, leaf_types, root)
         except NeedsFunction as found_function:
             recursive.add(found_function.node)
+        except NeedsState as found_state:
+            if states is None:
+                raise found_state.error from None
+            states[id(found_state.found.owner), found_state.found.name] = found_state.found
         except NeedsTypes as found:
             known.setdefault(found.unknown.literal, {})[found.unknown.part] = found.type
         except ScriptError as error:
@@ -115,6 +123,7 @@ def _specialise(
     ]
     keywords = {k: values.build(child, k, (1, k)) for k, child in zip(kwargs.keys, kwargs.children, strict=True)}
     _check_annotations(context, target, positional, keywords)
+    begin_state(context)
     result: Abstract = Constant(None)
     ended = False
     try:
@@ -269,7 +278,11 @@ def _finish(
         for _, reference, _ in context.parameters.values():
             initial = context.initial[reference.cell]
             _write_back(context, positions[id(initial)], context.heap[reference.cell], initial, values, writes)
+        for reference, new_value in state_results(context):
+            _write_back(context, positions[id(context.initial[reference.cell])], new_value, None, values, writes)
         for cell in context.attributes.values():
+            if cell in context.state_tensors:
+                continue
             (old,) = context.initial[cell].items
             (new,) = context.heap[cell].items
             index = positions[id(context.initial[old.cell])]

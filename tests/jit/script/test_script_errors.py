@@ -101,13 +101,13 @@ def strings_and_numbers(x: Any) -> Any:
     return "a" + 1
 
 
-class Counting(nn.Module):
+class Naming(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.calls = 0
+        self.label = ""
 
     def forward(self, x: Any) -> Any:
-        self.calls += 1
+        self.label += "x"
         return x
 
 
@@ -232,13 +232,13 @@ run time
   hint: convert numbers to text: `str(n)`, or an f-string""",
     ),
     (
-        Counting(),
+        Naming(),
         (v,),
         f"""\
-{FILE}:9: attribute 'calls' of Counting is a constant of the compiled program and cannot be assigned
-    self.calls += 1
-    ^^^^^^^^^^^^^^^
-  hint: make it a buffer: `self.register_buffer("calls", ingot.tensor(...))` in __init__""",
+{FILE}:9: attribute 'label' of Naming is a constant of the compiled program and cannot be assigned
+    self.label += "x"
+    ^^^^^^^^^^^^^^^^^
+  hint: attributes that are numbers can be assigned, and buffers: `self.register_buffer("label", ...)` in __init__""",
     ),
 ]
 
