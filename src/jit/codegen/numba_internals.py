@@ -489,16 +489,12 @@ def compile_source(
 def _add_entry(library: Any, reference: KernelReference, function: _Function) -> None:
     """Compile one entry point into the library, with its C wrapper."""
     result = _compile_python(function.python, (types.int64,) * reference.arity, function.kind, function.fastmath)
-    expected = types.int64 if reference.returns else types.none
-    if reference.results:
-        expected = types.UniTuple(types.int64, 1 + reference.results)
-    if result.signature.return_type != expected and not (
-        reference.returns and isinstance(result.signature.return_type, (types.Integer, types.Boolean))
-    ):
-        raise CompileError(
-            f"{reference.name}: returns {result.signature.return_type}, "
-            f"expected {'an int' if reference.returns else 'nothing'}"
-        )
+    returned = result.signature.return_type
+    found = tuple(returned) if isinstance(returned, types.BaseTuple) else () if returned == types.none else (returned,)
+    expected = 1 + reference.results if reference.returns else 0
+    if len(found) != expected or not all(isinstance(t, (types.Integer, types.Boolean)) for t in found):
+        wanted = "nothing" if not expected else "an int" if expected == 1 else f"{expected} ints"
+        raise CompileError(f"{reference.name}: returns {returned}, expected {wanted}")
     library.add_linking_library(result.library)
     module = _context.create_module(f"entry.{reference.name}")
     native = _context.declare_function(module, result.fndesc)
@@ -509,7 +505,8 @@ def _add_entry(library: Any, reference: KernelReference, function: _Function) ->
         builder, native, result.fndesc.restype, result.fndesc.argtypes, list(wrapper.args)
     )
     if reference.results:
-        parts = cgutils.unpack_tuple(builder, value, 1 + reference.results)
+        parts = cgutils.unpack_tuple(builder, value, expected)
+        parts = [_context.cast(builder, p, t, types.int64) for p, t in zip(parts, found, strict=True)]
         parts[0] = builder.select(status.is_ok, parts[0], _I64(STATUS_INTERNAL))
         builder.ret(cgutils.make_anonymous_struct(builder, parts))
     elif reference.returns:

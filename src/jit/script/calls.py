@@ -141,6 +141,11 @@ def call_object(context: Context, target: Any, arguments: list[Abstract], keywor
     method = inspect.getattr_static(type(target), "__call__", None)
     if isinstance(method, types.FunctionType):
         return inline_function(context, method, [Constant(target), *arguments], keywords)
+    if isinstance(target, functools._lru_cache_wrapper):
+        raise context.error(
+            f"{_name(target)} keeps its results in a cache of functools, which compiled programs do not have",
+            "call the function without the cache (its `__wrapped__`), or pass a dict of results along",
+        )
     raise context.error(
         f"{_name(target)} cannot be called in a compiled program: it is not written in Python that can be compiled",
         "compute it outside and pass the result in",

@@ -14,6 +14,7 @@ from ...ir.dtypes import from_numpy
 from ...ir.types import TensorType
 from .complex_numbers import scalar_part
 from .context import Context
+from .module_state import assign_number, is_state
 from .operators import scalar_kind, spread
 from .raised import Caught, Raised, error_attribute
 from .tensors import attribute as tensor_attribute
@@ -30,6 +31,7 @@ from .values import (
     ListRef,
     Method,
     ObjectRef,
+    RunTimeObject,
     Scalar,
     SetRef,
     TensorRef,
@@ -117,12 +119,12 @@ def _attribute(context: Context, value: Abstract, name: str) -> Abstract:
             if hasattr(set, name):
                 return Method(value, name)
         case ObjectRef(cell=cell, type=cls):
-            found = context.heap[cell].attributes.get(name, UNBOUND)
-            if found is not UNBOUND:
+            found = attribute_value(context, value, name)
+            if found is not None:
                 return context.bound_value(found, f"attribute {name!r}")
             if hasattr(cls, name):
                 return _class_attribute(context, value, cls, name)
-            return _missing(context, cls.__name__, name, [*context.heap[cell].attributes, *dir(cls)])
+            return _missing(context, cls.__name__, name, [*attribute_names(context.heap[cell]), *dir(cls)])
         case Scalar():
             kind = scalar_kind(value)
             python = {"bool": bool, "int": int, "float": float, "complex": complex, "str": str}.get(kind or "")
@@ -208,6 +210,9 @@ def _module_attribute(context: Context, module: Module, name: str) -> Abstract:
     if name in module._modules:
         return Constant(module._modules[name])
     if name in module.__dict__:
+        if is_state(context, module, name):
+            kept: Abstract = context.heap[context.attributes[(id(module), name)]].items[0]
+            return kept
         value = module.__dict__[name]
         context.guard(module, name, value)
         if isinstance(value, Tensor):
@@ -241,6 +246,9 @@ def set_attribute(context: Context, target: Abstract, name: str, value: Abstract
                     context.fails(AttributeError(f"property {name!r} of {cls.__name__!r} object has no setter"))
                 context.call(Constant(static.fset), [target, value], {})
                 return
+            if isinstance(content := context.heap[cell], RunTimeObject):
+                _set_run_time(context, content, cls, name, value)
+                return
             context.check_write(context, cell)
             context.heap[cell] = Entries({**context.heap[cell].attributes, name: value})
             return
@@ -257,12 +265,58 @@ def set_attribute(context: Context, target: Abstract, name: str, value: Abstract
     )
 
 
+def attribute_names(content: Entries | RunTimeObject) -> list[str]:
+    """The attributes that an object has."""
+    if isinstance(content, RunTimeObject):
+        return [name for name, _ in content.record.fields]
+    return [name for name, value in content.attributes.items() if value is not UNBOUND]
+
+
+def attribute_value(context: Context, target: ObjectRef, name: str) -> Abstract | None:
+    """What an attribute of an object itself holds; None where it has none of that name."""
+    content = context.heap[target.cell]
+    if isinstance(content, Entries):
+        found = content.attributes.get(name, UNBOUND)
+        return None if found is UNBOUND else found
+    names = attribute_names(content)
+    if name not in names:
+        return None
+    held = context.emit("list.get", content.value, context.constant(0))
+    value: Abstract = context.lists.from_element(context, context.emit("tuple.get", held, index=names.index(name)))
+    return value
+
+
+def _set_run_time(context: Context, content: RunTimeObject, cls: type, name: str, value: Abstract) -> None:
+    """Set an attribute of an object that containers of the graph may hold: all that refer to it see that."""
+    from .slots import to_element
+
+    names = attribute_names(content)
+    if name not in names:
+        raise context.error(
+            f"{cls.__name__} objects that a container of run time holds get no new attributes, as {name!r}",
+            "give it a value in __init__",
+        )
+    place = names.index(name)
+    given = to_element(context, value, content.record.fields[place][1])
+    zero = context.constant(0)
+    held = context.emit("list.get", content.value, zero)
+    parts = [given if i == place else context.emit("tuple.get", held, index=i) for i in range(len(names))]
+    made = context.emit("tuple.record", *parts, type=content.record)
+    context.emit_all("list.set", [content.value, zero, made])
+
+
 def _set_module_attribute(context: Context, module: Module, name: str, value: Abstract) -> None:
+    static = inspect.getattr_static(type(module), name, None)
+    if isinstance(static, property) and static.fset is not None:
+        context.call(Constant(static.fset), [Constant(module), value], {})
+        return
+    if name not in module._buffers and assign_number(context, module, name, value):
+        return
     if name not in module._buffers or not isinstance(module._buffers[name], Tensor):
         raise context.error(
             f"attribute {name!r} of {type(module).__name__} is a constant of the compiled program and cannot be "
             "assigned",
-            f'make it a buffer: `self.register_buffer("{name}", ingot.tensor(...))` in __init__',
+            f'attributes that are numbers can be assigned, and buffers: `self.register_buffer("{name}", ...)` in __init__',
         )
     if not isinstance(value, TensorRef):
         raise context.error(f"buffer {name!r} must hold a Tensor, not {context.describe(value)}")
@@ -295,7 +349,7 @@ def is_plain_class(cls: type) -> bool:
     return (
         not issubclass(cls, (Module, Tensor, BaseException, type))
         and cls.__module__ != "builtins"
-        and (dataclasses.is_dataclass(cls) or isinstance(cls.__dict__.get("__init__", None), types.FunctionType)
+        and (dataclasses.is_dataclass(cls) or isinstance(cls.__init__, types.FunctionType)  # type: ignore[misc]
              or cls.__init__ is object.__init__)
         and cls.__new__ is object.__new__
     )  # fmt: skip
@@ -303,7 +357,8 @@ def is_plain_class(cls: type) -> bool:
 
 def instantiate(context: Context, cls: type, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     """An instance of a user class made inside the program."""
-    if dataclasses.is_dataclass(cls) and "__init__" in cls.__dict__ and cls.__dataclass_params__.init:  # type: ignore[attr-defined]
+    owner: Any = next(base for base in cls.__mro__ if "__init__" in base.__dict__)
+    if "__dataclass_fields__" in owner.__dict__ and owner.__dataclass_params__.init:
         return _instantiate_dataclass(context, cls, arguments, keywords)
     cell = Cell("object")
     context.heap[cell] = Entries({})
@@ -381,7 +436,7 @@ def _compare_dataclasses(context: Context, name: str, left: ObjectRef, right: Ob
     if left.type is not right.type or not (parameters.eq if name in ("eq", "ne") else parameters.order):
         return None
     names = [f.name for f in dataclasses.fields(left.type) if f.compare]
-    a, b = (Tuple(tuple(context.heap[o.cell].attributes[n] for n in names)) for o in (left, right))
+    a, b = (Tuple(tuple(attribute(context, o, n) for n in names)) for o in (left, right))
     return compare(context, _COMPARISONS[name], a, b)
 
 
