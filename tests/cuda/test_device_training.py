@@ -108,6 +108,9 @@ RANDOM: list[Callable[[str], Any]] = [
 ]  # fmt: skip
 
 
+GUMBEL = 12
+
+
 @pytest.mark.parametrize("index", range(len(RANDOM)))
 def test_equal_seeds_draw_equal_numbers_on_every_device(index: int) -> None:
     values = []
@@ -116,7 +119,7 @@ def test_equal_seeds_draw_equal_numbers_on_every_device(index: int) -> None:
         drawn = RANDOM[index](device)
         assert drawn.device.type == device
         values.append(drawn.cpu().numpy())
-    np.testing.assert_allclose(*values, rtol=1e-6)
+    np.testing.assert_allclose(*values, rtol=0 if index != GUMBEL else 1e-6)  # its softmax has a short form on the CPU
     ingot.cuda.manual_seed(11)
     np.testing.assert_array_equal(RANDOM[index]("cuda").cpu().numpy(), values[1])
     state = ingot.cuda.get_rng_state()

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from ..random_state import default_generator
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import ints, randoms, require_tensor
 from ._op import Custom, ErrorSample, Sample, Trait, define
+from .random import uniform_array
 from .special_functions import ndtri
 from .special_pairs import _incomplete_gamma as incomplete_gamma
 
@@ -29,7 +29,7 @@ def _evaluate(xp: Any, input: Any) -> Any:
     rates = input.astype(np.float64)
     if not bool((rates >= 0).all()) or not bool(np.isfinite(rates).all()):
         raise RuntimeError("invalid Poisson rate, expected all rates to be non-negative and finite")
-    uniform = xp.asarray(default_generator.uniform(rates.shape, np.float64))
+    uniform = uniform_array(xp, rates.shape, np.float64)
     positive = np.where(rates > 0, rates, 1.0)
     with np.errstate(all="ignore"):
         z = ndtri(np.clip(uniform, 1e-300, None))

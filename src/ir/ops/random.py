@@ -7,6 +7,7 @@ import numpy as np
 
 from ..dims import Dim, dim_min, product
 from ..dtypes import DType, bool_, default_dtype, float32, float64, int64
+from ..random_arrays import integers_on, keep_on, normal_on, permutation_on, uniform_on, words_on
 from ..random_state import default_generator, random_words, signed
 from ..sizes import Sizes
 from ..types import IntType, TensorType
@@ -47,7 +48,11 @@ RANDOM_BITS = define(
     "random_bits(start: Scalar, size: Size)",
     "The words of the random stream from `start` on (see `take_random`), as integers of 64 bits.",
     infer=_infer_bits,
-    evaluate=lambda xp, start, size: xp.asarray(random_words(start, math.prod(size)).view(np.int64).reshape(size)),
+    evaluate=lambda xp, start, size: (
+        (random_words(start, math.prod(size)) if xp is np else words_on(xp, start, math.prod(size)))
+        .view(np.int64)
+        .reshape(size)
+    ),
     lower=Custom("random_bits"),
     samples=lambda: [Sample((5, (2, 3))), Sample((-(1 << 63), (0, 4))), Sample((1 << 40, ()))],
 )
@@ -93,6 +98,21 @@ def _normal(shape: tuple[Dim, ...], dtype: DType) -> Any:
     return values if dtype in (float32, float64) else F.cast(values, dtype=dtype)
 
 
+def uniform_array(xp: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array of numbers uniform in [0, 1), of the array module."""
+    if xp is np:
+        return default_generator.uniform(shape, dtype)
+    return uniform_on(xp, default_generator, shape, dtype)
+
+
+def _normal_array(xp: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    return default_generator.normal(shape, dtype) if xp is np else normal_on(xp, default_generator, shape, dtype)
+
+
+def _permutation_array(xp: Any, n: int) -> Any:
+    return default_generator.permutation(n) if xp is np else permutation_on(xp, default_generator, n)
+
+
 # -- tensors of random numbers -----------------------------------------------------------------------------------------
 
 
@@ -107,7 +127,7 @@ RAND = define(
     "rand(*size: Size, dtype: dtype | None = None)",
     "A tensor of numbers uniform in [0, 1).",
     infer=lambda sizes, size, *, dtype: _floating_size("rand", size, dtype),
-    evaluate=lambda xp, size, *, dtype: xp.asarray(default_generator.uniform(size, (dtype or default_dtype()).numpy)),
+    evaluate=lambda xp, size, *, dtype: uniform_array(xp, size, (dtype or default_dtype()).numpy),
     traits=_RANDOM,
     lower=Decompose(lambda size, *, dtype: _uniform(_sizes_of(size), dtype or default_dtype())),
     samples=lambda: [Sample((2, 3)), Sample(((0, 4),)), Sample(((),)), Sample((5,), {"dtype": "float64"})],
@@ -120,7 +140,7 @@ RANDN = define(
     "randn(*size: Size, dtype: dtype | None = None)",
     "A tensor of numbers from the standard normal distribution.",
     infer=lambda sizes, size, *, dtype: _floating_size("randn", size, dtype),
-    evaluate=lambda xp, size, *, dtype: xp.asarray(default_generator.normal(size, (dtype or default_dtype()).numpy)),
+    evaluate=lambda xp, size, *, dtype: _normal_array(xp, size, (dtype or default_dtype()).numpy),
     traits=_RANDOM,
     lower=Decompose(lambda size, *, dtype: _normal(_sizes_of(size), dtype or default_dtype())),
     samples=lambda: [
@@ -146,7 +166,9 @@ def _infer_randint(sizes: Sizes, low: Any, high: Any, size: tuple[Any, ...], *, 
 def _evaluate_randint(xp: Any, low: int, high: int, size: tuple[int, ...], *, dtype: DType) -> Any:
     if low >= high:
         raise RuntimeError(f"randint: expected low < high, given low={low} and high={high}")
-    return xp.asarray(default_generator.integers(low, high, size).astype(dtype.numpy))
+    if xp is not np:
+        return integers_on(xp, default_generator, low, high, size).astype(dtype.numpy)
+    return default_generator.integers(low, high, size).astype(dtype.numpy)
 
 
 _LOWEST = -(1 << 63)
@@ -198,7 +220,7 @@ RANDPERM = define(
     "randperm(n: Int, *, dtype: dtype = 'int64')",
     "The integers 0 to n - 1 in random order.",
     infer=_infer_randperm,
-    evaluate=lambda xp, n, *, dtype: xp.asarray(default_generator.permutation(n).astype(dtype.numpy)),
+    evaluate=lambda xp, n, *, dtype: _permutation_array(xp, n).astype(dtype.numpy),
     traits=_RANDOM,
     lower=Decompose(_decompose_randperm),
     samples=lambda: [Sample((7,), {"dtype": "int64"}), Sample((0,), {"dtype": "int32"})],
@@ -216,7 +238,7 @@ def _infer_bernoulli(sizes: Sizes, input: TensorType) -> TensorType:
 def _evaluate_bernoulli(xp: Any, input: Any) -> Any:
     if not bool(((input >= 0) & (input <= 1)).all()):
         raise RuntimeError("bernoulli: expected probabilities between 0 and 1")
-    return (xp.asarray(default_generator.uniform(input.shape, np.float64)) < input).astype(input.dtype)
+    return (uniform_array(xp, input.shape, np.float64) < input).astype(input.dtype)
 
 
 def _require_none(condition: Any, message: str) -> None:
@@ -271,7 +293,7 @@ def _scale(p: float) -> float:
 
 def _evaluate_dropout(xp: Any, input: Any, *, p: float) -> tuple[Any, Any]:
     dtype = floating(array_dtype(input)).numpy
-    mask = xp.asarray(default_generator.keep(input.shape, p))
+    mask = default_generator.keep(input.shape, p) if xp is np else keep_on(xp, default_generator, input.shape, p)
     return xp.where(mask, input.astype(dtype, copy=False) * dtype.type(_scale(p)), dtype.type(0)), mask
 
 
@@ -328,13 +350,13 @@ def _evaluate_multinomial(xp: Any, input: Any, num_samples: int, *, replacement:
     if replacement:
         edges = xp.cumsum(weights / totals, axis=-1)
         edges[..., -1] = 1.0
-        draws = xp.asarray(default_generator.uniform((*weights.shape[:-1], num_samples), np.float64))
+        draws = uniform_array(xp, (*weights.shape[:-1], num_samples), np.float64)
         return (xp.expand_dims(draws, -1) >= xp.expand_dims(edges, -2)).sum(axis=-1).astype(np.int64)
     if bool(((weights > 0).sum(axis=-1) < num_samples).any()):
         raise RuntimeError("multinomial: fewer weights above 0 than samples without replacement")
     # The smallest of exponential variables with these rates are a sample without replacement.
     with np.errstate(all="ignore"):
-        draws = xp.asarray(default_generator.uniform(weights.shape, np.float64))
+        draws = uniform_array(xp, weights.shape, np.float64)
         times = -xp.log1p(-draws) / weights
     times = xp.where(weights > 0, times, np.inf)
     return xp.argsort(times, axis=-1, kind="stable")[..., :num_samples].astype(np.int64)
