@@ -47,12 +47,20 @@ def _require_class_weight(sizes: Sizes, name: str, input: TensorType, weight: An
         sizes.equal(weight.shape[0], classes, message)
 
 
-def _picked(log_probabilities: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any]:
-    """For each position -weight * log probability of its class, and that weight; both 0 where it is ignored."""
+def _picked(
+    log_probabilities: Any, target: Any, weight: Any, ignore_index: int, less: tuple[Any, ...] = ()
+) -> tuple[Any, Any]:
+    """For each position -weight * log probability of its class, and that weight; both 0 where it is ignored.
+
+    `less` has what the log probabilities given still exceed the right ones by, for each position.
+    """
     axis = _class_dim(log_probabilities.ndim)
     ignored = F.eq(target, ignore_index)
     index = F.where(ignored, 0, target)
-    chosen = F.squeeze(F.gather(log_probabilities, axis, F.unsqueeze(index, axis)), axis)
+    chosen = F.gather(log_probabilities, axis, F.unsqueeze(index, axis))
+    for excess in less:
+        chosen = F.sub(chosen, excess)
+    chosen = F.squeeze(chosen, axis)
     if weight is None:
         scale = F.cast(F.logical_not(ignored), dtype=chosen.dtype)
     else:
@@ -234,6 +242,18 @@ def _evaluate_cross_entropy(
     return xp.asarray(result, input.dtype)
 
 
+def _lower_cross_entropy(input: Any, target: Any, weight: Any, **attributes: Any) -> Any:
+    """The decomposition that is computed: of class indices, log probabilities are made for the chosen classes only."""
+    if target.dtype.is_floating_point or attributes["label_smoothing"]:
+        return _decompose_cross_entropy(input, target, weight, **attributes)
+    axis = _class_dim(input.ndim)
+    peak = F.peak(input, (axis,), True)
+    total = F.log(F.sum(F.exp(F.sub(input, peak)), (axis,), True))
+    value, scale = _picked(input, target, weight, attributes["ignore_index"], (peak, total))
+    reduction = attributes["reduction"]
+    return F.div(F.sum(value), F.sum(scale)) if reduction == "mean" else reduce(value, reduction)
+
+
 _derived_cross_entropy = derived_vjp(_decompose_cross_entropy)
 
 
@@ -260,7 +280,7 @@ CROSS_ENTROPY = define(
     infer=_infer_cross_entropy,
     evaluate=_evaluate_cross_entropy,
     vjp=_cross_entropy_vjp,
-    lower=Decompose(_decompose_cross_entropy),
+    lower=Decompose(_lower_cross_entropy),
     public=("functional",),
     samples=lambda: [
         Sample((randoms(3, 4), ints(3, low=0, high=4))),
