@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ..eager.device import as_device, device
 from ..eager.module import Module
 from ..ir.budget import limited_work
 from ..ir.core import Array, Graph
@@ -47,6 +48,7 @@ from .archive_parts import (
     read_safetensors_part,
     read_text,
 )
+from .archive_ptx import gpu_targets, ptx_members, read_ptx
 from .archive_signature import leaf_from_json, leaf_to_json, signature_from_json, signature_to_json
 from .containers import MOST_DYNAMIC
 from .errors import FallbackWarning, JitError, LoadError
@@ -83,8 +85,9 @@ def save(
 
     A scripted function must have been called, or asked for `graph_for(...)`, with arguments of the types that the
     file is to serve. `native=False` leaves machine code out; `targets` adds code for other CPUs to that for this one:
-    "x86-64-v3", "x86-64-v4", "aarch64-neoverse-n1", "apple-m1" and others (see `cross.target_names`). The file is
-    replaced at once, when it is complete.
+    "x86-64-v3", "x86-64-v4", "aarch64-neoverse-n1", "apple-m1" and others (see `cross.target_names`), and for GPUs:
+    "sm_80", "sm_90" (PTX, which needs NVVM but no GPU, and also runs on later ones). The file is replaced at once, when
+    it is complete.
 
     Raises JitError if there is no graph yet, ValueError for arguments whose structure has no saved form.
     """
@@ -94,7 +97,8 @@ def save(
         )
     from .cross import named_target  # not at the top: loading needs no compiler
 
-    choices = [named_target(name) for name in dict.fromkeys(targets)] if native else []
+    cpus, gpus = gpu_targets(targets if native else ())
+    choices = [named_target(name) for name in cpus]
     writer = ModuleWriter()
     module = module_of(function)
     tree = None if module is None else writer.module(module)
@@ -108,6 +112,7 @@ def save(
         "methods": {name: saved.function(method, module) for name, method in methods_of(function).items()},
         "module": tree,
         "digests": saved.digests,
+        "device": _device_of(saved.graphs),
         "checksums": {},
         "metadata": {str(k): str(v) for k, v in (metadata or {}).items()},
     }
@@ -126,7 +131,7 @@ def save(
                 warnings.simplefilter("ignore", FallbackWarning)
             source, added = _native_members(specialisation, index, saved.texts[index], weights, choices)
         sources += source
-        members += added
+        members += [*added, *ptx_members(specialisation, index, gpus)]
     first = [
         # First, so that its place in the file is known when its padding is chosen.
         Member("weights.safetensors", write_safetensors(weights)),
@@ -189,6 +194,11 @@ class _Saved:
             "state": present,
             "specialisations": described,
         }
+
+
+def _device_of(specialisations: Sequence[Specialisation]) -> str:
+    """Where the callable was used last, and is loaded to."""
+    return str(specialisations[0].place) if specialisations else "cpu"
 
 
 def _extra_name(name: str) -> str:
@@ -260,17 +270,32 @@ def load(
     whoever made it, so pass that only for files whose origin you trust. Otherwise the graphs are compiled at the first
     call. `_extra_files` is filled in with the contents of the extra files whose names it has and the file, too.
 
-    Raises LoadError, which names the part, for a file that is not an ingot or is damaged.
+    Tensors are put on the device `map_location`, "cpu" or "cuda"; without it, on the one that the file was saved from.
+    On a GPU the kernels in the file run, where it has them for its architecture or an earlier one.
+
+    Raises LoadError, which names the part, for a file that is not an ingot or is damaged; RuntimeError where there is
+    no such device.
     """
-    if map_location is not None and str(map_location) != "cpu":
-        raise ValueError(f"load: map_location is {map_location!r}, but loaded callables live on the cpu")
     members = read_members(path)
     function = load_members(members, trust)
+    function.move_to(_location(map_location, function.saved_device))
     if _extra_files is not None:
         for name in _extra_files:
             if f"extra/{name}" in members:
                 _extra_files[name] = bytes(members[f"extra/{name}"])
     return function
+
+
+def _location(wanted: Any, saved: str) -> device:
+    """The device to load to; RuntimeError where there is none, with what to do."""
+    if wanted is not None:
+        return as_device(wanted)
+    try:
+        return as_device(saved)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"load: the file was saved from {saved}, and {error}; pass map_location='cpu' to load it there"
+        ) from error
 
 
 def load_members(members: Members, trust: bool) -> LoadedFunction:
@@ -291,6 +316,7 @@ def _load_members(members: Members, trust: bool) -> LoadedFunction:
         name = field(description, "name", str)
         function = kind(name, signature_from_json(description.get("signature")), field(description, "metadata", dict))
         digests = field(description, "digests", dict)
+        function.__dict__["saved_device"] = field(description, "device", str) if "device" in description else "cpu"
     arrays = read_safetensors_part(members, "weights.safetensors")
     weights = {
         # The digest is stated, not computed: the zip's checksum covers the bytes.
@@ -358,6 +384,7 @@ class _File:
             key, index, specialisation = self._specialisation(position, item, function)
             function._add(key, specialisation)
             self._adopt_native(specialisation, index)
+            specialisation.ptx = read_ptx(self.members, index, self.trust)
 
     def _specialisation(self, position: int, item: Any, function: LoadedFunction) -> tuple[Any, int, Specialisation]:
         with part("ingot.json"):

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ..eager.device import host_array
 from ..eager.module import Module
 from ..eager.parameter import Parameter
 from ..eager.tensor import Tensor, wrap
@@ -61,7 +62,7 @@ class ModuleWriter:
             unique, count = f"{name}#{count}", count + 1
         self._names[id(tensor)] = unique
         self._alive.append(tensor)  # so that no other tensor gets its identity
-        self.arrays[unique] = np.asarray(tensor._array, order="C")
+        self.arrays[unique] = np.asarray(host_array(tensor._array), order="C")
         return unique
 
     def module(self, module: Module, path: str = "", depth: int = 0) -> Any:

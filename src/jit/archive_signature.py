@@ -25,7 +25,7 @@ _ARRAY_NAMES = {"bf16": bfloat16} | {_array_name(d.numpy): d for d in DTYPES.val
 
 def leaf_to_json(leaf: Any) -> Any:
     if isinstance(leaf, tuple):
-        dtype, rank = leaf
+        dtype, rank = leaf[:2]  # the device comes with the call
         return [_array_name(dtype), rank]
     if isinstance(leaf, Type):
         return {"type": str(leaf)}

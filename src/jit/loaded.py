@@ -4,13 +4,16 @@ import inspect
 import io
 from typing import Any
 
+from ..eager.device import CPU, device, device_of
 from ..eager.module import Module
+from ..eager.placement import moved
 from ..eager.tensor import Tensor
 from .archive_format import read_members
 from .archive_module import SavedModule
 from .attribute_state import attribute_state
 from .errors import JitError
 from .function import Call, CompiledFunction, Specialised
+from .placement import place_of_arrays
 from .structure import with_constant_numbers
 
 __all__ = ["LoadedFunction", "LoadedModule"]
@@ -25,6 +28,7 @@ class LoadedFunction(CompiledFunction):
     def __init__(self, name: str, signature: inspect.Signature | None, metadata: dict[str, Any]) -> None:
         super().__init__(name, signature)
         self.metadata = metadata
+        self.saved_device = "cpu"
         # The module that parameters are looked up in, where they are, and those that are in no module.
         self._root: Module | None = None
         self._parameter_places: dict[str, str] = {}
@@ -56,11 +60,38 @@ class LoadedFunction(CompiledFunction):
             )
         return call
 
+    def _on_another_device(self, call: Call) -> Specialised | None:
+        """The graph for such arguments on another device: it is the same on all."""
+        wanted, state = _without_devices(call.key()), self.state_key()
+        for (key, other), known in list(self._specialisations.items()):
+            if other != state or _without_devices(key) != wanted:
+                continue
+            for found in known:
+                values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
+                parameters = [self.parameter(name)._array for name in found.graph.parameters]
+                place = place_of_arrays([*values, *parameters])
+                if place is not found.place and found.binding.bind([*values, *parameters])[0] is not None:
+                    return Specialised(found.graph, found.results, found.exceptions, found.conditions, ptx=found.ptx)
+        return None
+
     def state_dict(self) -> dict[str, Tensor]:
         """The parameters and buffers by name; they share memory with the callable."""
         return {name: self.parameter(name) for name in self._parameter_places}
 
+    def move_to(self, place: device) -> None:
+        """Put parameters and buffers on a device; graphs are the same on all."""
+        if place is CPU:
+            return
+        if self._root is not None:
+            self._root.to(place)  # type: ignore[attr-defined]
+        for name, tensor in self._tensors.items():
+            if device_of(tensor._array) is not place:
+                self._tensors[name] = moved(tensor, place)
+
     def specialise(self, call: Call) -> Specialised:
+        elsewhere = self._on_another_device(call)
+        if elsewhere is not None:
+            return elsewhere
         types, _ = call.types()
         given = f"({', '.join(map(str, types))})"
         states = [key[1] for key in self._specialisations if key[0] == call.key()]
@@ -84,6 +115,10 @@ class LoadedFunction(CompiledFunction):
             f"{self.__name__} was loaded from a file, which has no graph for {given}; it has\n"
             f"{have or '  none'}\nsave it again after calling it with such arguments"
         )
+
+
+def _without_devices(key: Any) -> tuple[Any, ...]:
+    return tuple([part[:2] if isinstance(part, tuple) and len(part) == 3 else part for part in key])
 
 
 def _submodule(root: Module | None, path: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....eager.device import array_module, device
+from ....eager.device import CPU, array_module, device
 from ....ir.core import Block, Graph
 from ...device_program import DeviceProgram
 from ...runtime import cache
@@ -19,7 +19,10 @@ from .preparing import prepare_for_device
 from .planning import BlockPlan, plan_device_block
 from .wide import widen
 
-__all__ = ["SimulatorLauncher", "architecture_of", "device_program", "kernel_ptx", "plain_device_program"]
+__all__ = [
+    "SimulatorLauncher", "architecture_of", "device_kernels", "device_program", "kernel_ptx", "plain_device_program",
+    "require_nvvm",
+]  # fmt: skip
 
 
 def architecture_of(name: str) -> tuple[int, int]:
@@ -109,6 +112,20 @@ def device_program(
     return DeviceProgram(
         prepare_for_device(graph), place, launcher, target, plan_device_block, KERNEL_ERRORS, exceptions
     )
+
+
+def device_kernels(graph: Graph) -> list[DeviceKernel]:
+    """The kernels of an optimised graph as GPUs run them; no GPU is needed."""
+    program = DeviceProgram(
+        prepare_for_device(graph), CPU, SimulatorLauncher(), DeviceTarget(), plan_device_block, KERNEL_ERRORS
+    )
+    return program.kernels()
+
+
+def require_nvvm() -> None:
+    """RuntimeError, which says what to install, where no PTX can be compiled."""
+    if problem := frontend.nvvm_problem():
+        raise RuntimeError(problem)
 
 
 def plain_device_program(
