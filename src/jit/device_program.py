@@ -5,6 +5,7 @@ device's array module. A condition that depends on data costs one copy of one fl
 block.
 """
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from ..ir.interp import Interpreter
 from ..ir.types import TensorType
 from .placement import is_array
 from .raising import raise_at, raise_error_at
+from .runtime.cuda_graphs import Replay, record_call
 from .runtime.cuda_launch import Launcher, threads_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from .codegen.cuda.planning import BlockPlan, KernelStep
 
 __all__ = ["DeviceInterpreter", "DeviceProgram"]
+
+# INGOT_CUDA_GRAPHS=0 launches every kernel of every call anew.
+_RECORDS = os.environ.get("INGOT_CUDA_GRAPHS", "1") != "0"
+# Recorded calls that a program keeps, each for other sizes.
+MAX_REPLAYS = 32
 
 
 class DeviceProgram:
@@ -55,6 +62,9 @@ class DeviceProgram:
         self._plans: dict[Block, BlockPlan] = {}
         self._last_uses: dict[Block, list[list[Value]]] = {}
         self._lock = threading.RLock()
+        self._is_static: bool | None = None
+        self._replays: dict[Any, Replay | bool] = {}
+        self.recording_failure = ""  # why calls are not recorded, if that failed
 
     def plan(self, block: Block) -> "BlockPlan":
         """How a block runs, made when it first does."""
@@ -109,6 +119,63 @@ class DeviceProgram:
             self._last_uses[block] = found
         return found
 
+    # -- recorded calls ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_static(self) -> bool:
+        """Whether a call does nothing but launch kernels, which sizes alone decide: then it can be recorded."""
+        if self._is_static is None:
+            self._is_static = self._launches_only()
+        return self._is_static
+
+    def _launches_only(self) -> bool:
+        if not all(isinstance(a.type, TensorType) for a in self.graph.arguments):
+            return False
+        records_library = getattr(self.launcher, "records_library", False)
+        plan = self.plan(self.graph.block)
+        for step in plan.steps:
+            if isinstance(step, Instruction):
+                if step.op.name == "constant":
+                    continue
+                return False
+            kernels = _kernels_of(step)
+            sources = {p.source[0] for k in kernels for p in k.parameters}
+            if "status" in sources or "scalar" in sources or (step.copies and not records_library):
+                return False
+        made = {v for step in plan.steps if not isinstance(step, Instruction) for v in step.targets}
+        return all(v in made for v in self.graph.results)
+
+    def replay(self, given: Sequence[Any]) -> list[Any] | None:
+        """The results by a recorded call; None where there is none. A call of sizes seen before is recorded."""
+        if not _RECORDS or self.recording_failure or not hasattr(self.launcher, "record") or not self.is_static:
+            return None
+        if any(isinstance(a, np.ndarray) for a in given):
+            return None
+        count = len(given) - len(self.graph.parameters)
+        inputs, parameters = given[:count], given[count:]
+        key = tuple([a.shape for a in given])
+        found = self._replays.get(key)
+        if isinstance(found, Replay) and found.holds(parameters):
+            return found(inputs)
+        if found is None:
+            # The first call of these sizes loads what it needs, and memory goes to the pool that records take it from.
+            if len(self._replays) < MAX_REPLAYS:
+                self._replays[key] = True
+            return None
+        try:
+            replay = record_call(self.launcher, self._recorded_run, inputs, parameters)
+        except Exception as error:  # whatever the driver does not like to record runs as before
+            self.recording_failure = f"{type(error).__name__}: {error}"
+            return None
+        self._replays[key] = replay
+        return replay(inputs)
+
+    def _recorded_run(self, arguments: list[Any]) -> tuple[list[Any], list[Any]]:
+        """One call's results and everything that it allocates, which must stay as long as its kernels are repeated."""
+        interpreter = DeviceInterpreter(self)
+        interpreter.kept = []
+        return list(interpreter.run(arguments)), interpreter.kept
+
     def finished(self, result: Any) -> Any:
         """A result with memory of its own: views of what else was computed are copied."""
         if not is_array(result):
@@ -119,6 +186,9 @@ class DeviceProgram:
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
         """Run on arrays and numbers, one per graph argument."""
         given = [a if isinstance(a, np.ndarray) or not is_array(a) else _contiguous(a, self.place) for a in arguments]
+        replayed = self.replay(given)
+        if replayed is not None:
+            return replayed
         interpreter = DeviceInterpreter(self)
         try:
             results = interpreter.run(list(given))
@@ -138,6 +208,7 @@ class DeviceInterpreter(Interpreter):
         super().__init__(program.graph, np, program.exceptions, False)  # type: ignore[arg-type]
         self.program = program
         self.reports: list[tuple[Any, KernelStep]] = []
+        self.kept: list[Any] | None = None  # what was allocated, where that must be known
 
     # -- blocks --------------------------------------------------------------------------------------------------------
 
@@ -316,10 +387,15 @@ class DeviceInterpreter(Interpreter):
         return arguments
 
     def empty(self, shape: tuple[int, ...], type: Any) -> Any:
-        return make_on(self.program.place, lambda xp: xp.empty(shape, type.dtype.numpy))
+        return self.made(make_on(self.program.place, lambda xp: xp.empty(shape, type.dtype.numpy)))
 
     def flat(self, count: int, dtype: np.dtype[Any]) -> Any:
-        return make_on(self.program.place, lambda xp: xp.empty(count, dtype))
+        return self.made(make_on(self.program.place, lambda xp: xp.empty(count, dtype)))
+
+    def made(self, array: Any) -> Any:
+        if self.kept is not None:
+            self.kept.append(array)
+        return array
 
     def raise_reported(self) -> None:
         """Raise what kernels of this block reported."""

@@ -57,6 +57,7 @@ class Specialised:
     exceptions: Mapping[str, type[BaseException]] = field(default_factory=dict)
     conditions: tuple[tuple[Callable[[], Any], Any], ...] = ()
     trains: bool = False
+    ptx: Mapping[tuple[str, str], str] = field(default_factory=dict)  # what a file has of its kernels for GPUs
 
 
 class Call:
@@ -336,6 +337,7 @@ class CompiledFunction:
             specialisation.example_shapes = [v.shape for v in values if is_array(v)]
             parameters = [self.parameter(name) for name in made.graph.parameters]
             specialisation.place = place_of_arrays([*values, *parameters])
+            specialisation.ptx = dict(made.ptx)
             reason = specialisation.mismatch([*values, *(p._array for p in parameters)])
             if reason:
                 raise JitError(

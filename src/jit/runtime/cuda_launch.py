@@ -73,6 +73,21 @@ class CupyLauncher:
             self._functions[key] = self.cupy.RawModule(path=str(path)).get_function(kernel.name)
             return self._functions[key]
 
+    records_library = True  # what else runs on the stream is recorded, too
+
+    def record(self, run: Callable[[], Any]) -> Callable[[], None]:
+        """Capture what a call launches as a CUDA graph, on a stream of its own; gives what launches the graph."""
+        stream = self.cupy.cuda.Stream(non_blocking=True)
+        self.cupy.cuda.get_current_stream().synchronize()  # what the call reads is there
+        with stream:
+            # Relaxed: memory may be taken from the device meanwhile.
+            stream.begin_capture(self.cupy.cuda.runtime.streamCaptureModeRelaxed)
+            try:
+                run()
+            finally:
+                graph = stream.end_capture()
+        return lambda: graph.launch(self.cupy.cuda.get_current_stream())
+
     def launch(self, kernel: Any, threads: Threads, shared: int, arguments: Sequence[Any]) -> None:
         given: list[Any] = []
         for kind, argument in zip(kernel.kinds, arguments, strict=True):

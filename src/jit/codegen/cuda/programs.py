@@ -71,6 +71,7 @@ class SimulatorLauncher:
         self._kernels: dict[str, Callable[..., None]] = {}
         self._lock = threading.Lock()
         self.launched: list[str] = []  # the names of the kernels that ran, for tests
+        self._recording: list[Callable[[], None]] | None = None
 
     def launch(self, kernel: DeviceKernel, threads: Threads, shared: int, arguments: Sequence[Any]) -> None:
         with self._lock:
@@ -79,7 +80,26 @@ class SimulatorLauncher:
                 run = self._kernels[kernel.name] = frontend.simulated_kernel(kernel.source, kernel.name)
         self.launched.append(kernel.name)
         grid, block, _ = threads
-        run(grid, block, shared, [getattr(a, "_host", a) for a in arguments])
+        given = [getattr(a, "_host", a) for a in arguments]
+        if self._recording is not None:
+            self._recording.append(lambda: run(grid, block, shared, given))
+        run(grid, block, shared, given)
+
+    records_library = False
+
+    def record(self, run: Callable[[], Any]) -> Callable[[], None]:
+        """Note the launches of a call; gives what launches them again."""
+        self._recording = launches = []
+        try:
+            run()
+        finally:
+            self._recording = None
+
+        def repeat() -> None:
+            for launch in launches:
+                launch()
+
+        return repeat
 
 
 @functools.cache
