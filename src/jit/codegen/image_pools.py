@@ -32,7 +32,7 @@ _BUFFER = 4096
 # looked for here.
 _UNROLLED = 16
 # Up to so many channels, all are handled at once by loops of constant length, where the number is known.
-_FEW_CHANNELS = 64
+_FEW_CHANNELS = 16
 # Channels that one item of a gradient handles.
 _CHANNELS = 256
 
@@ -146,8 +146,8 @@ def run_pool(driver: Driver, instruction: Instruction) -> None:
     loops.requirements.helpers.update({step, f"stack_{dtype.short}", f"as_{dtype.short}"})
     identity = extreme(dtype, lowest=True) if is_max else literal(0, dtype)
     planes = not pool.channels_last
-    few = isinstance(channels, int) and channels <= _FEW_CHANNELS and reach <= _FEW_CHANNELS
-    lines = _forward_head(pool, reach, identity, step, planes)
+    few = isinstance(channels, int) and channels <= _FEW_CHANNELS and reach <= _BUFFER // _FEW_CHANNELS
+    lines = _forward_head(pool, reach, identity, step, planes, planes or few)
     if few and not planes:
         lines = [f"        count_c = {channels}" if line.lstrip().startswith("count_c =") else line for line in lines]
     lines += _indented(_forward_columns(pool, dtype.short, identity, step, planes), 3)
@@ -175,7 +175,35 @@ def _item_lines(pool: _Pool, planes: bool) -> list[str]:
     return lines
 
 
-def _forward_head(pool: _Pool, reach: int, identity: str, step: str, planes: bool) -> list[str]:
+def _joined_rows(step: str, flat: bool) -> list[str]:
+    """Statements that join a row of the image with those in the buffer; `flat` says that all channels are handled."""
+    whole = [
+        "place = first * count_c",
+        "if seen == 0:",
+        "    for e in range((last - first) * count_c):",
+        "        v[place + e] = x[base + e]",
+        "else:",
+        "    for e in range((last - first) * count_c):",
+        f"        v[place + e] = {step}(v[place + e], x[base + e])",
+    ]
+    if flat:
+        return whole
+    return [
+        "if count_c == channels:",
+        *_indented(whole, 1),
+        "else:",
+        "    for q in range(last - first):",
+        "        place = (first + q) * count_c",
+        "        if seen == 0:",
+        "            for e in range(count_c):",
+        "                v[place + e] = x[base + q * x_column + e]",
+        "        else:",
+        "            for e in range(count_c):",
+        f"                v[place + e] = {step}(v[place + e], x[base + q * x_column + e])",
+    ]
+
+
+def _forward_head(pool: _Pool, reach: int, identity: str, step: str, planes: bool, flat: bool) -> list[str]:
     """Loops over items and blocks of channels and windows, and the rows joined in the buffer `v`.
 
     The buffer has the columns from `left` on, `span` of them, each with `count` channels.
@@ -206,23 +234,7 @@ def _forward_head(pool: _Pool, reach: int, identity: str, step: str, planes: boo
         f"                row = top + a * {dilation[0]}",
         "                if row >= 0 and row < height:",
         "                    base = x_start + row * x_row + (start + first) * x_column + channel",
-        f"                    if {'True' if planes else 'count_c == channels'}:",
-        "                        place = first * count_c",
-        "                        if seen == 0:",
-        "                            for e in range((last - first) * count_c):",
-        "                                v[place + e] = x[base + e]",
-        "                        else:",
-        "                            for e in range((last - first) * count_c):",
-        f"                                v[place + e] = {step}(v[place + e], x[base + e])",
-        "                    else:",
-        "                        for q in range(last - first):",
-        "                            place = (first + q) * count_c",
-        "                            if seen == 0:",
-        "                                for e in range(count_c):",
-        "                                    v[place + e] = x[base + q * x_column + e]",
-        "                            else:",
-        "                                for e in range(count_c):",
-        f"                                    v[place + e] = {step}(v[place + e], x[base + q * x_column + e])",
+        *_indented(_joined_rows(step, flat), 5),
         "                    seen = 1",
         "            if seen == 0:",
         "                for e in range(first * count_c, last * count_c):",
