@@ -16,9 +16,9 @@ def test_a_program_that_asks_for_a_gpu_goes_on_without_one() -> None:
     ingot.cuda.empty_cache()
     assert not ingot.backends.mps.is_available()
     ingot.backends.cudnn.benchmark = False
-    with pytest.raises(RuntimeError, match=r"no GPU can be used.*is_available"):
+    with pytest.raises(RuntimeError, match="no GPU can be used"):
         ingot.cuda.synchronize()
-    with pytest.raises(RuntimeError, match="device cuda is not available"):
+    with pytest.raises(RuntimeError, match="no GPU can be used"):
         ingot.ones(1).to("cuda")
     assert ingot.version.cuda is None
 
