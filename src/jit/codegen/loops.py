@@ -29,8 +29,8 @@ __all__ = ["Launch", "Temporary", "lower_group"]
 
 # Elements that one item of a split reduction sums.
 _CHUNK = 16384
-# The edge of the tiles in which transposed operands are read.
-_TILE = 32
+# The edge of the tiles in which transposed operands are read, and of the blocks that registers transpose.
+_TILE, _BLOCK = 32, 8
 # As many of them as the stack buffer of the micro-kernels holds.
 _MOST_TILES = 4
 
@@ -107,28 +107,29 @@ class _Map(Nest):
         inner = self.loops[-1]
         others = [loop for loop in self.loops[:-1] if loop is not across]
         i, j = text.variable(inner.name), text.variable(across.name)
+        edge = tile_edge(reads)
         tiles = []
         text.requirements.statements.append("from ingot.jit.codegen.microkernel import tile_buffer, transpose_block")
         text.line("tiles = tile_buffer()")
         for number, (value, _) in enumerate(reads):
             assert isinstance(value.type, TensorType)
             tiles.append(text.fresh("t"))
-            text.line(f"{tiles[-1]} = pointer_{value.type.dtype.short}(tiles + {number * _TILE * _TILE * 8})")
-        columns, rows = ceil_div(inner.extent, _TILE), ceil_div(across.extent, _TILE)
+            text.line(f"{tiles[-1]} = pointer_{value.type.dtype.short}(tiles + {number * edge * edge * 8})")
+        columns, rows = ceil_div(inner.extent, edge), ceil_div(across.extent, edge)
         with text.block("for item in range(lo, hi):", {loop.name for loop in others}):
-            text.line(f"left = item % {text.size(columns)} * {_TILE}")
-            text.line(f"right = min(left + {_TILE}, {text.size(inner.extent)})")
-            text.line(f"top = item // {text.size(columns)} % {text.size(rows)} * {_TILE}")
-            text.line(f"bottom = min(top + {_TILE}, {text.size(across.extent)})")
+            text.line(f"left = item % {text.size(columns)} * {edge}")
+            text.line(f"right = min(left + {edge}, {text.size(inner.extent)})")
+            text.line(f"top = item // {text.size(columns)} % {text.size(rows)} * {edge}")
+            text.line(f"bottom = min(top + {edge}, {text.size(across.extent)})")
             text.line(f"rest = item // ({text.size(columns)} * {text.size(rows)})")
             self.recover(text, others, "rest")
             for number, (value, indices) in enumerate(reads):
-                self.fill_tile(text, elements, across, value, indices, number, tiles[number])
+                self.fill_tile(text, elements, across, value, indices, tiles[number], number, edge)
             for (value, indices), tile in zip(reads, tiles, strict=True):
                 assert isinstance(value.type, TensorType)
 
                 def load(tile: str = tile, dtype: DType = value.type.dtype) -> Code:
-                    return text.assign(text.scope, f"{tile}[({j} - top) * {_TILE} + {i} - left]", dtype)
+                    return text.assign(text.scope, f"{tile}[({j} - top) * {edge} + {i} - left]", dtype)
 
                 elements.overrides[value, indices] = load
             with (
@@ -137,12 +138,20 @@ class _Map(Nest):
             ):
                 self.store_outputs(text, elements, self.loops)
         count = element_count([loop.extent for loop in others])
-        return self.finish(text, count * rows * columns, _TILE * _TILE)
+        return self.finish(text, count * rows * columns, edge * edge)
 
     def fill_tile(
-        self, text: Text, elements: Elements, across: Loop, value: Value, indices: Indices, number: int, tile: str
+        self,
+        text: Text,
+        elements: Elements,
+        across: Loop,
+        value: Value,
+        indices: Indices,
+        tile: str,
+        number: int,
+        edge: int,
     ) -> None:
-        """Read an operand's tile along itself: whole tiles in blocks that are transposed in registers."""
+        """Read an operand's tile along itself: in blocks that are transposed in registers, and what they leave over."""
         assert isinstance(value.type, TensorType)
         dtype, inner = value.type.dtype, self.loops[-1]
         i, j = text.variable(inner.name), text.variable(across.name)
@@ -152,32 +161,38 @@ class _Map(Nest):
         size = dtype.itemsize
         kind = "f32" if size == 4 else "f64"  # integers of the same size are moved like floats
         transpose = f"transpose_{kind}"
-        statement = f"{transpose} = transpose_block({kind!r}, 8)"
+        statement = f"{transpose} = transpose_block({kind!r}, {_BLOCK})"
         if statement not in text.requirements.statements:
             text.requirements.statements.append(statement)
         address = text.parameter("n", "i64", "address", elements.storage(value))
+        text.line(
+            f"right_blocks, bottom_blocks = right - (right - left) % {_BLOCK}, bottom - (bottom - top) % {_BLOCK}"
+        )
         with (
-            text.block(f"if right - left == {_TILE} and bottom - top == {_TILE}:"),
-            text.block(f"for {i} in range(left, right, 8):", {inner.name}),
-            text.block(f"for {j} in range(top, bottom, 8):", {across.name}),
+            text.block(f"for {i} in range(left, right_blocks, {_BLOCK}):", {inner.name}),
+            text.block(f"for {j} in range(top, bottom_blocks, {_BLOCK}):", {across.name}),
         ):
             text.line(
                 f"{transpose}({address} + ({text.index(place)}) * {size}, {text.size(step)} * {size}, "
-                f"tiles + {number * _TILE * _TILE * 8} + (({j} - top) * {_TILE} + {i} - left) * {size}, "
-                f"{_TILE * size})"
+                f"tiles + {number * edge * edge * 8} + (({j} - top) * {edge} + {i} - left) * {size}, "
+                f"{edge * size})"
             )
-        with (
-            text.block("else:"),
-            text.block(f"for {i} in range(left, right):", {inner.name}),
-            text.block(f"for {j} in range(top, bottom):", {across.name}),
-        ):
-            code = elements.load(value, indices)
-            text.line(f"{tile}[({j} - top) * {_TILE} + {i} - left] = {code.text}")
+        with text.block(f"for {i} in range(left, right):", {inner.name}):
+            text.line(f"first = bottom_blocks if {i} < right_blocks else top")
+            with text.block(f"for {j} in range(first, bottom):", {across.name}):
+                code = elements.load(value, indices)
+                text.line(f"{tile}[({j} - top) * {edge} + {i} - left] = {code.text}")
+
+
+def tile_edge(reads: list[tuple[Value, Indices]]) -> int:
+    """The edge of the tiles: long runs of memory where the tiles of all operands leave room for them in L1."""
+    types = [value.type for value, _ in reads if isinstance(value.type, TensorType)]
+    return 2 * _TILE if len(types) == 1 and types[0].dtype.itemsize == 4 else _TILE
 
 
 def _is_short(loop: Loop) -> bool:
     """Whether tiles of a loop would be mostly empty."""
-    return isinstance(loop.extent, int) and loop.extent < _TILE // 4
+    return isinstance(loop.extent, int) and loop.extent < _BLOCK
 
 
 class _Split(Rows, Columns):
