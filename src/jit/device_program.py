@@ -221,15 +221,17 @@ class DeviceInterpreter(Interpreter):
             for result in instruction.results:
                 self.values.pop(result, None)
         outer, self.reports = self.reports, []
-        for position, step in enumerate(plan.steps):
-            if isinstance(step, Instruction):
-                self.run_instruction(step)
-            else:
-                self.run_step(step)
-            for value in finished[position]:
-                self.values.pop(value, None)
-        self.raise_reported()
-        self.reports = outer
+        try:
+            for position, step in enumerate(plan.steps):
+                if isinstance(step, Instruction):
+                    self.run_instruction(step)
+                else:
+                    self.run_step(step)
+                for value in finished[position]:
+                    self.values.pop(value, None)
+            self.raise_reported()
+        finally:
+            self.reports = outer
         return [self.value(v) for v in block.instructions[-1].inputs]
 
     def value(self, value: Value) -> Any:
@@ -299,10 +301,17 @@ class DeviceInterpreter(Interpreter):
         operands = [move_array(o, place) if isinstance(o, np.ndarray) else o for o in operands]
         results = run_on(place, op, op.schema.unflatten(operands), instruction.attributes)
         results = results if isinstance(results, tuple) else (results,)
+        # Kernels may write into a result's memory: it must not be an operand's.
         return tuple(
-            _contiguous(r, place) if isinstance(value.type, TensorType) else r
+            self.own(r, operands) if isinstance(value.type, TensorType) else r
             for r, value in zip(results, instruction.results, strict=True)
         )
+
+    def own(self, result: Any, operands: Sequence[Any]) -> Any:
+        """A result of the array module, contiguous and in memory of its own."""
+        if result.base is not None or any(result is o for o in operands):
+            return result.copy()  # contiguous, too
+        return _contiguous(result, self.program.place)
 
     def constant(self, instruction: Instruction) -> Any:
         """A constant on the device, copied there once."""

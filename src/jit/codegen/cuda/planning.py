@@ -151,7 +151,8 @@ class _Planner:
             return value
 
         where = next((i.location for i in group.instructions if i.location is not None), None)
-        targets = list(dict.fromkeys(target for _, _, target, _ in group.placed()))
+        # What is written into its operand's memory has none of its own.
+        targets = list(dict.fromkeys(root(target) for _, _, target, _ in group.placed()))
         try:
             if group.contraction is not None:
                 tiled = lower_contraction(group.contraction, group, root, self.target)
