@@ -78,7 +78,8 @@ class ConvSpec:
     """What is known about a convolution when its kernel is generated; all sizes and strides are read at run time.
 
     `out_channels` (of one group), if known, picks a tile that fits few channels, for which the weights must have been
-    packed. `depthwise` means one input and one output channel per group. `nchw_output` stores the result in NCHW.
+    packed. `depthwise` means one input and one output channel per group, or `inputs` of each, a divisor of a
+    vector's lanes. `nchw_output` stores the result in NCHW.
 
     >>> ConvSpec("f32", out_channels=6, target=Target("avx512", 512, 32, True)).name
     'conv_f32_28x1x8_l2_512k'
@@ -89,12 +90,13 @@ class ConvSpec:
     depthwise: bool = False
     nchw_output: bool = False
     target: Target = field(default_factory=host_target)
+    inputs: int = 1
 
     @property
     def tile(self) -> TileShape:
         """The micro-kernel tile; weights must have been packed for it."""
         if self.depthwise:
-            return dot_tile(self.target, self.dtype)
+            return replace(dot_tile(self.target, self.dtype), inputs=self.inputs)
         return tile_shape(self.target, self.dtype, self.out_channels)
 
     @property
@@ -133,14 +135,15 @@ def pack_conv_numpy(weight: np.ndarray[Any, Any], groups: int, tile: TileShape) 
 
 
 def pack_depthwise_numpy(weight: np.ndarray[Any, Any], tile: TileShape) -> np.ndarray[Any, Any]:
-    """Weights (C, 1, KH, KW) of a depthwise convolution packed as (panels, KH * KW, tile.columns), zero past the end.
+    """Weights (C, inputs, KH, KW) packed as (panels, KH * KW * inputs, tile.columns), zero past the end.
 
     >>> pack_depthwise_numpy(np.ones((40, 1, 3, 3), np.float32), TileShape("f32", 14, 1, 16, True, True)).shape
     (3, 9, 16)
     """
-    if weight.ndim != 4 or weight.shape[1] != 1:
-        raise ValueError(f"pack_depthwise_numpy: weight has shape {list(weight.shape)}, expected (C, 1, KH, KW)")
-    return pack_b_numpy(weight.reshape(weight.shape[0], -1).T, tile)
+    if weight.ndim != 4 or weight.shape[1] != tile.inputs:
+        wanted = f"(C, {tile.inputs}, KH, KW)"
+        raise ValueError(f"pack_depthwise_numpy: weight has shape {list(weight.shape)}, expected {wanted}")
+    return pack_b_numpy(weight.transpose(2, 3, 1, 0).reshape(-1, weight.shape[0]), tile)
 
 
 def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> str:
@@ -151,8 +154,8 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
     runs the kernel over the items with the grain that it finds in its slot. In the epilogue `i` is the output pixel
     (counted over all images), `j` the output channel, and `at` the offset of the element from the address `y`.
 
-    A depthwise convolution has `channels` and `out_channels` 1, `groups` the number of channels, and weights packed by
-    `pack_depthwise_numpy`; others are packed by `pack_conv_numpy`.
+    A depthwise convolution, or one with `inputs` channels in a group, has `channels` and `out_channels` 1, `groups` the
+    number of channels, and weights packed by `pack_depthwise_numpy`; others are packed by `pack_conv_numpy`.
     """
     columns = None if spec.depthwise else spec.out_channels
     store = conv_store(name, spec.tile, epilogue or Epilogue(), CONV_SLOTS, spec.nchw_output, columns)
@@ -378,6 +381,21 @@ for t in range(rows, height):
 """
 
 
+def _grouped_sum(tile: TileShape) -> str:
+    """Statements that add the products of one place of a window, for some columns."""
+    if tile.inputs == 1:
+        return f"""
+for s in range(columns):
+    total[s] += x[y * x_down + z * x_right + s] * w[(y * kernel_width + z) * {tile.columns} + s]
+"""
+    return f"""
+for k in range({tile.inputs}):
+    for s in range(columns):
+        near = y * x_down + z * x_right + s // {tile.inputs} * {tile.inputs} + k
+        total[s] += x[near] * w[((y * kernel_width + z) * {tile.inputs} + k) * {tile.columns} + s]
+"""
+
+
 def _depthwise_core(spec: ConvSpec) -> str:
     tile, slots = spec.tile, CONV_SLOTS
     size, row_bytes, pointer = tile.element_bytes, tile.columns * tile.element_bytes, f"pointer_{spec.dtype}"
@@ -390,7 +408,7 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     row_block = min(4, max(1, m // ({4 * tile.rows} * threads))) * {tile.rows}
     set_slot_i64(p, {slots["row_block"]}, row_block)
     # Each multiply-add is a load, so an item of the same cost does fewer of them than a product.
-    work = min(m, row_block) * groups * (kernel_height * kernel_width + 4)
+    work = min(m, row_block) * groups * (kernel_height * kernel_width * {tile.inputs} + 4)
     set_slot_i64(p, {slots["grain"]}, {GRAIN_MULTIPLY_ADDS // 4} // (work + 1) + 1)
     return (m + row_block - 1) // row_block
 
@@ -401,15 +419,14 @@ def add_products(total, x, w, columns, kernel_height, kernel_width, x_down, x_ri
         total[s] = 0
     for y in range(kernel_height):
         for z in range(kernel_width):
-            for s in range(columns):
-                total[s] += x[y * x_down + z * x_right + s] * w[(y * kernel_width + z) * {tile.columns} + s]
+{indent(_grouped_sum(tile), 12)}
 
 
 {_kernel_head(spec)}
     {_read("groups", "row_block")}
     m, channels = images * out_height * out_width, groups
     panels = (channels + {tile.columns - 1}) // {tile.columns}
-    panel_bytes = kernel_height * kernel_width * {row_bytes}
+    panel_bytes = kernel_height * kernel_width * {tile.inputs * row_bytes}
     for item in range(lo, hi):
         last_row = min((item + 1) * row_block, m)
         for i in range(item * row_block, last_row, height):
@@ -419,7 +436,7 @@ def add_products(total, x, w, columns, kernel_height, kernel_width, x_down, x_ri
                 columns = min({tile.columns}, channels - panel * {tile.columns})
                 if columns == {tile.columns}:
                     call_tile(multiply, table, rows, panel * {row_bytes}, w + panel * panel_bytes, tiles, 0,
-                        kernel_height, outer_stride, 1, 0, kernel_width, inner_stride, {row_bytes})
+                        kernel_height, outer_stride, 1, 0, kernel_width, inner_stride, {tile.inputs * row_bytes})
                 else:
                     # Whole vectors would read past the last pixel's channels.
                     for t in range(rows):

@@ -116,13 +116,14 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     storage = driver.store(output)
     groups = shape.groups
     in_group, out_group = _divided(shape.channels, groups), _divided(shape.out_channels, groups)
-    depthwise = groups > 1 and in_group == 1 and out_group == 1
+    inputs = _grouped_inputs(groups, in_group, out_group, target.lanes(dtype.short))
+    depthwise = inputs > 0
     known = out_group if isinstance(out_group, int) and not depthwise else None
     whole = ConvSpec(dtype.short, target=target).tile.columns
     if known is not None and known > whole // 2:
         known = None
     layout = layout_of(output)
-    spec: ConvSpec | WinogradSpec = ConvSpec(dtype.short, known, depthwise, layout is None, target)
+    spec: ConvSpec | WinogradSpec = ConvSpec(dtype.short, known, depthwise, layout is None, target, max(inputs, 1))
     outputs = winograd_outputs(instruction)
     if outputs:
         spec = WinogradSpec(outputs, known, layout is None, target)
@@ -161,7 +162,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         "images": shape.images,
         "channels": 1 if depthwise else in_group,
         "out_channels": 1 if depthwise else out_group,
-        "groups": groups,
+        "groups": shape.channels if depthwise else groups,
         "out_height": shape.out_height,
         "out_width": shape.out_width,
         "kernel_height": shape.kernel[0],
@@ -192,6 +193,13 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         driver.touch(scratch)
     run_contraction_kernel(driver, name, spec, table, slots, text, output)
     driver.clock += 1
+
+
+def _grouped_inputs(groups: int, channels: Dim, out_channels: Dim, lanes: int) -> int:
+    """The channels of a group where several groups are computed in one vector, else 0."""
+    if groups == 1 or channels != out_channels or not isinstance(channels, int):
+        return 0
+    return channels if channels in (1, 2, 4, 8) and channels < lanes else 0
 
 
 def winograd_outputs(instruction: Instruction) -> int:
@@ -340,8 +348,8 @@ def _pack_at_run_time(driver: Driver, w: StridedView, shape: _Shape, spec: ConvS
     in_group = _divided(channels, groups)
     group_stride: Dim = out_channels * w.strides[0]
     if spec.depthwise:
-        # One filter per channel: the channels are the columns of a single group.
-        groups, out_channels, in_group, group_stride = 1, shape.out_channels, 1, 0
+        # Few filters per channel: the channels are the columns of a single group.
+        groups, out_channels, in_group, group_stride = 1, shape.out_channels, spec.inputs, 0
     panels = (out_channels + (columns - 1)) // columns
     depth = element_count([*shape.kernel, in_group])
     buffer = driver.temporary(panels * columns * depth * groups, dtype)

@@ -163,17 +163,31 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
         addresses = (ctypes.c_int64 * height).from_address(table)
         with np.errstate(all="ignore"):
             for s in range(outer * inner):
-                panel = _view(b + s * length * b_step, dtype, (length, shape.columns), (b_step, dtype.itemsize))
+                first = b + s * length * b_step
+                panel = _view(first, dtype, (length, shape.columns), (b_step, dtype.itemsize))
                 start = a_offset + s // inner * outer_stride + s % inner * inner_stride
                 for i in range(height):
                     if shape.per_channel:
                         row = _view(addresses[i] + start, dtype, (length, shape.columns), (a_step, dtype.itemsize))
                     else:
                         row = _view(addresses[i] + start, dtype, (length, 1), (a_step, dtype.itemsize))
+                    if shape.inputs > 1:
+                        tile[i] += _grouped_products(shape, row, first, b_step)
+                        continue
                     # A sum of products, not BLAS: NaN and infinity behave as in the compiled form.
                     tile[i] += (row * panel).sum(axis=0)
 
     return multiply_tile
+
+
+def _grouped_products(shape: TileShape, row: Any, b: int, b_step: int) -> Any:
+    """The products of a row with panels of B whose positions have a row for each input of a group, summed."""
+    size, columns = row.dtype.itemsize, np.arange(shape.columns)
+    total = np.zeros(shape.columns, row.dtype)
+    for k in range(shape.inputs):
+        panel = _view(b + k * shape.row_bytes, row.dtype, (len(row), shape.columns), (b_step, size))
+        total += (row[:, columns // shape.inputs * shape.inputs + k] * panel).sum(axis=0)
+    return total
 
 
 def copy_memory(target: int, source: int, n_bytes: int) -> None:
@@ -329,6 +343,7 @@ def microkernel_source(shape: TileShape) -> str:
 def microkernel_call(shape: TileShape) -> str:
     """The expression that gives the micro-kernel of a shape in generated source."""
     options = ("" if shape.fused else ", fused=False") + (", per_channel=True" if shape.per_channel else "")
+    options += f", inputs={shape.inputs}" if shape.inputs > 1 else ""
     return f"microkernel({shape.dtype!r}, {shape.rows}, {shape.vectors}, {shape.lanes}{options})"
 
 
@@ -340,14 +355,14 @@ def copies(dtype: str, lanes: int) -> dict[str, Callable[..., Any]]:
 
 @cache
 def microkernel(
-    dtype: str, rows: int, vectors: int, lanes: int, fused: bool = True, per_channel: bool = False
+    dtype: str, rows: int, vectors: int, lanes: int, fused: bool = True, per_channel: bool = False, inputs: int = 1
 ) -> Microkernel:
     """The micro-kernel of one tile shape, for generated modules.
 
     `multiply_tile(table, rows, a_offset, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step,
     b_step)` takes addresses, counts, and strides in bytes; `a_offset` is added to every address of the table.
     """
-    shape = TileShape(dtype, rows, vectors, lanes, fused, per_channel)
+    shape = TileShape(dtype, rows, vectors, lanes, fused, per_channel, inputs)
     multiply_tile = _python_multiply_tile(shape)
     multiply_tile.__name__ = multiply_tile.__qualname__ = f"multiply_tile_{shape.name}"
 

@@ -239,30 +239,53 @@ class TileFunction:
     def _multiply_add(
         self, rows: list[ir.Value], b: ir.Value, offset: ir.Value, sums: dict[tuple[int, int], ir.Value]
     ) -> None:
+        shape = self.shape
+        if shape.inputs == 1:
+            self._multiply_row(rows, self._vectors(b), offset, sums)
+            return
+        # Each lane meets the inputs of its group, one after the other, with a row of B for each.
+        starts = [self.builder.gep(row, [offset]) for row in rows]
+        loaded = [self._vectors(start) for start in starts]
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        for k in range(shape.inputs):
+            b_vectors = self._vectors(self.builder.gep(b, [I64(k * shape.row_bytes)]))
+            lanes = [lane // shape.inputs * shape.inputs + k for lane in range(shape.lanes)]
+            mask = ir.Constant(ir.VectorType(_I32, shape.lanes), lanes)
+            for i, vectors in enumerate(loaded):
+                for j, vector in enumerate(vectors):
+                    self._add_product(self.builder.shuffle_vector(vector, undefined, mask), b_vectors[j], sums, (i, j))
+
+    def _vectors(self, start: ir.Value) -> list[ir.Value]:
+        """The vectors of a row of B, or of A where it has one for each column, from an address on."""
         builder, shape = self.builder, self.shape
-        b_vectors = []
-        for j in range(shape.vectors):
-            pointer = builder.gep(b, [I64(j * shape.lanes * shape.element_bytes)])
-            b_vectors.append(
-                builder.load(builder.bitcast(pointer, self.vector.as_pointer()), align=shape.element_bytes)
-            )
+        pointers = (builder.gep(start, [I64(j * shape.lanes * shape.element_bytes)]) for j in range(shape.vectors))
+        return [builder.load(builder.bitcast(p, self.vector.as_pointer()), align=shape.element_bytes) for p in pointers]
+
+    def _multiply_row(
+        self, rows: list[ir.Value], b_vectors: list[ir.Value], offset: ir.Value, sums: dict[tuple[int, int], ir.Value]
+    ) -> None:
+        builder, shape = self.builder, self.shape
         undefined = ir.Constant(self.vector, ir.Undefined)
         first_lane = ir.Constant(ir.VectorType(_I32, shape.lanes), [0] * shape.lanes)
         for i, row in enumerate(rows):
             start = builder.gep(row, [offset])
-            if not shape.per_channel:
-                element = builder.load(builder.bitcast(start, self.element.as_pointer()))
-                one_lane = builder.insert_element(undefined, element, _I32(0))
-                a = builder.shuffle_vector(one_lane, undefined, first_lane)
+            if shape.per_channel:
+                for j, a in enumerate(self._vectors(start)):
+                    self._add_product(a, b_vectors[j], sums, (i, j))
+                continue
+            element = builder.load(builder.bitcast(start, self.element.as_pointer()))
+            one_lane = builder.insert_element(undefined, element, _I32(0))
+            a = builder.shuffle_vector(one_lane, undefined, first_lane)
             for j in range(shape.vectors):
-                if shape.per_channel:
-                    pointer = builder.gep(start, [I64(j * shape.lanes * shape.element_bytes)])
-                    pointer = builder.bitcast(pointer, self.vector.as_pointer())
-                    a = builder.load(pointer, align=shape.element_bytes)
-                if shape.fused:
-                    sums[i, j] = builder.call(self._fma(), [a, b_vectors[j], sums[i, j]])
-                else:
-                    sums[i, j] = builder.fadd(builder.fmul(a, b_vectors[j]), sums[i, j])
+                self._add_product(a, b_vectors[j], sums, (i, j))
+
+    def _add_product(
+        self, a: ir.Value, b: ir.Value, sums: dict[tuple[int, int], ir.Value], at: tuple[int, int]
+    ) -> None:
+        if self.shape.fused:
+            sums[at] = self.builder.call(self._fma(), [a, b, sums[at]])
+        else:
+            sums[at] = self.builder.fadd(self.builder.fmul(a, b), sums[at])
 
     def _no_unroll(self) -> Any:
         """Loop metadata: the bodies are unrolled here already, and LLVM would only grow them."""

@@ -19,7 +19,8 @@ class TileShape:
     """What one micro-kernel computes: `rows` x (`vectors` * `lanes`) elements of type `dtype` ("f32" or "f64").
 
     `fused` says that the CPU has fused multiply-add. With `per_channel`, element (i, j) takes A from column j of row i
-    instead of one A for the whole row: a depthwise convolution.
+    instead of one A for the whole row: a depthwise convolution. With `inputs` > 1 it takes them from the `inputs`
+    columns that column j is in the group of, with a row of B for each: a convolution with groups of so many channels.
     """
 
     dtype: str
@@ -28,6 +29,7 @@ class TileShape:
     lanes: int
     fused: bool = True
     per_channel: bool = False
+    inputs: int = 1
 
     def __post_init__(self) -> None:
         if self.dtype not in _ELEMENT_BYTES:
@@ -35,6 +37,10 @@ class TileShape:
         for field in ("rows", "vectors", "lanes"):
             if getattr(self, field) < 1:
                 raise ValueError(f"TileShape: {field} is {getattr(self, field)}, expected at least 1")
+        if self.inputs < 1 or self.lanes % self.inputs or (self.inputs > 1 and not self.per_channel):
+            raise ValueError(
+                f"TileShape: {self.inputs} inputs with {self.lanes} lanes, expected a divisor, 1 unless per_channel"
+            )
         # Kernels keep fixed stack memory for tiles and panels.
         if self.rows > MOST_ROWS or self.row_bytes > WIDEST_ROW or self.rows * self.row_bytes > LARGEST_TILE:
             raise ValueError(
@@ -64,7 +70,8 @@ class TileShape:
 
     @property
     def _suffix(self) -> str:
-        return ("" if self.fused else "_unfused") + ("_per_channel" if self.per_channel else "")
+        grouped = f"_groups_of_{self.inputs}" if self.inputs > 1 else "_per_channel" if self.per_channel else ""
+        return ("" if self.fused else "_unfused") + grouped
 
 
 @dataclass(frozen=True)

@@ -222,3 +222,26 @@ def test_weights_that_are_no_constants_are_convolved_directly() -> None:
     traced = jit.trace(lambda x, w: F.conv2d(x, w), (_normal(1, 16, 6, 6), _normal(16, 16, 3, 3)))
     traced(_normal(1, 16, 6, 6), _normal(16, 16, 3, 3))
     assert "Winograd" not in str(traced.explain())
+
+
+# -- groups ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("groups", "channels", "kernel"), [(9, 72, (3, 2)), (3, 6, (1, 3)), (4, 16, (3, 3))])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_groups_of_few_channels(groups: int, channels: int, kernel: tuple[int, int], dtype: Any) -> None:
+    random = np.random.default_rng(3)
+    w = ingot.from_numpy(random.standard_normal((channels, channels // groups, *kernel)).astype(dtype))
+    x = ingot.from_numpy(random.standard_normal((2, channels, 7, 9)).astype(dtype))
+
+    def convolve(x: ingot.Tensor, w: ingot.Tensor) -> ingot.Tensor:
+        return F.relu(F.conv2d(x, w, None, (1, 2), (1, 0), 2 if kernel[1] > 2 else 1, groups))
+
+    traced = jit.trace(convolve, (x, w), check_trace=False)
+    for inputs in ((x, w), (x[:1, :, :6], w), (x[:0], w)):
+        expected = _run(traced, "interpreter", *inputs)
+        for result, wanted in zip(_run(traced, "native", *inputs), expected, strict=True):
+            np.testing.assert_allclose(result, wanted, rtol=1e-4, atol=1e-5)
+    _agree(_run(traced, "python", x[:1], w), _run(traced, "interpreter", x[:1], w))
+    frozen = jit.freeze(jit.trace(lambda x: convolve(x, w), (x,), check_trace=False, on_bake="ignore"))
+    _agree(_run(frozen, "native", x), _run(traced, "interpreter", x, w))
