@@ -76,8 +76,7 @@ class _Map(Nest):
         """A loop along which some operands are contiguous that the inner loop strides over, and those operands."""
         inner = self.loops[-1]
         found: dict[str, list[tuple[Value, Indices]]] = {}
-        # What a border or a window reads may lie outside the operand: it is read under conditions only.
-        guarded = {o for i in self.group.instructions if i.op.name in INLINE for o in i.inputs}
+        guarded = self.guarded()
         for value, accesses in self.group.accesses.items():
             if (
                 value in guarded
@@ -101,6 +100,18 @@ class _Map(Nest):
         name = max(found, key=lambda n: len(found[n]))
         loop = next(x for x in self.loops if x.name == name)
         return None if _is_short(loop) or len(found[name]) > _MOST_TILES else (loop, found[name])
+
+    def guarded(self) -> set[Value]:
+        """What a border or a window reads, itself or through views: it may lie outside, and is read conditionally."""
+        seen: set[Value] = set()
+        pending = [o for i in self.group.instructions if i.op.name in INLINE for o in i.inputs]
+        while pending:
+            value = pending.pop()
+            if value not in seen:
+                seen.add(value)
+                if value in self.group.inlined and value.instruction is not None:
+                    pending.extend(value.instruction.inputs)
+        return seen
 
     def lower_tiles(self, text: Text, elements: Elements, across: Loop, reads: list[tuple[Value, Indices]]) -> Launch:
         """Tiles of two loops: operands that lie across are first read along themselves, into a tile on the stack."""
