@@ -8,6 +8,7 @@ read; and the files of others load as such a dictionary.
 import json
 import math
 import os
+import re
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -16,7 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from .eager.device import CPU, as_device, device, host_array
+from .eager.device import as_device, device, device_of, host_array, is_host
+from .eager.placement import moved
 from .eager.tensor import Tensor
 from .ir.dtypes import as_dtype
 from .ir.safetensors import SafetensorsError, read_safetensors, write_safetensors
@@ -24,6 +26,8 @@ from .ir.safetensors import SafetensorsError, read_safetensors, write_safetensor
 __all__ = ["load", "save", "write_file"]
 
 _STRUCTURE = "ingot.structure"
+_DEVICES = "ingot.devices"  # of the tensors that were not on the CPU, by name
+_NAME = re.compile(r"cpu|cuda(:\d{1,4})?")
 _MAX_DEPTH = 200
 
 
@@ -41,11 +45,15 @@ def save(obj: Any, f: "str | os.PathLike[str] | IO[bytes]") -> None:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     if _is_state(obj):
         for name, value in obj.items():
-            arrays[name] = host_array(value._array)
+            arrays[name] = value._array
         metadata = {"format": "pt"}
     else:
         structure = _encode(obj, arrays, {}, "", 0)
         metadata = {_STRUCTURE: json.dumps(structure, separators=(",", ":"))}
+    places = {name: str(device_of(array)) for name, array in arrays.items() if not is_host(array)}
+    if places:
+        metadata[_DEVICES] = json.dumps(places, separators=(",", ":"))
+        arrays = {name: host_array(array) for name, array in arrays.items()}
     data = write_safetensors(arrays, metadata)
     if hasattr(f, "write"):
         f.write(data)
@@ -80,9 +88,10 @@ def write_file(path: "str | os.PathLike[str]", data: bytes) -> None:
 def load(f: "str | os.PathLike[str] | IO[bytes]", map_location: Any = None, *, weights_only: bool = True) -> Any:
     """What `save` wrote, or the dictionary of tensors of anybody's safetensors file; tensors are copies.
 
-    map_location: the device that they are made on, by default the CPU wherever they were saved; or, as in PyTorch, a
-    dictionary (of which the entry for "cpu" counts) or a function of a tensor and "cpu" that returns the one to take.
-    SafetensorsError (a ValueError) for a file that is not valid.
+    map_location: the device that they are made on, by default the one that each was saved from; or, as in PyTorch, a
+    dictionary from saved devices to others, or a function of a tensor on the CPU and the name of the device it was
+    saved from, which returns the tensor to take (None: where it was). SafetensorsError (a ValueError) for a file that
+    is not valid, RuntimeError where it was saved from a GPU and there is none.
     """
     place = _placement(map_location)
     data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
@@ -96,29 +105,50 @@ def load(f: "str | os.PathLike[str] | IO[bytes]", map_location: Any = None, *, w
         arrays, metadata = read_safetensors(data)
     except SafetensorsError as error:
         raise SafetensorsError(f"{where or 'the file'}: {error}") from None
-    if _STRUCTURE not in metadata:
-        return OrderedDict((name, place(_tensor(array))) for name, array in arrays.items())
     try:
-        return _decode(json.loads(metadata[_STRUCTURE]), arrays, {}, 0, place)
+        saved = json.loads(metadata.get(_DEVICES, "{}"))
+        if not isinstance(saved, dict) or not all(isinstance(v, str) and _NAME.fullmatch(v) for v in saved.values()):
+            raise ValueError("expected names of devices by names of tensors")
+    except ValueError as error:
+        raise SafetensorsError(f"{where or 'the file'}: its devices are damaged: {error}") from None
+
+    def tensor_of(name: str) -> Tensor:
+        return place(_tensor(arrays[name]), saved.get(name, "cpu"))
+
+    if _STRUCTURE not in metadata:
+        return OrderedDict((name, tensor_of(name)) for name in arrays)
+    try:
+        return _decode(json.loads(metadata[_STRUCTURE]), arrays, {}, 0, tensor_of)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise SafetensorsError(f"{where or 'the file'}: its structure is damaged: {error}") from None
 
 
-def _placement(map_location: Any) -> Callable[[Tensor], Tensor]:
-    """What puts a tensor that was read where `map_location` says."""
+def _placement(map_location: Any) -> Callable[[Tensor, str], Tensor]:
+    """What puts a tensor that was read where `map_location` says, from the device that it was saved from."""
     if callable(map_location) and not isinstance(map_location, device):
 
-        def moved(tensor: Tensor) -> Tensor:
-            found = map_location(tensor, "cpu")
+        def chosen(tensor: Tensor, saved: str) -> Tensor:
+            found = map_location(tensor, saved)
             if found is not None and not isinstance(found, Tensor):
-                raise TypeError(f"load: map_location returned {type(found).__name__}, expected a Tensor or None")
-            return tensor if found is None else found
+                raise RuntimeError(f"load: map_location returned {type(found).__name__}, expected a Tensor or None")
+            return moved(tensor, _saved_device(saved)) if found is None else found
 
-        return moved
+        return chosen
     if isinstance(map_location, Mapping):
-        map_location = map_location.get("cpu", "cpu")
-    target = CPU if map_location is None else as_device(map_location)
-    return lambda tensor: tensor if target is CPU else tensor.to(target)
+        devices = {str(key): as_device(value) for key, value in map_location.items()}
+        return lambda tensor, saved: moved(tensor, devices.get(saved) or _saved_device(saved))
+    if map_location is None:
+        return lambda tensor, saved: moved(tensor, _saved_device(saved))
+    target = as_device(map_location)
+    return lambda tensor, saved: moved(tensor, target)
+
+
+def _saved_device(name: str) -> device:
+    """The device of that name; RuntimeError says what to pass where there is none."""
+    try:
+        return as_device(name)
+    except RuntimeError as error:
+        raise RuntimeError(f"load: a tensor was saved from {name}, and {error}; pass map_location='cpu'") from error
 
 
 def _is_state(obj: Any) -> bool:
@@ -159,7 +189,7 @@ def _encode(value: Any, arrays: dict[str, Any], known: dict[int, str], path: str
     if isinstance(value, complex):
         return ["complex", repr(value.real), repr(value.imag)]
     if isinstance(value, Tensor):
-        name = _store(host_array(value._array), arrays, known, id(value), path)
+        name = _store(value._array, arrays, known, id(value), path)
         return ["tensor", name, bool(value.requires_grad and value.is_leaf)]
     if isinstance(value, (np.ndarray, np.generic)):
         return ["array", _store(np.asarray(value), arrays, known, id(value), path)]
@@ -182,7 +212,7 @@ def _encode(value: Any, arrays: dict[str, Any], known: dict[int, str], path: str
 
 
 def _decode(
-    value: Any, arrays: dict[str, Any], made: dict[str, Tensor], depth: int, place: Callable[[Tensor], Tensor]
+    value: Any, arrays: dict[str, Any], made: dict[str, Tensor], depth: int, tensor_of: Callable[[str], Tensor]
 ) -> Any:
     if depth > 2 * _MAX_DEPTH + 10:
         raise ValueError("nested too deep")
@@ -193,7 +223,7 @@ def _decode(
             return complex(float(real), float(imag))
         case ["tensor", str(name), bool(grad)]:
             if name not in made:
-                made[name] = place(_tensor(arrays[name]))
+                made[name] = tensor_of(name)
                 if grad:
                     made[name].requires_grad_()
             return made[name]
@@ -201,13 +231,13 @@ def _decode(
             return np.array(arrays[name])
         case ["dict", list(entries)]:
             return {
-                _decode(k, arrays, made, depth + 1, place): _decode(v, arrays, made, depth + 1, place)
+                _decode(k, arrays, made, depth + 1, tensor_of): _decode(v, arrays, made, depth + 1, tensor_of)
                 for k, v in entries
             }
         case ["list", list(items)]:
-            return [_decode(v, arrays, made, depth + 1, place) for v in items]
+            return [_decode(v, arrays, made, depth + 1, tensor_of) for v in items]
         case ["tuple", list(items)]:
-            return tuple(_decode(v, arrays, made, depth + 1, place) for v in items)
+            return tuple(_decode(v, arrays, made, depth + 1, tensor_of) for v in items)
         case ["dtype", str(name)]:
             return as_dtype(name)
         case list() | dict():

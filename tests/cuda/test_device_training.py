@@ -150,21 +150,34 @@ def reloaded(value: Any, **options: Any) -> Any:
 
 
 def test_map_location_says_where_tensors_are_loaded() -> None:
-    model = network().cuda()
-    state = model.state_dict()
+    state = network().cuda().state_dict()
     assert {t.device for t in state.values()} == {ingot.device("cuda:0")}
     for location, device in (
-        (None, "cpu"), ("cpu", "cpu"), ("cuda", "cuda:0"), (ingot.device("cuda:0"), "cuda:0"),
-        ({"cpu": "cuda:0"}, "cuda:0"), ({"cuda:0": "cpu"}, "cpu"), (lambda t, where: t.cuda(), "cuda:0"),
-        (lambda t, where: None, "cpu"),
+        (None, "cuda:0"), ("cpu", "cpu"), ("cuda", "cuda:0"), (ingot.device("cuda:0"), "cuda:0"),
+        ({"cuda:0": "cpu"}, "cpu"), ({"cuda:1": "cpu"}, "cuda:0"), (lambda t, saved: None, "cuda:0"),
+        (lambda t, saved: t if saved == "cuda:0" else None, "cpu"),
     ):  # fmt: skip
         for loaded in (reloaded(state, map_location=location), reloaded([state, 3], map_location=location)[0]):
             assert {str(t.device) for t in loaded.values()} == {device}
             assert all(ingot.equal(a.cpu(), b.cpu()) for a, b in zip(loaded.values(), state.values(), strict=True))
+    leaf = reloaded([ingot.ones(1, device="cuda", requires_grad=True), ingot.ones(1)])
+    assert leaf[0].is_leaf and leaf[0].requires_grad and leaf[0].is_cuda and not leaf[1].is_cuda
     with pytest.raises(RuntimeError, match="invalid device ordinal"):
         reloaded(state, map_location="cuda:3")
-    with pytest.raises(TypeError, match="map_location returned int"):
+    with pytest.raises(RuntimeError, match="map_location returned int"):
         reloaded(state, map_location=lambda t, where: 3)
+
+
+def test_files_from_a_gpu_are_read_where_there_is_none(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    ingot.save(network().cuda().state_dict(), file)
+    monkeypatch.setattr(gpu, "devices", [])  # a machine without one
+    with pytest.raises(RuntimeError, match=r"saved from cuda:0, and .*; pass map_location='cpu'"):
+        ingot.load(io.BytesIO(file.getvalue()))
+    assert not ingot.load(io.BytesIO(file.getvalue()), map_location="cpu")["0.weight"].is_cuda
+    for damaged in (b"tpu:00", b"cuda:x"):
+        with pytest.raises(ValueError, match="devices are damaged"):
+            ingot.load(io.BytesIO(file.getvalue().replace(b"cuda:0", damaged)))
 
 
 def test_states_are_loaded_across_devices() -> None:
