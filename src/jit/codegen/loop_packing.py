@@ -84,7 +84,7 @@ def _run_packing(
     """Lines that pack B into a buffer."""
     base, columns, size = product.b.base, product.columns.extent, spec.tile.element_bytes
     name, source = named_source("k_pack_b", lambda n: pack_b_source(n, spec.tile, spec.target))
-    driver.add_kernel(KernelSource(name, source, title="a matrix packed for its products"))
+    driver.add_kernel(KernelSource(name, source, title="a matrix packed for its products (shared by all)"))
     add_shared(driver, shared_sources((spec.tile,), spec.target))
     address = driver.address(base)
     slots = {
