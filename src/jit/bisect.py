@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..eager.device import CPU, host_array, move_array
 from ..eager.tensor import Tensor
 from ..ir.core import Graph, Instruction, Value
 from ..ir.location import Location
@@ -15,6 +16,7 @@ from ..ir.random_state import default_generator
 from ..ir.rewrite import clone
 from ..ir.types import BoolType, FloatType, IntType, TensorType
 from .errors import Unsupported
+from .placement import is_array
 
 if TYPE_CHECKING:
     from .function import CompiledFunction
@@ -73,14 +75,16 @@ def bisect(function: "CompiledFunction", inputs: Sequence[Any]) -> Bisection:
     except Exception:  # there is no compiled derivative to compare
         return found
     forward = derivative.forward.program("interpreter")([_copy(v) for v in values])
-    seeds = [np.ones_like(np.asarray(forward[i])) for i in derivative.outputs]
+    seeds = [
+        move_array(np.ones_like(np.asarray(host_array(forward[i]))), specialisation.place) for i in derivative.outputs
+    ]
     residuals = forward[derivative.n_results :]
     backward = derivative.backward
     return _search(function.__name__, backward.graph, [*residuals, *seeds], "backward", backward)
 
 
 def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return value.copy() if is_array(value) else value
 
 
 def _search(name: str, graph: Graph, values: Sequence[Any], part: str, specialisation: "Specialisation") -> Bisection:
@@ -140,6 +144,7 @@ def _compare(graph: Graph, values: Sequence[Any], executor: str, specialisation:
     outputs = len(graph.results) if graph.outputs is None else graph.outputs
     structure = LEAF if outputs == 1 else tuple_structure([LEAF] * outputs)
     subject = Specialisation(specialisation.name, graph, structure, specialisation.exceptions)
+    subject.place = specialisation.place
     try:
         program = _made(subject, executor)
     except Unsupported:
@@ -156,6 +161,8 @@ def _made(subject: "Specialisation", executor: str) -> Any:
     from .native import native_program
     from .program import PythonProgram
 
+    if subject.place is not CPU:
+        return subject.program("native")  # kernels, against the array module op by op
     if executor == "python":
         return PythonProgram(subject.module(), subject.exceptions)
     return native_program(subject).program
@@ -163,7 +170,8 @@ def _made(subject: "Specialisation", executor: str) -> Any:
 
 def _outcome(program: Any, values: Sequence[Any]) -> Any:
     try:
-        return program([_copy(v) for v in values])
+        results = program([_copy(v) for v in values])
+        return [host_array(r) if is_array(r) else r for r in results]
     except Exception as error:  # what is raised is compared like a result
         return error
 

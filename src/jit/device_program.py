@@ -154,21 +154,22 @@ class DeviceProgram:
         count = len(given) - len(self.graph.parameters)
         inputs, parameters = given[:count], given[count:]
         key = tuple([a.shape for a in given])
-        found = self._replays.get(key)
-        if isinstance(found, Replay) and found.holds(parameters):
-            return found(inputs)
-        if found is None:
-            # The first call of these sizes loads what it needs, and memory goes to the pool that records take it from.
-            if len(self._replays) < MAX_REPLAYS:
-                self._replays[key] = True
-            return None
-        try:
-            replay = record_call(self.launcher, self._recorded_run, inputs, parameters)
-        except Exception as error:  # whatever the driver does not like to record runs as before
-            self.recording_failure = f"{type(error).__name__}: {error}"
-            return None
-        self._replays[key] = replay
-        return replay(inputs)
+        with self._lock:  # the recorded kernels have one place for their inputs
+            found = self._replays.get(key)
+            if isinstance(found, Replay) and found.holds(parameters):
+                return found(inputs)
+            if found is None:
+                # The first call of these sizes loads what it needs, and its memory goes to the pool for the recording.
+                if len(self._replays) < MAX_REPLAYS:
+                    self._replays[key] = True
+                return None
+            try:
+                replay = record_call(self.launcher, self._recorded_run, inputs, parameters)  # type: ignore[arg-type]
+            except Exception as error:  # whatever the driver does not like to record runs as before
+                self.recording_failure = f"{type(error).__name__}: {error}"
+                return None
+            self._replays[key] = replay
+            return replay(inputs)
 
     def _recorded_run(self, arguments: list[Any]) -> tuple[list[Any], list[Any]]:
         """One call's results and everything that it allocates, which must stay as long as its kernels are repeated."""
@@ -185,6 +186,12 @@ class DeviceProgram:
 
     def __call__(self, arguments: Sequence[Any]) -> list[Any]:
         """Run on arrays and numbers, one per graph argument."""
+        # In the device's context, and with its errors made clear.
+        results: list[Any] = make_on(self.place, lambda xp: self.run(arguments))
+        return results
+
+    def run(self, arguments: Sequence[Any]) -> list[Any]:
+        """What a call does on the current device."""
         given = [a if isinstance(a, np.ndarray) or not is_array(a) else _contiguous(a, self.place) for a in arguments]
         replayed = self.replay(given)
         if replayed is not None:

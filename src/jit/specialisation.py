@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 
 from ..eager import modes
 from ..eager.device import CPU, device
@@ -210,9 +209,13 @@ class Specialisation:
         """The program that runs on a GPU: by kernels, or (`plain`) op by op."""
         from .codegen.cuda.programs import device_program, plain_device_program
 
-        if plain:
-            return plain_device_program(self.graph, self.place, self.exceptions)
-        return device_program(self.optimised, self.place, self.exceptions, ptx=self.ptx)
+        if not plain:
+            try:
+                return device_program(self.optimised, self.place, self.exceptions, ptx=self.ptx)
+            except Unsupported as unsupported:
+                reason = f"{self.name} runs op by op on {self.place}, because {unsupported.reason}"
+                warnings.warn(reason, FallbackWarning, stacklevel=user_level())
+        return plain_device_program(self.graph, self.place, self.exceptions)
 
     def _fall_back(self, unsupported: Unsupported) -> Program:
         self.fallback = unsupported
@@ -243,7 +246,8 @@ class Specialisation:
         argument, or is written back to one, is that argument itself.
         """
         tensors = {id(a._array): a for a in arguments if isinstance(a, Tensor)}
-        returned = [self._wrapped(result, tensors, arguments) for result in results[: self._outputs]]
+        known: dict[int, tuple[Any, Any]] = {}  # lists and dicts that were seen, and what became of them
+        returned = [self._wrapped(result, tensors, known) for result in results[: self._outputs]]
         for argument, result in self._written.items():
             tensor = arguments[argument]
             _write(tensor, results[result])
@@ -251,7 +255,7 @@ class Specialisation:
                 returned[result] = tensor
         return returned
 
-    def _wrapped(self, result: Any, tensors: Mapping[int, Tensor], arguments: Sequence[Any]) -> Any:
+    def _wrapped(self, result: Any, tensors: Mapping[int, Tensor], known_objects: dict[int, tuple[Any, Any]]) -> Any:
         if is_array(result):
             known = tensors.get(id(result))
             if known is not None:
@@ -260,16 +264,24 @@ class Specialisation:
             if result.base is not None and any(may_share_memory(result, t._array) for t in tensors.values()):
                 result = result.copy()
             return wrap(result)
-        if isinstance(result, list):
-            items = [self._wrapped(item, tensors, arguments) for item in result]
-            # A list without tensors stays itself: it may be one that was passed in.
-            return result if all(a is b for a, b in zip(items, result, strict=True)) else items
+        if isinstance(result, (list, dict)):
+            if id(result) not in known_objects:
+                known_objects[id(result)] = (result, self._wrapped_container(result, tensors, known_objects))
+            return known_objects[id(result)][1]
         if isinstance(result, tuple):
-            return tuple(self._wrapped(item, tensors, arguments) for item in result)
-        if isinstance(result, dict):
-            entries = {key: self._wrapped(item, tensors, arguments) for key, item in result.items()}
-            return result if all(entries[k] is v for k, v in result.items()) else entries
+            items = [self._wrapped(item, tensors, known_objects) for item in result]
+            return result if all(a is b for a, b in zip(items, result, strict=True)) else tuple(items)
         return result
+
+    def _wrapped_container(
+        self, result: Any, tensors: Mapping[int, Tensor], known_objects: dict[int, tuple[Any, Any]]
+    ) -> Any:
+        """A list or dict; one without tensors stays itself: it may be one that was passed in."""
+        if isinstance(result, list):
+            items = [self._wrapped(item, tensors, known_objects) for item in result]
+            return result if all(a is b for a, b in zip(items, result, strict=True)) else items
+        entries = {key: self._wrapped(item, tensors, known_objects) for key, item in result.items()}
+        return result if all(entries[k] is v for k, v in result.items()) else entries
 
     def writes_shared(self, values: Sequence[Any]) -> bool:
         """Whether an argument that the graph writes shares memory with another: then the graph is not what was meant.

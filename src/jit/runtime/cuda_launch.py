@@ -14,6 +14,9 @@ import numpy as np
 
 __all__ = ["CupyLauncher", "Launcher", "Threads", "threads_of"]
 
+# Operations of a product from which on cuBLAS computes it.
+_LIBRARY_WORK = 1 << 21
+
 Threads = tuple[tuple[int, ...], tuple[int, ...], int]
 """Blocks, threads of a block, and how many rows a block handles at a time."""
 
@@ -72,6 +75,10 @@ class CupyLauncher:
             path.write_text(ptx)
             self._functions[key] = self.cupy.RawModule(path=str(path)).get_function(kernel.name)
             return self._functions[key]
+
+    def prefers_library(self, op: str, work: int) -> bool:
+        """Whether cuBLAS computes a product: all but small ones, where one launch with what follows is faster."""
+        return op in ("matmul", "linear") and work >= _LIBRARY_WORK
 
     records_library = True  # what else runs on the stream is recorded, too
 

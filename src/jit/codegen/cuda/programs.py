@@ -10,6 +10,7 @@ from typing import Any
 from ....eager.device import CPU, array_module, device
 from ....ir.core import Block, Graph
 from ...device_program import DeviceProgram
+from ...errors import Unsupported
 from ...runtime import cache
 from ...runtime.cuda_launch import CupyLauncher, Launcher, Threads
 from ..driver import KERNEL_ERRORS
@@ -127,7 +128,10 @@ def device_program(
     ptx: Mapping[tuple[str, str], str] | None = None,
 ) -> DeviceProgram:
     """The program of an optimised graph on a device; `ptx` is code that a file had, by kernel and architecture."""
-    launcher = launcher or _launcher(array_module(place), frozenset((ptx or {}).items()))
+    if launcher is None:
+        launcher = _launcher(array_module(place), frozenset((ptx or {}).items()))
+        if not isinstance(launcher, SimulatorLauncher) and not ptx and (problem := frontend.nvvm_problem()):
+            raise Unsupported(problem)
     target = target or (SIMULATED if isinstance(launcher, SimulatorLauncher) else DeviceTarget())
     return DeviceProgram(
         prepare_for_device(graph), place, launcher, target, plan_device_block, KERNEL_ERRORS, exceptions
