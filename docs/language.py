@@ -51,6 +51,7 @@ def _programs() -> Any:
         import programs_exceptions
         import programs_expressions
         import programs_functions
+        import programs_library
         import programs_rejected
         import programs_semantics
         import programs_tensors
@@ -59,7 +60,7 @@ def _programs() -> Any:
         sys.path.remove(str(SUITE))
     modules = (
         programs_control, programs_exceptions, programs_expressions, programs_semantics, programs_tensors,
-        programs_functions, programs_types,
+        programs_functions, programs_types, programs_library,
     )  # fmt: skip
     return conformance_table, modules, programs_rejected
 

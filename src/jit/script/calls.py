@@ -24,6 +24,7 @@ from .context import MAX_CALL_DEPTH, Context, Frame
 from .generator_managers import GeneratorManager, is_generator_manager
 from .library import LIBRARY, library_key
 from .liveness import Liveness, assigned_names, liveness
+from .module_walks import walk
 from .nn_programs import NN_PROGRAMS
 from .numba_calls import call_compiled, is_compiled_by_numba
 from .objects import instantiate, is_plain_class, lift
@@ -70,6 +71,9 @@ def _call(context: Context, function: Abstract, arguments: list[Abstract], keywo
             if name == "__init__" and not isinstance(python, types.FunctionType):
                 return set_arguments(context, instance, arguments)  # object's own, or BaseException's
             if isinstance(python, types.FunctionType):
+                walked = walk(context, instance, name, arguments, keywords)
+                if walked is not None:
+                    return walked
                 return _call(context, Constant(python), [instance, *arguments], keywords)
             from .methods import call_method
 

@@ -8,6 +8,7 @@ from ...eager import modes, scripting
 from ...ir.types import DictType, ListType, SetType
 from .calls import python_type
 from .context import Context
+from .iteration import iterate
 from .operators import spread
 from .registry import expect, handles
 from .unknown import annotated_type
@@ -62,6 +63,15 @@ def _fits(context: Context, value: Abstract, hint: Any) -> bool:
                 return all(_fits(context, i, parts[0]) for i in items)
             return len(parts) == len(items) and all(_fits(context, i, p) for i, p in zip(items, parts, strict=True))
     return False
+
+
+@handles(iter)
+def _iter(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    if context.frame.source.name.rpartition(".")[2] != "__iter__" or len(arguments) != 1:
+        raise context.error(
+            "an iterator that keeps its place cannot be compiled", "use a `for` loop, an index, or `next(iter(...))`"
+        )
+    return iterate(context, arguments[0])
 
 
 @handles(modes.set_grad_enabled)

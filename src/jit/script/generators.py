@@ -20,16 +20,26 @@ def early_generator(context: Context, node: ast.Call, function: Abstract) -> Abs
     """A call of `any`, `all` or `next` of a generator expression; None for other calls."""
     if not (isinstance(function, Constant) and any(function.value is t for t in _TARGETS)):
         return None
-    if not node.args or not isinstance(node.args[0], ast.GeneratorExp) or node.keywords:
+    generator = _generator(node.args[0]) if node.args and not node.keywords else None
+    if generator is None or len(node.args) > (2 if function.value is next else 1):
         return None
-    if len(node.args) > (2 if function.value is next else 1):
-        return None
-    generator = node.args[0]
     iterable = context.evaluate(generator.generators[0].iter)
     arguments = [iterable, *(context.evaluate(a) for a in node.args[1:])]
     made = _function(generator, function.value, len(arguments))
     closure = Closure(context.frame.source.nested(made), context.frame, (), {})
     return context.call(closure, arguments, {})
+
+
+@functools.lru_cache(maxsize=1024)
+def _generator(node: ast.expr) -> ast.GeneratorExp | None:
+    """A generator expression, or the one that `iter(...)` stands for."""
+    if isinstance(node, ast.GeneratorExp):
+        return node
+    match node:
+        case ast.Call(func=ast.Name(id="iter"), args=[items], keywords=[]):
+            clause = ast.comprehension(ast.Name("$item", ast.Store()), items, [], 0)
+            return ast.copy_location(ast.GeneratorExp(ast.Name("$item", ast.Load()), [clause]), node)
+    return None
 
 
 def _object(value: Any) -> ast.expr:

@@ -106,6 +106,8 @@ def iterate(context: Context, value: Abstract) -> Sequence:
             return _known(tuple(Constant(m) for m in iter(cls)))  # type: ignore[call-overload]
         case Scalar() if scalar_kind(value) == "str":
             return context.strings.iterate(context, value)
+        case ObjectRef(type=cls) if hasattr(cls, "__iter__"):
+            return iterate(context, context.call(Method(value, "__iter__", cls.__iter__), [], {}))
         case ObjectRef() if hasattr(value.type, "__getitem__") and hasattr(value.type, "__len__"):
             size = context.call(Method(value, "__len__"), [], {})
             if isinstance(size, (Constant, Scalar)):

@@ -90,13 +90,18 @@ def _tensor_method(
         raise context.type_error(
             f"'Tensor' object has no attribute {name!r}", context.near(name, [n for n in dir(Tensor) if n[0] != "_"])
         )
+    if name in _RESHAPED:
+        raise context.error(
+            f"Tensor.{name}() gives a tensor another shape, which a compiled program cannot do in place",
+            f"assign the result: `x = x.{name.rstrip('_')}(...)`",
+        )
     op = getattr(found, "__ingot_op__", None)
     if op is not None:
         if name.startswith("__i") and op.inplace and name not in ("__invert__",):
             return inplace_op(context, op, tensor, arguments, keywords)
         return call_public_op(context, found, op, [tensor, *arguments], keywords)
     if name.endswith("_") and not name.endswith("__"):
-        if getattr(found, "__qualname__", "").startswith("inplace_of."):
+        if getattr(getattr(found, "__code__", None), "co_qualname", "").startswith("inplace_of."):
             result = _tensor_method(context, tensor, name[:-1], arguments, keywords)
             assert isinstance(result, TensorRef)
             return write(context, tensor, context.read(result), name)
@@ -107,8 +112,15 @@ def _tensor_method(
                 arguments = [_scaled(context, arguments[0], alpha)]
             return inplace_op(context, base, tensor, arguments, keywords)
     if isinstance(found, types.FunctionType):
+        if name.endswith("_"):
+            return inline_function(context, found, [tensor, *arguments], keywords)
         return call_object(context, found, [tensor, *arguments], keywords)
     raise context.error(f"Tensor.{name} cannot be used in a compiled program")
+
+
+_RESHAPED = frozenset({
+    "resize_", "resize_as_", "set_", "squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_",
+})  # fmt: skip
 
 
 def _scaled(context: Context, other: Abstract, alpha: Abstract) -> Abstract:

@@ -10,6 +10,7 @@ import programs_control
 import programs_exceptions
 import programs_expressions
 import programs_functions
+import programs_library
 import programs_managers
 import programs_recursion
 import programs_rejected
@@ -21,7 +22,7 @@ from conformance_table import ACCEPTED, REJECTED, Accepted, Rejected, check_acce
 
 MODULES = (
     programs_arguments, programs_callbacks, programs_complex, programs_control, programs_exceptions,
-    programs_expressions, programs_functions, programs_managers, programs_recursion, programs_rejected,
+    programs_expressions, programs_functions, programs_library, programs_managers, programs_recursion, programs_rejected,
     programs_semantics, programs_tensors, programs_types,
 )  # fmt: skip
 
