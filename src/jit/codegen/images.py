@@ -6,7 +6,7 @@ reads. The graph knows nothing of it. A value is kept so where all that uses it 
 kernels, whose addresses come from `position`; images change their layout at the edges only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from ...ir import dtypes
 from ...ir.core import Block, Instruction, Value
@@ -67,8 +67,25 @@ def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> N
             if any(_keeps_places(u) and u.results[0] in found and u.results[0] not in chosen for u in users):
                 del chosen[value]
                 changed = True
+    for value in _gathered(block, found, chosen):
+        del chosen[value]
     for value, layout in chosen.items():
         set_layout(value, layout)
+
+
+def _gathered(block: Block, found: Container[Value], chosen: Container[Value]) -> list[Value]:
+    """Images that are made from pixels looked up in contiguous images, which are better made contiguous, too."""
+    gathered: dict[Value, None] = {}
+    for instruction in block.instructions:
+        for value in instruction.results:
+            if value not in found or not _keeps_places(instruction):
+                continue
+            sources = [v for v in instruction.inputs if _is_whole(v, value)]
+            if instruction.op.name == "index_select" and any(v not in chosen or v in gathered for v in sources):
+                gathered[value] = None
+            elif any(v in gathered for v in sources):
+                gathered[value] = None
+    return [value for value in gathered if value in chosen]
 
 
 def _pads(convolution: Instruction) -> tuple[int, ...]:
@@ -92,6 +109,8 @@ def _keeps_places(instruction: Instruction) -> bool:
     if len(instruction.results) != 1:
         return False
     name = instruction.op.name
+    if name == "index_select":
+        return instruction.attributes["dim"] in (2, 3, -1, -2)
     return name in (*IMAGE_POOLS, "cat", "pad") or isinstance(expression_of(instruction), Elementwise)
 
 
