@@ -101,7 +101,7 @@ def iterate(context: Context, value: Abstract) -> Sequence:
         ):
             return _known(tuple(context.lift(item) for item in constant))
         case Constant(value=Module() as module) if hasattr(type(module), "__iter__"):  # as ParameterList
-            return _known(tuple(context.lift(item) for item in module))
+            return _known(tuple(context.lift(item) for item in module))  # type: ignore[attr-defined]
         case Constant(value=type() as cls) if hasattr(cls, "__members__"):  # an Enum
             return _known(tuple(Constant(m) for m in iter(cls)))  # type: ignore[call-overload]
         case Scalar() if scalar_kind(value) == "str":
