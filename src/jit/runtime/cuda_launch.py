@@ -3,7 +3,6 @@
 `cupy` loads and launches; nothing here compiles. The threads of a launch follow from sizes, here and in the simulator.
 """
 
-import hashlib
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -56,7 +55,6 @@ class CupyLauncher:
         self.ptx_of = ptx_of
         self._functions: dict[tuple[str, int], Any] = {}
         self._lock = threading.Lock()
-        self._folder: Any = None
 
     def function(self, kernel: Any) -> Any:
         """The loaded kernel on the current device."""
@@ -68,12 +66,11 @@ class CupyLauncher:
         with self._lock:
             properties = self.cupy.cuda.runtime.getDeviceProperties(device)
             ptx = self.ptx_of(kernel, (properties["major"], properties["minor"]))
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="ingot-ptx-")
             # The public way to load PTX is from a file; the driver keeps what it makes of it in its own cache.
-            path = Path(self._folder.name, f"{hashlib.sha256(ptx.encode()).hexdigest()[:16]}.ptx")
-            path.write_text(ptx)
-            self._functions[key] = self.cupy.RawModule(path=str(path)).get_function(kernel.name)
+            with tempfile.TemporaryDirectory(prefix="ingot-ptx-") as folder:
+                path = Path(folder, "kernel.ptx")
+                path.write_text(ptx)
+                self._functions[key] = self.cupy.RawModule(path=str(path)).get_function(kernel.name)
             return self._functions[key]
 
     def prefers_library(self, op: str, work: int) -> bool:

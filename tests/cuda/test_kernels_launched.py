@@ -1,0 +1,167 @@
+"""What is handed to a GPU's driver: PTX files, arguments, threads, captured graphs; with a cupy that only notes it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ingot
+import numpy as np
+import pytest
+from device_cases import optimised
+from ingot.eager.device import as_device, move_array
+from ingot.jit.codegen.cuda.device_text import DeviceTarget
+from ingot.jit.codegen.cuda.programs import device_program
+from ingot.jit.runtime.cuda_launch import CupyLauncher, threads_of
+
+
+class FakeCupy:
+    """Notes launches; between `begin_capture` and `end_capture` they go into a graph instead."""
+
+    def __init__(self) -> None:
+        self.launches: list[tuple[str, Any, Any, Any, int]] = []
+        self.files: list[str] = []
+        self.captured: list[Any] | None = None
+        self.refuses = False
+        outer = self
+
+        class Stream:
+            def __init__(self, non_blocking: bool = False) -> None:
+                self.non_blocking = non_blocking
+
+            def __enter__(self) -> "Stream":
+                return self
+
+            def __exit__(self, *error: object) -> None:
+                pass
+
+            def synchronize(self) -> None:
+                pass
+
+            def begin_capture(self, mode: int) -> None:
+                assert self.non_blocking and mode == 2
+                outer.captured = []
+
+            def end_capture(self) -> Any:
+                captured, outer.captured = outer.captured, None
+                if outer.refuses:
+                    raise RuntimeError("cudaErrorStreamCaptureInvalidated")
+                return SimpleNamespace(launch=lambda stream: outer.launches.extend(captured or []))
+
+        def module(path: str) -> Any:
+            outer.files.append(Path(path).read_text())
+            return SimpleNamespace(get_function=lambda name: lambda *args, **kw: outer.note(name, *args, **kw))
+
+        self.RawModule = module
+        runtime = SimpleNamespace(
+            getDevice=lambda: 0,
+            getDeviceProperties=lambda index: {"major": 9, "minor": 0},
+            streamCaptureModeRelaxed=2,
+        )
+        self.cuda = SimpleNamespace(runtime=runtime, Stream=Stream, get_current_stream=lambda: Stream())
+
+    def note(self, name: str, grid: Any, block: Any, args: Any, shared_mem: int = 0) -> None:
+        launch = (name, grid, block, args, shared_mem)
+        (self.launches if self.captured is None else self.captured).append(launch)
+
+
+def launcher() -> tuple[FakeCupy, CupyLauncher]:
+    cupy = FakeCupy()
+    return cupy, CupyLauncher(cupy, lambda kernel, architecture: f"// {kernel.name} for {architecture}")
+
+
+CHAIN = "graph @f(%x: f32[n]) -> (f32[n]) { %a: f32[n] = exp(%x) %b: f32[n] = add(%a, %x) return(%b) }"
+SOFTMAX = "graph @f(%x: f32[m, n]) -> (f32[m, n]) { %a: f32[m, n] = softmax(%x) {dim=-1} return(%a) }"
+SCATTER = (
+    "graph @f(%x: f32[m, n], %i: i64[k, n], %s: f32[k, n]) -> (f32[m, n]) { "
+    "%a: f32[m, n] = scatter_add(%x, %i, %s) {dim=0} return(%a) }"
+)
+
+
+def run(text: str, *arguments: Any) -> FakeCupy:
+    cupy, launch = launcher()
+    with ingot.cuda.simulate():
+        place = as_device("cuda")
+        program = device_program(optimised(text), place, launcher=launch, target=DeviceTarget())
+        program([move_array(a, place) for a in arguments])
+    return cupy
+
+
+def test_a_kernel_is_loaded_once_and_gets_addresses_and_numbers() -> None:
+    x = np.zeros(1001, np.float32)
+    cupy = run(CHAIN, x)
+    ((name, grid, block, args, shared),) = cupy.launches
+    assert (grid, block, shared) == ((4,), (256, 1), 0)
+    assert [type(a) for a in args] == [np.int64] * 3 and args[0] == 1001 and args[1] % 512 == 0
+    assert cupy.files == [f"// {name} for (9, 0)"]
+
+
+def test_aligned_memory_takes_a_quarter_of_the_threads() -> None:
+    ((name, grid, *_),) = run(CHAIN, np.zeros(4096, np.float32)).launches
+    assert "_wide_" in name and grid == (4,)
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid", "block", "shared"),
+    [
+        ((100, 64), (13,), (32, 8), 64 * 4 * 8),  # a warp for each row
+        ((100, 4096), (100,), (256, 1), 4096 * 4),  # a block for each row, which is kept
+        ((100, 50_000), (100,), (256, 1), 0),  # rows too long to be kept
+    ],
+)
+def test_rows_get_warps_or_blocks_and_shared_memory(shape: Any, grid: Any, block: Any, shared: int) -> None:
+    ((_, *found, args, given),) = run(SOFTMAX, np.zeros(shape, np.float32)).launches
+    assert found == [grid, block] and given == shared and len(args) == 4
+
+
+def test_flat_arrays_are_passed_as_numba_passes_them() -> None:
+    cupy = run(SCATTER, np.zeros((3, 4), np.float32), np.zeros((2, 4), np.int64), np.zeros((2, 4), np.float32))
+    args = cupy.launches[0][3]
+    (first,) = [i for i in range(len(args) - 6) if args[i] == args[i + 1] == 0 and args[i + 2] == args[i + 5] == 12]
+    assert args[first + 3] == args[first + 6] == 4 and args[first + 4] % 512 == 0
+
+
+def test_nothing_is_launched_for_no_elements() -> None:
+    assert not run(CHAIN, np.zeros(0, np.float32)).launches
+
+
+def test_calls_are_captured_as_graphs_and_a_refusal_is_remembered() -> None:
+    for refuses in (False, True):
+        cupy, launch = launcher()
+        cupy.refuses = refuses
+        with ingot.cuda.simulate():
+            place = as_device("cuda")
+            program = device_program(optimised(CHAIN), place, launcher=launch, target=DeviceTarget())
+            for _ in range(3):
+                program([move_array(np.zeros(9, np.float32), place)])
+        assert len(cupy.launches) == 3  # one for each call: by hand, then by the graph or by hand again
+        inputs = {int(args[1]) for _, _, _, args, _ in cupy.launches[1:]}
+        assert (len(inputs) == 1) is not refuses  # a graph reads its own copy of the inputs
+        assert ("Invalidated" in program.recording_failure) is refuses
+
+
+def test_threads_of_a_launch() -> None:
+    assert threads_of("elements", 10**9, 1, (1, 1), 256, 32, 2112) == ((2112,), (256, 1), 1)
+    assert threads_of("blocks", 7, 1, (16, 16), 256, 32, 2112) == ((7,), (16, 16), 1)
+    assert threads_of("rows", 3, 256, (1, 1), 256, 32, 2112) == ((1,), (32, 8), 8)
+    assert threads_of("rows", 3, 257, (1, 1), 256, 32, 2112) == ((3,), (256, 1), 1)
+
+
+PROGRAM = """
+import ingot
+from ingot import jit
+function = jit.trace(lambda x: ingot.softmax(x * 2, dim=-1), (ingot.ones(2, 5).cuda(),))
+x = ingot.randn(3, 5)
+assert (function(x.cuda()).cpu() - ingot.softmax(x * 2, dim=-1)).abs().max() < 1e-6
+from ingot.jit.codegen.cuda import frontend
+assert frontend.is_simulator() and "simulator" in frontend.nvvm_problem()
+print("ran", function(x.cuda()).device)
+"""
+
+
+def test_the_environment_chooses_the_simulator() -> None:
+    environment = {**os.environ, "INGOT_CUDA": "simulator", "NUMBA_ENABLE_CUDASIM": "1"}
+    ran = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    assert ran.stdout == "ran cuda:0\n", ran.stderr
