@@ -12,14 +12,17 @@ from .argument_objects import attribute_names, is_plain_instance, make_object, r
 from .containers import Fixed, leaf_type
 
 __all__ = [
-    "LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten", "with_constant_numbers",
+    "IDENTITY", "LEAF", "Structure", "constant_structure", "take_apart", "tuple_structure", "unflatten",
+    "with_constant_numbers",
 ]  # fmt: skip
 
 _MAX_DEPTH = 64
 _NUMBERS = (bool, int, float, complex)
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {bool: bool, int: int, float: float, complex: complex}
-_KINDS = ("tuple", "list", "dict", "record", "set", "union", "object", "argument", "again", "updates")
+_KINDS = ("tuple", "list", "dict", "record", "set", "union", "object", "argument", "again", "updates", "objects")
 _NAMED = ("record", "object")
+IDENTITY = "_identity"
+"""The attribute that stands for the identity of an object of the arguments that a program has at run time."""
 
 
 @record
@@ -57,9 +60,12 @@ class Structure:
     not compared: a loaded program has records without their classes. A record is made by calling its class, an object
     without that, by setting its attributes.
 
+    "objects" are one leaf, a value of the graph type `value`, in which objects and named tuples have other forms than
+    the user's (see `record_values`); `cls` has their classes by name.
+
     An "argument" is the object at a place in the arguments, whose path its `keys` are; "again" is the container or
     object that was put together as number `keys[0]` of them. "updates" are results and what objects of the arguments
-    hold afterwards: its first child is what is returned, and `keys` are the places of what the others replace.
+    hold afterwards: its last child is what is returned, and `keys` are the places of what the others replace.
     """
 
     kind: str
@@ -67,12 +73,12 @@ class Structure:
     keys: tuple[Any, ...] = ()
     name: str = ""
     value: Any = None
-    cls: type | None = field(default=None, compare=False)
+    cls: Any = field(default=None, compare=False)
 
     @property
     def n_leaves(self) -> int:
         """How many leaves the structure takes."""
-        if self.kind == "leaf":
+        if self.kind in ("leaf", "objects"):
             return 1
         return sum(child.n_leaves for child in self.children) + (self.kind == "union")
 
@@ -83,6 +89,8 @@ class Structure:
                 return "leaf"
             case "constant":
                 return {"constant": _constant_to_json(_plain(self.value))}
+            case "objects":
+                return {"objects": str(self.value)}
         return {
             "kind": self.kind,
             "name": "Size" if self.kind == "tuple" and getattr(self.cls, "__name__", "") == "Size" else self.name,
@@ -100,6 +108,10 @@ class Structure:
         match data:
             case {"constant": constant}:
                 return constant_structure(_constant_from_json(constant))
+            case {"objects": str(text)}:
+                from .layout import parse_type  # not at the top: few programs have any
+
+                return cls("objects", value=parse_type(text), cls={})
             case {"kind": str(kind), "name": str(name), "keys": list(keys), "children": list(children)} if (
                 kind in _KINDS
             ):
@@ -280,6 +292,15 @@ class _Builder:
         self.leaves = iter(leaves)
         self.arguments = arguments
         self.made: list[Any] = []
+        self.converter: Any = None  # of objects, where there are any
+
+    def converted(self) -> Any:
+        """What makes objects of the values that programs have for them."""
+        if self.converter is None:
+            from .record_values import Converter
+
+            self.converter = Converter()
+        return self.converter
 
     def build(self, structure: Structure) -> Any:
         kind, cls = structure.kind, structure.cls
@@ -288,6 +309,8 @@ class _Builder:
                 return next(self.leaves)
             case "constant":
                 return _plain(structure.value)
+            case "objects":
+                return self.converted().convert(next(self.leaves), structure.value, cls)
             case "tuple":
                 children = [self.build(child) for child in structure.children]
                 return tuple(children) if cls is None else cls(children)
@@ -326,15 +349,22 @@ class _Builder:
 
     def updated(self, structure: Structure) -> Any:
         """What is returned, after the objects of the arguments were brought to what they hold now."""
-        result = self.build(structure.children[0])
         changes = []
-        for path, child in zip(structure.keys, structure.children[1:], strict=True):
+        for path, child in zip(structure.keys, structure.children[:-1], strict=True):
+            target, names = resolve(path, self.arguments), child.keys
             if child.kind == "object":
                 self.made.append(None)
-                content: Any = [self.build(part) for part in child.children]
+                parts = list(child.children)
+                if names[:1] == (IDENTITY,):
+                    # The object's identity in the program: what else holds it holds the caller's.
+                    identity = self.build(parts.pop(0))
+                    self.converted().known[id(identity)] = (identity, target)
+                    names = names[1:]
+                content: Any = [self.build(part) for part in parts]
             else:
                 content = self.build(child)
-            changes.append((resolve(path, self.arguments), child.kind, child.keys, content))
+            changes.append((target, child.kind, names, content))
+        result = self.build(structure.children[-1])
         for target, kind, names, content in changes:
             kinds: dict[Any, str] = {list: "list", dict: "dict", set: "set"}
             update(target, kind if kind == "object" else kinds.get(type(content), kind), names, content)

@@ -4,7 +4,19 @@ import hashlib
 from collections.abc import Callable
 
 from ...ir.core import Instruction, Value
-from ...ir.types import BoolType, DictType, FloatType, IntType, SetType, StrType, TupleType, Type
+from ...ir.types import (
+    BoolType,
+    ComplexType,
+    DictType,
+    FloatType,
+    IntType,
+    RecordType,
+    SetType,
+    StrType,
+    TupleType,
+    Type,
+    contained_types,
+)
 from .dict_code import DICT_FUNCTIONS, dict_find, set_functions
 from .driver import Driver
 from .equality import equal_function, hash_function
@@ -104,9 +116,17 @@ class _Dict:
             driver.line(f"return {key_error(driver, self.key, texts, self.instruction)}")
 
 
+def _letters(type: Type) -> str:
+    """The letters of a key among an exception's arguments (see `ErrorSite`)."""
+    if isinstance(type, (TupleType, RecordType)):
+        return f"({''.join(map(_letters, contained_types(type)))})"
+    kinds = {IntType: "i", BoolType: "b", FloatType: "f", StrType: "s", ComplexType: "c"}
+    return kinds.get(type.__class__, "n")
+
+
 def key_error(driver: Driver, type: Type, texts: list[str], instruction: Instruction) -> int:
-    """The status of a KeyError whose argument is the key, where it is a number or string."""
-    message = "the key is not there"
+    """The status of a KeyError whose argument is the key."""
+    message = f"{{args:{_letters(type)}}}"
     if isinstance(type, (IntType, BoolType, StrType)):
         for slot, text in enumerate(texts, 4):
             driver.line(f"set_slot_i64(frame, {slot}, {text})")
@@ -114,6 +134,12 @@ def key_error(driver: Driver, type: Type, texts: list[str], instruction: Instruc
     elif isinstance(type, FloatType):
         driver.line(f"set_slot_f64(frame, 4, {texts[0]})")
         message = "{key:f}"
+    else:
+        record = driver.fresh("l")
+        driver.allocate(record, str(8 * max(len(texts), 1)))
+        write_slots(driver, record, texts, type)
+        driver.line(f"set_slot_i64(frame, 4, {record})")
+        driver.line("set_slot_i64(frame, 5, 0)")
     return driver.error("KeyError", message, instruction.location)
 
 

@@ -8,15 +8,15 @@ from .calls import call, is_instance, python_type
 from .context import Context
 from .dicts import new_dict
 from .iterations import counted_loop
-from .objects import attribute
+from .objects import attribute, attribute_names
 from .operators import number, scalar_kind, spread, truth
 from .registry import Handler, expect, handles
 from .text import format_value, print_values
 from .values import (
-    UNBOUND,
     Abstract,
     Constant,
     DictRef,
+    Entries,
     ListRef,
     Method,
     ObjectRef,
@@ -82,9 +82,11 @@ def _hasattr(context: Context, arguments: list[Abstract], keywords: dict[str, Ab
         if isinstance(v, Constant):
             return Constant(hasattr(v.value, name.value))
         if isinstance(v, ObjectRef):
-            found = context.heap[v.cell].attributes.get(name.value, UNBOUND)
-            if found is not UNBOUND and not isinstance(found, Union):
-                return Constant(True)
+            content = context.heap[v.cell]
+            if name.value in attribute_names(content):
+                is_sure = not isinstance(content, Entries) or not isinstance(content.attributes[name.value], Union)
+                if is_sure:
+                    return Constant(True)
         cls = python_type(v)
         return Constant(cls is not None and hasattr(cls, name.value))
 

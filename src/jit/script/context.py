@@ -17,6 +17,7 @@ from ...ir.ops._common import is_at_most
 from ...ir.ops._op import Op
 from ...ir.types import IntType, TensorType, Type, type_symbols
 from ..errors import ScriptError
+from ..record_values import OBJECT
 from .hints import hint_for
 from .liveness import Liveness
 from .source import FunctionSource
@@ -26,6 +27,12 @@ __all__ = ["Context", "Exit", "Frame", "NeedsUnroll", "PathEnds"]
 
 MAX_CALL_DEPTH = 64
 _SYMBOL = re.compile(r"\bs\d+\b")
+
+
+# Ops that compare what containers hold.
+_COMPARING = frozenset({
+    "list.contains", "list.count", "list.index", "list.remove", "list.equals", "list.compare", "dict.equals",
+})  # fmt: skip
 
 
 class PathEnds(Exception):
@@ -123,6 +130,8 @@ class Context:
         self.lifted: dict[int, tuple[Any, Any]] = {}
         self.constructing = 0
         self.attributes: dict[tuple[int, str], Cell] = {}
+        self.states: dict[tuple[int, str], Any] = {}  # numbers in attributes that the program assigns
+        self.state_tensors: dict[Cell, TensorRef] = {}
         self.literal_types: dict[Any, dict[str, Type]] = {}  # what empty containers hold, by place of the literal
         self.records: dict[str, type] = {}  # named tuples that run-time containers hold, by the name of their type
         self.guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules taken as constants
@@ -186,6 +195,10 @@ class Context:
 
         Inside a branch or loop the code may never run with these operands, so the refusal becomes a `raise` there.
         """
+        if op in _COMPARING and self.records:
+            from .objects import require_comparable
+
+            require_comparable(self, [v for v in operands if v is not None])
         try:
             return self.builder.emit_all(op, list(operands), attributes)
         except (RuntimeError, IndexError, ValueError, OverflowError, ZeroDivisionError) as error:
@@ -494,6 +507,13 @@ class Context:
         name, count = cls.__qualname__, 1
         while self.records.setdefault(name, cls) is not cls:
             name, count = f"{cls.__qualname__}_{count}", count + 1
+        return name
+
+    def object_name(self, cls: type) -> str:
+        """The name under which the graph knows the objects of a class."""
+        name, count = f"{OBJECT}{cls.__qualname__}", 1
+        while self.records.setdefault(name, cls) is not cls:
+            name, count = f"{OBJECT}{cls.__qualname__}_{count}", count + 1
         return name
 
     def bound_value(self, value: Abstract, what: str) -> Abstract:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...ir.core import Block, Value
 from ...ir.exception_names import exception_name
-from ...ir.types import IntType, Type
+from ...ir.types import IntType, ListType, Type
 from . import regions
 from .context import Context, Exit, Frame, PathEnds
 from .liveness import assigned_names
@@ -31,6 +31,7 @@ from .values import (
     Entries,
     Items,
     RunTimeItems,
+    RunTimeObject,
     Scalar,
     SetItems,
 )
@@ -92,12 +93,12 @@ class Region:
             start, now = self.before.heap[cell], context.heap[cell]
             if start is now and cell not in self.cells:
                 continue
-            if isinstance(start, (Items, DictItems, SetItems)) and changes_form(start, [start, now]):
-                self.lists[cell] = list_type(context, self.before, [start, now])
+            if isinstance(start, (Items, DictItems, SetItems, Entries)) and changes_form(start, [start, now]):
+                self.lists[cell] = list_type(context, self.before, [start, now], [self.before.heap, context.heap])
                 self.settled = False
                 continue
             start, now = aligned(context, [start, now])
-            if isinstance(now, RunTimeItems):
+            if isinstance(now, (RunTimeItems, RunTimeObject)):
                 continue
             first, last = content_value(start), content_value(now)
             if first is None or last is None:
@@ -116,6 +117,9 @@ class Region:
             found += convert(context, self.variable(context, name), spec)
         for cell, (spec, model) in self.cells.items():
             content = context.heap[cell]
+            if isinstance(content, RunTimeObject):
+                self.lists[cell], self.settled = ListType(content.record), False
+                continue
             if isinstance(content, RunTimeItems):  # passing it on under a name made it a list of the graph
                 self.lists[cell], self.settled = content.element, False
                 continue

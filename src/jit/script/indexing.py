@@ -8,7 +8,7 @@ from ...eager import creation
 from ...ir.core import Value
 from ...ir.dtypes import bool_
 from ...ir.ops._op import get_op
-from ...ir.types import BoolType, IntType
+from ...ir.types import BoolType, IntType, TensorType
 from .context import Context
 from .operators import number, scalar_kind
 from .regions import branch
@@ -56,9 +56,33 @@ def set_item(context: Context, tensor: TensorRef, index: Abstract, value: Abstra
     given = as_tensor_value(context, value, type)
     if context.type_of(given).dtype is not type.dtype:  # type: ignore[attr-defined]
         given = cast(context, given, type.dtype)
+    given = _without_leading(context, given, _indexed_rank(context, type, tensors))
     updated = _index_op(context, "index_put", source, tensors, context.new_tensor(given), spec)
     assert isinstance(updated, TensorRef)
     write(context, source, context.read(updated), "index_put_")
+
+
+def _indexed_rank(context: Context, source: TensorType, tensors: list[Abstract]) -> int:
+    """The rank of what index tensors choose: a mask stands for as many dimensions as it has, an index for one."""
+    rank, joint = source.rank, 0
+    for tensor in tensors:
+        assert isinstance(tensor, TensorRef)
+        kind = context.tensor_type(tensor)
+        is_mask = kind.dtype.kind == "b"
+        rank -= kind.rank if is_mask else 1
+        joint = max(joint, 1 if is_mask else kind.rank)
+    return rank + joint
+
+
+def _without_leading(context: Context, value: Value, rank: int) -> Value:
+    """A value that is assigned, without leading dimensions of 1 beyond a rank."""
+    sizes = context.builder.sizes
+    while isinstance(type := context.type_of(value), TensorType) and type.rank > rank:
+        if sizes.hint(type.shape[0]) != 1:
+            break
+        sizes.equal(type.shape[0], 1, "setitem: leading dimensions of the value are left out where their size is 1")
+        value = context.emit("squeeze", value, dim=(0,))
+    return value
 
 
 def _index_op(

@@ -17,6 +17,7 @@ from ...ir.types import (
     TupleType,
     Type,
 )
+from ..record_values import OBJECT
 from .context import Context, PathEnds
 from .operators import number, scalar_kind
 from .slots import materialise_list, to_element
@@ -29,8 +30,10 @@ from .values import (
     DictRef,
     Items,
     ListRef,
+    ObjectRef,
     RunTimeDict,
     RunTimeItems,
+    RunTimeObject,
     RunTimeSet,
     Scalar,
     SetRef,
@@ -85,6 +88,10 @@ def from_element(context: Context, value: Value) -> Abstract:
             raise context.error(
                 "what this container holds is not known here", "annotate it: `items: list[list[int]] = []`"
             )
+        case ListType(element=RecordType(name=name) as record) if name.startswith(OBJECT):
+            cell = Cell("object")
+            context.heap[cell] = RunTimeObject(value, record)
+            return ObjectRef(cell, context.records[name])
         case ListType(element=element):
             return _run_time(value, element, context)
         case DictType(key=key, element=element):
@@ -307,6 +314,12 @@ def method(
             return Constant(None)
         case "remove", 1:
             return _remove(context, target, arguments[0])
+        case "index", 2 | 3:
+            from .calls import inline_function
+            from .library_iteration import list_index
+
+            place = context.location()
+            return inline_function(context, list_index, [target, *arguments], {}, place)  # type: ignore[arg-type]
         case "count" | "index", 1:
             if isinstance(content, Items) and all(isinstance(i, Constant) for i in (*content.items, arguments[0])):
                 values = [i.value for i in content.items]  # type: ignore[attr-defined]

@@ -31,6 +31,7 @@ from .values import (
     Items,
     RunTimeDict,
     RunTimeItems,
+    RunTimeObject,
     RunTimeSet,
     Scalar,
     SetItems,
@@ -211,10 +212,10 @@ def _loop_lists(context: Context, before: Snapshot, trial: _Trial) -> list[tuple
     found: list[tuple[Cell, Type | None]] = []
     for cell in known_cells(context, before.heap, trial.heap):
         content = before.heap[cell]
-        if isinstance(content, (Items, DictItems, SetItems)):
+        if isinstance(content, (Items, DictItems, SetItems, Entries)):
             end = trial.heap[cell]
             if changes_form(content, [content, end]):
-                found.append((cell, list_type(context, before, [content, end])))
+                found.append((cell, list_type(context, before, [content, end], [before.heap, trial.heap])))
     return found
 
 
@@ -272,7 +273,7 @@ def _settle(
         if start is end and cell not in cells:
             continue
         start, end = aligned(context, [start, end])
-        if isinstance(end, (RunTimeItems, RunTimeDict, RunTimeSet, SetItems)):
+        if isinstance(end, (RunTimeItems, RunTimeDict, RunTimeSet, RunTimeObject, SetItems)):
             continue
         if context.has_escaped(cell):
             raise context.error(

@@ -10,8 +10,10 @@ import numpy as np
 
 from ...eager.module import Module
 from ...eager.tensor import Size, Tensor
+from ...ir.core import Value
 from ...ir.dtypes import from_numpy
 from ...ir.types import TensorType
+from ..record_values import OBJECT, record_names
 from .complex_numbers import scalar_part
 from .context import Context
 from .module_state import assign_number, is_state
@@ -286,6 +288,19 @@ def attribute_value(context: Context, target: ObjectRef, name: str) -> Abstract 
     return value
 
 
+def require_comparable(context: Context, values: list[Value]) -> None:
+    """Refuse to compare objects in containers of run time unless attribute by attribute, as dataclasses compare."""
+    for name in {n for v in values for n in record_names(context.type_of(v)) if n.startswith(OBJECT)}:
+        cls = context.records[name]
+        own = getattr(cls, "__eq__", None)
+        made = isinstance(own, types.FunctionType) and own.__code__.co_filename == "<string>"
+        if not made or not all(f.compare for f in dataclasses.fields(cls)):
+            raise context.error(
+                f"containers of run time that hold {cls.__name__} objects are compared, or searched for one",
+                "compare what identifies the objects in a loop, or make the class a dataclass",
+            )
+
+
 def _set_run_time(context: Context, content: RunTimeObject, cls: type, name: str, value: Abstract) -> None:
     """Set an attribute of an object that containers of the graph may hold: all that refer to it see that."""
     from .slots import to_element
@@ -316,7 +331,8 @@ def _set_module_attribute(context: Context, module: Module, name: str, value: Ab
         raise context.error(
             f"attribute {name!r} of {type(module).__name__} is a constant of the compiled program and cannot be "
             "assigned",
-            f'attributes that are numbers can be assigned, and buffers: `self.register_buffer("{name}", ...)` in __init__',
+            "attributes that are numbers can be assigned, and buffers: "
+            f'`self.register_buffer("{name}", ...)` in __init__',
         )
     if not isinstance(value, TensorRef):
         raise context.error(f"buffer {name!r} must hold a Tensor, not {context.describe(value)}")

@@ -53,7 +53,7 @@ def prepare(context: Context, value: Abstract) -> None:
             for item in items:
                 prepare(context, item)
         case ObjectRef(cell=cell):
-            for item in context.heap[cell].attributes.values():
+            for item in getattr(context.heap[cell], "attributes", {}).values():
                 prepare(context, item)
         case ListRef(cell=cell) | SetRef(cell=cell) | DictRef(cell=cell):
             content = context.heap[cell]

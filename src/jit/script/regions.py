@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.core import Block, Value
-from ...ir.types import DictType, SetType, Type
+from ...ir.types import DictType, ListType, SetType, Type
 from .context import Context, Exit, PathEnds
 from .slots import convert, fill, materialise_list, placeholders, rebuild, slot_types
 from .specs import (
@@ -32,6 +32,7 @@ from .values import (
     ObjectRef,
     RunTimeDict,
     RunTimeItems,
+    RunTimeObject,
     RunTimeSet,
     Scalar,
     SetItems,
@@ -154,10 +155,12 @@ def _lists_to_materialise(
     live = [a for a in arms if not a.dead]
     for cell in known_cells(context, before.heap, *(a.heap for a in live)):
         content = before.heap[cell]
-        if isinstance(content, (Items, DictItems, SetItems)):
+        if isinstance(content, (Items, DictItems, SetItems, Entries)):
             contents = [a.heap[cell] for a in live]
             if changes_form(content, contents):
-                found.append((cell, list_type(context, before, [content, *contents])))
+                found.append(
+                    (cell, list_type(context, before, [content, *contents], [before.heap, *(a.heap for a in live)]))
+                )
     return found or None
 
 
@@ -185,34 +188,52 @@ def _form(content: Any) -> Any:
             return tuple(constant_key(k) for k, _ in entries)
         case SetItems(items=items):
             return tuple(constant_key(i.value) for i in items if isinstance(i, Constant))
+        case Entries():
+            return "attributes"
     return None
 
 
-def list_type(context: Context, before: Snapshot, contents: list[Any]) -> Type | None:
-    """The type of a list's elements, or of a whole dict or set, that holds all of these contents."""
-    specs: list[Any] = []
+def list_type(context: Context, before: Snapshot, contents: list[Any], heaps: list[dict[Cell, Any]]) -> Type | None:
+    """The type of a list's elements, or of a whole dict, set or object, that holds all of these contents.
+
+    `heaps` are the memories that the contents are of.
+    """
     for content in contents:
-        match content:
-            case RunTimeItems(element=element):
-                specs.append(ListSpec(None, element, frozenset()))
-            case RunTimeDict(key=key, element=element):
-                specs.append(ContainerSpec("dict", DictType(key, element), (), frozenset()))
-            case RunTimeSet(element=element):
-                specs.append(ContainerSpec("set", SetType(element), (), frozenset()))
-            case DictItems(entries=entries):
-                items = [localise(context, spec_of(context, v), before.heap, before.symbols, {}) for _, v in entries]
-                specs.append(EntriesSpec(tuple(k for k, _ in entries), tuple(items), dict, frozenset()))
-            case _:
-                items = [localise(context, spec_of(context, i), before.heap, before.symbols, {}) for i in content.items]
-                made = tuple(items)
-                is_list = isinstance(content, Items)
-                specs.append(
-                    ListSpec(made, None, frozenset()) if is_list else ContainerSpec("set", None, made, frozenset())
-                )
+        if isinstance(content, RunTimeObject):
+            return ListType(content.record)
+    present = context.heap
+    specs = []
+    try:
+        for content, heap in zip(contents, heaps, strict=True):
+            context.heap = heap
+            specs.append(_content_spec(context, before, content))
+        if isinstance(contents[0], (Items, RunTimeItems)):
+            return list_element(context, *specs)
+        return container_type(context, *specs)
+    finally:
+        context.heap = present
+
+
+def _content_spec(context: Context, before: Snapshot, content: Any) -> Any:
+    """What a list, dict or set holds."""
+
+    def spec(value: Abstract) -> Spec:
+        return localise(context, spec_of(context, value), before.heap, before.symbols, {})
+
+    match content:
+        case RunTimeItems(element=element):
+            return ListSpec(None, element, frozenset())
+        case RunTimeDict(key=key, element=element):
+            return ContainerSpec("dict", DictType(key, element), (), frozenset())
+        case RunTimeSet(element=element):
+            return ContainerSpec("set", SetType(element), (), frozenset())
+        case DictItems(entries=entries):
+            return EntriesSpec(tuple(k for k, _ in entries), tuple(spec(v) for _, v in entries), dict, frozenset())
+    made = tuple(spec(i) for i in content.items)
     return (
-        list_element(context, *specs)
-        if isinstance(contents[0], (Items, RunTimeItems))
-        else container_type(context, *specs)
+        ListSpec(made, None, frozenset())
+        if isinstance(content, Items)
+        else ContainerSpec("set", None, made, frozenset())
     )
 
 

@@ -8,8 +8,11 @@ from typing import Any
 from ...ir.core import Block, Value
 from ...ir.types import TensorType
 from ..argument_objects import is_plain_class
+from ..record_values import record_names
+from ..structure import IDENTITY
 from ..tree import LEAF, Structure, constant_structure, tuple_structure
 from .context import Context
+from .objects import attribute, attribute_names
 from .values import (
     UNBOUND,
     Abstract,
@@ -21,6 +24,7 @@ from .values import (
     ObjectRef,
     RunTimeDict,
     RunTimeItems,
+    RunTimeObject,
     RunTimeSet,
     Scalar,
     SetRef,
@@ -49,17 +53,20 @@ class Results:
 
     def structure(self, result: Abstract) -> Structure:
         """How the result is put together, with what objects of the arguments hold now where that has changed."""
-        returned = self.part(result)
         paths: list[Path] = []
         changes: list[Structure] = []
-        for path, reference in self.objects.items():
+        # Objects that the program has at run time first: what else holds them then holds the caller's.
+        heap = self.context.heap
+        order = sorted(self.objects.items(), key=lambda pair: not isinstance(heap[pair[1].cell], RunTimeObject))
+        for path, reference in order:
             change = self.change(reference)
             if change is not None:
                 paths.append(path)
                 changes.append(change)
+        returned = self.part(result)
         if not changes:
             return returned
-        return Structure("updates", (returned, *changes), tuple(paths))
+        return Structure("updates", (*changes, returned), tuple(paths))
 
     def change(self, reference: ListRef | DictRef | ObjectRef) -> Structure | None:
         """What an object of the arguments holds now; None where that is what it held."""
@@ -67,6 +74,13 @@ class Results:
         before, now = context.initial[reference.cell], context.heap[reference.cell]
         if now is before:
             return None
+        if isinstance(reference, ObjectRef) and isinstance(now, RunTimeObject):
+            # All attributes: a name for the same object may have changed any. Its identity comes first.
+            self.values.append(now.value)
+            self.count += 1
+            known = attribute_names(now)
+            held = [self.part(attribute(self.context, reference, n)) for n in known]
+            return Structure("object", (LEAF, *held), (IDENTITY, *known), reference.type.__name__)
         if isinstance(reference, ObjectRef):
             names = [n for n, v in now.attributes.items() if v is not UNBOUND and before.attributes.get(n) is not v]
             gone = [n for n in before.attributes if now.attributes.get(n, UNBOUND) is UNBOUND]
@@ -104,9 +118,8 @@ class Results:
                 if cell in self.met:
                     return Structure("again", keys=(self.met[cell],))
                 content = context.heap[cell]
-                if isinstance(content, (RunTimeItems, RunTimeSet, RunTimeDict)):
-                    values.append(content.value)
-                    return LEAF
+                if isinstance(content, (RunTimeItems, RunTimeSet, RunTimeDict, RunTimeObject)):
+                    return self.run_time(content.value)
                 self.met[cell] = self.count
                 if isinstance(value, ObjectRef):
                     made = self.instance(value, content)
@@ -123,11 +136,19 @@ class Results:
             "return tensors, numbers, strings, None, or tuples, lists and dicts of them",
         )
 
+    def run_time(self, value: Value) -> Structure:
+        """A container or object of the graph."""
+        self.values.append(value)
+        type = self.context.type_of(value)
+        names = record_names(type)
+        if not names:
+            return LEAF
+        return Structure("objects", value=type, cls={name: self.context.records[name] for name in names})
+
     def content(self, reference: Abstract, content: Any) -> Structure:
         """How what a container holds is put together."""
         if isinstance(content, (RunTimeItems, RunTimeSet, RunTimeDict)):
-            self.values.append(content.value)
-            return LEAF
+            return self.run_time(content.value)
         self.count += 1
         match reference:
             case ListRef():

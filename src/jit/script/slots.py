@@ -16,6 +16,7 @@ from ...ir.types import (
     TupleType,
     Type,
 )
+from ..record_values import is_object
 from .context import Context
 from .specs import (
     _SCALARS,
@@ -37,6 +38,7 @@ from .specs import (
 )
 from .unknown import NeedsTypes, UnknownType, resolve_unknown
 from .values import (
+    UNBOUND,
     Abstract,
     Cell,
     Constant,
@@ -48,6 +50,7 @@ from .values import (
     ObjectRef,
     RunTimeDict,
     RunTimeItems,
+    RunTimeObject,
     RunTimeSet,
     Scalar,
     SetItems,
@@ -143,8 +146,11 @@ def materialise_list(context: Context, cell: Cell, element: Type | None) -> Valu
     `element` is the type of a list's elements, or that of the whole dict or set.
     """
     content = context.heap[cell]
-    if isinstance(content, (RunTimeItems, RunTimeDict, RunTimeSet)):
+    if isinstance(content, (RunTimeItems, RunTimeDict, RunTimeSet, RunTimeObject)):
         return content.value
+    if isinstance(content, Entries):
+        assert isinstance(element, ListType)
+        return _materialise_object(context, cell, content, element)
     if isinstance(content, (DictItems, SetItems)):
         return _materialise_container(context, cell, content, element)
     assert isinstance(content, Items)
@@ -157,6 +163,30 @@ def materialise_list(context: Context, cell: Cell, element: Type | None) -> Valu
     values = [to_element(context, item, element) for item in content.items]
     value: Value = context.emit("list.make", *values, element=element)
     context.heap[cell] = RunTimeItems(value, element)
+    return value
+
+
+def _materialise_object(context: Context, cell: Cell, content: Entries, type: ListType) -> Value:
+    """An object as one of the graph, which all that refer to it share from now on."""
+    if cell.is_ambiguous:
+        context.ambiguous = True
+        raise context.error(
+            "which object this is depends on the path taken, and it is put into a container that grows at run time",
+            "put it in where it is made",
+        )
+    record = type.element
+    assert isinstance(record, RecordType)
+    held = {name: value for name, value in content.attributes.items() if value is not UNBOUND}
+    names = [name for name, _ in record.fields]
+    if held.keys() != set(names):
+        raise context.error(
+            f"an object with the attributes {', '.join(held)} is put where others have {', '.join(names)}",
+            "give all objects of a class the same attributes in __init__",
+        )
+    parts = [to_element(context, context.bound_value(held[n], f"attribute {n!r}"), t) for n, t in record.fields]
+    made = context.emit("tuple.record", *parts, type=record)
+    value: Value = context.emit("list.make", made, element=record)
+    context.heap[cell] = RunTimeObject(value, record)
     return value
 
 
@@ -206,6 +236,12 @@ def to_element(context: Context, value: Abstract, element: Type) -> Value:
         ):
             parts = [to_element(context, i, t) for i, (_, t) in zip(items, element.fields, strict=True)]
             return context.emit("tuple.record", *parts, type=element)
+        case ObjectRef(cell=inner, type=cls) if is_object(element) and context.records[element.element.name] is cls:  # type: ignore[attr-defined]
+            return _same_container(context, inner, element, element)
+        case Union() if is_object(element):
+            from .operators import spread
+
+            found = spread(context, lambda v: Scalar(to_element(context, v, element)), value).value  # type: ignore[attr-defined]
         case ListRef(cell=inner) if isinstance(element, ListType):
             return _same_container(context, inner, element.element, element)
         case DictRef(cell=inner) if isinstance(element, DictType):
@@ -295,7 +331,7 @@ def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:
                 known = content.items if isinstance(content, Items) else _taken_apart(context, content, len(items))
                 return [v for s, x in zip(items, known, strict=True) for v in convert(context, x, s)]
             return [materialise_list(context, cell, element)]
-        case ContainerSpec(type=container), (DictRef(cell=cell) | SetRef(cell=cell)):
+        case ContainerSpec(type=container), (DictRef(cell=cell) | SetRef(cell=cell) | ObjectRef(cell=cell)):
             return [] if container is None else [materialise_list(context, cell, container)]
         case EntriesSpec(items=items), DictRef(cell=cell):
             return [
@@ -414,6 +450,10 @@ def rebuild(context: Context, spec: Spec, values: Iterator[Value]) -> Abstract:
             return ListRef(cell)
         case ContainerSpec(container=name, type=container, items=items, origins=origins):
             cell = Cell(name, origins)
+            if name == "object":
+                assert isinstance(container, ListType) and isinstance(container.element, RecordType)
+                context.heap[cell] = RunTimeObject(next(values), container.element)
+                return ObjectRef(cell, context.records[container.element.name])
             if isinstance(container, DictType):
                 context.heap[cell] = RunTimeDict(next(values), container.key, container.element)
             elif isinstance(container, SetType):

@@ -4,10 +4,13 @@ A spec says how many graph values (slots) carry a thing across the end of a bran
 variables have no fixed type, so what does not join into one type becomes a tagged union.
 """
 
+import functools
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from ...eager.tensor import Size
 from ...ir.core import Value
 from ...ir.dims import Dim, symbols
 from ...ir.types import (
@@ -18,6 +21,7 @@ from ...ir.types import (
     IntType,
     ListType,
     NoneType,
+    OptionalType,
     RecordType,
     SetType,
     StrType,
@@ -27,7 +31,7 @@ from ...ir.types import (
     join_types,
 )
 from .context import Context
-from .unknown import literal_type, resolve_unknown
+from .unknown import annotated_type, literal_type, resolve_unknown
 from .values import (
     Abstract,
     Cell,
@@ -40,6 +44,7 @@ from .values import (
     Method,
     ObjectRef,
     RunTimeDict,
+    RunTimeObject,
     RunTimeSet,
     Scalar,
     Sequence,
@@ -235,7 +240,7 @@ class ContainerSpec(Spec):
 
     @property
     def kind(self) -> Any:
-        return self.container
+        return ("object", self.type) if self.container == "object" else self.container
 
 
 @dataclass(frozen=True)
@@ -284,6 +289,9 @@ def spec_of(context: Context, value: Abstract, outer: "dict[Cell, Any] | None" =
             return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
         case DictRef(cell=cell) if isinstance(content := context.heap[cell], RunTimeDict):
             spec = ContainerSpec("dict", DictType(content.key, content.element), (), cell.origins)
+            return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
+        case ObjectRef(cell=cell) if isinstance(content := context.heap[cell], RunTimeObject):
+            spec = ContainerSpec("object", ListType(content.record), (), cell.origins)
             return SameSpec(cell, value, spec, context.keep_identity) if context.existed(cell, outer) else spec
         case DictRef(cell=cell) | ObjectRef(cell=cell):
             content = context.heap[cell]
@@ -463,8 +471,8 @@ def _join_same(context: Context, a: Spec, b: Spec) -> Spec | None:
             return ListSpec(None, list_element(context, a, b), origins)
         case ContainerSpec(), ContainerSpec():
             origins = a.origins | b.origins
-            if a.type is None and b.type is None and a.items == b.items:
-                return ContainerSpec(a.container, None, a.items, origins)
+            if a.type == b.type and a.items == b.items:
+                return ContainerSpec(a.container, a.type, a.items, origins)
             return ContainerSpec(a.container, container_type(context, a, b), (), origins)
         case EntriesSpec(), EntriesSpec():
             items = tuple(join(context, x, y) for x, y in zip(a.items, b.items, strict=True))
@@ -519,7 +527,7 @@ def element_type(context: Context, spec: Spec) -> Type:
             return tensor_type
         case SameSpec(degraded=degraded):
             return element_type(context, degraded)
-        case TupleSpec(items=items, type=cls) if cls is tuple:
+        case TupleSpec(items=items, type=cls) if cls in (tuple, Size):
             return TupleType(tuple(element_type(context, i) for i in items))
         case TupleSpec(items=items, type=cls) if hasattr(cls, "_fields"):
             fields = zip(cls._fields, items, strict=True)
@@ -542,6 +550,10 @@ def element_type(context: Context, spec: Spec) -> Type:
             found = container_type(context, spec)
             if found is not None:
                 return found
+        case EntriesSpec(type=cls, keys=keys, items=items):
+            declared = _declared_attributes(cls)
+            held = [(k, declared.get(k) or element_type(context, i)) for k, i in zip(keys, items, strict=True)]
+            return ListType(RecordType(context.object_name(cls), tuple(held)))
         case UnionSpec(alternatives=alternatives):
             types = [element_type(context, a) for a in alternatives]
             joined: Type | None = types[0]
@@ -556,6 +568,32 @@ def element_type(context: Context, spec: Spec) -> Type:
     )
 
 
+@functools.lru_cache(maxsize=1000)
+def _declared_attributes(cls: type) -> dict[str, Type]:
+    """What annotations of a class say of attributes that may be None, or start as empty containers."""
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception:
+        return {}  # names that exist for type checkers only
+    found = {name: annotated_type(hint) for name, hint in hints.items()}
+    kinds = (OptionalType, ListType, DictType, SetType)
+    return {name: type for name, type in found.items() if isinstance(type, kinds)}
+
+
+def _same_sizes(context: Context, a: Type | None, b: Type) -> bool:
+    """Whether two tensor types differ in sizes only, which are the same in this call: that becomes a condition."""
+    if not isinstance(a, TensorType) or not isinstance(b, TensorType):
+        return False
+    sizes = context.builder.sizes
+    pairs = list(zip(a.shape, b.shape, strict=False))
+    hints = [(sizes.hint(x), sizes.hint(y)) for x, y in pairs]
+    if (a.dtype, a.rank, a.device) != (b.dtype, b.rank, b.device) or any(x is None or x != y for x, y in hints):
+        return False
+    for x, y in pairs:
+        sizes.equal(x, y, f"list: elements of one size expected, given {a} and {b}")
+    return True
+
+
 def _common_type(context: Context, types: Iterable[Type | None]) -> Type:
     found: Type | None = None
     for type in types:
@@ -564,6 +602,8 @@ def _common_type(context: Context, types: Iterable[Type | None]) -> Type:
         if found is not None:
             resolve_unknown(found, type)
         joined = type if found is None else join_types(found, type)
+        if joined is None and _same_sizes(context, found, type):
+            joined = found
         if joined is None:
             raise context.error(
                 f"a list whose length is known at run time only has elements of different types: {found} and {type}",

@@ -41,7 +41,7 @@ def check_syntax(source: FunctionSource, *, yields: bool = False) -> None:
 
 
 def _declared(root: ast.AST) -> set[str]:
-    """Names of variables outside the function that are declared in it: `global`, or `nonlocal` in the function itself."""
+    """Names of variables from outside that a function declares: `global`, or `nonlocal` in the function itself."""
     names = {name for node in ast.walk(root) if isinstance(node, ast.Global) for name in node.names}
     inside: list[ast.AST] = list(ast.iter_child_nodes(root))
     while inside:

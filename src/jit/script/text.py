@@ -176,9 +176,10 @@ def _tuple_text(context: Context, items: tuple[Abstract, ...], cls: type) -> Abs
 
 
 def _dataclass_text(context: Context, value: ObjectRef) -> Abstract:
-    attributes = context.heap[value.cell].attributes
     shown = [f.name for f in value.type.__dataclass_fields__.values() if f.repr]  # type: ignore[attr-defined]
-    texts = [concatenated(context, [Constant(f"{n}="), _repr(context, attributes[n])]) for n in shown]
+    from .objects import attribute
+
+    texts = [concatenated(context, [Constant(f"{n}="), _repr(context, attribute(context, value, n))]) for n in shown]
     return _enclosed(context, f"{value.type.__qualname__.rpartition('.<locals>.')[2]}(", texts, ")")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...ir.core import Value
-from ...ir.types import BoolType, ComplexType, FloatType, IntType, StrType, Type
+from ...ir.types import BoolType, ComplexType, FloatType, IntType, RecordType, StrType, Type
 
 if TYPE_CHECKING:
     from .context import Frame
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOTHING", "UNBOUND", "Abstract", "Cell", "Closure", "Constant", "DictItems", "DictRef", "Entries", "Items",
-    "ListRef", "Method", "ObjectRef", "RunTimeDict", "RunTimeItems", "RunTimeSet", "Scalar", "Sequence", "SetItems",
-    "SetRef", "Slice", "TensorRef", "Tuple", "Union", "View", "constant_key", "describe",
+    "ListRef", "Method", "ObjectRef", "RunTimeDict", "RunTimeItems", "RunTimeObject", "RunTimeSet", "Scalar",
+    "Sequence", "SetItems", "SetRef", "Slice", "TensorRef", "Tuple", "Union", "View", "constant_key", "describe",
 ]  # fmt: skip
 
 
@@ -187,6 +187,14 @@ class Entries:
     """Attributes of an object."""
 
     attributes: dict[str, Abstract]
+
+
+@dataclass(frozen=True, eq=False)
+class RunTimeObject:
+    """Attributes of an object that a container of the graph may hold: a list, for its identity, of one record."""
+
+    value: Value
+    record: RecordType
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@
 # ruff: noqa
 
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import ingot
 from conformance_table import accept, reject
@@ -138,13 +138,21 @@ def returns_objects(x: float):
     return n, account
 
 
+@accept("lists of tensors", ([ingot.ones(2), ingot.ones(3)],))
+def lists_of_different_tensors(xs: list[ingot.Tensor]):
+    xs[0].add_(1)
+    xs[1] = xs[1] * 2
+    xs.append(xs[0][:1])
+    return xs[0]
+
+
 @accept("lists of tensors", ([ingot.ones(2), ingot.ones(2)], 2))
 def grows_tensors(xs: list[ingot.Tensor], n: int):
     xs[0].add_(1)
     for i in range(n):
-        xs[i] = xs[i] * 2
-    xs.append(xs[0][:1])
-    return xs[0]
+        xs.append(xs[1] * i)
+    xs[1] = xs[0] * 5
+    return xs[0], len(xs)
 
 
 @reject("attributes of arguments", "no attribute 'z'", marked="p.z", arguments=(Point(1.0),))
@@ -155,3 +163,196 @@ def missing_attribute(p: Point):
 @reject("attributes of arguments", "del of attributes is not supported", marked="del p.x", arguments=(Point(1.0),))
 def deletes_attribute(p: Point):
     del p.x
+
+
+@reject(
+    "lists of tensors",
+    "elements of different types: f32[s0] and f32[s1]",
+    marked="for",
+    arguments=([ingot.ones(2), ingot.ones(3)], 2),
+    hint="make all elements of a list the same type and size",
+)
+def grows_different_tensors(xs: list[ingot.Tensor], n: int):
+    for i in range(n):
+        xs.append(xs[0] * i)
+    return xs
+
+
+# -- objects in containers that grow -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Item:
+    name: str
+    tags: list[str] = field(default_factory=list)
+    best: Optional[int] = None
+
+
+class Tally:
+    def __init__(self, k: int) -> None:
+        self.k = k
+        self.log = [0]
+        self.t = ingot.zeros(2)
+
+    def add(self, n: int) -> None:
+        self.k += n
+        self.log.append(n)
+        self.t = self.t + n
+
+    @property
+    def total(self) -> int:
+        return sum(self.log)
+
+
+@dataclass
+class Holder:
+    point: Point
+    n: int
+
+
+class Pair(NamedTuple):
+    a: int
+    b: float
+
+
+@accept("objects in containers", (3,))
+def lists_of_objects(n: int):
+    points = [Point(float(i)) for i in range(n)]
+    first, last = points[0], points[n - 1]
+    first.x = 10.0
+    last.y += 2
+    for p in points:
+        p.y += 0.5
+    return points, first, points[0] is first, last is first, points[0].x + points[-1].y
+
+
+@accept("objects in containers", (2,), (0,))
+def one_object_many_times(n: int):
+    p = Point(1.0)
+    points = []
+    for i in range(n):
+        points.append(p)
+        p.x += 1
+    points.append(Point(0.5))
+    return [q.x for q in points], p.x, points[0] is points[-1]
+
+
+@accept("objects in containers", (4,))
+def dicts_of_objects(n: int):
+    tallies = {}
+    for i in range(n):
+        key = str(i % 2)
+        if key not in tallies:
+            tallies[key] = Tally(i)
+        tallies[key].add(i)
+    for tally in tallies.values():
+        tally.add(100)
+    return {k: (v.k, v.log, v.total, v.t) for k, v in tallies.items()}
+
+
+@accept("objects in containers", (Point(1.0), [Point(5.0)], 3))
+def arguments_in_lists(p: Point, points: list[Point], n: int):
+    for i in range(n):
+        points.append(Point(float(i)) if i % 2 else p)
+    p.x = 50.0
+    points[0].y = 7.0
+    return points[1]
+
+
+@accept("objects in containers", (6,), (0,))
+def the_best_object(n: int):
+    best: Optional[Point] = None
+    points = [Point(float((i * 7) % 5), float(i)) for i in range(n)]
+    for p in points:
+        if best is None or p.x > best.x:
+            best = p
+    if best is not None:
+        best.x = -1.0
+    return best, points
+
+
+@accept("objects in containers", (3,))
+def objects_with_containers(n: int):
+    items = []
+    for i in range(n):
+        item = Item(f"n{i}")
+        item.tags.append("a")
+        if i > 0:
+            items[i - 1].tags.append(item.name)
+        item.best = i if i % 2 else None
+        items.append(item)
+    return items, f"{items[0]}"
+
+
+@accept("objects in containers", (2,))
+def objects_in_objects(n: int):
+    held = []
+    for i in range(n):
+        held.append(Holder(Point(float(i)), i))
+    inner = held[0].point
+    inner.y = 3.0
+    held[1].point = inner
+    inner.y = 4.0
+    return held, held[0].point is held[1].point
+
+
+@accept("objects in containers", (4,))
+def sorted_objects(n: int):
+    points = [Point(float(-i)) for i in range(n)]
+    points.sort(key=lambda p: p.x)
+    last = points.pop()
+    last.x += 100
+    return points, last, Point(-1.0) in points, points.index(Point(-1.0))
+
+
+@accept("objects in containers", (3,))
+def lists_of_named_tuples(n: int):
+    pairs = []
+    for i in range(n):
+        pairs.append(Pair(i, i * 0.5))
+    return pairs, pairs[1].b
+
+
+@accept("objects in containers", (4,), (1,))
+def objects_and_exceptions(n: int):
+    points = []
+    try:
+        for i in range(n):
+            points.append(Point(float(i)))
+            if i > 1:
+                raise ValueError(i)
+    except ValueError:
+        points[0].x = 77.0
+    return [p.x for p in points]
+
+
+@accept("objects in containers", (ingot.tensor([1.0, 2.0]), 3))
+def tensors_in_objects(x, n: int):
+    tallies = [Tally(i) for i in range(n)]
+    for tally in tallies:
+        tally.t = tally.t + x * tally.k
+    return sum([tally.t for tally in tallies])
+
+
+@reject(
+    "objects in containers", "elements of different types (int, str)", marked="for", arguments=(3,), hint="one type"
+)
+def union_elements(n: int):
+    found = []
+    for i in range(n):
+        if i % 2:
+            found.append(i)
+        else:
+            found.append("a")
+    return found
+
+
+@accept("objects in containers", (2,), (1,))
+def one_of_two_objects(n: int):
+    a, b = Point(1.0), Point(2.0)
+    c = a if n > 1 else b
+    points = []
+    for i in range(n):
+        points.append(c)
+    points[0].y = 9.0
+    return a.y, b.y

@@ -263,3 +263,30 @@ def inner_check(n: int) -> int:
 @accept("the exception's own type and arguments", (3,), (30,), shown=False)
 def line_of_an_inner_function(n: int):
     return inner_check(n) + 1
+
+
+@accept("KeyError", ({(1, "a"): 2}, 1), ({(1, "a"): 2}, 2))
+def missing_tuple(d: dict[tuple[int, str], int], k: int):
+    return d[(k, "a")]
+
+
+@accept("KeyError", ({(1, 2.5): 2}, {(True, "it's")}, 1))
+def missing_tuple_caught(d: dict[tuple[int, float], int], s: set[tuple[bool, str]], k: int):
+    try:
+        return str(d.pop((k + 1, -0.5)))
+    except KeyError as error:
+        text = str(error)
+    s.remove((False, text))
+    return text
+
+
+@accept("the text of what was raised", (1,), (2,), (3,))
+def one_of_two_classes(n: int):
+    try:
+        if n > 2:
+            raise ValueError(f"n {n}")
+        if n > 1:
+            raise KeyError(n)
+    except (ValueError, LookupError) as error:
+        return str(error), error.args
+    return "none", ()

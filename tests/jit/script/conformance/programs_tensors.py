@@ -141,3 +141,18 @@ def gradient_through_break_and_return(x, n: int):
         if y.sum() > 1000:
             return y * 2
     return y
+
+
+_mask = ingot.tensor([[True, False, True]])
+
+
+@accept(
+    "tensor indexing forms",
+    (ingot.zeros(1, 3), _mask, ingot.tensor([1.0, 2.0])),
+    (ingot.zeros(1, 3), _mask, ingot.ones(1, 2)),
+    (ingot.zeros(1, 1, 3), ingot.tensor([[True]]), ingot.tensor([1.0, 2.0, 3.0])),
+    (ingot.zeros(2, 3), ingot.tensor([True, True]), ingot.ones(1, 1, 3)),
+)
+def masked_assignment(x, mask, y):
+    x[mask] = y
+    return x
