@@ -283,6 +283,50 @@ def inverse_turn_word(index: int) -> int:
 # Choice and arithmetic.
 
 
+def _of_integers(result: Any) -> Callable[[Any, Any], Any]:
+    return lambda a, b: result if isinstance(a, types.Integer) and isinstance(b, types.Integer) else None
+
+
+def _unsigned(builder: Builder, args: list[Any]) -> tuple[Any, Any]:
+    return _integer(builder, args[0], 64), _integer(builder, args[1], 64)
+
+
+@_native(_of_integers(types.boolean), types.Integer, types.Integer)(
+    lambda builder, sig, args: builder.icmp_unsigned(">=", *_unsigned(builder, args))
+)
+def is_outside(index: int, count: int) -> bool:
+    """Whether an index is negative, or not below a count (which is not negative).
+
+    >>> is_outside(-1, 3), is_outside(0, 3), is_outside(3, 3)
+    (True, False, True)
+    """
+    return not 0 <= index < count
+
+
+@_native(_of_integers(types.int64), types.Integer, types.Integer)(
+    lambda builder, sig, args: builder.udiv(*_unsigned(builder, args))
+)
+def count_quotient(a: int, b: int) -> int:
+    """The quotient, rounded down, of ints that are not negative; the second is not 0.
+
+    >>> count_quotient(7, 2)
+    3
+    """
+    return a // b
+
+
+@_native(_of_integers(types.int64), types.Integer, types.Integer)(
+    lambda builder, sig, args: builder.urem(*_unsigned(builder, args))
+)
+def count_remainder(a: int, b: int) -> int:
+    """The remainder of ints that are not negative; the second is not 0.
+
+    >>> count_remainder(7, 2)
+    1
+    """
+    return a % b
+
+
 def _select_type(condition: Any, if_true: Any, if_false: Any) -> Any:
     if not isinstance(condition, types.Boolean):
         return None

@@ -1,11 +1,11 @@
 """What is known of ints without running a program: a lower bound, by how a value is computed."""
 
-from ...ir.core import Value
+from ...ir.core import Block, Instruction, Value
 from ...ir.dims import Dim
 from ...ir.ops._common import is_at_most
 from ...ir.types import BoolType, IntType
 
-__all__ = ["lowest"]
+__all__ = ["lowest", "nonnegative_values"]
 
 _COUNTS = {
     "bind_dim", "dict.length", "list.count", "list.index", "list.length", "set.length", "str.length", "str.ord"
@@ -39,6 +39,9 @@ def lowest(value: Value, depth: int = 0) -> int | None:
             return a + b
         case "scalar.sub", [int(a), _] if _is_constant(instruction.operands[1]):
             return a - _constant(instruction.operands[1])
+        case "scalar.sub", _:
+            left, right = instruction.inputs
+            return _lowest_difference(left, right, depth + 1)
         case (("scalar.mul" | "scalar.floordiv" | "scalar.rshift" | "scalar.or_"), [int(a), int(b)]) if (
             a >= 0 and b >= 0
         ):
@@ -56,6 +59,29 @@ def lowest(value: Value, depth: int = 0) -> int | None:
     return None
 
 
+def _lowest_difference(left: Value, right: Value, depth: int) -> int | None:
+    """An int that `left - right` is not below, where one is computed from the other: `range(n, k - 1, -1)` has k and
+    more."""
+    if left is right:
+        return 0
+    instruction = left.instruction
+    if instruction is None or depth > _DEEPEST:
+        return None
+    match instruction.op.name, instruction.operands:
+        case "scalar.range_item", [_, _, step, Value() as stop] if _is_constant(step) and _constant(step) < 0:
+            difference = _lowest_difference(stop, right, depth + 1)
+            return None if difference is None else difference + 1
+        case "scalar.range_item", [Value() as start, _, step, _] if _is_constant(step) and _constant(step) > 0:
+            return _lowest_difference(start, right, depth + 1)
+        case "scalar.add", [Value() as a, b] if _is_constant(b):
+            difference = _lowest_difference(a, right, depth + 1)
+            return None if difference is None else difference + _constant(b)
+        case "scalar.sub", [Value() as a, b] if _is_constant(b):
+            difference = _lowest_difference(a, right, depth + 1)
+            return None if difference is None else difference - _constant(b)
+    return None
+
+
 def _lowest_size(size: Dim) -> int | None:
     if isinstance(size, int):
         return size
@@ -69,3 +95,58 @@ def _is_constant(value: Value | None) -> bool:
 def _constant(value: Value | None) -> int:
     assert value is not None and isinstance(value.type, IntType) and isinstance(value.type.value, int)
     return value.type.value
+
+
+def nonnegative_values(block: Block) -> set[Value]:
+    """The ints of a block and its regions that are surely not negative, what loops carry included.
+
+    At first all ints are taken to be, then those are taken out of which it does not follow, until nothing changes: what
+    is left holds at the start of every loop, and every iteration keeps it.
+    """
+    found: set[Value] = set()
+    checked: list[tuple[Value, Instruction]] = []
+    for instruction in block.walk():
+        for result in instruction.results:
+            if isinstance(result.type, (IntType, BoolType)):
+                found.add(result)
+                checked.append((result, instruction))
+        for region in instruction.regions if instruction.op.name == "loop" else ():
+            for argument in region.arguments:
+                if isinstance(argument.type, (IntType, BoolType)):
+                    found.add(argument)
+                    if argument.index:
+                        checked.append((argument, instruction))
+    changed = True
+    while changed:
+        changed = False
+        for value, instruction in checked:
+            if value in found and not _stays_nonnegative(value, instruction, found):
+                found.discard(value)
+                changed = True
+    return found
+
+
+def _stays_nonnegative(value: Value, instruction: Instruction, known: set[Value]) -> bool:
+    name, operands = instruction.op.name, instruction.operands
+    if name == "loop":
+        slot = value.index - (1 if value.block is not None else 0)
+        return all(v in known for v in (operands[slot + 2], instruction.regions[0].terminator.operands[slot + 1]))
+    if name == "if":
+        return all(region.terminator.operands[value.index] in known for region in instruction.regions)
+    if isinstance(value.type, BoolType):
+        return True
+    positive = [v in known for v in operands]
+    match name:
+        case "scalar.add" | "scalar.mul" | "scalar.floordiv" | "scalar.rshift" | "scalar.or_" | "scalar.min":
+            if all(positive):
+                return True
+        case "scalar.mod":
+            if positive[1]:
+                return True
+        case "scalar.and_" | "scalar.max":
+            if any(positive):
+                return True
+        case "scalar.range_item" if positive[0] and _is_constant(operands[2]) and _constant(operands[2]) > 0:
+            return True
+    least = lowest(value)
+    return least is not None and least >= 0

@@ -26,7 +26,7 @@ from ...ir.types import (
 )
 from ..runtime.pool_code import WORKERS
 from . import helpers
-from .bounds import lowest
+from .bounds import lowest, nonnegative_values
 from .fusion import Group, Plan, Unsupported
 from .image_layout import ImageLayout, layout_of, stored_elements
 from .indexing import element_count
@@ -116,6 +116,7 @@ class Driver:
         self.saves_generator = False
         self.imports: set[str] = set()  # helpers that the driver calls
         self.argument_symbols = argument_symbols(graph)
+        self.nonnegative: set[Value] | None = None  # ints that are surely not negative, once somebody asked
         self.called: Any = None  # the functions that are called (see `functions`)
 
     # -- text --
@@ -515,8 +516,10 @@ class Driver:
 
     def is_nonnegative(self, value: Value) -> bool:
         """Whether an int is surely not negative, by how it is computed."""
+        if self.nonnegative is None:
+            self.nonnegative = nonnegative_values(self.graph.block)
         least = lowest(value)
-        return least is not None and least >= 0
+        return value in self.nonnegative or (least is not None and least >= 0)
 
     def is_below_length(self, index: Value, text: Value) -> bool:
         """Whether an index is surely below the length of a string: it counts a loop of that many rounds."""

@@ -91,12 +91,14 @@ def _position(driver: Driver, items: Value, index: Value, what: str, instruction
     name, position = driver.scalar(items), driver.fresh("e")
     driver.line(f"{position} = {driver.scalar(index)}")
     if driver.is_nonnegative(index):
-        outside = f"{position} >= head({name}, 0)"
-    else:
+        driver.fail_if(f"{position} >= head({name}, 0)", "IndexError", what, instruction.location)
+        return position
+    # One comparison where nothing is unusual.
+    outside = f"is_outside({position}, head({name}, 0))"
+    with driver.block(f"if {outside}:"):
         with driver.block(f"if {position} < 0:"):
             driver.line(f"{position} += head({name}, 0)")
-        outside = f"{position} < 0 or {position} >= head({name}, 0)"
-    driver.fail_if(outside, "IndexError", what, instruction.location)
+        driver.fail_if(outside, "IndexError", what, instruction.location)
     return position
 
 

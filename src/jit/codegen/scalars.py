@@ -84,6 +84,8 @@ def _arithmetic(symbol: str, helper: str) -> Emit:
         a, b, real = o.pair()
         if real:
             return _Result(f"{a} {symbol} {b}")
+        if symbol == "-" and all(map(o.driver.is_nonnegative, o.instruction.inputs)):
+            return _Result(f"{a} - {b}")  # between two numbers that are not negative
         o.use(helper)
         return _Result(f"{a} {symbol} {b}", [(f"{helper}({a}, {b})", "OverflowError", _TOO_LARGE)])
 
@@ -96,13 +98,18 @@ def _truediv(o: _Operands) -> _Result:
     return _Result(f"{a} / {b}", [(f"{b} == 0.0", "ZeroDivisionError", message)])
 
 
+_OF_COUNTS = {"floor_divide": "count_quotient", "floor_remainder": "count_remainder"}
+
+
 def _division(helper: str, function: Callable[[Any, Any], Any]) -> Emit:
     def emit(o: _Operands) -> _Result:
         a, b, real = o.pair()
-        o.use(helper)
         zero = "0.0" if real else "0"
         message = _message(function, 1.0, 0.0) if real else _message(function, 1, 0)
         checks = [(f"{b} == {zero}", "ZeroDivisionError", message)]
+        if not real and all(map(o.driver.is_nonnegative, o.instruction.inputs)):
+            return _Result(f"{_OF_COUNTS[helper]}({a}, {b})", checks)  # signs need no care
+        o.use(helper)
         if not real and helper == "floor_divide":
             lowest = f"(-{(1 << 63) - 1} - 1)"
             checks.append((f"{b} == -1 and {a} == {lowest}", "OverflowError", _TOO_LARGE))
