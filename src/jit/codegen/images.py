@@ -80,10 +80,9 @@ def _gathered(block: Block, found: Container[Value], chosen: Container[Value]) -
         for value in instruction.results:
             if value not in found or not _keeps_places(instruction):
                 continue
+            looks_up = instruction.op.name == "index_select"
             sources = [v for v in instruction.inputs if _is_whole(v, value)]
-            if instruction.op.name == "index_select" and any(v not in chosen or v in gathered for v in sources):
-                gathered[value] = None
-            elif any(v in gathered for v in sources):
+            if any(v in gathered or (looks_up and v not in chosen) for v in sources):
                 gathered[value] = None
     return [value for value in gathered if value in chosen]
 
