@@ -372,9 +372,13 @@ class DeviceInterpreter(Interpreter):
         if faster is not None and faster.lanes == 1 and self.size(faster.shared) <= target.row_bytes:
             kernel = faster
         arguments = self.arguments(kernel, temporaries, report)
-        if faster is not None and faster.lanes > 1 and n % faster.lanes == 0:
-            if all(getattr(a, "data", None) is None or a.data.ptr % 16 == 0 for a in arguments):
-                kernel, grid, n = faster, faster.grid, self.size(faster.grid.n)
+        if (
+            faster is not None
+            and faster.lanes > 1
+            and n % faster.lanes == 0
+            and all(not hasattr(a, "data") or a.data.ptr % 16 == 0 for a in arguments)
+        ):
+            kernel, grid, n = faster, faster.grid, self.size(faster.grid.n)
         length = self.size(grid.length)
         threads = threads_of(grid.kind, n, length, grid.threads, target.threads, target.warp, target.blocks)
         shared = 0

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-
 from ..eager import modes
 from ..eager.device import CPU, device
 from ..eager.tensor import Tensor, wrap

@@ -98,6 +98,7 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
     )
     zero, lowest = literal(0, dtype), literal(float("-inf"), dtype)
     text.requirements.helpers.add("maximum")
+    last = f"min(keys, first + {tile})" if instruction.attributes["is_causal"] else "keys"
     y = text.pointer(storage(instruction.results[0]), dtype, written=True)
     lines = f"""
 queries, keys, depth, columns = {size(result.shape[-2])}, {size(k_type.shape[-2])}, {depth}, {size(result.shape[-1])}
@@ -120,7 +121,7 @@ for c in range({per_lane}):
     sums[c] = {zero}
 top = {lowest}
 total = {zero}
-for start in range(0, {"min(keys, first + " + str(tile) + ")" if instruction.attributes["is_causal"] else "keys"}, {keys}):
+for start in range(0, {last}, {keys}):
     cuda.syncthreads()
     for item in range(line * {keys} + lane, {keys} * depth, {tile * keys}):
         row = item // depth

@@ -284,7 +284,8 @@ def _convolution(instruction: Instruction, text: DeviceText, storage: Callable[[
     ]
     address = f"left_base + image * {size(xs[0])} + channel * {size(xs[1])} + y * {size(xs[2])} + z * {size(xs[3])}"
     zero = literal(0, given.dtype)
-    filter_address = f"right_base + column * {size(ws[0])} + channel * {size(ws[1])} + down * {size(ws[2])} + right_step * {size(ws[3])}"
+    filter_address = f"right_base + column * {size(ws[0])} + channel * {size(ws[1])}"
+    filter_address += f" + down * {size(ws[2])} + right_step * {size(ws[3])}"
     place = (
         f"((row // {size(width * height)} * {size(channels)} + batch * {size(per_group)} + column) * {size(height)} "
         f"+ row // {size(width)} % {size(height)}) * {size(width)} + row % {size(width)}"

@@ -23,8 +23,8 @@ class DeviceTarget:
     """How kernels are cut into threads: threads of a block, of a warp, and the most blocks of a grid-stride loop.
 
     Products compute tiles of `tile_rows` x `tile_columns`, each thread `per_thread` x `per_thread` elements, over
-    `tile_depth` of the depth at a time. Attention handles `query_tile` queries and `key_tile` keys at a time, of at most
-    `head_bytes` each.
+    `tile_depth` of the depth at a time. Attention handles `query_tile` queries and `key_tile` keys at a time, each of
+    `head_bytes` at most.
     """
 
     name: str = "cuda"

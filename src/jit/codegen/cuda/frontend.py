@@ -6,6 +6,7 @@ nvidia-cuda-nvcc-cu12`. With `NUMBA_ENABLE_CUDASIM=1` in the environment the sim
 """
 
 import functools
+import importlib
 import importlib.util
 import math
 import os
@@ -153,11 +154,8 @@ def simulated_kernel(source: str, name: str) -> Callable[[Sequence[int], Sequenc
 
     Device functions are plain functions there. numpy's warnings are off in every simulated thread.
     """
-    front_end = cuda()
-    if is_simulator():
-        jit = front_end.jit
-    else:
-        from numba.cuda.simulator import jit
+    # The simulator is there beside the front end that compiles, too.
+    simulator = cuda() if is_simulator() else importlib.import_module("numba.cuda.simulator")
     text = source.replace("@cuda.jit(device=True)\n", "").replace("@cuda.jit\n", "")
     space: dict[str, Any] = {}
     text += f"\n\ndef {name}_quiet(*arguments):\n    with np.errstate(all='ignore'):\n        {name}(*arguments)\n"
@@ -168,7 +166,7 @@ def simulated_kernel(source: str, name: str) -> Callable[[Sequence[int], Sequenc
         space["shuffle_down"] = python_types.FunctionType(
             SIMULATED_NAMES["shuffle_down"].__code__, space, "shuffle_down"
         )
-    kernel = jit(space[f"{name}_quiet"])
+    kernel = simulator.jit(space[f"{name}_quiet"])
 
     def run(grid: Sequence[int], block: Sequence[int], shared: int, arguments: Sequence[Any]) -> None:
         given = [_Memory(a) if isinstance(a, np.ndarray) else a for a in arguments]

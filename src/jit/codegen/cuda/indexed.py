@@ -83,11 +83,10 @@ def _scatter(instruction: Instruction, storage: Storage, target: DeviceTarget) -
         else:
             code = text.scalar(values, dtypes.float64 if str(values.type) == "float" else dtypes.int64)
         code = cast(code, dtype, text.requirements)
-        size = whole[axis] if whole else 1
-        _bounds(text, text.size(size))
+        _bounds(text, text.size(whole[axis] if whole else 1))
         with text.condition("else:"):
-            step = text.size(strides[axis]) if whole else "1"
-            _write(text, y, " + ".join([f"position * {step}", *parts]), code, adds=reduce is not None)
+            reach = text.size(strides[axis]) if whole else "1"
+            _write(text, y, " + ".join([f"position * {reach}", *parts]), code, adds=reduce is not None)
     return [_finish(text, instruction, n)], {result: source}
 
 

@@ -1,8 +1,8 @@
 """The functions that kernels call on a device, as text: casts, choices, division, bits, and mathematics.
 
 What CUDA's own library (libdevice) has is taken from there; the rest are the functions of the CPU path
-(`codegen.vector_math`), over primitives of the same names. All are written so that they also run as plain Python on numpy
-scalars, in the simulator. `T` stands for the constructor of the dtype that a name ends in.
+(`codegen.vector_math`), over primitives of the same names. All are written so that they also run as plain Python on
+numpy scalars, in the simulator. `T` stands for the constructor of the dtype that a name ends in.
 """
 
 import ast

@@ -1,10 +1,10 @@
 """Loop nests on a device: a fused group as the source of one or two kernels.
 
 The shapes are those of the CPU path (`codegen.loops`). *Map*: a grid-stride loop over elements. *Rows*: a team of
-threads, a warp or a block, for each row; what several sweeps read is kept in shared memory, where each thread finds only
-what it put there itself. *Columns*: the innermost dimension is kept, a thread for each column. *Split*: few results of a
-long reduction; a first kernel reduces chunks of fixed size, a second one joins them. No sum is made with atomics: its
-order is fixed by the sizes.
+threads, a warp or a block, for each row; what several sweeps read is kept in shared memory, where each thread finds
+only what it put there itself. *Columns*: the innermost dimension is kept, a thread for each column. *Split*: few
+results of a long reduction; a first kernel reduces chunks of fixed size, a second one joins them. No sum is made with
+atomics: its order is fixed by the sizes.
 """
 
 import re
@@ -250,7 +250,7 @@ class _Reduced(_DeviceNest):
         text.scope.memo[value, self.kept_indices(value)] = code
 
     def join_team(self, text: DeviceText, elements: Elements, value: Value, accumulator: str) -> None:
-        """The accumulators of a team's threads made one, in all of them: in warps by shuffles, then by shared memory."""
+        """A team's accumulators made one, in all its threads: in warps by shuffles, then by shared memory."""
         _, _, dtype = self.reduction_parts(value)
         warp = self.target.warp
         number = text.fresh("w")

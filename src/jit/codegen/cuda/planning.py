@@ -1,7 +1,7 @@
 """How a block runs on a device: kernels for its fused groups and products, and what is left for the array module.
 
-The groups are those of the CPU path. What has no kernel, or belongs to a group that cannot be lowered, is computed op by
-op by the array module, with a line in the report.
+The groups are those of the CPU path. What has no kernel, or belongs to a group that cannot be lowered, is computed op
+by op by the array module, with a line in the report.
 """
 
 from collections.abc import Callable

@@ -16,8 +16,8 @@ from ...runtime.cuda_launch import CupyLauncher, Launcher, Threads
 from ..driver import KERNEL_ERRORS
 from . import frontend
 from .device_text import SIMULATED, DeviceKernel, DeviceTarget
-from .preparing import prepare_for_device
 from .planning import BlockPlan, plan_device_block
+from .preparing import prepare_for_device
 from .wide import widen
 
 __all__ = [
@@ -90,7 +90,8 @@ class SimulatorLauncher:
 
     def record(self, run: Callable[[], Any]) -> Callable[[], None]:
         """Note the launches of a call; gives what launches them again."""
-        self._recording = launches = []
+        launches: list[Callable[[], None]] = []
+        self._recording = launches
         try:
             run()
         finally:

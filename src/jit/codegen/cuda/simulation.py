@@ -1,7 +1,7 @@
 """What stands in for Python's `math` and for exchanges within a warp where kernels run in the simulator.
 
-Numba's `math` computes in the type of its operand and never raises; Python's raises and gives float64. The simulator has
-no warps: an exchange goes through memory that the threads of the running block share, with a barrier on both sides.
+Numba's `math` computes in the type of its operand and never raises; Python's raises and gives float64. The simulator
+has no warps: an exchange goes through memory that the threads of the running block share, with a barrier on both sides.
 """
 
 import math as python_math
@@ -16,6 +16,7 @@ __all__ = ["NAMES"]
 # The simulator runs one block at a time.
 _EXCHANGE: list[Any] = [None] * 1024
 cuda: Any = None  # kernels see the front end's own
+exchange = _EXCHANGE
 
 
 def _same_type(function: Callable[..., float]) -> Callable[..., Any]:
@@ -47,8 +48,8 @@ _MATH = SimpleNamespace(
     inf=python_math.inf,
     nan=python_math.nan,
     **{name: _of_numpy(getattr(np, name)) for name in (
-        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt", "floor",
-        "ceil", "trunc", "fabs", "fmod", "copysign", "isnan", "isinf",
+        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sqrt",
+        "floor", "ceil", "trunc", "fabs", "fmod", "copysign", "isnan", "isinf",
     )},
     **{name: _of_numpy(getattr(np, "arc" + name[1:])) for name in (
         "asin", "acos", "atan", "atan2", "asinh", "acosh", "atanh",

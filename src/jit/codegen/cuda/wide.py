@@ -6,6 +6,7 @@ one address register, at offsets next to each other, with nothing between them t
 memory.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -89,7 +90,7 @@ def _join(run: list[_Access], lines: list[str], replaced: dict[int, str | None])
         while at + count <= len(accesses):
             part = accesses[at : at + count]
             step = part[0].size
-            is_next = all(b.offset - a.offset == step for a, b in zip(part, part[1:], strict=False))
+            is_next = all(b.offset - a.offset == step for a, b in itertools.pairwise(part))
             if not is_next or not all(_may_move(a, part, lines) for a in part):
                 at += 1
                 continue
