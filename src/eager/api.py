@@ -6,6 +6,7 @@ import numpy as np
 
 from . import indexing, modes, reductions, shapes
 from .blockwise import add_scaled
+from .device import require_same_device
 from .families import with_out
 from .functions import call as _call
 from .methods import METHODS, PROPERTIES, clone, inplace_of, write_out
@@ -171,6 +172,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
     """Whether all elements satisfy |input - other| <= atol + rtol * |other|."""
     if input.dtype is not other.dtype:
         raise RuntimeError(f"{input.dtype.name} did not match {other.dtype.name}")
+    require_same_device(input.device, other.device)
     return bool(np.allclose(input._array, other._array, rtol=rtol, atol=atol, equal_nan=equal_nan))
 
 
@@ -178,6 +180,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and elements."""
     if not isinstance(other, Tensor):
         raise TypeError(f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+    require_same_device(input.device, other.device)
     return bool(np.array_equal(input._array, other._array))
 
 

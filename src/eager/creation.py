@@ -186,7 +186,9 @@ def _filled(name: str, size: Any, value: Any, dtype: Any, device: Any, requires_
         result: Tensor = dispatch(get_op("full"), (size, value), {"dtype": element})
         return result.requires_grad_() if requires_grad else result
     if element.kind == "u" and value.__class__ is int and value < 0:
-        value = np.asarray(value).astype(element.numpy)  # wraps, as PyTorch has it
+        value = np.asarray(value).astype(element.numpy)[()]  # wraps, as PyTorch has it
+    if not modes.devices:
+        return _finish(np.full(size, value, element.numpy), device, requires_grad)
     array = make_on(default_device(), lambda xp: xp.full(size, value, element.numpy))
     return _finish(array, device, requires_grad)
 
@@ -241,6 +243,8 @@ def empty(*sizes: Any, size: Any = None, dtype: Any = None, device: Any = None, 
     if modes.active_modes and modes.state.mode is not None:
         return _filled("empty", size, 0, element, device, requires_grad)
     shape = _size(size, "empty")
+    if not modes.devices:
+        return _finish(np.empty(shape, element.numpy), device, requires_grad)
     return _finish(make_on(default_device(), lambda xp: xp.empty(shape, element.numpy)), device, requires_grad)
 
 

@@ -248,6 +248,13 @@ def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_f
     return _to(self, place, memory_format=memory_format)
 
 
+def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: copies to a GPU wait in any case."""
+    if self.device is not CPU:
+        raise RuntimeError(f"cannot pin '{_type(self)}' only dense CPU tensors can be pinned")
+    return self
+
+
 def _positive(self: Tensor) -> Tensor:
     """The tensor itself."""
     if self._array.dtype.kind == "b":
@@ -567,7 +574,7 @@ METHODS: dict[str, Any] = {
     "is_signed": lambda self: self.dtype.is_signed,
     "get_device": lambda self: -1 if self.device.index is None else self.device.index,
     "cpu": _cpu,
-    "pin_memory": _itself,
+    "pin_memory": _pin_memory,
     "record_stream": lambda self, stream: None,  # memory is given back in the order of the work
     "is_pinned": lambda self, device=None: False,
     "cuda": _cuda,

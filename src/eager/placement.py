@@ -35,7 +35,13 @@ def placed(op: Op, operands: tuple[Any, ...]) -> tuple[tuple[Any, ...], device |
 
     Tensors of rank 0 on the CPU, and indices there, are copied. RuntimeError where others are not on one device.
     """
-    place: device | None = None
+    indices = _INDICES.get(op.name)
+    if indices is not None:
+        place = _place_of_indexed(operands, indices)
+        if place is not None:
+            operands = tuple([_along(o, place, position == indices) for position, o in enumerate(operands)])
+        return operands, place
+    place = None
     fallback: device | None = None
     any_tensor = False
     strays = False
@@ -62,9 +68,21 @@ def placed(op: Op, operands: tuple[Any, ...]) -> tuple[tuple[Any, ...], device |
     if place is None:
         return operands, None
     if strays or (fallback is not None and fallback is not place):
-        indices = _INDICES.get(op.name)
-        operands = tuple([_along(o, place, position == indices) for position, o in enumerate(operands)])
+        operands = tuple([_along(o, place, False) for o in operands])
     return operands, place
+
+
+def _place_of_indexed(operands: tuple[Any, ...], indices: int) -> device | None:
+    """Where a tensor is that is read or written through indices; RuntimeError where one is elsewhere than it may be."""
+    here = device_of(operands[0]._array)
+    for item in operands[indices]:
+        other = here if item is None else device_of(item._array)
+        if other is not here and other is not CPU:
+            raise RuntimeError(f"indices should be either on cpu or on the same device as the indexed tensor ({here})")
+    for value in operands[indices + 1 :]:
+        if isinstance(value, Tensor) and value.ndim:
+            require_same_device(here, device_of(value._array))
+    return None if here is CPU else here
 
 
 def _along(operand: Any, place: device, is_index: bool) -> Any:

@@ -247,8 +247,26 @@ def test_indices_may_be_on_the_cpu() -> None:
     assert x[ingot.tensor(0, device="cuda") : ingot.tensor(2)].shape == (2, 4)
     x[ingot.tensor([0])] = 5.0
     assert x[0].tolist() == [5.0] * 4
+    assert ingot.ones(3)[ingot.tensor(1, device="cuda")].device == "cpu"
+    for indexed, index in (
+        (ingot.ones(3), ingot.tensor([0], device="cuda")), (x, ingot.tensor([0], device="cuda:1")),
+        (ingot.ones(3), ingot.tensor([True, False, True], device="cuda")),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match=f"on the same device as the indexed tensor .{indexed.device}."):
+            indexed[index]
     with pytest.raises(RuntimeError, match=MIXED):
-        ingot.ones(3)[ingot.tensor([0], device="cuda")]
+        x[ingot.tensor([0])] = ingot.ones(1, 4)
+
+
+def test_questions_about_two_tensors_need_one_device() -> None:
+    x = on_gpu(2)
+    assert ingot.equal(x, x.clone()) and ingot.allclose(x, x + 0.0) and not x.equal(x + 1)
+    for question in (ingot.equal, ingot.allclose):
+        with pytest.raises(RuntimeError, match=MIXED):
+            question(x, ingot.ones(2))
+    assert ingot.ones(2).pin_memory().is_pinned() is False
+    with pytest.raises(RuntimeError, match="only dense CPU tensors can be pinned"):
+        x.pin_memory()
 
 
 def test_writes_across_devices() -> None:
