@@ -22,6 +22,7 @@ PASSES: dict[str, Callable[[ir.Graph], ir.Graph]] = {
     "fold_batch_norm": passes.fold_batch_norm,
     "fold_scale": passes.fold_scale,
     "if_to_select": passes.if_to_select,
+    "hoist_products": passes.hoist_products,
     "inline": passes.inline_calls,
     "licm": passes.loop_invariant_code_motion,
     "merge_products": passes.merge_products,
