@@ -39,6 +39,13 @@ saving and loading, and compares results, changed arguments, output, exceptions 
 - `print`, formatting of floats and parsing ask Python in the middle of a native call; all else runs without Python.
 - Exceptions raised in native code have the class, the arguments and the line of the user's program.
 - Gradients are compiled, too; through a `try` they are found by running op by op, with one warning.
+- Objects, lists and dicts among the arguments are the caller's own: when a program returns, they hold what it left in
+  them, and two names of one object stay one. Where it raises, attributes that it set are as they were.
+- Variables from outside a function are constants, as are attributes of modules that are no tensors: `global` reads.
+- A function that Numba compiled runs as the machine code that Numba made of it, linked in. A function marked
+  `@jit.ignore` is called back in Python: it sees copies of tensors, must not change its arguments in place, and cannot
+  be saved; what it returns is what its annotation says, or where that is a tensor, what it returned in a first call,
+  which runs as plain Python.
 - Every rejection is a `jit.ScriptError` with the place, the source line, the chain of calls and what to write instead.
 """
 
@@ -47,11 +54,16 @@ def _programs() -> Any:
     sys.path.insert(0, str(SUITE))
     try:
         import conformance_table
+        import programs_arguments
+        import programs_callbacks
+        import programs_complex
         import programs_control
         import programs_exceptions
         import programs_expressions
         import programs_functions
         import programs_library
+        import programs_managers
+        import programs_recursion
         import programs_rejected
         import programs_semantics
         import programs_tensors
@@ -60,7 +72,8 @@ def _programs() -> Any:
         sys.path.remove(str(SUITE))
     modules = (
         programs_control, programs_exceptions, programs_expressions, programs_semantics, programs_tensors,
-        programs_functions, programs_types, programs_library,
+        programs_functions, programs_recursion, programs_types, programs_library, programs_arguments,
+        programs_complex, programs_callbacks, programs_managers,
     )  # fmt: skip
     return conformance_table, modules, programs_rejected
 
