@@ -14,7 +14,9 @@ import timeit
 from collections.abc import Callable
 from pathlib import Path
 
+import ingot
 import numpy as np
+from ingot import jit
 from ingot.jit.runtime import memory, pool
 from ingot.jit.runtime.cache import Cache, cache_key
 from ingot.jit.runtime.call import ctypes_entry, native_entry
@@ -244,6 +246,25 @@ def allocation() -> None:
         print(f"  {label:25s}{costs[0]:12.2f}{costs[1]:10.2f}{costs[2]:24.2f}{costs[3]:10.2f}")
 
 
+def graphs() -> None:
+    """Calls of compiled graphs on 16 numbers: what a call costs, and what each kernel in it adds."""
+    x = ingot.ones(4, 4)
+    seconds = []
+    for kernels in (1, 2, 3, 4):
+
+        def sums(x: ingot.Tensor, kernels: int = kernels) -> ingot.Tensor:
+            for n in range(kernels):
+                x = x.cumsum(n % 2)
+            return x
+
+        compiled = jit.trace(sums, x, check_trace=False)
+        compiled(x)
+        seconds.append(min(timeit.repeat(functools.partial(compiled, x), number=2000, repeat=50)) / 2000)
+    each = (seconds[-1] - seconds[0]) / 3
+    print("graphs, us: " + ", ".join(f"{n} kernels {s * 1e6:.2f}" for n, s in enumerate(seconds, 1)))
+    print(f"  a kernel more: {each * 1e6:.2f}, so the call itself: {(seconds[0] - each) * 1e6:.2f}")
+
+
 def main() -> None:
     address = load_object(emit_object(KERNELS, cpu="", features="", keep=NAMES), NAMES)
     start = time.perf_counter()
@@ -253,6 +274,7 @@ def main() -> None:
     launches(address)
     loading()
     allocation()
+    graphs()
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 from ...ir import dtypes
 from ...ir.core import Value
-from ...ir.dims import Dim, dim_max, dim_min
+from ...ir.dims import Dim, dim_max, dim_min, substitute
+from ...ir.ops._op import Elementwise, View
 from ...ir.types import TensorType
 from .elements import Elements
 from .fusion import own_cost
+from .image_layout import position
 from .indexing import Loop, element_count
 from .kernel_text import Text
-from .nest import Launch, Nest, Stage
+from .nest import Launch, Nest, Stage, move_together
 from .scalar_code import Code
 
 __all__ = ["COLUMNS", "Columns", "ceil_div"]
@@ -19,11 +21,13 @@ __all__ = ["COLUMNS", "Columns", "ceil_div"]
 COLUMNS = 256
 # The bytes of accumulators of one item of a column reduction: they stay in L1, and rows are read in long runs.
 _ACCUMULATORS = 16 << 10
-# Items are narrower where there would be fewer than this, down to a number of columns that still fills vectors.
-_ITEMS, _FEWEST = 4, 64
+# Items are narrower where there would be fewer than this, down to a number of columns whose runs still stream.
+_ITEMS, _FEWEST = 4, 512
 # Rows that items narrower than a row read side by side (each in streams of its own, which hides memory's latency), and
 # operations on an element up to which that pays. Whole rows are read one after the other, as they lie.
 _ROWS_AT_ONCE, _CHEAP = 4, 8
+# Where rows are short and lie one behind the other, as many as have this many elements in all are added as one.
+_FLAT = 256
 
 
 def ceil_div(a: Dim, b: int) -> Dim:
@@ -58,7 +62,7 @@ class Columns(Nest):
     def most_columns(self) -> int:
         """The most columns that an item can have."""
         sizes = [self.reduction_parts(value)[2] for value in self.group.reductions]
-        return _ACCUMULATORS // sum(dtype.itemsize if dtype.kind == "f" else 8 for dtype in sizes) // _FEWEST * _FEWEST
+        return max(_ACCUMULATORS // sum(d.itemsize if d.kind == "f" else 8 for d in sizes) // 64 * 64, COLUMNS)
 
     def column_arrays(self, text: Text) -> dict[Value, str]:
         """One accumulator per column and reduction, on the stack."""
@@ -141,8 +145,10 @@ class Columns(Nest):
                 self.sweep_rows(text, elements, stage, arrays, column, loops[1:], None)
             return
         if not self.swept_outputs(stage) and self.is_cheap(stage):
-            length = stop if start == "0" else f"({stop} - {start})"
             width = text.size(column.extent)
+            if self.lies_flat(stage, loop, column):
+                start = self.sweep_flat(text, elements, stage, arrays, column, loop, (start, stop))
+            length = stop if start == "0" else f"({stop} - {start})"
             text.line(f"whole = {start} if last - first == {width} else {stop} - {length} % {_ROWS_AT_ONCE}")
             with text.block(f"for {name} in range({start}, whole, {_ROWS_AT_ONCE}):", {loop.name}):
                 rows = [name, *(f"{name}_{number}" for number in range(1, _ROWS_AT_ONCE))]
@@ -157,6 +163,58 @@ class Columns(Nest):
         ):
             self.store_swept(text, elements, stage)
             self.add_rows(text, elements, stage, arrays, column, loop, [name])
+
+    def lies_flat(self, stage: Stage, loop: Loop, column: Loop) -> bool:
+        """Whether all that a stage reads lies row behind row, so that several rows can be read as one long row."""
+        for value in self.reach(self.operands([stage])):
+            instruction = value.instruction
+            if instruction is None or not isinstance(instruction.op.lower, (Elementwise, View)):
+                return False
+            if any(operand in self.group.reductions for operand in instruction.inputs):
+                return False
+        places = [
+            substitute(position(value, indices), self.merged)
+            for value, accesses in self.group.accesses.items()
+            if value not in self.group.inlined and value not in self.group.reductions
+            for indices in accesses
+        ]
+        return all(move_together(place, loop, column) for place in places)
+
+    def sweep_flat(
+        self,
+        text: Text,
+        elements: Elements,
+        stage: Stage,
+        arrays: dict[Value, str],
+        column: Loop,
+        loop: Loop,
+        bounds: tuple[str, str],
+    ) -> str:
+        """Several short rows at a time, as one with an accumulator per element; gives the row to go on from."""
+        start, stop = bounds
+        name, row, width = text.variable(column.name), text.variable(loop.name), text.size(column.extent)
+        text.line(f"several = {min(_FLAT, self.most_columns())} // max({width}, 1) if last - first == {width} else 0")
+        text.line(f"rest = {start}")
+        with text.condition("if several > 1:"):
+            with text.block(f"for {name} in range({width}, several * {width}):", {column.name}):
+                for value in stage.reductions:
+                    text.line(f"{arrays[value]}[{name}] = {self.initial(elements, value)}")
+            text.line(f"rest = {stop} - ({stop} - {start}) % several")
+            with (
+                text.block(f"for {row} in range({start}, rest, several):", {loop.name}),
+                text.block(f"for {name} in range(several * {width}):", {column.name}),
+            ):
+                self.add_rows(text, elements, stage, arrays, column, loop, [row])
+            with (
+                text.block("for part in range(1, several):"),
+                text.block(f"for {name} in range({width}):", {column.name}),
+            ):
+                for value in stage.reductions:
+                    places = [f"{arrays[value]}[{at}]" for at in (name, f"part * {width} + {name}")]
+                    total, more = (self.accumulator(value, place) for place in places)
+                    joined = self.combine(elements, value, total, more, free_order=False)
+                    text.line(f"{places[0]} = {self.stored(text, value, joined)}")
+        return "rest"
 
     def add_rows(
         self,

@@ -18,7 +18,7 @@ from .inline import INLINE
 from .kernel_text import Kernel, Text
 from .scalar_code import Code, Untranslatable, cast, literal, translate, working
 
-__all__ = ["Launch", "Nest", "Stage", "Temporary", "extreme"]
+__all__ = ["Launch", "Nest", "Stage", "Temporary", "extreme", "move_together"]
 
 # Work of about 20 microseconds, in units of simple operations on one element.
 _GRAIN = 200_000
@@ -83,7 +83,7 @@ class Nest:
         at = len(loops) - 2
         while at >= 0:
             outer, inner = loops[at], loops[at + 1]
-            if outer.reduced == inner.reduced and all(_move_together(p, outer, inner) for p in positions):
+            if outer.reduced == inner.reduced and all(move_together(p, outer, inner) for p in positions):
                 self.merged[outer.name] = 0
                 loops[at : at + 2] = [Loop(inner.name, outer.extent * inner.extent, inner.reduced)]
                 # An address in the merged loop has the inner factor; the outer variable is dropped.
@@ -320,7 +320,8 @@ def _atom(text: str) -> str:
     return text if text.isidentifier() or text.isdigit() else f"({text})"
 
 
-def _move_together(position: Dim, outer: Loop, inner: Loop) -> bool:
+def move_together(position: Dim, outer: Loop, inner: Loop) -> bool:
+    """Whether a step of the outer loop moves an address as far as the whole inner loop does: they can be one."""
     outer_factor, inner_factor = coefficient(position, outer.name), coefficient(position, inner.name)
     return outer_factor is not None and inner_factor is not None and outer_factor == inner_factor * inner.extent
 

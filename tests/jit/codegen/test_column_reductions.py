@@ -21,7 +21,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Callable[[Array], Array]]] = {
     "any": (lambda x: (x > 1.0).any(0), lambda a: (a > 1.0).any(0)),
 }
 # Rows and columns: none, one, primes, more columns than one item has, several items, rows that leave a rest of four.
-SHAPES = ((1, 1), (3, 1), (5, 7), (4, 64), (13, 257), (9, 1031), (2, 4099), (6, 9001))
+SHAPES = ((1, 1), (3, 1), (5, 7), (1000, 3), (700, 8), (131, 127), (4, 64), (13, 257), (9, 1031), (2, 4099), (6, 9001))
 
 
 @pytest.mark.parametrize("name", CASES)
