@@ -143,7 +143,10 @@ def run_row(row: Row, simulated: bool) -> dict[str, Any]:
     inputs = _data(row.tiny if simulated else row.shapes)
     calls, rounds = (1, 1) if simulated else (20, 15)
     has_torch = torch is not None and torch.cuda.is_available() and not simulated
-    peer, weights = _torch_call(row, inputs) if has_torch else (None, {})
+    peer: Any = None
+    weights: dict[str, Any] = {}
+    if has_torch:
+        peer, weights = _torch_call(row, inputs)
     ours = _ingot_call(row, inputs, weights)
     candidates: dict[str, tuple[Any, Callable[[], Any]]] = {"ingot": (ingot, ours)}
     result = ours()
