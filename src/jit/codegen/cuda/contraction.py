@@ -14,8 +14,8 @@ from ....ir.dims import Dim
 from ....ir.ops.conv import geometry
 from ....ir.types import TensorType
 from ..access import strided_view
+from ..contraction import Product, product_of, view_strides
 from ..contraction import contraction_reads as product_reads
-from ..contraction import product_of, view_strides
 from ..elements import Elements
 from ..fusion import Group
 from ..image_layout import position
@@ -62,7 +62,7 @@ class _Tiles:
 
     `bases` run once per block and see `batch`; `left` and `right` are the elements at (row, depth) and (depth, column),
     with the statements before them; `place` is the position of an element in the contiguous result, and sees `batch`,
-    `row` and `column`.
+    `row` and `column`; `known` are dimensions of the result whose index needs no division.
     """
 
     batches: Dim
@@ -73,9 +73,10 @@ class _Tiles:
     left: tuple[list[str], str]
     right: tuple[list[str], str]
     place: str
-    row_lines: list[str] = field(default_factory=list)
+    known: dict[int, str] = field(default_factory=dict)
     left_along_rows: bool = False
     right_along_depth: bool = False
+    stored_along_rows: bool = False
 
 
 def lower_contraction(
@@ -92,6 +93,8 @@ def lower_contraction(
     )  # fmt: skip
     across, down = tile_columns // each, tile_rows // each
     threads = across * down
+    if dtype.itemsize == 8:
+        tile_depth = max(tile_depth // 2, 1)  # or the tiles are more than a block's shared memory
     zero = literal(0, dtype)
     lines = [
         f"left = cuda.shared.array(({tile_depth}, {tile_rows + 1}), types.{dtype.name})",
@@ -148,15 +151,21 @@ def lower_contraction(
     ]
     for line in lines:
         text.line(line)
-    with (
-        text.block(f"for i in range({each}):"),
-        text.block(f"for j in range({each}):"),
-    ):
-        text.line(f"row = first_row + cuda.threadIdx.y * {each} + i")
-        text.line(f"column = first_column + cuda.threadIdx.x + j * {across}")
+    # Through shared memory, so that neighbouring threads store neighbours; it keeps the sums in registers, too.
+    fast, size, slow = ("row", tile_rows, "column") if tiles.stored_along_rows else ("column", tile_columns, "row")
+    held = f"cuda.threadIdx.y * {each} + i, cuda.threadIdx.x + j * {across}"
+    text.line(f"tile = cuda.shared.array(({tile_rows}, {tile_columns + 1}), types.{dtype.name})")
+    for line in (f"for i in range({each}):", f"    for j in range({each}):", f"        tile[{held}] = sums[i, j]"):
+        text.line(line)
+    text.line("cuda.syncthreads()")
+    with text.block(f"for item in range(thread, {tile_rows * tile_columns}, {threads}):"):
+        text.line(f"{fast} = item % {size}")
+        text.line(f"{slow} = item // {size}")
+        text.line("value = tile[row, column]")
+        text.line("row += first_row")
+        text.line("column += first_column")
         with text.condition("if row < rows and column < columns:"):
-            text.line(f"place = {tiles.place}")
-            _store(text, instruction, group, storage, dtype)
+            _store(text, instruction, group, storage, dtype, tiles)
     blocks = (
         tiles.batches
         * ((tiles.rows + (tile_rows - 1)) // tile_rows)
@@ -180,23 +189,28 @@ def _store(
     group: Group | None,
     storage: Callable[[Value], Value],
     dtype: dtypes.DType,
+    tiles: _Tiles,
 ) -> None:
-    """Store the element at `place` of the result, or what the group makes of it."""
+    """Store an element of the result, `value`, or what the group makes of it."""
     value = instruction.results[0]
-    text.line("value = sums[i, j]")
     if group is None:
+        text.line(f"place = {tiles.place}")
         text.store(text.pointer(storage(value), dtype, written=True), "place", Code("value", dtype))
         return
     (read,) = group.accesses[value]
     names = {loop.name: f"i{number}" for number, loop in enumerate(group.loops)}
     text.names = names
     shape = _tensor(value).shape
-    for index, size, stride in zip(read, shape, row_major_strides(shape), strict=True):
-        if isinstance(index, int):
-            continue
-        name = names[str(index)]
-        part = "place" if stride == 1 else f"place // {text.size(stride)}"
-        text.line(f"{name} = {part} % {text.size(size)}")
+    wanted = [axis for axis, index in enumerate(read) if not isinstance(index, int)]
+    if any(axis not in tiles.known for axis in wanted):
+        text.line(f"place = {tiles.place}")
+    strides = row_major_strides(shape)
+    for axis in wanted:
+        part = tiles.known.get(axis)
+        if part is None:
+            part = "place" if strides[axis] == 1 else f"place // {text.size(strides[axis])}"
+            part = part if axis == 0 else f"{part} % {text.size(shape[axis])}"
+        text.line(f"{names[str(read[axis])]} = {part}")
     text.scope.variables |= frozenset(names)
     elements = Elements(text, group, storage, INLINE)
     elements.overridden[value] = lambda indices: Code("value", dtype)
@@ -210,7 +224,8 @@ def _store(
 def _product(instruction: Instruction, text: DeviceText, storage: Callable[[Value], Value]) -> _Tiles:
     product = product_of(instruction)
     left_type, right_type = _tensor(product.a.base), _tensor(product.b.base)
-    dtype = _tensor(instruction.results[0]).dtype
+    result = _tensor(instruction.results[0])
+    dtype = result.dtype
     bases = [
         "rest = batch",
         "left_base = " + text.size(product.a.offset),
@@ -248,9 +263,20 @@ def _product(instruction: Instruction, text: DeviceText, storage: Callable[[Valu
         ([], element(x, a_place, left_type.dtype)),
         ([], element(w, b_place, right_type.dtype)),
         place,
+        _known_dimensions(product, result),
         left_along_rows=product.a_depth != 1,
         right_along_depth=product.b_depth == 1 and product.columns.b != 1,
     )
+
+
+def _known_dimensions(product: Product, result: TensorType) -> dict[int, str]:
+    """Dimensions of a product's result that its rows or its columns are."""
+    found = {}
+    for axis, (size, stride) in enumerate(zip(result.shape, row_major_strides(result.shape), strict=True)):
+        for part, name in ((product.rows, "row"), (product.columns, "column")):
+            if size != 1 and part.extent == size and part.c == stride:
+                found[axis] = name
+    return found
 
 
 def _convolution(instruction: Instruction, text: DeviceText, storage: Callable[[Value], Value]) -> _Tiles:
@@ -299,6 +325,8 @@ def _convolution(instruction: Instruction, text: DeviceText, storage: Callable[[
         (before, f"{x}[{address}] if inside else {zero}"),
         (before[:2], f"{w}[{filter_address}]"),
         place,
+        {1: f"batch * {size(per_group)} + column"},
         left_along_rows=True,
         right_along_depth=True,
+        stored_along_rows=True,
     )
