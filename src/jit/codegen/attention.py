@@ -149,13 +149,6 @@ def scale_row(s, panels, scale):
 
 
 @body
-def end_row(s, panels, count):
-    for j in range(panels):
-        for c in range(WIDTH):
-            s[j * TILE + c] = s[j * TILE + c] if j * WIDTH + c < count else REAL(-np.inf)
-
-
-@body
 def choose_row(s, panels, count, mask, step):
     for j in range(panels):
         for c in range(min(WIDTH, count - j * WIDTH)):
@@ -178,22 +171,12 @@ def peak_of_lanes(lanes):
 
 
 @body
-def peak_of_row(s, lanes, panels):
-    for c in range(WIDTH):
-        lanes[c] = s[c]
-    for j in range(1, panels):
-        for c in range(WIDTH):
-            lanes[c] = maximum_step(lanes[c], s[j * TILE + c])
-    return peak_of_lanes(lanes)
-
-
-@body
-def scale_and_peak(s, lanes, panels, scale):
+def scale_and_peak(s, lanes, panels, count, scale):
     for c in range(WIDTH):
         lanes[c] = REAL(-np.inf)
     for j in range(panels):
         for c in range(WIDTH):
-            v = s[j * TILE + c] * scale
+            v = s[j * TILE + c] * scale if j * WIDTH + c < count else REAL(-np.inf)
             s[j * TILE + c] = v
             lanes[c] = maximum_step(lanes[c], v)
     return peak_of_lanes(lanes)
@@ -207,18 +190,6 @@ def choose_and_peak(s, lanes, panels, scale, mask):
         for c in range(WIDTH):
             v = s[j * TILE + c] * scale
             v = v if mask[j * WIDTH + c] != 0 else REAL(-np.inf)
-            s[j * TILE + c] = v
-            lanes[c] = maximum_step(lanes[c], v)
-    return peak_of_lanes(lanes)
-
-
-@body
-def add_and_peak(s, lanes, panels, scale, mask):
-    for c in range(WIDTH):
-        lanes[c] = REAL(-np.inf)
-    for j in range(panels):
-        for c in range(WIDTH):
-            v = s[j * TILE + c] * scale + mask[j * WIDTH + c]
             s[j * TILE + c] = v
             lanes[c] = maximum_step(lanes[c], v)
     return peak_of_lanes(lanes)
@@ -342,22 +313,17 @@ for item in range(lo, hi):
             s = POINTER(tiles + r // HEIGHT * KEY_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
             at = mask_head + (first + r) * mask_row + start * mask_column
             seen = min(count, first + r + 1 - start) if causal != 0 else count
-            whole_row = seen == panels * WIDTH
-            if whole_row and mask_kind == 0:
-                new_peaks[r] = scale_and_peak(s, lanes, panels, scale)
-            elif whole_row and mask_kind == 1 and mask_column == 1:
+            if mask_kind == 0:
+                new_peaks[r] = scale_and_peak(s, lanes, panels, seen, scale)
+            elif mask_kind == 1 and mask_column == 1 and seen == panels * WIDTH:
                 new_peaks[r] = choose_and_peak(s, lanes, panels, scale, pointer_u8(mask + at))
-            elif whole_row and mask_kind == 2 and mask_column == 1:
-                new_peaks[r] = add_and_peak(s, lanes, panels, scale, POINTER(mask + at * SIZE))
             else:
                 scale_row(s, panels, scale)
                 if mask_kind == 1:
                     choose_row(s, panels, count, pointer_u8(mask + at), mask_column)
-                elif mask_kind == 2:
+                else:
                     add_row(s, panels, count, POINTER(mask + at * SIZE), mask_column)
-                if not whole_row:
-                    end_row(s, panels, seen)
-                new_peaks[r] = peak_of_row(s, lanes, panels)
+                new_peaks[r] = scale_and_peak(s, lanes, panels, seen, REAL(1))
         advance_rows(peaks, new_peaks, shifts, changes, sums, rows)
         for r in range(rows):
             s = POINTER(tiles + r // HEIGHT * KEY_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
