@@ -17,7 +17,7 @@ from .selection import chosen, kept
 
 __all__ = [
     "CHECKED_SHORTCUTS", "FLOAT_UFUNCS", "SHORTCUTS", "float_unary", "large_binary", "log_softmax", "max_pool2d",
-    "max_pool2d_grad", "quiet", "softmax",
+    "max_pool2d_grad", "quiet", "silu", "softmax",
 ]  # fmt: skip
 
 
@@ -244,7 +244,8 @@ def _sigmoid(x: Any) -> Any:
     return quiet(np.reciprocal, result, result)
 
 
-def _silu(x: Any) -> Any:
+def silu(x: Any) -> Any:
+    """Of one dtype."""
     if x.dtype.char not in "fd":
         return NotImplemented
     result = np.asarray(np.negative(x))
@@ -442,7 +443,7 @@ SHORTCUTS: dict[str, Callable[..., Any]] = {
     "amax": _amax,
     "amin": _amin,
     "sigmoid": _sigmoid,
-    "silu": _silu,
+    "silu": silu,
     "clamp": _clamp,
     "softmax": softmax,
     "log_softmax": log_softmax,

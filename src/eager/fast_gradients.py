@@ -234,6 +234,24 @@ def _batch_norm_training(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *,
     return for_input, slope, total
 
 
+def _activation(name: str, *names: str, numbers: tuple[float, ...] = ()) -> Callable[..., Any]:
+    """Of an activation function with a kernel, whose numbers are attributes of these names, or always the same."""
+
+    def rule(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **attributes: Any) -> Any:
+        given = numbers or [attributes[n] for n in names]
+        found = native.activation_gradient(name, g, operands[0], *given)
+        return found if found is NotImplemented else (found,)
+
+    return rule
+
+
+_gelu_kernel = _activation("gelu")
+
+
+def _gelu(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, approximate: str) -> Any:
+    return _gelu_kernel(g, out, operands, needs) if approximate == "none" else NotImplemented
+
+
 def _conv2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **geometry: Any) -> Any:
     x, weight, bias = operands
     return native.conv2d_gradients(g, x, weight, bias, needs, **geometry)
@@ -251,6 +269,11 @@ def _max_pool2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **window: A
 
 FAST_GRADIENTS: dict[str, Callable[..., Any]] = {
     "conv2d": _conv2d,
+    "gelu": _gelu,
+    "hardtanh": _activation("hardtanh", "min_val", "max_val"),
+    "leaky_relu": _activation("leaky_relu", "negative_slope"),
+    "relu6": _activation("hardtanh", numbers=(0.0, 6.0)),
+    "silu": _activation("silu"),
     "layer_norm": _layer_norm,
     "max_pool2d": _max_pool2d,
     "batch_norm_training": _batch_norm_training,

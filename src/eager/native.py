@@ -18,8 +18,8 @@ from ..ir.ops.pool import pooled_size
 from . import fast
 
 __all__ = [
-    "HEAVY", "HEAVY_SHORTCUTS", "batch_norm_gradient", "conv2d_gradients", "layer_norm_gradient", "max_pool2d_gradient",
-    "relu_gradient", "set_kernels", "softmax_gradient",
+    "HEAVY", "HEAVY_SHORTCUTS", "activation_gradient", "batch_norm_gradient", "conv2d_gradients", "layer_norm_gradient",
+    "max_pool2d_gradient", "relu_gradient", "set_kernels", "softmax_gradient",
 ]  # fmt: skip
 
 # Multiply-adds of a convolution, and elements of other ops, from which on the kernels are used.
@@ -232,6 +232,41 @@ def relu_gradient(g: Any, out: Any) -> Any:
     return NotImplemented if calls is None else calls.relu_gradient(g, out)
 
 
+# -- activations -------------------------------------------------------------------------------------------------------
+
+
+def _activations(x: Any, g: Any = None) -> Any:
+    if x.size < _ELEMENTS or (g is not None and (g.dtype is not x.dtype or g.shape != x.shape)):
+        return None
+    return _kernels("activations", x.dtype)
+
+
+def _silu(x: Any) -> Any:
+    calls = _activations(x)
+    return fast.silu(x) if calls is None else calls.activation("silu", x)
+
+
+def _gelu(x: Any, *, approximate: str) -> Any:
+    calls = _activations(x) if approximate == "none" else None
+    return NotImplemented if calls is None else calls.activation("gelu", x)
+
+
+def _leaky_relu(x: Any, *, negative_slope: float) -> Any:
+    calls = _activations(x)
+    return NotImplemented if calls is None else calls.activation("leaky_relu", x, negative_slope)
+
+
+def _hardtanh(x: Any, *, min_val: float = 0.0, max_val: float = 6.0) -> Any:
+    calls = _activations(x)
+    return NotImplemented if calls is None else calls.activation("hardtanh", x, min_val, max_val)
+
+
+def activation_gradient(name: str, g: Any, x: Any, first: float = 0.0, second: float = 0.0) -> Any:
+    """The gradient of an activation function; NotImplemented where its record should compute it."""
+    calls = _activations(x, g)
+    return NotImplemented if calls is None else calls.activation_gradient(name, g, x, first, second)
+
+
 # -- rows --------------------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +327,12 @@ HEAVY: dict[str, Callable[..., Any]] = {
     "avg_pool2d_grad": _avg_pool2d_grad,
     "batch_norm_training": _batch_norm,
     "layer_norm": _layer_norm,
+    "gelu": _gelu,
+    "hardtanh": _hardtanh,
+    "leaky_relu": _leaky_relu,
+    "relu6": _hardtanh,
 }
 # Likewise, before operands are checked (see `fast`).
-HEAVY_SHORTCUTS: dict[str, Callable[..., Any]] = {"softmax": _softmax, "log_softmax": _log_softmax}
+HEAVY_SHORTCUTS: dict[str, Callable[..., Any]] = {
+    "softmax": _softmax, "log_softmax": _log_softmax, "silu": _silu,
+}  # fmt: skip

@@ -1,5 +1,6 @@
 """Heavy eager ops by machine code: the same numbers as the op records, for all sizes, dtypes and layouts."""
 
+import math
 import os
 import subprocess
 import sys
@@ -165,6 +166,40 @@ def test_batch_norm(dtype: Any, shape: tuple[int, ...]) -> None:
         gradients.append([t.grad.numpy() for t in tensors])
     for mine, theirs in zip(*gradients, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+
+
+ACTIVATIONS: list[tuple[str, dict[str, Any]]] = [
+    ("silu", {}), ("gelu", {"approximate": "none"}), ("leaky_relu", {"negative_slope": 0.3}), ("relu6", {}),
+    ("hardtanh", {"min_val": -0.5, "max_val": 1.5}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "attributes"), ACTIVATIONS)
+def test_activations(dtype: Any, name: str, attributes: dict[str, Any]) -> None:
+    special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 6.0, -0.5, 1.5, 1e-30, -1e-30, 300.0, -300.0]
+    x = np.concatenate([np.linspace(-12, 12, 1001), special]).astype(dtype)
+    gradient = numbers(dtype, x.size)
+    results = []
+    for off in (False, True):
+        native._off = off
+        leaf = ingot.tensor(x, requires_grad=True)
+        result = getattr(F, name)(leaf, **attributes)
+        result.backward(ingot.tensor(gradient))
+        results.append([result.detach().numpy(), leaf.grad.numpy()])
+    for mine, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=TOLERANCE[dtype] / 20, atol=30 * np.finfo(dtype).eps)
+    if name != "gelu":
+        assert native.activation_gradient(name.replace("relu6", "hardtanh"), gradient[1:], x) is NotImplemented
+
+
+def test_gelu_is_exact() -> None:
+    x = np.concatenate([np.linspace(-6, 6, 4001), np.geomspace(1e-20, 1e-2, 50)])
+    for dtype in (np.float32, np.float64):
+        given = x.astype(dtype)
+        exact = [v * 0.5 * (1 + math.erf(v * math.sqrt(0.5))) for v in given.astype(np.float64)]
+        result = native.HEAVY["gelu"](given, approximate="none")
+        bound = 3 * np.finfo(dtype).eps * np.maximum(np.abs(given), np.abs(exact))
+        assert (np.abs(result - exact) <= bound).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 8), (2, 5, 33), (1, 100), (70, 64)])

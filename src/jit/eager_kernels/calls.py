@@ -16,9 +16,9 @@ from .geometry import Tile, host_tile
 from .library import grain_of, kernels, ready, run, short_name
 
 __all__ = [
-    "average_pool", "average_pool_gradient", "batch_norm", "batch_norm_gradient", "convolve", "input_gradient",
-    "layer_norm", "layer_norm_gradient", "max_pool", "max_pool_gradient", "ready", "relu_gradient", "row_gradient",
-    "row_result", "weight_gradient",
+    "activation", "activation_gradient", "average_pool", "average_pool_gradient", "batch_norm", "batch_norm_gradient",
+    "convolve", "input_gradient", "layer_norm", "layer_norm_gradient", "max_pool", "max_pool_gradient", "ready",
+    "relu_gradient", "row_gradient", "row_result", "weight_gradient",
 ]  # fmt: skip
 
 _Array = np.ndarray[Any, np.dtype[Any]]
@@ -319,6 +319,25 @@ def relu_gradient(g: _Array, out: _Array) -> _Array:
     result = recycler.empty(out.shape, out.dtype)
     slots = list(map(address_of, (g, out, result)))
     run(kernels("images", short_name(out.dtype))["relu_gradient"], slots, out.size, grain_of(out.size, out.size))
+    return result
+
+
+def activation(name: str, x: _Array, first: float = 0.0, second: float = 0.0) -> _Array:
+    """An activation function of each element."""
+    return _activation(name, None, x, first, second)
+
+
+def activation_gradient(name: str, g: _Array, x: _Array, first: float = 0.0, second: float = 0.0) -> _Array:
+    """Its gradient times `g`, which is of the operand's shape."""
+    return _activation(f"{name}_gradient", g, x, first, second)
+
+
+def _activation(name: str, g: _Array | None, x: _Array, first: float, second: float) -> _Array:
+    x = _plain(x)
+    g = x if g is None else _plain(g)
+    result = recycler.empty(x.shape, x.dtype)
+    slots = [*map(address_of, (x, g, result)), _bits(first), _bits(second)]
+    run(kernels("activations", short_name(x.dtype))[name], slots, x.size, grain_of(x.size, 2 * x.size))
     return result
 
 

@@ -65,6 +65,10 @@ class Number:
     def __mod__(self, other: Any) -> "Number":
         return self._binary(other, "srem", "frem")
 
+    def __neg__(self) -> "Number":
+        """Of floats."""
+        return Number(self.code, self.code.builder.fneg(self.value))
+
     def __and__(self, other: Any) -> "Number":
         return self._binary(other, "and_", "and_")
 

@@ -24,6 +24,10 @@ from .geometry import host_tile
 __all__ = ["KERNELS", "grain_of", "kernels", "ready", "run", "short_name"]
 
 KERNELS = {
+    "activations": (
+        "silu", "silu_gradient", "gelu", "gelu_gradient", "leaky_relu", "leaky_relu_gradient", "hardtanh",
+        "hardtanh_gradient",
+    ),
     "convolution": ("pad_images", "convolve", "input_gradient", "weight_gradient", "gradient_rows", "sum_chunks"),
     "images": (
         "max_pool", "max_pool_gradient", "average_pool", "average_pool_gradient", "batch_norm", "batch_norm_gradient",

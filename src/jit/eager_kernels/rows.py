@@ -7,7 +7,7 @@ from .code import Code, Number
 from .geometry import Tile
 from .stretch import Stretch, read, write, zero
 
-__all__ = ["LAYER_NORM", "LAYER_NORM_GRADIENT", "SOFTMAX", "SOFTMAX_GRADIENT", "build"]
+__all__ = ["LAYER_NORM", "LAYER_NORM_GRADIENT", "SOFTMAX", "SOFTMAX_GRADIENT", "build", "exponential"]
 
 SOFTMAX = ("x", "y", "size")
 SOFTMAX_GRADIENT = ("g", "out", "y", "size")
@@ -39,7 +39,7 @@ _HIGH = {"f32": 0.693359375, "f64": 6.93147180369123816490e-01}
 _LOW = {"f32": -2.12194440054690583e-04, "f64": 1.90821492927058770002e-10}
 
 
-def _exponential(code: Code, x: Number) -> Number:
+def exponential(code: Code, x: Number) -> Number:
     """exp(x) of a vector of numbers up to 0, or NaN: 2^n times the series of the rest."""
     kind = code.dtype
     inside = code.select(x < _LEAST[kind], _LEAST[kind], x)
@@ -63,7 +63,7 @@ def _softmax(code: Code) -> None:
         largest = code.splat(row.largest(x))
 
         def power(index: Number, count: Number | None) -> list[Number]:
-            value = _exponential(code, read(x, index, count) - largest)
+            value = exponential(code, read(x, index, count) - largest)
             write(y, index, count, value)
             return [value]
 
@@ -77,7 +77,7 @@ def _log_softmax(code: Code) -> None:
     with code.loop(code.lo, code.hi) as item:
         row = Stretch(code, item * s.size, s.size)
         largest = code.splat(row.largest(x))
-        total = row.sums(lambda i, n: [_exponential(code, read(x, i, n) - largest)], 1)[0]
+        total = row.sums(lambda i, n: [exponential(code, read(x, i, n) - largest)], 1)[0]
         minus = code.splat(code.logarithm(total))
         row.vectors(lambda i, n: write(y, i, n, read(x, i, n) - largest - minus))
 
@@ -97,7 +97,7 @@ def _log_softmax_gradient(code: Code) -> None:
     with code.loop(code.lo, code.hi) as item:
         row = Stretch(code, item * s.size, s.size)
         total = code.splat(row.sums(lambda i, n: [read(g, i, n)], 1)[0])
-        row.vectors(lambda i, n: write(y, i, n, read(g, i, n) - _exponential(code, read(out, i, n)) * total))
+        row.vectors(lambda i, n: write(y, i, n, read(g, i, n) - exponential(code, read(out, i, n)) * total))
 
 
 def _statistics(code: Code, row: Stretch, x: Any) -> tuple[Number, Number]:
