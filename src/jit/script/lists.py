@@ -17,6 +17,7 @@ from ...ir.types import (
     TupleType,
     Type,
 )
+from ..errors import ScriptError
 from ..record_values import OBJECT
 from .context import Context, PathEnds
 from .operators import number, scalar_kind
@@ -139,10 +140,28 @@ def get(context: Context, target: ListRef, index: Abstract) -> Abstract:
     content = context.list_items(target.cell)
     if isinstance(index, Slice):
         return _slice(context, content, index)
+    if isinstance(content, Items) and isinstance(index, Scalar) and _hold_objects(content):
+        # One object of several: as objects of the graph, whichever it is, a change of it is seen.
+        content = _of_objects(context, target.cell, content)
     if isinstance(content, Items):
         return context.item_of(context, content.items, index, "list")
     position = context.int_value(_index(context, index, 0))
     return from_element(context, context.emit("list.get", content.value, position))
+
+
+def _hold_objects(content: Items) -> bool:
+    classes = {i.type if isinstance(i, ObjectRef) else None for i in content.items}
+    return len(content.items) > 1 and len(classes) == 1 and None not in classes
+
+
+def _of_objects(context: Context, cell: Cell, content: Items) -> Items | RunTimeItems:
+    """A list of objects as a list of the graph, where that can hold what they have."""
+    try:
+        element = list_element(context, spec_of(context, ListRef(cell)))  # type: ignore[arg-type]
+    except ScriptError:
+        return content
+    materialise_list(context, cell, element)
+    return context.list_items(cell)
 
 
 def _bounds(context: Context, index: Slice) -> list[Any]:
@@ -457,9 +476,11 @@ def _remove(context: Context, target: ListRef, value: Abstract) -> Abstract:
         _changes(context, target.cell)
         context.heap[target.cell] = Items(content.items[:position] + content.items[position + 1 :])
         return Constant(None)
-    found = method(context, target, "index", [value])
-    method(context, target, "pop", [found])
-    return Constant(None)
+    from .calls import inline_function
+    from .library_iteration import list_remove
+
+    place = context.location()
+    return inline_function(context, list_remove, [target, value], {}, place)  # type: ignore[arg-type]
 
 
 def sort(context: Context, target: ListRef, keywords: dict[str, Abstract]) -> None:

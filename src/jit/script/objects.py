@@ -21,6 +21,7 @@ from .operators import scalar_kind, spread
 from .raised import Caught, Raised, error_attribute
 from .tensors import attribute as tensor_attribute
 from .values import (
+    NOTHING,
     UNBOUND,
     Abstract,
     Cell,
@@ -38,6 +39,7 @@ from .values import (
     SetRef,
     TensorRef,
     Tuple,
+    Union,
 )
 
 __all__ = ["attribute", "instantiate", "is_plain_class", "lift", "parameter", "set_attribute", "user_operator"]
@@ -239,6 +241,14 @@ def _module_attribute(context: Context, module: Module, name: str) -> Abstract:
 def set_attribute(context: Context, target: Abstract, name: str, value: Abstract) -> None:
     """`target.name = value`."""
     match target:
+        case Union():
+
+            def one(v: Abstract) -> Abstract:
+                set_attribute(context, v, name, value)
+                return NOTHING
+
+            spread(context, one, target)
+            return
         case ObjectRef(cell=cell, type=cls):
             if dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen and not context.constructing:  # type: ignore[attr-defined]
                 context.fails(dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}"))

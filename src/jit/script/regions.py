@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.core import Block, Value
-from ...ir.types import DictType, ListType, SetType, Type
+from ...ir.types import DictType, ListType, SetType, Type, type_symbols
 from .context import Context, Exit, PathEnds
 from .slots import convert, fill, materialise_list, placeholders, rebuild, slot_types
 from .specs import (
@@ -220,6 +220,13 @@ def _content_spec(context: Context, before: Snapshot, content: Any) -> Any:
     def spec(value: Abstract) -> Spec:
         return localise(context, spec_of(context, value), before.heap, before.symbols, {})
 
+    if isinstance(content, (RunTimeItems, RunTimeDict)) and not (
+        type_symbols(context.builder.resolve(content.element)) <= before.symbols
+    ):
+        raise context.error(
+            "a container whose length is known at run time only holds tensors of different sizes",
+            "make the sizes the same (for example by padding), or concatenate the tensors as you go",
+        )
     match content:
         case RunTimeItems(element=element):
             return ListSpec(None, element, frozenset())

@@ -356,3 +356,63 @@ def one_of_two_objects(n: int):
         points.append(c)
     points[0].y = 9.0
     return a.y, b.y
+
+
+@accept("objects in containers", ([Point(1.0), Point(2.0)], 3))
+def one_of_an_argument(points: list[Point], n: int):
+    for i in range(n):
+        p = points[i % 2]
+        p.x += i
+    return sum([p.x for p in points])
+
+
+@accept("objects in containers", (3,), (0,))
+def carried_objects(n: int):
+    now = Point(1.0)
+    seen = []
+    for i in range(n):
+        before = now
+        now = Point(before.x + 1)
+        seen.append(before)
+        if i % 2:
+            seen[-1].y = 1.0
+    now.x = 100.0
+    return seen, now
+
+
+@accept("objects in containers", (2,))
+def lists_that_share_objects(n: int):
+    points = [Point(1.0)]
+    same = points
+    for i in range(n):
+        same.append(Point(float(i)))
+    copies = list(points)
+    copies[0].x = 5.0
+    points[0] = Point(7.0)
+    grid = [[p, copies[0]] for p in points]
+    grid[1][1].y = 8.0
+    return points, same, copies, grid
+
+
+class Bag:
+    def __init__(self) -> None:
+        self.held: list[Point] = []
+
+    def put(self, p: Point) -> None:
+        self.held.append(p)
+
+    def best(self) -> Point:
+        found = self.held[0]
+        for p in self.held:
+            if p.x > found.x:
+                found = p
+        return found
+
+
+@accept("objects in containers", (3,))
+def objects_that_hold_objects(n: int):
+    bag = Bag()
+    for i in range(n):
+        bag.put(Point(float(i)))
+    bag.best().y = 3.0
+    return [p.y for p in bag.held], bag.best()
