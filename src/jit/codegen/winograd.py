@@ -63,10 +63,15 @@ WINOGRAD_SLOTS: dict[str, int] = {
     )
 }
 
-# Tiles of one item, panels of output channels of one item, and how many items have scratch memory at a time.
-_TILES, _PANELS, _WORKERS = MOST_ROWS, 4, 8
-# Channels that are transformed at a time.
-_CHANNELS = 64
+# Tiles of one item: all where there are few of them, else as many as most micro-kernels have rows.
+_TILES, _USUAL_TILES = 16, 14
+# How many items have scratch memory at a time, and the panels of output channels of one item, by m.
+_WORKERS = 8
+_PANELS = {2: 4, 4: 2}
+# Channels that are transformed and multiplied at a time.
+_CHANNELS = 128
+# Between transformed tiles: rows a power of two apart would compete for the same cache lines.
+_ROW_GAP = 16
 # Beyond these weights the larger transform would read more memory than it saves products.
 _LARGE_WEIGHTS = 256 * 256
 _FEWEST_CHANNELS = 16
@@ -167,16 +172,8 @@ def pack_winograd_numpy(weight: np.ndarray[Any, Any], outputs: int, tile: TileSh
 
 def scratch_elements(spec: WinogradSpec, channels: int) -> int:
     """The scratch memory of a call, in elements."""
-    return _WORKERS * _slot_elements(spec, channels)
-
-
-def _slot_elements(spec: WinogradSpec, channels: int) -> int:
-    return spec.places * _TILES * (_row_stride(channels) + _PANELS * spec.tile.columns)
-
-
-def _row_stride(channels: int) -> int:
-    """Elements between transformed tiles: rows a power of two apart would compete for the same cache lines."""
-    return channels + 16
+    row = min(channels, _CHANNELS) + _ROW_GAP
+    return _WORKERS * spec.places * _TILES * (row + _PANELS[spec.outputs] * spec.tile.columns)
 
 
 def winograd_source(name: str, spec: WinogradSpec, epilogue: Epilogue | None = None) -> str:
@@ -270,22 +267,19 @@ def {spec.name}_plan(p, threads):
     {_read("images", "channels", "out_channels", "out_height", "out_width")}
     tiles = images * ((out_height + {m - 1}) // {m}) * ((out_width + {m - 1}) // {m})
     panels = (out_channels + {width - 1}) // {width}
-    # The blocks for which the busiest thread has the least to do, about: products, transforms, and reading weights.
-    best, tile_block, panel_block = -1, {_TILES}, 1
-    block = {_TILES}
-    while block >= {height} and block % {height} == 0:
-        group = min(panels, {_PANELS})
-        while group >= 1:
-            items = ((tiles + block - 1) // block) * ((panels + group - 1) // group)
-            count = min(block, max(tiles, 1))
-            cost = count * {spec.places * width // 16} * group * channels
-            cost += count * (channels * {spec.places // 4} + group * {width * spec.places // 5})
-            cost += {spec.places * row_bytes // 8} * group * channels
-            cost *= (items + threads - 1) // threads
-            if best < 0 or cost < best:
-                best, tile_block, panel_block = cost, block, group
-            group = group // 2
-        block = block // 2
+    # The order of sums depends on the blocks of tiles: they are chosen by the sizes, and the panels of an item by how
+    # much the busiest thread has to do (products, transforms, and reading weights).
+    tile_block = {_TILES} if tiles <= {_TILES} else {_USUAL_TILES}
+    best, panel_block, group = -1, 1, min(panels, {_PANELS[m]})
+    while group >= 1:
+        items = ((tiles + tile_block - 1) // tile_block) * ((panels + group - 1) // group)
+        cost = tile_block * ({spec.places * width // 16} * group * channels)
+        cost += tile_block * (channels * {spec.places // 4} + group * {width * spec.places // 5})
+        cost += {spec.places * row_bytes // 8} * group * channels
+        cost *= (items + threads - 1) // threads
+        if best < 0 or cost < best:
+            best, panel_block = cost, group
+        group = group // 2
     items = ((tiles + tile_block - 1) // tile_block) * ((panels + panel_block - 1) // panel_block)
     set_slot_i64(p, {slots["tile_block"]}, tile_block)
     set_slot_i64(p, {slots["panel_block"]}, panel_block)
@@ -308,7 +302,7 @@ def {spec.name}(p, lo, hi, store):
     tiles, panels = images * tiles_down * tiles_right, (out_channels + {width - 1}) // {width}
     groups = (panels + panel_block - 1) // panel_block
     rows_in, columns_in = out_height + 2, out_width + 2
-    row_stride = (channels + 16) * 4
+    row_stride = (min(channels, {_CHANNELS}) + {_ROW_GAP}) * 4
     place_bytes, sum_bytes = {_TILES} * row_stride, panel_block * {_TILES * row_bytes}
     # Between two transforms; zeros in the place of what lies outside the input; finished pixels.
     between, results, table = row_buffer(), tile_buffer(), row_table()
@@ -319,35 +313,34 @@ def {spec.name}(p, lo, hi, store):
     addresses, offset_table = pointer_i64(table), table + {TABLE_BYTES}
     offsets = pointer_i64(offset_table)
     for worker in range(lo, hi):
-        inputs = scratch + worker * {spec.places * _TILES} * (row_stride + {_PANELS * row_bytes})
+        inputs = scratch + worker * {spec.places * _TILES} * (row_stride + {_PANELS[m] * row_bytes})
         sums = inputs + {spec.places} * place_bytes
         for item in range(worker, items, workers):
             first_tile = item // groups * tile_block
             last_tile = min(first_tile + tile_block, tiles)
             first_panel = item % groups * panel_block
             last_panel = min(first_panel + panel_block, panels)
-            for t in range(first_tile, last_tile):
-                image, row_at = t // (tiles_down * tiles_right), t // tiles_right % tiles_down * {m}
-                column_at = t % tiles_right * {m}
-                for channel in range(0, channels, {_CHANNELS}):
-                    count = min({_CHANNELS}, channels - channel)
+            for channel in range(0, channels, {_CHANNELS}):
+                count = min({_CHANNELS}, channels - channel)
+                for t in range(first_tile, last_tile):
+                    image, row_at = t // (tiles_down * tiles_right), t // tiles_right % tiles_down * {m}
+                    column_at = t % tiles_right * {m}
                     for j in range({n}):
                         start = x + image * x_image + row_at * x_row + (column_at + j) * x_pixel + channel * 4
 {indent(choose, 24)}
                         {down}
-                    target = inputs + (t - first_tile) * row_stride + channel * 4
+                    target = inputs + (t - first_tile) * row_stride
                     for i in range({n}):
                         {across}
-            count = last_tile - first_tile
-            for place in range({spec.places}):
-                for first in range(0, count, {height}):
-                    rows = min({height}, count - first)
-                    for t in range({height}):
-                        addresses[t] = inputs + place * place_bytes + (first + min(t, rows - 1)) * row_stride
-                    for panel in range(first_panel, last_panel):
-                        target = sums + place * sum_bytes + ((panel - first_panel) * {_TILES} + first) * {row_bytes}
-                        multiply_tile(table, rows, 0, w + (place * panels + panel) * channels * {row_bytes}, target, 0,
-                            1, 0, 1, 0, channels, 4, {row_bytes})
+                for place in range({spec.places}):
+                    for first in range(0, last_tile - first_tile, {height}):
+                        rows = min({height}, last_tile - first_tile - first)
+                        for t in range({height}):
+                            addresses[t] = inputs + place * place_bytes + (first + min(t, rows - 1)) * row_stride
+                        for panel in range(first_panel, last_panel):
+                            target = sums + place * sum_bytes + ((panel - first_panel) * {_TILES} + first) * {row_bytes}
+                            weights = w + ((place * panels + panel) * channels + channel) * {row_bytes}
+                            multiply_tile(table, rows, 0, weights, target, channel, 1, 0, 1, 0, count, 4, {row_bytes})
             first = first_tile
             while first < last_tile:
                 # Tiles beside each other make rows of pixels.
