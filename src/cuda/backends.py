@@ -18,7 +18,8 @@ from ..ir.ops._op import Trait
 from ..ir.random_state import default_generator
 from . import simulator
 from .errors import GpuUnavailable, OutOfMemoryError
-from .simulator import SimulatedDevice, SimulatedModule
+from .simulated_module import SimulatedModule
+from .simulator import SimulatedDevice
 
 __all__ = ["Backend", "Simulator", "backend", "current_backend", "is_simulated", "simulate", "unavailable_reason"]
 

@@ -7,18 +7,16 @@ not found. So programs and op records that run here run with cupy, as far as tha
 
 import contextlib
 import itertools
-import math
 import threading
 from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from ..ir.ops._common import register_special
+from .cupy_names import refuse_absent
 from .errors import OutOfMemoryError
 
-__all__ = ["SimulatedArray", "SimulatedDevice", "SimulatedModule", "current", "using"]
+__all__ = ["ArrayCall", "SimulatedArray", "SimulatedDevice", "call_ufunc", "copied", "current", "using"]
 
 _GRANULE = 512  # memory of a device is handed out in pieces of so many bytes
 _addresses = itertools.count(0x7F00_0000_0000, 1 << 40)
@@ -135,12 +133,11 @@ def _on_host(name: str) -> TypeError:
     )
 
 
-# What numpy's functions may be given of the host: nothing but numbers and what these make arrays of.
-_FROM_HOST = frozenset({"array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray"})
+# What else than arrays of the device a call may be given.
 _CONSTANTS = (bool, int, float, complex, np.generic)
 
 
-class _Call:
+class ArrayCall:
     """One call of a function of numpy's on arrays of a device: what it computes with, and where its results are."""
 
     def __init__(self, name: str, *, takes_host: bool = False) -> None:
@@ -322,10 +319,10 @@ class SimulatedArray:
     # -- elements -----------------------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Any:
-        return _Call("__getitem__", takes_host=True).run(lambda host, i: host[i], (self, index), {})
+        return ArrayCall("__getitem__", takes_host=True).run(lambda host, i: host[i], (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        call = _Call("__setitem__", takes_host=True)
+        call = ArrayCall("__setitem__", takes_host=True)
         index = call.bare(index)
         if isinstance(value, np.ndarray):
             raise TypeError(f"Unsupported type {type(value)} (__setitem__)")
@@ -343,7 +340,7 @@ class SimulatedArray:
         self._host.sort(axis)
 
     def view(self, dtype: Any = None) -> Any:
-        return _Call("view").run(lambda host: host.view() if dtype is None else host.view(dtype), (self,), {})
+        return ArrayCall("view").run(lambda host: host.view() if dtype is None else host.view(dtype), (self,), {})
 
     # -- numpy's protocols --------------------------------------------------------------------------------------------
 
@@ -354,10 +351,12 @@ class SimulatedArray:
         if outs:
             kwargs["out"] = outs[0] if len(outs) == 1 else outs
         if method == "__call__":
-            return _call_ufunc(ufunc, inputs, kwargs)
-        return _Call(ufunc.__name__).run(getattr(ufunc, method), inputs, kwargs)
+            return call_ufunc(ufunc, inputs, kwargs)
+        return ArrayCall(ufunc.__name__).run(getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from .simulated_module import SimulatedModule
+
         module: Any = SimulatedModule.of(np)
         for part in func.__module__.split(".")[1:]:
             module = getattr(module, part, None)
@@ -374,9 +373,15 @@ def _array(host: np.ndarray[Any, Any], memory: _Memory) -> SimulatedArray:
     return array
 
 
-def _call_ufunc(ufunc: Any, inputs: Any, kwargs: Any) -> Any:
+def copied(array: SimulatedArray) -> SimulatedArray:
+    """The array in memory of its own."""
+    host = array._host.copy(order="K")
+    return _array(host, _Memory(array.device, host))
+
+
+def call_ufunc(ufunc: Any, inputs: Any, kwargs: Any) -> Any:
     """A ufunc on arrays; results that go to `out=` are those arrays."""
-    call = _Call(ufunc.__name__)
+    call = ArrayCall(ufunc.__name__)
     args = [call.bare(a) for a in inputs]
     out = kwargs.pop("out", None)
     bare = call.bare(out)
@@ -417,10 +422,10 @@ def _method(name: str) -> Any:
     function = getattr(np.ndarray, name)
 
     def method(self: SimulatedArray, *args: Any, **kwargs: Any) -> Any:
-        _refuse_absent(name, kwargs)
+        refuse_absent(name, kwargs)
         if "out" in kwargs and kwargs["out"] is None:
             del kwargs["out"]
-        return _Call(name).run(function, (self, *args), kwargs)
+        return ArrayCall(name).run(function, (self, *args), kwargs)
 
     return method
 
@@ -433,7 +438,7 @@ def _operator(name: str) -> Any:
             if isinstance(other, np.ndarray):
                 raise TypeError(f"Unsupported type {type(other)} (__{name}__)")
             return NotImplemented
-        return _Call(name).run(function, (self, other), {})
+        return ArrayCall(name).run(function, (self, other), {})
 
     return operator
 
@@ -448,7 +453,7 @@ for _name in ("__neg__", "__pos__", "__invert__", "__abs__"):
 
 def _part(name: str) -> Any:
     def get(self: SimulatedArray) -> Any:
-        return _Call(name).run(lambda host: getattr(host, name), (self,), {})
+        return ArrayCall(name).run(lambda host: getattr(host, name), (self,), {})
 
     def set(self: SimulatedArray, value: Any) -> None:
         get(self)[...] = value
@@ -458,130 +463,3 @@ def _part(name: str) -> Any:
 
 for _name in ("T", "real", "imag"):
     setattr(SimulatedArray, _name, _part(_name))
-
-
-# Options of numpy's functions, and methods, that cupy 14 does not have.
-_ABSENT_OF = (
-    (("all", "any", "mean", "nanmean"), ("where",)),
-    (("amax", "amin", "max", "min", "nanmax", "nanmin", "nanprod", "nansum", "prod", "sum"), ("initial", "where")),
-    (("nanstd", "nanvar", "std", "var"), ("correction", "mean", "where")),
-    (("argsort", "sort"), ("order", "stable")),
-    (("argpartition", "partition"), ("kind", "order")),
-    (("percentile", "quantile"), ("weights",)),
-    (("array",), ("ndmax",)),
-    (("cholesky",), ("upper",)),
-    (("count_nonzero",), ("keepdims",)),
-    (("indices",), ("sparse",)),
-    (("isin",), ("kind",)),
-    (("lexsort",), ("axis",)),
-    (("pinv",), ("hermitian", "rtol")),
-    (("svd",), ("hermitian",)),
-    (("take",), ("mode",)),
-    (("unique",), ("sorted",)),
-)
-_ABSENT = {name: options for names, options in _ABSENT_OF for name in names}
-
-
-def _refuse_absent(name: str, kwargs: dict[str, Any]) -> None:
-    """TypeError for an option that cupy does not have."""
-    for option in _ABSENT.get(name, ()):
-        if option in kwargs:
-            raise TypeError(f"{name}() got an unexpected keyword argument '{option}' (cupy has none)")
-
-
-class _Function:
-    """A function of numpy's on arrays of a device."""
-
-    def __init__(self, function: Any) -> None:
-        self._function = function
-        self.__name__ = function.__name__
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        _refuse_absent(self.__name__, kwargs)
-        call = _Call(self.__name__, takes_host=self.__name__ in _FROM_HOST)
-        result = call.run(self._function, args, kwargs)
-        if call.takes_host and not call.found and isinstance(result, SimulatedArray):
-            if any(isinstance(a, np.ndarray) and np.may_share_memory(a, result._host) for a in args):
-                copied = result._host.copy(order="K")
-                result = _array(copied, _Memory(result.device, copied))
-            result.device.copied_in += result.nbytes
-        return result
-
-
-class _Ufunc(_Function):
-    """A ufunc of numpy's, with those of its methods that cupy has."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if len(args) > self._function.nin:
-            args, kwargs["out"] = args[: self._function.nin], args[self._function.nin]
-        return _call_ufunc(self._function, args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("accumulate", "at", "outer", "reduce", "reduceat"):
-            value = getattr(self._function, name)
-            if callable(value):
-                raise AttributeError(name)
-            return value
-        method = getattr(self._function, name)
-        return lambda *args, **kwargs: _Call(self.__name__).run(method, args, kwargs)
-
-
-# Functions and modules of numpy's that cupy 14 does not have.
-_MISSING = frozenset({
-    "asmatrix", "block", "bmat", "char", "core", "ctypeslib", "einsum_path", "emath", "errstate", "frompyfunc",
-    "geomspace", "histogram_bin_edges", "insert", "longdouble", "ma", "matrix", "matvec", "memmap", "nanpercentile",
-    "nanquantile", "ndenumerate", "nditer", "nested_iters", "object_", "polyder", "polydiv", "polyint", "rec",
-    "recarray", "spacing", "str_", "strings", "unstack", "vecdot", "vecmat", "void",
-})  # fmt: skip
-_MISSING_LINALG = frozenset({
-    "diagonal", "matrix_norm", "multi_dot", "outer", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
-})  # fmt: skip
-
-
-class SimulatedModule:
-    """A module of numpy's whose functions compute with arrays of a device, as those of the module `cupy`."""
-
-    _made: ClassVar[dict[str, "SimulatedModule"]] = {}
-
-    def __init__(self, module: ModuleType) -> None:
-        self._module = module
-
-    @classmethod
-    def of(cls, module: ModuleType) -> "SimulatedModule":
-        """The one module of that name."""
-        found = cls._made.get(module.__name__)
-        if found is None:
-            found = cls._made[module.__name__] = cls(module)
-        return found
-
-    def __repr__(self) -> str:
-        return f"<{self._module.__name__} of the simulated device>"
-
-    def __getattr__(self, name: str) -> Any:
-        missing = _MISSING_LINALG if self._module.__name__ == "numpy.linalg" else _MISSING
-        if name.startswith("_") or name in missing:
-            raise AttributeError(f"module {self._module.__name__!r} of the device has no attribute {name!r}")
-        value = SimulatedArray if name == "ndarray" else getattr(self._module, name)
-        if isinstance(value, np.ufunc):
-            value = _Ufunc(value)
-        elif isinstance(value, ModuleType):
-            value = SimulatedModule.of(value)
-        elif callable(value) and not isinstance(value, type):
-            value = _Function(value)
-        setattr(self, name, value)
-        return value
-
-
-class SpecialFunctions:
-    """The functions of `cupyx.scipy.special` that records use, on arrays of a simulated device."""
-
-    def __getattr__(self, name: str) -> Any:
-        function = np.vectorize({"erf": math.erf, "erfc": math.erfc, "gammaln": _gammaln}[name], otypes=[float])
-        return lambda x: _Call(name).run(function, (x,), {})
-
-
-def _gammaln(x: float) -> float:
-    return math.inf if math.isinf(x) or (x <= 0 and x == math.floor(x)) else math.lgamma(x)
-
-
-register_special(SimulatedArray, SpecialFunctions())

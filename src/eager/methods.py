@@ -1,4 +1,4 @@
-"""Methods of tensors that are not ops: conversion, memory, writing whole tensors, and properties."""
+"""Methods of tensors that are not ops: memory, writing whole tensors, and properties; with those of `conversion`."""
 
 import builtins
 import warnings
@@ -6,101 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import DType, as_dtype
+from ..ir.dtypes import DType
 from . import modes
-from .device import CPU, address, as_device, device, is_host, is_writable, make_on, require_same_device
+from .conversion import CONVERSIONS, clone
+from .device import address, is_host, is_writable, make_on, require_same_device
 from .functions import call as _call
 from .inplace import alias, check_writable, snapshot, write
-from .memory_format import channels_last, channels_last_3d, in_format, is_in_format, strided
-from .placement import moved
+from .memory_format import is_in_format, strided
 from .tensor import Tensor, wrap
 
 __all__ = ["METHODS", "PROPERTIES", "clone", "inplace_of", "write_out"]
-
-
-# -- conversion ----------------------------------------------------------------------------------------------------
-
-
-def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """The tensor with another dtype or device: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`."""
-    dtype: Any = kwargs.pop("dtype", None)
-    copy = kwargs.pop("copy", False)
-    target: Any = kwargs.pop("device", None)
-    kwargs.pop("non_blocking", None)
-    format = kwargs.pop("memory_format", None)
-    other = kwargs.pop("other", None)
-    if kwargs:
-        raise TypeError(f"to() got unexpected keyword arguments {', '.join(kwargs)}")
-    flags = 0
-    for a in args if other is None else (other, *args):
-        if isinstance(a, Tensor):
-            dtype = a.dtype
-            target = a.device
-        elif isinstance(a, DType) or a in (float, int, bool, complex) or isinstance(a, np.dtype):
-            dtype = as_dtype(a)
-        elif isinstance(a, (str, device)) or a.__class__ is int:
-            target = a
-        elif isinstance(a, bool):  # non_blocking, then copy
-            copy = a if flags else copy
-            flags += 1
-        elif a is not None:
-            raise TypeError(f"to() received an invalid argument: expected a dtype, device or Tensor, given {a!r}")
-    if target is not None and (place := as_device(target)) is not self.device:
-        return _on_other_device(self, place, dtype, format)
-    if dtype is None or as_dtype(dtype) is self.dtype:
-        if format is not None and not is_in_format(self._array, format):
-            copy = copy or format in (channels_last, channels_last_3d)
-        return clone(self, memory_format=format) if copy else self
-    result: Tensor = _call("cast", self, dtype=as_dtype(dtype))
-    if format in (channels_last, channels_last_3d):
-        result._array = in_format(result._array, format)
-    return result
-
-
-def _on_other_device(self: Tensor, place: device, dtype: Any, format: Any) -> Tensor:
-    """A copy on another device, converted before it travels."""
-    source = self if dtype is None or as_dtype(dtype) is self.dtype else _to(self, as_dtype(dtype))
-    result = moved(source, place)
-    if format in (channels_last, channels_last_3d):
-        result._array = in_format(result._array, format)
-    return result
-
-
-def _converter(name: str) -> Any:
-    dtype = as_dtype(name)
-
-    def method(self: Tensor, memory_format: Any = None) -> Tensor:
-        return _to(self, dtype) if memory_format is None else _to(self, dtype, memory_format=memory_format)
-
-    method.__doc__ = f"The tensor as {dtype.name}; itself where it is that already."
-    return method
-
-
-def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The tensor as another dtype; without one, the name of its type."""
-    if dtype is None:
-        names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
-                 "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
-        where = "ingot" if self.device is CPU else "ingot.cuda"
-        return f"{where}.{names.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
-    return _to(self, as_dtype(dtype))
-
-
-def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """The tensor with the dtype of another."""
-    return _to(self, other.dtype)
-
-
-def _new(name: str) -> Any:
-    def method(self: Tensor, *args: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
-        from . import creation
-
-        if modes.devices:
-            kwargs.setdefault("device", self.device)
-        return getattr(creation, name)(*args, dtype=dtype or self.dtype, **kwargs)  # type: ignore[no-any-return]
-
-    method.__doc__ = f"`ingot.{name}` with this tensor's dtype unless another is given."
-    return method
 
 
 # -- shape and memory ----------------------------------------------------------------------------------------------
@@ -198,18 +113,6 @@ def _contiguous(self: Tensor, *, memory_format: Any = None) -> Tensor:
     return _call("contiguous", self)  # type: ignore[no-any-return]
 
 
-def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy; its elements lie in memory in the order of the input's, or of a memory format.
-
-    >>> ingot.clone(ingot.ones(2))
-    tensor([1., 1.])
-    """
-    result: Tensor = _call("clone", input)
-    if memory_format is not None:
-        result._array = in_format(result._array, memory_format)
-    return result
-
-
 def _expand_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor expanded to the shape of another, as a view."""
     return _call("expand", self, tuple(other.shape))  # type: ignore[no-any-return]
@@ -232,26 +135,6 @@ def _is_same_size(self: Tensor, other: Tensor) -> bool:
 
 def _itself(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """The tensor itself."""
-    return self
-
-
-def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor on the CPU: itself where it is there, a copy else."""
-    return _to(self, CPU, memory_format=memory_format)
-
-
-def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
-    """The tensor on a GPU, the current one unless another is given: itself where it is there, a copy else."""
-    place = as_device("cuda" if device is None else device)
-    if place.type != "cuda":
-        raise RuntimeError(f"Invalid device, must be cuda device: given {place}")
-    return _to(self, place, memory_format=memory_format)
-
-
-def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """The tensor itself: copies to a GPU wait in any case."""
-    if self.device is not CPU:
-        raise RuntimeError(f"cannot pin '{_type(self)}' only dense CPU tensors can be pinned")
     return self
 
 
@@ -549,9 +432,7 @@ PROPERTIES: dict[str, Any] = {
 }
 
 METHODS: dict[str, Any] = {
-    "to": _to,
-    "type": _type,
-    "type_as": _type_as,
+    **CONVERSIONS,
     "view": _view,
     "view_as": _view_as,
     "reshape_as": _reshape_as,
@@ -566,18 +447,14 @@ METHODS: dict[str, Any] = {
     "data_ptr": _data_ptr,
     "is_contiguous": _is_contiguous,
     "contiguous": _contiguous,
-    "clone": clone,
     "is_same_size": _is_same_size,
     "element_size": lambda self: self._array.itemsize,
     "is_floating_point": lambda self: self.dtype.is_floating_point,
     "is_complex": lambda self: self.dtype.is_complex,
     "is_signed": lambda self: self.dtype.is_signed,
     "get_device": lambda self: -1 if self.device.index is None else self.device.index,
-    "cpu": _cpu,
-    "pin_memory": _pin_memory,
     "record_stream": lambda self, stream: None,  # memory is given back in the order of the work
     "is_pinned": lambda self, device=None: False,
-    "cuda": _cuda,
     "detach": _detach,
     "detach_": _detach_,
     "copy_": _copy_,
@@ -596,14 +473,6 @@ METHODS: dict[str, Any] = {
     "positive": _positive,
     "__pos__": _positive,
 }
-for _name in ("float", "double", "half", "bfloat16", "long", "int", "short", "bool"):
-    METHODS[_name] = _converter(_name)
-for _name in ("cfloat", "cdouble"):
-    METHODS[_name] = _converter(_name)
-METHODS["byte"] = _converter("uint8")
-METHODS["char"] = _converter("int8")
-for _name in ("zeros", "ones", "empty", "full", "tensor"):
-    METHODS[f"new_{_name}"] = _new(_name)
 for _name in ("t", "transpose", "swapaxes", "unsqueeze", "squeeze"):
     METHODS[f"{_name}_"] = _geometry_(_name)
 for _name, _method in METHODS.items():

@@ -10,7 +10,8 @@ import ingot
 import numpy as np
 import pytest
 from ingot.cuda import backends, cupy_backend
-from ingot.cuda.simulator import SimulatedArray, SimulatedDevice, SimulatedModule, using
+from ingot.cuda.simulated_module import SimulatedModule
+from ingot.cuda.simulator import SimulatedArray, SimulatedDevice, using
 from ingot.ir.ops import _common
 
 

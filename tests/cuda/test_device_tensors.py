@@ -151,7 +151,7 @@ def test_every_way_to_move_a_tensor() -> None:
     y = x.to("cuda:1", ingot.float64)
     assert y.device == "cuda:1" and y.dtype is ingot.float64
     assert y.to("cuda:0").device == "cuda:0"
-    assert x.to(y).dtype is ingot.float64 and x.to(y).device == "cuda:1"
+    assert x.to(y).dtype is ingot.float64 and x.to(y).device == x.type_as(y).device == "cuda:1"
     assert y.to("cuda:1") is y and y.cuda(1) is y and x.cpu() is x and y.to("cuda:1", copy=True) is not y
     with pytest.raises(RuntimeError, match="must be cuda device"):
         x.cuda("cpu")
