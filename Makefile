@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-fast check format bench gpu-check onnx-conformance array-api-tests clean
+.PHONY: demo test test-fast check format bench gpu-check ptx-check onnx-conformance array-api-tests clean
 
 # A stamp per set of extras: reinstalled when pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml
@@ -36,6 +36,10 @@ format: $(VENV)/.installed-check
 # Installs nothing: with this interpreter, or that of .venv where there is one, as they are.
 gpu-check:
 	@python=$(BIN)/python; test -x $$python || python=$(PYTHON); $$python tests/cuda/gpu_check.py
+
+# Every kernel of every operator's samples as PTX for cc 7.5, 8.0 and 9.0, assembled where ptxas is: about an hour, no GPU.
+ptx-check: $(VENV)/.installed-test $(VENV)/.installed-ptx
+	INGOT_TEST_PTX=all $(BIN)/python -m pytest -n 0 tests/cuda/test_ptx.py
 
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

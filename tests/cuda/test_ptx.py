@@ -78,7 +78,7 @@ def test_every_kernel_becomes_ptx(kernels: list[DeviceKernel], architecture: tup
         return  # what assembles PTX comes with the CUDA toolkit
     # As one module, which is much faster: the head of each is the same.
     head, _, _ = texts[0].partition(".address_size 64")
-    bodies = [text.partition(".address_size 64")[2] for text in texts]
+    bodies = [text.partition(".address_size 64")[2].replace("_cudapy_smem_", f"_smem_{n}_") for n, text in enumerate(texts)]
     file = tmp_path / "kernels.ptx"
     file.write_text(f"{head}.address_size 64\n" + "\n".join(bodies))
     command = [ptxas, f"-arch=sm_{architecture[0]}{architecture[1]}", str(file), "-o", str(tmp_path / "cubin")]
