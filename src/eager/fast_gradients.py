@@ -262,6 +262,11 @@ def _layer_norm(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, normaliz
     return native.layer_norm_gradient(g, x, weight, normalized_shape, eps) if needs[0] else NotImplemented
 
 
+def _group_norm(g: Any, out: Any, operands: _Arrays, needs: _Arrays, *, num_groups: int, eps: float) -> Any:
+    x, weight, _ = operands
+    return native.group_norm_gradient(g, x, weight, num_groups, eps) if needs[0] else NotImplemented
+
+
 def _max_pool2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **window: Any) -> Any:
     found = native.max_pool2d_gradient(g, operands[0], **window)
     return found if found is NotImplemented else (found,)
@@ -270,6 +275,7 @@ def _max_pool2d(g: Any, out: Any, operands: _Arrays, needs: _Arrays, **window: A
 FAST_GRADIENTS: dict[str, Callable[..., Any]] = {
     "conv2d": _conv2d,
     "gelu": _gelu,
+    "group_norm": _group_norm,
     "hardtanh": _activation("hardtanh", "min_val", "max_val"),
     "leaky_relu": _activation("leaky_relu", "negative_slope"),
     "relu6": _activation("hardtanh", numbers=(0.0, 6.0)),

@@ -1,4 +1,4 @@
-"""Heavy ops by machine code where there is enough work: convolutions, pooling, normalisation, softmax, relu's mask.
+"""Heavy ops by machine code where there is enough work: convolutions, pooling, normalisation, softmax, activations.
 
 Who computes depends on dtypes and shapes alone, so that a program gives the same numbers every time. The kernels are in
 `jit.eager_kernels`, which this package must not import: `set_kernels` says where they are. They are compiled when the
@@ -18,8 +18,8 @@ from ..ir.ops.pool import pooled_size
 from . import fast
 
 __all__ = [
-    "HEAVY", "HEAVY_SHORTCUTS", "activation_gradient", "batch_norm_gradient", "conv2d_gradients", "layer_norm_gradient",
-    "max_pool2d_gradient", "relu_gradient", "set_kernels", "softmax_gradient",
+    "HEAVY", "HEAVY_SHORTCUTS", "activation_gradient", "batch_norm_gradient", "conv2d_gradients", "group_norm_gradient",
+    "layer_norm_gradient", "max_pool2d_gradient", "relu_gradient", "set_kernels", "softmax_gradient",
 ]  # fmt: skip
 
 # Multiply-adds of a convolution, and elements of other ops, from which on the kernels are used.
@@ -315,6 +315,17 @@ def layer_norm_gradient(g: Any, x: Any, weight: Any, normalized_shape: Any, eps:
     return for_input, *[o.reshape(normalized_shape) for o in others]
 
 
+def _group_norm(input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
+    calls = _channelled(input, weight, bias)
+    return NotImplemented if calls is None else calls.group_norm(input, weight, bias, num_groups, eps)
+
+
+def group_norm_gradient(g: Any, x: Any, weight: Any, groups: int, eps: float) -> Any:
+    """The gradients of group_norm for x, weight and bias; NotImplemented where its record should compute them."""
+    calls = _channelled(x, g, weight)
+    return NotImplemented if calls is None else calls.group_norm_gradient(g, x, weight, groups, eps)
+
+
 # By op, as `evaluate` takes operands; NotImplemented where that should compute.
 HEAVY: dict[str, Callable[..., Any]] = {
     "conv1d": _conv1d,
@@ -326,6 +337,7 @@ HEAVY: dict[str, Callable[..., Any]] = {
     "avg_pool2d": _avg_pool2d,
     "avg_pool2d_grad": _avg_pool2d_grad,
     "batch_norm_training": _batch_norm,
+    "group_norm": _group_norm,
     "layer_norm": _layer_norm,
     "gelu": _gelu,
     "hardtanh": _hardtanh,

@@ -246,6 +246,21 @@ def test_layer_norm(dtype: Any, shape: tuple[int, ...], size: tuple[int, ...]) -
         np.testing.assert_allclose(mine, theirs, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize(("shape", "groups"), [((3, 6, 9), 2), ((19, 4, 2, 5), 4), ((1, 3, 17), 1), ((2, 8, 3, 3), 2)])
+def test_group_norm(dtype: Any, shape: tuple[int, ...], groups: int) -> None:
+    x, weight, bias = numbers(dtype, *shape), numbers(dtype, shape[1]), numbers(dtype, shape[1], seed=1)
+    for operands in ((x, weight, bias), (x, None, None)):
+        check("group_norm", operands, {"num_groups": groups, "eps": 1e-3})
+    gradients = []
+    for off in (False, True):
+        native._off = off
+        tensors = [ingot.tensor(a, requires_grad=True) for a in (x, weight, bias)]
+        F.group_norm(tensors[0], groups, *tensors[1:]).backward(ingot.tensor(numbers(dtype, *shape, seed=5)))
+        gradients.append([t.grad.numpy() for t in tensors])
+    for mine, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=10 * TOLERANCE[dtype], atol=10 * TOLERANCE[dtype])
+
+
 def test_gradients_reach_what_requires_them() -> None:
     x, w, bias, _ = convolution(np.dtype(np.float64), CONVOLUTIONS[0])
     results = []

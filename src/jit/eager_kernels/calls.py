@@ -1,4 +1,4 @@
-"""Eager convolutions, pooling and normalisation on arrays, by the kernels of this package.
+"""Eager convolutions, pooling, normalisation and activations on arrays, by the kernels of this package.
 
 Operands are float32 or float64, all of one dtype and not empty; they were checked. What is not contiguous is copied.
 Results are what the op records' `evaluate` gives, up to rounding.
@@ -17,8 +17,8 @@ from .library import grain_of, kernels, ready, run, short_name
 
 __all__ = [
     "activation", "activation_gradient", "average_pool", "average_pool_gradient", "batch_norm", "batch_norm_gradient",
-    "convolve", "input_gradient", "layer_norm", "layer_norm_gradient", "max_pool", "max_pool_gradient", "ready",
-    "relu_gradient", "row_gradient", "row_result", "weight_gradient",
+    "convolve", "group_norm", "group_norm_gradient", "input_gradient", "layer_norm", "layer_norm_gradient", "max_pool",
+    "max_pool_gradient", "ready", "relu_gradient", "row_gradient", "row_result", "weight_gradient",
 ]  # fmt: skip
 
 _Array = np.ndarray[Any, np.dtype[Any]]
@@ -345,6 +345,7 @@ def _activation(name: str, g: _Array | None, x: _Array, first: float, second: fl
 
 # Rows in a chunk, whose sums are kept: as many that the sums are a small part of the rows.
 _CHUNK_ROWS = 32
+_CHUNK_IMAGES = 8
 
 
 def row_result(name: str, x: _Array) -> _Array:
@@ -369,29 +370,48 @@ def row_gradient(name: str, g: _Array, out: _Array) -> _Array:
     return result
 
 
-def layer_norm(x: _Array, weight: _Array | None, bias: _Array | None, size: int, eps: float) -> _Array:
-    """Rows of `size` elements with mean 0 and variance 1, times weight plus bias."""
+def layer_norm(x: _Array, weight: _Array | None, bias: _Array | None, size: int, eps: float, period: int = 1) -> _Array:
+    """Rows of `size` elements with mean 0 and variance 1, times weight plus bias, which `period` rows have together."""
     x = _plain(x)
-    scale = np.ones(size, x.dtype) if weight is None else _plain(weight)
-    shift = np.zeros(size, x.dtype) if bias is None else _plain(bias)
+    scale = np.ones(period * size, x.dtype) if weight is None else _plain(weight)
+    shift = np.zeros(period * size, x.dtype) if bias is None else _plain(bias)
     result = recycler.empty(x.shape, x.dtype)
     rows = x.size // size
-    slots = [*map(address_of, (x, scale, shift, result)), size, _bits(eps)]
+    slots = [*map(address_of, (x, scale, shift, result)), size, _bits(eps), period]
     run(kernels("rows", short_name(x.dtype))["layer_norm"], slots, rows, grain_of(rows, x.size))
     return result
 
 
 def layer_norm_gradient(
-    g: _Array, x: _Array, weight: _Array | None, size: int, eps: float
+    g: _Array, x: _Array, weight: _Array | None, size: int, eps: float, period: int = 1
 ) -> tuple[_Array, _Array, _Array]:
-    """The gradients of `layer_norm` for x, weight and bias, the last two as rows."""
+    """The gradients of `layer_norm` for x, weight and bias, the last two as rows of `period * size`."""
     g, x = _plain(g), _plain(x)
-    scale = np.ones(size, x.dtype) if weight is None else _plain(weight)
+    scale = np.ones(period * size, x.dtype) if weight is None else _plain(weight)
     result = recycler.empty(x.shape, x.dtype)
     rows = x.size // size
-    chunks = -(-rows // _CHUNK_ROWS)
-    sums = np.empty((chunks, 2, size), x.dtype)
-    slots = [*map(address_of, (g, x, scale, result, sums)), rows, _CHUNK_ROWS, size, _bits(eps)]
+    chunk = _CHUNK_ROWS if period == 1 else _CHUNK_IMAGES * period
+    chunks = -(-rows // chunk)
+    sums = np.empty((chunks, 2, period * size), x.dtype)
+    slots = [*map(address_of, (g, x, scale, result, sums)), rows, chunk, size, _bits(eps), period]
     run(kernels("rows", short_name(x.dtype))["layer_norm_gradient"], slots, chunks, grain_of(chunks, 2 * x.size))
     total = sums.sum(0)
     return result, total[0], total[1]
+
+
+def group_norm(x: _Array, weight: _Array | None, bias: _Array | None, groups: int, eps: float) -> _Array:
+    """[N, C, ...] with mean 0 and variance 1 over each group of channels, times weight plus bias per channel."""
+    _, channels, length = _channels(x)
+    scale, shift = (None if v is None else np.repeat(v, length) for v in (weight, bias))
+    return layer_norm(x, scale, shift, channels // groups * length, eps, groups)
+
+
+def group_norm_gradient(
+    g: _Array, x: _Array, weight: _Array | None, groups: int, eps: float
+) -> tuple[_Array, _Array, _Array]:
+    """The gradients of `group_norm` for x, weight and bias."""
+    _, channels, length = _channels(x)
+    scale = None if weight is None else np.repeat(weight, length)
+    result, *sums = layer_norm_gradient(g, x, scale, channels // groups * length, eps, groups)
+    for_weight, for_bias = (total.reshape(channels, length).sum(1) for total in sums)
+    return result, for_weight, for_bias

@@ -11,8 +11,9 @@ __all__ = ["LAYER_NORM", "LAYER_NORM_GRADIENT", "SOFTMAX", "SOFTMAX_GRADIENT", "
 
 SOFTMAX = ("x", "y", "size")
 SOFTMAX_GRADIENT = ("g", "out", "y", "size")
-LAYER_NORM = ("x", "weight", "bias", "y", "size", "eps")
-LAYER_NORM_GRADIENT = ("g", "x", "weight", "y", "sums", "rows", "chunk", "size", "eps")
+# `period`: so many rows have weights of their own, one after another.
+LAYER_NORM = ("x", "weight", "bias", "y", "size", "eps", "period")
+LAYER_NORM_GRADIENT = ("g", "x", "weight", "y", "sums", "rows", "chunk", "size", "eps", "period")
 
 
 def build(module: Any, dtype: str, tile: Tile) -> None:
@@ -122,7 +123,7 @@ def _layer_norm(code: Code) -> None:
         mean, inverse = _statistics(code, row, x)
 
         def normalise(index: Number, count: Number | None) -> None:
-            at = index - start
+            at = index - start + item % s.period * s.size
             value = (read(x, index, count) - mean) * inverse * read(weight, at, count) + read(bias, at, count)
             write(y, index, count, value)
 
@@ -134,19 +135,20 @@ def _layer_norm_gradient(code: Code) -> None:
     s = code.slots
     g, x, y, weight = (code.pointer(a) for a in (s.g, s.x, s.y, s.weight))
     with code.loop(code.lo, code.hi) as item:
-        sums = code.pointer(s.sums) + item * 2 * s.size
-        zero(code, sums, 2 * s.size)
+        line = s.period * s.size
+        sums = code.pointer(s.sums) + item * 2 * line
+        zero(code, sums, 2 * line)
         with code.loop(item * s.chunk, code.smaller(s.rows, (item + 1) * s.chunk)) as r:
-            start = r * s.size
-            row = Stretch(code, start, s.size)
+            row = Stretch(code, r * s.size, s.size)
+            shared = r * s.size - r % s.period * s.size
             mean, inverse = _statistics(code, row, x)
 
             def terms(index: Number, count: Number | None) -> list[Number]:
-                at = index - start
+                at = index - shared
                 gradient = read(g, index, count)
                 standard = (read(x, index, count) - mean) * inverse
                 write(sums, at, count, read(sums, at, count) + gradient * standard)
-                write(sums + s.size, at, count, read(sums + s.size, at, count) + gradient)
+                write(sums + line, at, count, read(sums + line, at, count) + gradient)
                 scaled = gradient * read(weight, at, count)
                 return [scaled, scaled * standard]
 
@@ -155,7 +157,7 @@ def _layer_norm_gradient(code: Code) -> None:
 
             def spread(index: Number, count: Number | None) -> None:
                 standard = (read(x, index, count) - mean) * inverse
-                scaled = read(g, index, count) * read(weight, index - start, count)
+                scaled = read(g, index, count) * read(weight, index - shared, count)
                 write(y, index, count, (scaled - shift - standard * slope) * inverse)
 
             row.vectors(spread)
