@@ -1,4 +1,4 @@
-"""Mixed precision, as `torch.amp`: what a program needs to run where it is switched off, as it is on this device.
+"""Mixed precision, as `torch.amp`: what a program needs to run where it is switched off, as it is here.
 
 `autocast` with an effect does not exist: a model that is to compute in bfloat16 is converted, `model.bfloat16()`.
 """
@@ -40,7 +40,7 @@ class autocast:
             )
         if enabled:
             warnings.warn(
-                f"autocast({device_type!r}) has no effect: this version computes on the CPU",
+                f"autocast({device_type!r}) has no effect: operations compute in the dtypes of their tensors",
                 UserWarning,
                 stacklevel=2,
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import amp
 from ..eager.device import as_device
+from ..eager.legacy import CUDA_TENSOR_TYPES as _types
 from ..ir.random_state import default_generator
 from .backends import HostFallbackWarning, Simulator, backend, current_backend, host_ops, simulate, unavailable_reason
 from .errors import AcceleratorError, GpuUnavailable, OutOfMemoryError
@@ -36,6 +37,9 @@ __all__ = [
     "memory_reserved", "memory_stats", "memory_summary", "reset_peak_memory_stats", "seed", "seed_all", "set_device",
     "set_rng_state", "set_stream", "simulate", "stream", "synchronize", "unavailable_reason",
 ]  # fmt: skip
+
+
+globals().update(_types)
 
 
 def is_available() -> bool:

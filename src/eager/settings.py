@@ -5,7 +5,7 @@ from typing import Any
 from ..ir.dtypes import as_dtype, set_default_dtype
 from . import modes
 from .device import CPU, as_device, default_device, device
-from .legacy import TENSOR_TYPES
+from .legacy import CUDA_TENSOR_TYPES, TENSOR_TYPES
 from .tensor import Tensor
 
 __all__ = [
@@ -48,12 +48,13 @@ def set_default_device(device: Any) -> None:
 
 
 def set_default_tensor_type(t: Any) -> None:
-    """Set the default dtype by a tensor type, `ingot.DoubleTensor` or its name (PyTorch's former way)."""
-    name = t if isinstance(t, str) else t.__name__
+    """Set the default dtype and device by a tensor type, `ingot.cuda.DoubleTensor` or its name (the former way)."""
+    name = t if isinstance(t, str) else f"{t.__module__}.{t.__name__}"
     dtypes = {"FloatTensor": "float32", "DoubleTensor": "float64", "HalfTensor": "float16"}
     kind = name.rpartition(".")[2]
     if kind not in dtypes:
         raise TypeError(f"set_default_tensor_type: expected one of {', '.join(dtypes)}, given {name}")
+    set_default_device("cuda" if ".cuda." in name else "cpu")
     set_default_dtype(as_dtype(dtypes[kind]))
 
 
@@ -64,6 +65,7 @@ def typename(obj: Any) -> str:
     ('ingot.FloatTensor', 'int')
     """
     if isinstance(obj, Tensor):
-        return next((f"ingot.{name}" for name, t in TENSOR_TYPES.items() if obj.dtype is t.dtype), "ingot.Tensor")
+        types = TENSOR_TYPES if obj.device is CPU else CUDA_TENSOR_TYPES
+        return next((f"{t.__module__}.{name}" for name, t in types.items() if obj.dtype is t.dtype), "ingot.Tensor")
     kind = type(obj)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

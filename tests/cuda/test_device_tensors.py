@@ -135,6 +135,20 @@ def test_cuda_means_the_current_device() -> None:
         assert ingot.cuda.current_device() == 1
 
 
+def test_types_by_name() -> None:
+    made = ingot.cuda.FloatTensor([1.0, 2.0])
+    assert made.device == "cuda:0" and isinstance(made, ingot.cuda.FloatTensor)
+    assert not isinstance(made, ingot.FloatTensor) and not isinstance(made.cpu(), ingot.cuda.FloatTensor)
+    assert ingot.cuda.LongTensor(2, 3).shape == (2, 3) and ingot.cuda.HalfTensor(made.cpu()).dtype is ingot.float16
+    assert ingot.typename(made) == made.type() == "ingot.cuda.FloatTensor"
+    ingot.set_default_tensor_type("torch.cuda.DoubleTensor")
+    try:
+        assert ingot.zeros(1).device == "cuda:0" and ingot.zeros(1).dtype is ingot.float64
+    finally:
+        ingot.set_default_tensor_type(ingot.FloatTensor)
+    assert ingot.zeros(1).device == "cpu" and ingot.zeros(1).dtype is ingot.float32
+
+
 # -- moving ------------------------------------------------------------------------------------------------------------
 
 
