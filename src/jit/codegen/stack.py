@@ -4,7 +4,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import lower_builtin, type_callable
 
 __all__ = ["stack_address"]
@@ -24,4 +23,6 @@ def _typing(context: Any) -> Any:
 
 @lower_builtin(stack_address)  # type: ignore[untyped-decorator]
 def _lowering(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    return builder.ptrtoint(cgutils.alloca_once(builder, _I64), _I64)
+    with builder.goto_entry_block():
+        place = builder.alloca(_I64)
+    return builder.ptrtoint(place, _I64)
