@@ -203,24 +203,24 @@ def _avg_pool2d_grad(
 # -- normalisation and relu --------------------------------------------------------------------------------------------
 
 
-def _channelled(x: Any, *others: Any) -> Any:
-    """The kernels for [N, C, ...] with long enough rows, where all arrays are of one dtype."""
+def _channelled(family: str, x: Any, *others: Any) -> Any:
+    """The kernels of a family for [N, C, ...] with long enough rows, where all arrays are of one dtype."""
     dtype = x.dtype
     if x.size < _ELEMENTS or x.size < _SHORT * x.shape[0] * x.shape[1]:
         return None
     if any([o is not None and o.dtype is not dtype for o in others]):
         return None
-    return _kernels("images", dtype)
+    return _kernels(family, dtype)
 
 
 def _batch_norm(input: Any, weight: Any, bias: Any, *, eps: float) -> Any:
-    calls = _channelled(input, weight, bias)
+    calls = _channelled("images", input, weight, bias)
     return NotImplemented if calls is None else calls.batch_norm(input, weight, bias, eps)
 
 
 def batch_norm_gradient(g: Any, x: Any, weight: Any, mean: Any, variance: Any, eps: float) -> Any:
     """The gradients of batch_norm_training for x, weight and bias; NotImplemented where numpy should compute them."""
-    calls = _channelled(x, g, weight)
+    calls = _channelled("images", x, g, weight)
     return NotImplemented if calls is None else calls.batch_norm_gradient(g, x, weight, mean, variance, eps)
 
 
@@ -316,13 +316,13 @@ def layer_norm_gradient(g: Any, x: Any, weight: Any, normalized_shape: Any, eps:
 
 
 def _group_norm(input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
-    calls = _channelled(input, weight, bias)
+    calls = _channelled("rows", input, weight, bias)
     return NotImplemented if calls is None else calls.group_norm(input, weight, bias, num_groups, eps)
 
 
 def group_norm_gradient(g: Any, x: Any, weight: Any, groups: int, eps: float) -> Any:
     """The gradients of group_norm for x, weight and bias; NotImplemented where its record should compute them."""
-    calls = _channelled(x, g, weight)
+    calls = _channelled("rows", x, g, weight)
     return NotImplemented if calls is None else calls.group_norm_gradient(g, x, weight, groups, eps)
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import ingot
@@ -16,6 +15,7 @@ import pytest
 from ingot import jit
 from ingot.eager import native
 from ingot.ir.ops._op import get_op
+from ingot.jit.eager_kernels import library
 
 TOLERANCE = {np.dtype(np.float32): 2e-4, np.dtype(np.float64): 1e-10}
 
@@ -38,6 +38,7 @@ def everything_is_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "_MULTIPLY_ADDS", 1)
     monkeypatch.setattr(native, "_ELEMENTS", 1)
     monkeypatch.setattr(native, "_off", False)
+    monkeypatch.setattr(library, "_loaded", {})  # each op asks for the kernels that it needs
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -326,19 +327,11 @@ def test_threads_at_the_same_time() -> None:
 # -- when there are no kernels -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    from ingot.jit.eager_kernels import library
-
-    monkeypatch.setattr(library, "_loaded", {})
-    yield library
-
-
-def test_a_failed_compilation_is_one_warning(nothing_loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_compilation_is_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> Any:
         raise ValueError("no such CPU")
 
-    monkeypatch.setattr(nothing_loaded, "_load", fail)
+    monkeypatch.setattr(library, "_load", fail)
     x, w = ingot.ones(1, 1, 3, 3), ingot.ones(1, 1, 2, 2)
     with pytest.warns(RuntimeWarning, match="runs on numpy, because .* no such CPU"):
         assert F.conv2d(x, w).tolist() == [[[[4, 4], [4, 4]]]]
@@ -347,14 +340,12 @@ def test_a_failed_compilation_is_one_warning(nothing_loaded: Any, monkeypatch: p
         F.conv2d(x, w)
 
 
-def test_nothing_is_compiled_where_that_is_forbidden(
-    nothing_loaded: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_nothing_is_compiled_where_that_is_forbidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "empty"))
     x, w = ingot.ones(1, 1, 3, 3), ingot.ones(1, 1, 2, 2)
     with jit.no_compile():
         assert F.conv2d(x, w).tolist() == [[[[4, 4], [4, 4]]]]
-    assert not nothing_loaded._loaded
+    assert not library._loaded
 
 
 PROGRAM = """
