@@ -86,3 +86,7 @@ class LocatedError(Exception):
         self.location = location
         self.chain = chain
         self.hint = hint
+
+    def __str__(self) -> str:
+        # That of KeyError, from which some of these errors also come, shows a string quoted.
+        return str(self.args[0])

@@ -223,6 +223,8 @@ class Context:
             arguments = list(error.args) if isinstance(error, KeyError) and plain else [message]
             self.raises([self.constant(a) for a in arguments], type(error))
         kind = _located_type(type(error))
+        if isinstance(error, KeyError):
+            message = f"the key {message} is not in the dict"
         raise kind(message, self.location(), chain=self.chain(), hint=hint_for(message)) from error
 
     def with_sizes(self, message: str) -> str:

@@ -160,7 +160,28 @@ def _tuple(context: Context, node: ast.Tuple) -> Abstract:
 
 
 def _list(context: Context, node: ast.List) -> Abstract:
-    return lists.new(context, elements(context, node.elts))
+    parts: list[list[Abstract] | ListRef] = [[]]
+    for item in node.elts:
+        last = parts[-1]
+        if not isinstance(item, ast.Starred):
+            value = evaluate(context, item)
+            parts.append([value]) if isinstance(last, ListRef) else last.append(value)
+            continue
+        with context.at(item):
+            value = evaluate(context, item.value)
+            sequence = iteration.iterate(context, value)
+            if sequence.items is not None or isinstance(sequence.length, int):
+                known = iteration.known_items(context, sequence)
+                parts.append([*known]) if isinstance(last, ListRef) else last.extend(known)
+            else:
+                whole = context.call(Constant(list), [value], {})
+                assert isinstance(whole, ListRef)
+                parts.append(whole)
+    made = [p if isinstance(p, ListRef) else lists.new(context, tuple(p)) for p in parts if isinstance(p, ListRef) or p]
+    result: Abstract = made[0] if made else lists.new(context, ())
+    for part in made[1:]:
+        result = binary(context, "Add", result, part)
+    return result
 
 
 def _dict(context: Context, node: ast.Dict) -> Abstract:

@@ -163,6 +163,13 @@ def list_index(items: Any, value: Any, start: Any, stop: Any = None) -> Any:
     raise ValueError(f"{value!r} is not in list")
 
 
+def list_remove(items: Any, value: Any) -> None:
+    """`items.remove(value)`."""
+    if value not in items:
+        raise ValueError("list.remove(x): x not in list")
+    items.pop(items.index(value))
+
+
 def range_item(start: Any, stop: Any, step: Any, index: Any) -> Any:
     """`range(start, stop, step)[index]`."""
     size = len(range(start, stop, step))

@@ -109,7 +109,8 @@ def _matches(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, code: Co
     return node.name == code.co_name and first == code.co_firstlineno
 
 
-_sources: dict[CodeType, FunctionSource] = {}
+# Equal code may come from two files.
+_sources: dict[tuple[CodeType, str], FunctionSource] = {}
 
 
 def function_source(function: Callable[..., Any]) -> FunctionSource:
@@ -122,7 +123,7 @@ def function_source(function: Callable[..., Any]) -> FunctionSource:
             hint="script a function, a method, a lambda, a class or a Module",
         )
     code = function.__code__
-    found = _sources.get(code)
+    found = _sources.get((code, code.co_filename))
     if found is not None:
         return found
     parsed = parse_file(code.co_filename, function.__globals__)
@@ -151,7 +152,7 @@ def function_source(function: Callable[..., Any]) -> FunctionSource:
 
     desugar(node)
     source = FunctionSource(node, code.co_filename, lines, function.__qualname__.rpartition(".<locals>.")[2])
-    _sources[code] = source
+    _sources[code, code.co_filename] = source
     return source
 
 

@@ -14,7 +14,7 @@ from .iterations import for_statement, while_statement
 from .managers import with_statement
 from .names import apply_narrowings, assign_name, name_value, narrowed, narrowings
 from .objects import attribute, lift, set_attribute
-from .operators import binary, spread, tensor_operator, truth
+from .operators import binary, compare, spread, tensor_operator, truth
 from .raised import assertion, raise_value
 from .regions import RESULT
 from .tensors import inplace_op
@@ -187,6 +187,9 @@ def _unpack(context: Context, targets: list[ast.expr], value: Abstract) -> None:
     elif sequence.items is None and star is None and sequence.kind in ("list", "str", "set"):
         _check_count(context, sequence.length, len(targets))
         items = tuple(sequence.element(Constant(i)) for i in range(len(targets)))
+    elif sequence.items is None and star is not None and not isinstance(sequence.length, int):
+        _unpack_list(context, targets, star, context.call(Constant(list), [value], {}))
+        return
     else:
         items = iteration.known_items(context, sequence, "the number of unpacked elements")
     if star is None:
@@ -208,6 +211,34 @@ def _unpack(context: Context, targets: list[ast.expr], value: Abstract) -> None:
     assign(context, starred.value, lists.new(context, middle))
     for target, item in zip(targets[star + 1 :], items[len(items) - after :], strict=True):
         assign(context, target, item)
+
+
+def _unpack_list(context: Context, targets: list[ast.expr], star: int, value: Abstract) -> None:
+    """`first, *rest, last = value` for a list whose length is known at run time only."""
+    assert isinstance(value, ListRef)
+    after = len(targets) - star - 1
+    size = context.length(value)
+    short = compare(context, "Lt", size, Constant(star + after))
+
+    def not_enough() -> Abstract:
+        text = Constant(f"not enough values to unpack (expected at least {star + after}, got ")
+        message = binary(
+            context, "Add", binary(context, "Add", text, context.call(Constant(str), [size], {})), Constant(")")
+        )
+        context.forget_raised()
+        context.raises([message.value], ValueError)  # type: ignore[attr-defined]
+
+    test = truth(context, short)
+    if test is True:
+        not_enough()
+    if not isinstance(test, bool):
+        regions.branch(context, test, not_enough, lambda: NOTHING)
+    middle = Slice(Constant(star), Constant(-after if after else None), Constant(None))
+    places: list[Abstract] = [Constant(i) for i in range(star)]
+    places += [middle, *(Constant(i) for i in range(-after, 0))]
+    parts = [lists.get(context, value, place) for place in places]
+    for target, part in zip(targets, parts, strict=True):
+        assign(context, target.value if isinstance(target, ast.Starred) else target, part)
 
 
 def _check_count(context: Context, length: Any, wanted: int) -> None:
