@@ -9,6 +9,7 @@ from ..ir.ops._op import get_op
 from ..ir.rewrite import clone
 from .errors import JitError
 from .function import Call, CompiledFunction, Specialised
+from .placement import host_copy
 from .specialisation import Specialisation
 
 __all__ = ["FrozenFunction", "freeze", "optimize_for_inference"]
@@ -53,7 +54,7 @@ def freeze_graph(graph: Graph, value: Callable[[str], Tensor]) -> Graph:
     replacement = {}
     constants = []
     for name, parameter in zip(graph.parameters, graph.arguments[first:], strict=True):
-        array = Array(value(name)._array.copy(), name)
+        array = Array(host_copy(value(name)._array), name)
         constant = Instruction(get_op("constant"), [], {"value": array}, (parameter.type,))
         constant.block = graph.block
         constants.append(constant)

@@ -26,7 +26,7 @@ from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Ty
 from . import executors
 from .containers import Fixed, leaf_type
 from .errors import FallbackWarning, JitError, NeedsRun
-from .placement import device_key, is_array, place_of_arrays
+from .placement import compiling_on, device_key, is_array, place_of_arrays
 from .program import NativeProgram
 from .specialisation import Specialisation, user_level
 from .tree import Structure, flatten_call, unflatten
@@ -320,7 +320,8 @@ class CompiledFunction:
                         self._latest = specialisation
                         return specialisation, parameters
                 try:
-                    made = self.specialise(call)
+                    with compiling_on(place_of_arrays(values)):
+                        made = self._on_another_device(call) or self.specialise(call)
                     break
                 except NeedsRun:
                     raise
@@ -345,6 +346,10 @@ class CompiledFunction:
                 )
             self._add(key, specialisation)
             return specialisation, parameters
+
+    def _on_another_device(self, call: Call) -> Specialised | None:
+        """The graph for such arguments on another device, if it is the same on all: scripts may ask for the device."""
+        return None
 
     def _add(self, key: Any, specialisation: Specialisation) -> None:
         known = self._specialisations.setdefault(key, [])

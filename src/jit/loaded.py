@@ -11,9 +11,9 @@ from ..eager.tensor import Tensor
 from .archive_format import read_members
 from .archive_module import SavedModule
 from .attribute_state import attribute_state
+from .elsewhere import graph_of_another_device
 from .errors import JitError
 from .function import Call, CompiledFunction, Specialised
-from .placement import place_of_arrays
 from .structure import with_constant_numbers
 
 __all__ = ["LoadedFunction", "LoadedModule"]
@@ -60,19 +60,7 @@ class LoadedFunction(CompiledFunction):
             )
         return call
 
-    def _on_another_device(self, call: Call) -> Specialised | None:
-        """The graph for such arguments on another device: it is the same on all."""
-        wanted, state = _without_devices(call.key()), self.state_key()
-        for (key, other), known in list(self._specialisations.items()):
-            if other != state or _without_devices(key) != wanted:
-                continue
-            for found in known:
-                values = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in call.leaves]
-                parameters = [self.parameter(name)._array for name in found.graph.parameters]
-                place = place_of_arrays([*values, *parameters])
-                if place is not found.place and found.binding.bind([*values, *parameters])[0] is not None:
-                    return Specialised(found.graph, found.results, found.exceptions, found.conditions, ptx=found.ptx)
-        return None
+    _on_another_device = graph_of_another_device
 
     def state_dict(self) -> dict[str, Tensor]:
         """The parameters and buffers by name; they share memory with the callable."""
@@ -89,9 +77,6 @@ class LoadedFunction(CompiledFunction):
                 self._tensors[name] = moved(tensor, place)
 
     def specialise(self, call: Call) -> Specialised:
-        elsewhere = self._on_another_device(call)
-        if elsewhere is not None:
-            return elsewhere
         types, _ = call.types()
         given = f"({', '.join(map(str, types))})"
         states = [key[1] for key in self._specialisations if key[0] == call.key()]
@@ -115,10 +100,6 @@ class LoadedFunction(CompiledFunction):
             f"{self.__name__} was loaded from a file, which has no graph for {given}; it has\n"
             f"{have or '  none'}\nsave it again after calling it with such arguments"
         )
-
-
-def _without_devices(key: Any) -> tuple[Any, ...]:
-    return tuple([part[:2] if isinstance(part, tuple) and len(part) == 3 else part for part in key])
 
 
 def _submodule(root: Module | None, path: str) -> Any:

@@ -1,6 +1,8 @@
 """Which device a call runs on, and arrays of either kind: numpy's, and those of a device."""
 
-from collections.abc import Iterable
+import contextlib
+import contextvars
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,12 @@ from ..eager import modes
 from ..eager.device import CPU, device, device_of, host_array, require_same_device
 from ..eager.tensor import Tensor
 
-__all__ = ["device_key", "host_copy", "is_array", "may_share_memory", "place_of_arrays", "share_memory", "write_array"]
+__all__ = [
+    "compiling_on", "compiling_place", "device_key", "host_copy", "is_array", "may_share_memory", "place_of_arrays",
+    "share_memory", "write_array",
+]  # fmt: skip
+
+_place: contextvars.ContextVar[device] = contextvars.ContextVar("place", default=CPU)
 
 
 def is_array(value: Any) -> bool:
@@ -45,6 +52,21 @@ def place_of_arrays(values: Iterable[Any]) -> device:
             place = here
         require_same_device(place, here)
     return place or CPU
+
+
+@contextlib.contextmanager
+def compiling_on(place: device) -> Iterator[None]:
+    """Let front ends know for which device a graph is made."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def compiling_place() -> device:
+    """The device that the graph being made is for."""
+    return _place.get()
 
 
 def host_copy(array: Any) -> np.ndarray[Any, Any]:

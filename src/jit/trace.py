@@ -19,6 +19,7 @@ from ..ir.passes.canonicalise import canonicalise
 from ..ir.passes.dce import dead_code_elimination
 from ..ir.random_state import default_generator
 from ..ir.types import TensorType
+from .elsewhere import graph_of_another_device
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
 from .recorder import Baked, Recorder, Recording
@@ -94,6 +95,8 @@ class TracedFunction(CompiledFunction):
                 hint="trace again with an example like these arguments, or use jit.script, which specialises by itself",
             )
         return self.record(call)
+
+    _on_another_device = graph_of_another_device
 
     def record(self, call: Call) -> Specialised:
         """Run the callable on the call's arguments and return its graph."""

@@ -305,3 +305,40 @@ def test_names_of_targets_and_of_places() -> None:
     function.save(file)
     with pytest.raises(RuntimeError, match="invalid device ordinal"):
         jit.load(io.BytesIO(file.getvalue()), map_location="cuda:7")
+
+
+# -- where a program is ------------------------------------------------------------------------------------------------
+
+
+def test_scripts_know_their_device_and_stay_on_it() -> None:
+    @jit.script
+    def made_here(x: ingot.Tensor) -> ingot.Tensor:
+        if x.device.type == "cuda":
+            return x.to(x.device) + ingot.ones(3, device=x.device)
+        return x - 1
+
+    close(made_here(ingot.zeros(3).cuda()), ingot.ones(3))
+    close(made_here(ingot.zeros(3)), -ingot.ones(3))
+    leave = jit.script(lambda x: x.cpu() + 1)
+    close(leave(ingot.zeros(3)), ingot.ones(3))
+    with pytest.raises(jit.ScriptError, match="moved to cpu, in a program that runs on cuda:0"):
+        leave(ingot.zeros(3).cuda())
+
+
+def test_frozen_modules_and_traces_follow_their_arguments() -> None:
+    network = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+    x = ingot.randn(2, 4)
+    with ingot.no_grad():
+        expected = network(x)
+        frozen = jit.freeze(jit.script(network.cuda()))
+        close(frozen(x.cuda()), expected)
+        traced = jit.trace(network, (x.cuda(),))
+        close(traced(x.cuda()), expected)
+        network.cpu()
+        close(traced(x), expected)
+
+
+def test_bisect_compares_kernels_with_the_array_module() -> None:
+    function = jit.script(chain)
+    function(ingot.randn(2, 3).cuda(), ingot.randn(3).cuda())
+    assert function.bisect(ingot.randn(2, 3).cuda(), ingot.randn(3).cuda()).agrees

@@ -9,6 +9,7 @@ from ...eager.device import as_device, device
 from ...eager.tensor import Tensor
 from ...ir.dtypes import DType, as_dtype
 from ...ir.ops._op import Op, get_op
+from ..placement import compiling_place
 from . import lists, sets, strings
 from .calls import call, call_object, inline_function
 from .complex_numbers import conjugate
@@ -199,7 +200,7 @@ def _to(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords
             target = value.value
             if isinstance(target, (str, device)):
                 try:
-                    as_device(target)
+                    _require_place(context, as_device(target))
                 except (RuntimeError, ValueError, TypeError) as error:
                     context.fails(error)
             elif target is not None and not isinstance(target, bool):
@@ -214,6 +215,25 @@ def _to(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords
             return context.new_tensor(context.emit("clone", context.read(tensor)))
         return tensor
     return context.new_tensor(cast(context, context.read(tensor), dtype))
+
+
+def _require_place(context: Context, target: device) -> None:
+    """A graph runs on one device: its arguments are moved before the call, its results after it."""
+    here = compiling_place()
+    if target is not here:
+        raise context.error(
+            f"a tensor is moved to {target}, in a program that runs on {here}: programs run on one device",
+            hint="move the arguments before the call, or the results after it",
+        )
+
+
+def _moved(name: str) -> Callable[[Context, TensorRef, list[Abstract], Keywords], Abstract]:
+    def method(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
+        if compiling_place().type != name:
+            _require_place(context, device(name))
+        return tensor
+
+    return method
 
 
 def _to_dtype(name: str) -> Callable[[Context, TensorRef, list[Abstract], Keywords], Abstract]:
@@ -233,10 +253,6 @@ def _fill(context: Context, tensor: TensorRef, arguments: list[Abstract], keywor
 
 def _zero(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
     return write_item(context, tensor, Constant(0), "zero_", assign=True)
-
-
-def _itself(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
-    return tensor
 
 
 def _detach(context: Context, tensor: TensorRef, arguments: list[Abstract], keywords: Keywords) -> Abstract:
@@ -314,7 +330,8 @@ _TENSOR_METHODS: dict[str, Callable[[Context, TensorRef, list[Abstract], Keyword
     "copy_": _copy,
     "fill_": _fill,
     "zero_": _zero,
-    "cpu": _itself,
+    "cpu": _moved("cpu"),
+    "cuda": _moved("cuda"),
     "detach": _detach,
     "is_floating_point": _is_floating,
     "is_contiguous": _is_contiguous,

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ...eager.device import CPU
 from ...eager.tensor import Size, Tensor
 from ...ir.core import Array, Value
 from ...ir.dtypes import DType
@@ -14,6 +13,7 @@ from ...ir.ops.schema import Role
 from ...ir.symbolic import SymbolicTensor, building, wrap
 from ...ir.types import BoolType, IntType, ScalarType, TensorType
 from ...ir.views import write_through
+from ..placement import compiling_place
 from .context import Context
 from .values import (
     Abstract,
@@ -45,6 +45,12 @@ _LIST_OPS = {"cat": "list.cat", "stack": "list.stack"}
 # -- calling ops -------------------------------------------------------------------------------------------------------
 
 
+def _here() -> tuple[Any, ...]:
+    """What means the device that a program runs on."""
+    place = compiling_place()
+    return (None, place, str(place), place.type)
+
+
 def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     """Bind a call to an op's schema and emit it."""
     given = [_to_binder(context, a) for a in arguments]
@@ -53,7 +59,7 @@ def call_op(context: Context, op: Op, arguments: SequenceOf[Abstract], keywords:
         given = [given[0], *(_settled(context, v) for v in given[1:])] if given else given
         named = {k: _settled(context, v) for k, v in named.items()}
     for ignored in ("out", "device", "layout", "memory_format", "non_blocking"):
-        if ignored in named and named[ignored] in (None, "cpu", CPU) and not _has(op, ignored):
+        if ignored in named and named[ignored] in _here() and not _has(op, ignored):
             del named[ignored]
     if op.name in _LIST_OPS and given and isinstance(given[0], ListRef):
         dim = given[1] if len(given) > 1 else named.get("dim", named.get("axis", 0))
@@ -276,7 +282,7 @@ def attribute(context: Context, tensor: TensorRef, name: str) -> Abstract:
         case "ndim":
             return Constant(type.rank)
         case "device":
-            return Constant(CPU)
+            return Constant(compiling_place())
         case "T":
             return context.call(Method(tensor, "permute"), [Constant(d) for d in reversed(range(type.rank))], {})
         case "H" | "mH" if type.dtype.is_complex:
