@@ -136,7 +136,7 @@ def test_the_pipeline_runs_in_order_up_to_a_pass() -> None:
     assert seen == [name for name, _ in DEFAULT][: seen.index("cse") + 1]
     x = np.array([0.0, 1.0, 2.0], np.float32)
     np.testing.assert_allclose(ir.run(result, [x, False, 2])[0], np.exp(x) + 2, rtol=1e-6)
-    with pytest.raises(ValueError, match="no pass 'polish': expected one of canonicalise, simplify"):
+    with pytest.raises(ValueError, match="no pass 'polish': expected one of inline, canonicalise, simplify"):
         run_pipeline(graph, "polish")
 
 
