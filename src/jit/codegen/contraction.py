@@ -1,7 +1,7 @@
 """Matrix products and convolutions in the driver: operands as strides, packed weights, and what follows as epilogue."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,28 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
     return Product(a, b, tuple(batches), rows, columns, depth, a_depth, b_depth)
 
 
+def streamed(product: Product, instruction: Instruction) -> Product:
+    """The product with its operands exchanged where B is a single column: then the matrix is what streams by."""
+    rows, columns = product.rows, product.columns
+    if columns.extent != 1 or rows.c != 1 or narrow_source(instruction.operands[1]) is not None:
+        return product
+
+    def exchanged(axis: Axis) -> Axis:
+        return replace(axis, a=axis.b, b=axis.a)
+
+    batches = tuple(exchanged(axis) for axis in product.batches)
+    return Product(
+        product.b,
+        product.a,
+        batches,
+        exchanged(columns),
+        exchanged(rows),
+        product.depth,
+        product.b_depth,
+        product.a_depth,
+    )
+
+
 def _merge(axes: Sequence[Axis]) -> list[Axis]:
     """Neighbouring axes made one where all strides allow it."""
     merged: list[Axis] = []
@@ -204,7 +226,7 @@ def accepts_epilogue(instruction: Instruction, group: Group) -> bool:
     store = store_strides(group, value)
     if store is None:
         return False
-    product = product_of(instruction, store)
+    product = streamed(product_of(instruction, store), instruction)
     return product.columns.c == 1 and len(product.batches) <= 2
 
 
@@ -317,7 +339,7 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     if dtype not in (dtypes.float32, dtypes.float64):
         raise Unsupported(f"{instruction.op.name} of {dtype.name}", instruction.location)
     store = store_strides(group, value) if group is not None else None
-    product = product_of(instruction, store)
+    product = streamed(product_of(instruction, store), instruction)
     output = next(iter(group.outputs)) if group is not None else value
     storage = driver.store(output)
     batched = bool(product.batches)
