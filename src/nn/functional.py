@@ -126,6 +126,20 @@ def max_pool2d(
     return _call(name, input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+def _with_indices(name: str) -> Any:
+    def pool(*args: Any, **kwargs: Any) -> Any:
+        return globals()[name](*args, **{**kwargs, "return_indices": True})
+
+    pool.__name__ = pool.__qualname__ = f"{name}_with_indices"
+    pool.__doc__ = f"`{name}`, and where each maximum was."
+    return pool
+
+
+for _name in ("max_pool1d", "max_pool2d", "max_pool3d"):
+    globals()[f"{_name}_with_indices"] = _with_indices(_name)
+    globals()[f"adaptive_{_name}_with_indices"] = _with_indices(f"adaptive_{_name}")
+
+
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Integers as vectors that are 1 at their index and 0 elsewhere; -1 classes means the largest plus 1."""
     if num_classes == -1:

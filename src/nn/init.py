@@ -1,6 +1,9 @@
 """Initial values of parameters, written in place (formulas: He et al. 2015, Glorot and Bengio 2010)."""
 
+import functools
 import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -191,3 +194,21 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     for column in range(columns):
         values[draws.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0
     return _set(tensor, values)
+
+
+def _former(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function by its name from before, which had no underscore."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        message = f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+for _name in ("uniform", "normal", "constant", "eye", "dirac", "xavier_uniform", "xavier_normal", "kaiming_uniform",
+              "kaiming_normal", "orthogonal", "sparse"):  # fmt: skip
+    globals()[_name] = _former(_name, globals()[f"{_name}_"])

@@ -203,3 +203,17 @@ def test_drawn_categories() -> None:
 def test_what_does_not_fit_is_refused(call: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_names_from_before() -> None:
+    weight = ingot.empty(2, 3)
+    with pytest.warns(FutureWarning, match="in favor of `nn.init.constant_`"):
+        assert nn.init.constant(weight, 2.0) is weight
+    assert weight.tolist() == [[2.0] * 3] * 2
+    for rank, layer in enumerate((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), 1):
+        x = ingot.randn(2, 3, *[6] * rank)
+        expected = layer(2, return_indices=True)(x)
+        adaptive = getattr(F, f"adaptive_max_pool{rank}d_with_indices")(x, 3)
+        for found in (getattr(F, f"max_pool{rank}d_with_indices")(x, 2), adaptive):
+            for mine, theirs in zip(found, expected, strict=True):
+                assert ingot.equal(mine, theirs)
