@@ -241,11 +241,13 @@ class HostFallbackWarning(UserWarning):
     """An op has no form on the GPU and ran on the CPU, with copies there and back."""
 
 
-_on_host: set[str] = set()  # names of ops that were found not to run on the device
+_on_host: set[str] = set()  # names of what was found not to run on the device
+# Such ops with the dtypes of their operands: what fails for one dtype may have a form for another.
+_without_form: set[tuple[Any, ...]] = set()
 
 
 def host_ops() -> frozenset[str]:
-    """The names of the ops that were found to have no form on the GPU."""
+    """The names of the ops that were found to have no form on the GPU, at least for some dtypes."""
     return frozenset(_on_host)
 
 
@@ -268,8 +270,9 @@ def run(op: Any, arrays: tuple[Any, ...], attributes: dict[str, Any], index: int
     active = backend()
     reason: BaseException | None = None
     drawn = default_generator.get_state() if Trait.RANDOM in op.traits else None
+    form = (op.name, *[_dtypes(a) for a in arrays])
     with active.on(index), active.checking():
-        if op.name not in _on_host:
+        if form not in _without_form:
             try:
                 return on_device(active, op.run(active.xp, arrays, attributes), index)
             except active.fatal as error:
@@ -279,11 +282,17 @@ def run(op: Any, arrays: tuple[Any, ...], attributes: dict[str, Any], index: int
                 if drawn is not None:
                     default_generator.set_state(drawn)  # the host draws the same numbers
         results = op.run(np, tuple([_hosted(a) for a in arrays]), attributes)
+        _without_form.add(form)
         warn_of_host(op.name, str(reason))
         try:
             return on_device(active, results, index)
         except active.fatal as error:
             raise active.clear(error) from error
+
+
+def _dtypes(value: Any) -> Any:
+    """The dtype of an array, or those of a group; None for anything else."""
+    return tuple([_dtypes(v) for v in value]) if value.__class__ is tuple else getattr(value, "dtype", None)
 
 
 def _hosted(value: Any) -> Any:

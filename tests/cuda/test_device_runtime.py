@@ -179,13 +179,16 @@ def test_an_illegal_access_is_one_clear_error() -> None:
 
 
 def test_ops_without_a_form_on_the_device_run_on_the_host_with_one_warning() -> None:
+    calls: list[Any] = []
+
     def evaluate(xp: Any, arrays: Any, attributes: Any) -> Any:
-        if xp is not np:
+        calls.append(xp)
+        if xp is not np and arrays[0].dtype.kind == "f":
             raise TypeError("not there")
         return arrays[0] + 1
 
     op = types.SimpleNamespace(name="only on the host", traits=frozenset(), run=evaluate)
-    with ingot.cuda.simulate():
+    with ingot.cuda.simulate() as gpu:
         x = ingot.ones(2, device="cuda")._array
         with pytest.warns(ingot.cuda.HostFallbackWarning, match=r"only on the host has no form .* \(not there\)"):
             first = backends.run(op, (x,), {}, 0)
@@ -194,6 +197,9 @@ def test_ops_without_a_form_on_the_device_run_on_the_host_with_one_warning() -> 
             second = backends.run(op, (x,), {}, 0)
         assert first.tolist() == second.tolist() == [2.0, 2.0] and first.device.id == 0
         assert "only on the host" in ingot.cuda.host_ops()
+        assert calls == [gpu.xp, np, np], "once it is known, the device is not asked again"
+        whole = ingot.ones(2, device="cuda", dtype=ingot.int32)._array
+        assert backends.run(op, (whole,), {}, 0).tolist() == [2, 2] and calls[3:] == [gpu.xp]
     backends._on_host.discard("only on the host")
 
 
