@@ -1,10 +1,12 @@
 """PTX of generated kernels on a machine without a GPU, for cc 7.5, 8.0 and 9.0, and what ptxas makes of it."""
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import ingot
 import pytest
@@ -78,7 +80,9 @@ def test_every_kernel_becomes_ptx(kernels: list[DeviceKernel], architecture: tup
         return  # what assembles PTX comes with the CUDA toolkit
     # As one module, which is much faster: the head of each is the same.
     head, _, _ = texts[0].partition(".address_size 64")
-    bodies = [text.partition(".address_size 64")[2].replace("_cudapy_smem_", f"_smem_{n}_") for n, text in enumerate(texts)]
+    bodies = [
+        text.partition(".address_size 64")[2].replace("_cudapy_smem_", f"_smem_{n}_") for n, text in enumerate(texts)
+    ]
     file = tmp_path / "kernels.ptx"
     file.write_text(f"{head}.address_size 64\n" + "\n".join(bodies))
     command = [ptxas, f"-arch=sm_{architecture[0]}{architecture[1]}", str(file), "-o", str(tmp_path / "cubin")]
@@ -162,3 +166,22 @@ def test_no_nvvm_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "pip install nvidia-cuda-nvcc-cu12" in frontend.nvvm_problem()
     finally:
         frontend.nvvm_problem.cache_clear()
+
+
+def test_a_wheel_with_nvvm_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wheel = tmp_path / "nvidia" / "cuda_nvcc" / "nvvm"
+    for name in ("lib64/libnvvm.so", "libdevice/libdevice.10.bc"):
+        (wheel / name).parent.mkdir(parents=True)
+        (wheel / name).write_text(name)
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    monkeypatch.setenv("CUDA_HOME", "/elsewhere")
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path / "nvidia")])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    frontend.find_toolkit()
+    assert os.environ["CUDA_HOME"] == "/elsewhere"  # what the user chose
+    monkeypatch.setenv("CUDA_HOME", "")
+    frontend.find_toolkit()
+    home = Path(os.environ["CUDA_HOME"])
+    assert (home / "nvvm/lib64/libnvvm.so.4").read_text() == "lib64/libnvvm.so"
+    assert (home / "nvvm/libdevice/libdevice.10.bc").read_text() == "libdevice/libdevice.10.bc"

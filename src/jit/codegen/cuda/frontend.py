@@ -5,7 +5,9 @@ NVVM and libdevice, but no GPU and no driver; they come with the CUDA toolkit, o
 nvidia-cuda-nvcc-cu12`. With `NUMBA_ENABLE_CUDASIM=1` in the environment the simulator takes the place of both.
 """
 
+import contextlib
 import functools
+import hashlib
 import importlib
 import importlib.util
 import math
@@ -21,11 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.cache import default_directory
 from ..source import register_source
 from .flatten import flatten
 from .simulation import NAMES as SIMULATED_NAMES
 
-__all__ = ["ARCHITECTURES", "compile_ptx", "cuda", "is_simulator", "nvvm_problem", "simulated_kernel"]
+__all__ = ["ARCHITECTURES", "compile_ptx", "cuda", "find_toolkit", "is_simulator", "nvvm_problem", "simulated_kernel"]
 
 # The compute capabilities that every kernel is tested for: Turing, Ampere, Hopper.
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
@@ -33,22 +36,41 @@ _compiling = threading.Lock()
 _simulating = threading.Lock()  # the simulator runs one kernel at a time
 
 
-def _find_toolkit() -> None:
-    """Let Numba find NVVM in a wheel of NVIDIA's, where the environment names no toolkit."""
+def find_toolkit() -> None:
+    """Let Numba find NVVM in a wheel of NVIDIA's, where the environment names no toolkit.
+
+    Numba takes a library with a version in its name, which the wheel's has not: CUDA_HOME becomes a folder of links.
+    """
     if os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH"):
         return
     spec = importlib.util.find_spec("nvidia")
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for package in ("cuda_nvcc", "cu13"):
-            if list(Path(place, package, "nvvm").glob("**/libdevice*.bc")):
-                os.environ["CUDA_HOME"] = str(Path(place, package))
+        for wheel in ("cuda_nvcc", "cu13"):
+            nvvm = Path(place, wheel, "nvvm")
+            libraries = sorted(nvvm.glob("lib*/libnvvm.so*"))
+            devices = sorted(nvvm.glob("libdevice/libdevice*.bc"))
+            if not libraries or not devices:
+                continue
+            name = hashlib.sha256(str(nvvm.resolve()).encode()).hexdigest()[:12]
+            home = default_directory() / f"toolkit-{name}"
+            with contextlib.suppress(OSError):
+                _link(libraries[-1], home / "nvvm" / "lib64" / "libnvvm.so.4")
+                _link(devices[-1], home / "nvvm" / "libdevice" / "libdevice.10.bc")
+                os.environ["CUDA_HOME"] = str(home)
                 return
+
+
+def _link(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        place.unlink(missing_ok=True)  # a link to a wheel that is gone
+        place.symlink_to(source.resolve())
 
 
 @functools.cache
 def cuda() -> python_types.ModuleType:
     """The front end's module; imported when first asked for."""
-    _find_toolkit()
+    find_toolkit()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from numba import cuda as module
