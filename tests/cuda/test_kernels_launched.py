@@ -142,6 +142,18 @@ def test_calls_are_captured_as_graphs_and_a_refusal_is_remembered() -> None:
         assert ("Invalidated" in program.recording_failure) is refuses
 
 
+def test_a_driver_that_is_older_than_nvvm_is_said_to_be() -> None:
+    cupy = FakeCupy()
+
+    def refuse(path: str) -> Any:
+        raise OSError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION")
+
+    cupy.RawModule = refuse
+    launch = CupyLauncher(cupy, lambda kernel, architecture: "// made by NVVM\n.version 9.0\n")
+    with pytest.raises(RuntimeError, match=r"PTX 9\.0, which an older driver.*update the driver"):
+        launch.function(SimpleNamespace(name="k"))
+
+
 def test_threads_of_a_launch() -> None:
     assert threads_of("elements", 10**9, 1, (1, 1), 256, 32, 2112) == ((2112,), (256, 1), 1)
     assert threads_of("blocks", 7, 1, (16, 16), 256, 32, 2112) == ((7,), (16, 16), 1)

@@ -3,6 +3,7 @@
 `cupy` loads and launches; nothing here compiles. The threads of a launch follow from sizes, here and in the simulator.
 """
 
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -70,7 +71,15 @@ class CupyLauncher:
             with tempfile.TemporaryDirectory(prefix="ingot-ptx-") as folder:
                 path = Path(folder, "kernel.ptx")
                 path.write_text(ptx)
-                self._functions[key] = self.cupy.RawModule(path=str(path)).get_function(kernel.name)
+                try:
+                    self._functions[key] = self.cupy.RawModule(path=str(path)).get_function(kernel.name)
+                except Exception as error:  # of the driver: cupy has several classes
+                    version = re.search(r"^\.version (\S+)", ptx, re.MULTILINE)
+                    raise RuntimeError(
+                        f"the driver does not load the kernel {kernel.name} ({error}). Its code is PTX "
+                        f"{version[1] if version else 'of an unknown version'}, which an older driver does not know: "
+                        "update the driver, or install a version of nvidia-cuda-nvcc that is not newer than it"
+                    ) from error
             return self._functions[key]
 
     def prefers_library(self, op: str, work: int) -> bool:
