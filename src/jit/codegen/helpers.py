@@ -23,7 +23,7 @@ __all__ = [
     "minimum", "minimum_step",
     "product_step", "random_word",
     "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "take_random",
-    "trunc", "wrapping_difference", "wrapping_product", "wrapping_sum",
+    "trunc", "wrapped_index", "wrapping_difference", "wrapping_product", "wrapping_sum",
 ]  # fmt: skip
 
 Lowering = Callable[[Any, Any, Any, list[Any]], Any]
@@ -368,6 +368,41 @@ def floor_remainder(a: Any, b: Any) -> Any:
     1
     """
     return np.remainder(a, b)
+
+
+def wrapped_index(index: int, size: int) -> int:
+    """`index % size` for a positive size; it divides only where the index is out of range by a whole size or more.
+
+    >>> wrapped_index(-1, 5), wrapped_index(7, 5), wrapped_index(23, 5)
+    (4, 2, 3)
+    """
+    return index % size
+
+
+def _lower_wrapped_index(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    index, size = (
+        context.cast(builder, value, given, types.int64) for value, given in zip(arguments, signature.args, strict=True)
+    )
+    zero = index.type(0)
+    near = builder.select(builder.icmp_signed(">=", index, size), builder.sub(index, size), index)
+    near = builder.select(builder.icmp_signed("<", near, zero), builder.add(near, size), near)
+    start = builder.block
+    with builder.if_then(builder.icmp_unsigned(">=", near, size), likely=False):
+        rest = builder.srem(index, size)
+        rest = builder.select(builder.icmp_signed("<", rest, zero), builder.add(rest, size), rest)
+        far = builder.block
+    result = builder.phi(index.type)
+    result.add_incoming(near, start)
+    result.add_incoming(rest, far)
+    return result
+
+
+_native(
+    wrapped_index,
+    2,
+    lambda index, size: types.int64 if isinstance(index, types.Integer) and isinstance(size, types.Integer) else None,
+    _lower_wrapped_index,
+)
 
 
 def fmod(a: Any, b: Any) -> Any:

@@ -139,6 +139,11 @@ class Text:
                 )
                 continue
             left, right = (self.index(a) for a in atom.arguments)
+            if atom.name == "mod" and not right.isdigit():
+                # Most indices that are wrapped are in range, and a division takes longer than all else.
+                self.requirements.helpers.add("wrapped_index")
+                factors.append(f"wrapped_index({left}, {right})")
+                continue
             operators = {"floordiv": "//", "mod": "%"}
             if atom.name in operators:
                 factors.append(f"(({left}) {operators[atom.name]} ({right}))")
