@@ -16,9 +16,10 @@ from ingot.jit.codegen.cuda.programs import device_program
 from ingot.jit.device_program import DeviceProgram
 
 # What the tests of the CPU's code generation share.
-sys.path.append(str(Path(__file__).parent.parent / "jit" / "codegen"))
+CODEGEN_TESTS = Path(__file__).parent.parent / "jit" / "codegen"
+sys.path.append(str(CODEGEN_TESTS))
 
-__all__ = ["agree", "on_device", "optimised", "real_kernels"]
+__all__ = ["CODEGEN_TESTS", "agree", "on_device", "optimised", "real_kernels"]
 
 
 def optimised(text: str) -> Graph:
