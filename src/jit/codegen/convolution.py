@@ -133,7 +133,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     given = layout_of(images)
     if given is None:
         view = forward_view(images, instruction.block)
-        buffer = padded_images(driver, view, _tensor_shape(images), shape.pads, dtype)
+        buffer = padded_images(driver, instruction, view, _tensor_shape(images), shape.pads, dtype)
         x = buffer.address
     else:
         # The border may be wider than this convolution's padding: another one reads the same images.
@@ -246,9 +246,20 @@ def _divided(size: Dim, groups: int) -> Dim:
 
 
 def padded_images(
-    driver: Driver, x: StridedView, shape: Sequence[Dim], pads: tuple[int, int, int, int], dtype: DType
+    driver: Driver,
+    instruction: Instruction,
+    x: StridedView,
+    shape: Sequence[Dim],
+    pads: tuple[int, int, int, int],
+    dtype: DType,
 ) -> Storage:
-    """Images of any strides in a buffer with channels last, inside a border of (above, below, left, right) zeros."""
+    """Images of any strides in a buffer with channels last, inside a border of (above, below, left, right) zeros.
+
+    Instructions of one block that read the same images share the buffer.
+    """
+    key = ("padded images", id(instruction.block), driver.root(x.base), x.offset, x.strides, pads)
+    if key in driver.packed:
+        return driver.packed[key]
     images, channels, rows, columns = shape
     height, width = rows + (pads[0] + pads[1]), columns + (pads[2] + pads[3])
     buffer = driver.temporary(images * height * width * channels, dtype)
@@ -277,6 +288,7 @@ def padded_images(
     driver.line(f"launch({name}, p, {driver.size(images * height)}, {grain}, pool)")
     driver.clock += 1
     driver.touch(buffer)
+    driver.packed[key] = buffer
     return buffer
 
 

@@ -337,7 +337,7 @@ def _input_of(
     layout = layout_of(source)
     if layout is None and (any(pads) or channels_last):
         view: StridedView = forward_view(source, instruction.block)
-        buffer = padded_images(driver, view, shape, pads, dtype)
+        buffer = padded_images(driver, instruction, view, shape, pads, dtype)
         driver.touch(buffer)
         return buffer.address, ImageLayout(*pads).strides(shape)
     address, strides = _stored(driver, source, instruction, dtype)

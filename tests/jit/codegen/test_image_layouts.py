@@ -71,3 +71,17 @@ def test_transposed_convolutions(kernel: int, stride: int, padding: int, extra: 
     for shape in ((2, 6, 5, 7), (1, 6, 9, 3)):
         x = ingot.randn(*shape)
         np.testing.assert_allclose(compiled(x).numpy(), layer(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_convolutions_of_the_same_images_share_their_padded_copy() -> None:
+    first, second = (nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False) for _ in range(2))
+    other = nn.Conv2d(3, 4, 5, padding=2).requires_grad_(False)
+    x = ingot.randn(2, 3, 7, 6)
+
+    def both(x: ingot.Tensor) -> ingot.Tensor:
+        return first(x) * second(x) + other(x)
+
+    traced = jit.trace(both, (x,), check_trace=False, on_bake="ignore")
+    np.testing.assert_allclose(traced(x).numpy(), both(x).numpy(), rtol=1e-4, atol=1e-5)
+    driver = traced.kernel_source().rsplit("def driver_", 1)[1]
+    assert driver.count("launch(k_to_nhwc") == 2
