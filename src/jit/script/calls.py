@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import operator
+import os
 import types
 from typing import Any
 
@@ -235,22 +236,38 @@ def inline_function(
 
     What of Ingot's own functions is not written in the language is recorded as in a trace.
     """
-    from .traced import is_library, traced
+    from .traced import is_library, is_library_file, traced
 
     if not context.frames or not is_library(function):
         return _inline_function(context, function, arguments, keywords, place)
     before = Snapshot(context)
     try:
         return _inline_function(context, function, arguments, keywords, place)
-    except ScriptError:
+    except ScriptError as error:
         program = NN_PROGRAMS.get(f"{function.__module__}.{function.__qualname__}".removeprefix("ingot."))
         if program is not None:
             before.restore()
             return _inline_function(context, program, arguments, keywords, context.location())  # type: ignore[arg-type]
         found = traced(context, function, arguments, keywords, before)
-        if found is None:
-            raise
-        return found
+        if found is not None:
+            return found
+        if type(error) is ScriptError and not is_library_file(context.frame.source.file):
+            raise _beyond(context, function, error) from error
+        raise
+
+
+def _beyond(context: Context, function: types.FunctionType, error: ScriptError) -> ScriptError:
+    """What a user is told where a function of Ingot's own cannot be compiled for these arguments."""
+    from .traced import is_library_file
+
+    place = error.location
+    if place is None or not is_library_file(place.file):
+        return error
+    where = f"{os.path.basename(place.file)}:{place.line}"
+    return context.error(
+        f"{_name(function)} cannot be compiled for these arguments: {error.message} ({where})",
+        "call it outside and pass the result in, or make sizes and options constants",
+    )
 
 
 def _inline_function(
@@ -304,7 +321,8 @@ def inline_closure(
 
 def inline(context: Context, frame: Frame, variables: dict[str, Abstract]) -> Abstract:
     """Compile a function's body with these arguments; what it returns. One that calls itself is called instead."""
-    from .recursion import call_function, check_recursion
+    from .recursion import call_function
+    from .self_calls import check_recursion
     from .statements import run_body
 
     if frame.source.node in context.recursive:

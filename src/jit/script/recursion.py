@@ -13,15 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...ir.core import Block, Graph, Instruction, Value
+from ...ir.core import Block, Graph, Value
 from ...ir.dims import Dim, DimExpr, substitute, symbols
 from ...ir.types import Type, substitute_type, type_symbols
-from ..errors import ScriptError
 from .context import Context, Exit, Frame, Heap, PathEnds
 from .passed import cell_pairs, fit, map_container, parameter_spec, prepare, result_spec
 from .regions import aligned, content_value, shared_cells, with_content
 from .slots import convert, fill, rebuild, slot_types
-from .specs import EntriesSpec, SameSpec, ScalarSpec, Spec, TensorSpec, TupleSpec, UnionSpec, join, localise, spec_of
+from .specs import EntriesSpec, SameSpec, Spec, TensorSpec, TupleSpec, UnionSpec, join, localise, spec_of
 from .values import (
     UNBOUND,
     Abstract,
@@ -39,63 +38,9 @@ from .values import (
     Union,
 )
 
-__all__ = ["NeedsFunction", "call_function", "check_recursion", "finish_functions"]
+__all__ = ["call_function"]
 
 _MAX_TRIALS = 40
-_MAX_INLINED = 2000
-_MAX_INLINED_DEPTH = 16
-
-
-class NeedsFunction(Exception):
-    """A function calls itself: compilation must start again and make it a function of the graph."""
-
-    def __init__(self, node: ast.AST) -> None:
-        super().__init__("a function calls itself")
-        self.node = node
-
-
-# -- finding recursion -------------------------------------------------------------------------------------------------
-
-
-def check_recursion(context: Context, frame: Frame, variables: dict[str, Abstract]) -> None:
-    """NeedsFunction where a function that is about to be inlined is being inlined already, with no end in sight.
-
-    Where the arguments differ in what is known of them, as in a walk over a structure that is, it may end.
-    """
-    around = [f for f in context.frames if f.source.node is frame.source.node]
-    if not around:
-        return
-    context.inlined += 1
-    if (
-        len(around) > _MAX_INLINED_DEPTH
-        or context.inlined > _MAX_INLINED
-        or _form(context, variables) == _form(context, around[-1].arguments)
-    ):
-        raise NeedsFunction(frame.source.node)
-
-
-def _form(context: Context, variables: dict[str, Abstract]) -> Any:
-    """What is known of arguments, in a form that can be compared."""
-    return tuple((name, _spec_form(spec_of(context, value))) for name, value in variables.items())
-
-
-def _spec_form(spec: Spec) -> Any:
-    match spec:
-        case SameSpec(degraded=degraded):
-            return _spec_form(degraded)
-        case ScalarSpec():
-            return spec.kind
-        case TensorSpec(shape=shape):
-            return spec.kind, tuple(d if isinstance(d, int) else None for d in shape)
-        case TupleSpec(items=items) | EntriesSpec(items=items):
-            return spec.kind, tuple(map(_spec_form, items))
-        case UnionSpec(alternatives=alternatives):
-            return "union", tuple(map(_spec_form, alternatives))
-    element: Any = getattr(spec, "element", None) or getattr(spec, "type", None)
-    if element is not None:
-        return spec.kind, str(element)
-    parts: Any = getattr(spec, "items", None)
-    return spec.kind if parts is None else (spec.kind, tuple(map(_spec_form, parts)))
 
 
 # -- a function of the graph -------------------------------------------------------------------------------------------
@@ -122,6 +67,15 @@ class Function:
     unfinished: bool = False  # whether a call of itself was taken not to return
     graph: Graph | None = None
 
+    def from_outside(self, context: Context, cell: Cell) -> Any:
+        """Make memory from outside an argument, and say what it holds at first."""
+        content = context.initial[cell]
+        if isinstance(content, Value):
+            content = self.block.add_argument(content.type, cell.name or None)
+        self.outside[cell] = content
+        self.changed = True  # calls before this did not pass it
+        return content
+
 
 class FunctionHeap(Heap):
     """The heap while a function is compiled: memory from outside that it uses becomes an argument of it.
@@ -136,15 +90,9 @@ class FunctionHeap(Heap):
 
     def __missing__(self, cell: Cell) -> Any:
         function = self.function
-        if cell not in function.outside:
-            if cell not in self.context.initial:
-                return self.around[cell]
-            content = self.context.initial[cell]
-            if isinstance(content, Value):
-                content = function.block.add_argument(content.type, cell.name or None)
-            function.outside[cell] = content
-            function.changed = True  # calls before this did not pass it
-        return function.outside[cell]
+        if cell not in function.outside and cell not in self.context.initial:
+            return self.around[cell]
+        return function.outside[cell] if cell in function.outside else function.from_outside(self.context, cell)
 
     def copy(self) -> "FunctionHeap":
         return FunctionHeap(self.context, self.function, self, self.around)
@@ -354,15 +302,11 @@ def _settle_written(context: Context, function: Function, result: Abstract) -> N
     """Find the memory that the function has written, of its arguments and from outside."""
     for cell, content in list(context.heap.items()):
         start = function.entry.get(cell)
+        if start is None and cell in context.initial:
+            # Where it is written before it is read, it has to become an argument here.
+            start = function.outside.get(cell) or function.from_outside(context, cell)
         if start is None:
-            start = function.outside.get(cell, context.initial.get(cell))
-            if start is None or cell not in context.initial:
-                continue
-            context.heap[cell]  # so that it is an argument
-            start = function.outside.get(cell)
-            if start is None:  # written before it was read
-                FunctionHeap.__missing__(context.heap, cell)  # type: ignore[arg-type]
-                start = function.outside[cell]
+            continue
         if content is start or isinstance(content, (RunTimeItems, RunTimeDict, RunTimeSet)):
             continue
         if isinstance(content, SetItems) or (isinstance(start, Items) and len(start.items) != len(content.items)):
@@ -555,40 +499,3 @@ def _translated(context: Context, spec: Spec, sizes: dict[str, Dim], actual: dic
 
 def _outer_symbols(context: Context) -> frozenset[str]:
     return frozenset(context.builder.sizes.hints)
-
-
-# -- the finished functions --------------------------------------------------------------------------------------------
-
-
-def finish_functions(context: Context, graph: Graph) -> None:
-    """Give the graph the functions that it calls, and those that they call."""
-    known = {f.name: f for functions in context.functions.values() for f in functions}
-    pending = [graph]
-    while pending:
-        for instruction in pending.pop().walk():
-            name = instruction.attributes.get("function") if instruction.op.name == "call" else None
-            if name is not None and name not in graph.functions:
-                made = known[name].graph
-                assert made is not None
-                _check_closed(context, made)
-                graph.functions[name] = made
-                pending.append(made)
-
-
-def _check_closed(context: Context, graph: Graph) -> None:
-    """ScriptError where a function uses a value of the program around it."""
-    defined = {v for v in graph.arguments}
-    for instruction in graph.walk():
-        defined.update(instruction.results)
-        defined.update(a for region in instruction.regions for a in region.arguments)
-    for instruction in graph.walk():
-        if any(v not in defined for v in instruction.inputs):
-            raise _outside(context, graph, instruction)
-
-
-def _outside(context: Context, graph: Graph, instruction: Instruction) -> ScriptError:
-    return ScriptError(
-        f"{graph.name} calls itself and uses a value of the function around it that cannot be passed to it",
-        instruction.location,
-        hint="pass it as an argument",
-    )

@@ -18,8 +18,8 @@ from .context import Context, Frame, PathEnds
 from .lists import from_element
 from .liveness import Liveness
 from .module_state import ModuleNumber, NeedsState, begin_state, state_results
-from .recursion import NeedsFunction, finish_functions
 from .results import Results
+from .self_calls import NeedsFunction, finish_functions
 from .source import FunctionSource, function_source
 from .unknown import NeedsTypes, unknown_parts
 from .values import (
