@@ -140,11 +140,22 @@ def _rebuilt(context: Context, structure: Structure, values: Any) -> Abstract:
 # -- calling -----------------------------------------------------------------------------------------------------------
 
 
+_IMMUTABLE = frozenset({bool, int, float, complex, str, type(None)})
+
+
+def _is_constant(structure: Structure) -> bool:
+    return structure.kind in ("leaf", "constant", "tuple") and all(map(_is_constant, structure.children))
+
+
 class _Caller:
     """Calls a function with values of the graph, and takes apart what it returns."""
 
     def __init__(self, function: Callable[..., Any], title: str, structure: Structure, returned: Returned) -> None:
         self.function, self.title, self.structure, self.returned = function, title, structure, returned
+        # Whether nothing that holds the arguments can be changed.
+        self.is_constant = _is_constant(structure.children[0]) and all(
+            map(_is_constant, structure.children[1].children)
+        )
 
     def on_arrays(self, values: Sequence[Any]) -> list[Any]:
         """Arrays and other values in and out; arrays are copied, as the program goes on with its own."""
@@ -160,6 +171,8 @@ class _Caller:
     def on_tensors(self, values: Sequence[Any]) -> list[Any]:
         """Tensors and other values in and out."""
         arguments, keywords = unflatten(self.structure, values)
+        if self.is_constant and all(type(v) in _IMMUTABLE for v in values):
+            return self.leaves(self.function(*arguments, **keywords))
         tensors = [v for v in values if isinstance(v, Tensor)]
         versions = [t.version_counter()[0] for t in tensors]
         before = flatten_call(arguments, keywords)
