@@ -152,10 +152,10 @@ class _Caller:
 
     def __init__(self, function: Callable[..., Any], title: str, structure: Structure, returned: Returned) -> None:
         self.function, self.title, self.structure, self.returned = function, title, structure, returned
+        positional, named = structure.children
+        self.is_flat = not named.children and all(child == LEAF for child in positional.children)
         # Whether nothing that holds the arguments can be changed.
-        self.is_constant = _is_constant(structure.children[0]) and all(
-            map(_is_constant, structure.children[1].children)
-        )
+        self.is_constant = _is_constant(positional) and all(map(_is_constant, named.children))
 
     def on_arrays(self, values: Sequence[Any]) -> list[Any]:
         """Arrays and other values in and out; arrays are copied, as the program goes on with its own."""
@@ -170,6 +170,8 @@ class _Caller:
 
     def on_tensors(self, values: Sequence[Any]) -> list[Any]:
         """Tensors and other values in and out."""
+        if self.is_flat and all(type(v) in _IMMUTABLE for v in values):
+            return self.leaves(self.function(*values))
         arguments, keywords = unflatten(self.structure, values)
         if self.is_constant and all(type(v) in _IMMUTABLE for v in values):
             return self.leaves(self.function(*arguments, **keywords))
