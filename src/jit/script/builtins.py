@@ -294,6 +294,12 @@ def _warn(context: Context, arguments: list[Abstract], keywords: dict[str, Abstr
     return Constant(None)
 
 
-@handles(id, open, input, eval, exec, iter, next, vars, dir, globals, locals, frozenset, bytes, bytearray)
-def _refused(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-    raise context.error("this builtin cannot be compiled", "compute it outside the compiled function")
+def _refused(name: str) -> Handler:
+    def handler(context: Context, arguments: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+        raise context.error(f"{name}() cannot be compiled", "compute it outside the compiled function")
+
+    return handler
+
+
+for _python in (id, open, input, eval, exec, iter, next, vars, dir, globals, locals, frozenset, bytes, bytearray):
+    handles(_python)(_refused(_python.__name__))

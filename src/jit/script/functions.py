@@ -11,16 +11,16 @@ from ...eager.return_types import RESULTS
 from ...ir.dtypes import as_dtype, bool_, default_dtype, int64
 from ...ir.ops._op import Op, get_op
 from ...ir.random_state import default_generator
-from ...ir.types import FloatType
+from ...ir.types import BoolType, FloatType, IntType
 from . import iteration, marks
 from .calls import call
 from .context import Context
 from .operators import binary, is_number, number, scalar_kind
 from .registry import Handler
-from .tensor_programs import nonzero_indices
+from .tensor_programs import nonzero_indices, tensor_of_list
 from .tensors import call_op, cast, shape, write
 from .text import constant_of
-from .values import Abstract, Constant, DictRef, ListRef, Method, Scalar, TensorRef, Tuple
+from .values import Abstract, Constant, DictRef, ListRef, Method, RunTimeItems, Scalar, TensorRef, Tuple
 
 __all__ = ["find_function"]
 
@@ -120,6 +120,11 @@ def _tensor(context: Context, arguments: list[Abstract], keywords: Keywords) -> 
         except (TypeError, ValueError, RuntimeError) as error:
             raise context.type_error(str(error)) from error
         return context.new_tensor(context.constant(np.asarray(array)))
+    if isinstance(data, ListRef) and isinstance(content := context.heap[data.cell], RunTimeItems):
+        kinds = {BoolType: bool_, IntType: int64, FloatType: default_dtype()}
+        kind = element or kinds.get(type(content.element))
+        if kind is not None and type(content.element) in kinds:
+            return call(context, Constant(tensor_of_list), [data, Constant(kind)], {})
     return _from_values(context, data, element or _common_dtype(context, data))
 
 

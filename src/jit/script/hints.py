@@ -10,6 +10,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"does not support item assignment", "assign to items of lists, dicts and tensors; make tuples and strings anew"),
     (r"'NoneType' object has no attribute|None .*has no attribute", "test it first: `if x is not None:`"),
     (r"unsupported operand.*\bstr\b|can only concatenate str", "convert numbers to text: `str(n)`, or an f-string"),
+    (r"(unsupported operand|not supported between).*\bNone", "test it first: `if x is not None:`"),
     (r"unsupported operand|not supported between", "convert an operand so that both are of kinds that go together"),
     (r"missing \d+ required", "pass what is missing, or give the parameter a default"),
     (r"unexpected keyword argument|got multiple values|positional arguments? but", "call it as it is defined"),

@@ -1,9 +1,10 @@
 """Methods of tensors that are programs: written in the language itself, and compiled into those that call them."""
 
+from ...eager.creation import zeros
 from ...eager.functions import call as op
 from ...eager.shapes import where
 
-__all__ = ["masked_scatter", "nonzero_indices", "to_list"]
+__all__ = ["masked_scatter", "nonzero_indices", "tensor_of_list", "to_list"]
 
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
@@ -28,3 +29,11 @@ def masked_scatter(self, mask, source):
 
 def nonzero_indices(condition):
     return op("nonzero", condition).unbind(1)
+
+
+def tensor_of_list(values, dtype):
+    size = len(values)
+    result = zeros(size, dtype=dtype)
+    for i in range(size):
+        result[i] = values[i]
+    return result

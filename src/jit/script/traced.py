@@ -4,6 +4,7 @@ A trace needs tensors: it is made with several sets of made-up elements. Where t
 looks at elements, and a trace of it would be wrong.
 """
 
+import os
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,13 +27,21 @@ from .regions import Snapshot
 from .tensors import _settled, write
 from .values import Abstract, Constant, DictRef, Items, ListRef, Scalar, TensorRef, Tuple, View
 
-__all__ = ["is_library", "traced"]
+__all__ = ["is_library", "is_library_file", "traced"]
 
 
 def is_library(function: types.FunctionType) -> bool:
     """Whether a function is Ingot's own."""
     module: str = getattr(function, "__module__", None) or ""
     return module.partition(".")[0] == "ingot" and not module.startswith("ingot.jit")
+
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "")
+
+
+def is_library_file(file: str) -> bool:
+    """Whether a file is of Ingot's own."""
+    return file.startswith(_PACKAGE)
 
 
 class _Unknown(Exception):
