@@ -101,6 +101,11 @@ def test_convolution_of_other_layouts() -> None:
     check("conv1d", (x[:, :, 0], w[:, :, 0], bias), line)
 
 
+def test_large_results_own_their_memory() -> None:
+    result = F.conv2d(ingot.ones(1, 1, 1100, 1000), ingot.ones(1, 1, 1, 1))
+    assert result.storage_offset() == 0 and result.numpy().base is None
+
+
 def test_convolution_keeps_nan_and_infinity_where_they_belong() -> None:
     x, w, _, geometry = convolution(np.dtype(np.float32), CONVOLUTIONS[0])
     x[0, 0, 0, 0], x[1, 2, 4, 4], x[2, 0, 7, 7] = np.nan, np.inf, -np.inf

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.ops.conv_reference import Padding, Pair, windows_in
-from ..runtime.memory import address_of, recycler, workspace
+from ..runtime.memory import address_of, workspace
 from .geometry import Tile, host_tile
 from .library import grain_of, kernels, ready, run, short_name
 
@@ -116,7 +116,7 @@ def convolve(
     code, tile, size = kernels("convolution", dtype), host_tile(dtype), x.itemsize
     x, w = _plain(x), _plain(w)
     shape = _geometry(x.shape, w.shape, stride, pads, dilation, groups)
-    y = recycler.empty((shape.images, shape.out_channels, shape.out_height, shape.out_width), x.dtype)
+    y = np.empty((shape.images, shape.out_channels, shape.out_height, shape.out_width), x.dtype)
     added = np.zeros(shape.out_channels, x.dtype) if bias is None else _plain(bias)
     w_stride = shape.depth
     if w_stride * size % 2048 == 0:  # the rows of a tile would push each other out of the first level of cache
@@ -150,7 +150,7 @@ def input_gradient(
     code, tile, bytes_ = kernels("convolution", dtype), host_tile(dtype), g.itemsize
     g, w = _plain(g), _plain(w)
     shape = _geometry((len(g), w.shape[1] * groups, *size), w.shape, stride, pads, dilation, groups)
-    y = recycler.empty((shape.images, shape.channels, *size), g.dtype)
+    y = np.empty((shape.images, shape.channels, *size), g.dtype)
     # Some 64 rows of products at once: a gathered panel of the gradient serves them all.
     block = min(shape.in_group, max(1, 64 // shape.kernel))
     blocks = -(-shape.in_group // block)
@@ -180,7 +180,7 @@ def weight_gradient(
     g, x = _plain(g), _plain(x)
     weight = (g.shape[1], x.shape[1] // groups, *kernel)
     shape = _geometry(x.shape, weight, stride, pads, dilation, groups)
-    y = recycler.empty(weight, g.dtype)
+    y = np.empty(weight, g.dtype)
     panels, tiles, blocks, chunks, depth_block = _weight_parts(shape, tile)
     items = blocks * chunks * groups
     work = shape.images * shape.pixels * shape.out_channels * shape.depth // _PER_ELEMENT
@@ -247,28 +247,28 @@ def _pool(
 def max_pool(x: _Array, out: Pair, window: _Window) -> _Array:
     """The maximum of each window; `window` is kernel, stride, padding and dilation, `out` the result's size."""
     x = _plain(x)
-    result = recycler.empty((*x.shape[:-2], *out), x.dtype)
+    result = np.empty((*x.shape[:-2], *out), x.dtype)
     return _pool("max_pool", (x, None), result, x.shape, out, window)
 
 
 def max_pool_gradient(g: _Array, x: _Array, window: _Window) -> _Array:
     """Each gradient at the first place of its window's maximum."""
     g, x = _plain(g), _plain(x)
-    result = recycler.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype)
     return _pool("max_pool_gradient", (x, g), result, x.shape, g.shape, window)
 
 
 def average_pool(x: _Array, out: Pair, window: _Window, border: bool, divisor: int) -> _Array:
     """The mean of each window: over its border, too, or divided by `divisor` where that is not 0."""
     x = _plain(x)
-    result = recycler.empty((*x.shape[:-2], *out), x.dtype)
+    result = np.empty((*x.shape[:-2], *out), x.dtype)
     return _pool("average_pool", (x, None), result, x.shape, out, window, border, divisor)
 
 
 def average_pool_gradient(g: _Array, size: Pair, window: _Window, border: bool, divisor: int) -> _Array:
     """Each gradient spread over its window."""
     g = _plain(g)
-    result = recycler.empty((*g.shape[:-2], *size), g.dtype)
+    result = np.empty((*g.shape[:-2], *size), g.dtype)
     return _pool("average_pool_gradient", (None, g), result, result.shape, g.shape, window, border, divisor)
 
 
@@ -292,7 +292,7 @@ def batch_norm(x: _Array, weight: _Array | None, bias: _Array | None, eps: float
     channels = x.shape[1]
     scale = np.ones(channels, x.dtype) if weight is None else _plain(weight)
     shift = np.zeros(channels, x.dtype) if bias is None else _plain(bias)
-    result = recycler.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype)
     mean, variance = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     slots = [*map(address_of, (x, scale, shift, result, mean, variance)), *_channels(x), _bits(eps)]
     run(kernels("images", short_name(x.dtype))["batch_norm"], slots, channels, grain_of(channels, x.size))
@@ -306,7 +306,7 @@ def batch_norm_gradient(
     g, x, mean, variance = _plain(g), _plain(x), _plain(mean), _plain(variance)
     channels = x.shape[1]
     scale = np.ones(channels, x.dtype) if weight is None else _plain(weight)
-    result = recycler.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype)
     slope, total = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     slots = [*map(address_of, (g, x, scale, mean, variance, result, slope, total)), *_channels(x), _bits(eps)]
     run(kernels("images", short_name(x.dtype))["batch_norm_gradient"], slots, channels, grain_of(channels, x.size))
@@ -316,7 +316,7 @@ def batch_norm_gradient(
 def relu_gradient(g: _Array, out: _Array) -> _Array:
     """The gradient where the result is positive, zero elsewhere; both of one shape."""
     g, out = _plain(g), _plain(out)
-    result = recycler.empty(out.shape, out.dtype)
+    result = np.empty(out.shape, out.dtype)
     slots = list(map(address_of, (g, out, result)))
     run(kernels("images", short_name(out.dtype))["relu_gradient"], slots, out.size, grain_of(out.size, out.size))
     return result
@@ -335,7 +335,7 @@ def activation_gradient(name: str, g: _Array, x: _Array, first: float = 0.0, sec
 def _activation(name: str, g: _Array | None, x: _Array, first: float, second: float) -> _Array:
     x = _plain(x)
     g = x if g is None else _plain(g)
-    result = recycler.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype)
     slots = [*map(address_of, (x, g, result)), _bits(first), _bits(second)]
     run(kernels("activations", short_name(x.dtype))[name], slots, x.size, grain_of(x.size, 2 * x.size))
     return result
@@ -351,7 +351,7 @@ _CHUNK_IMAGES = 8
 def row_result(name: str, x: _Array) -> _Array:
     """`softmax` or `log_softmax` over the last dimension."""
     x = _plain(x)
-    result = recycler.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype)
     size = x.shape[-1]
     slots = [address_of(x), address_of(result), size]
     rows = x.size // size
@@ -362,7 +362,7 @@ def row_result(name: str, x: _Array) -> _Array:
 def row_gradient(name: str, g: _Array, out: _Array) -> _Array:
     """The gradient of one of these by its result."""
     g, out = _plain(g), _plain(out)
-    result = recycler.empty(out.shape, out.dtype)
+    result = np.empty(out.shape, out.dtype)
     size = out.shape[-1]
     slots = [address_of(g), address_of(out), address_of(result), size]
     rows = out.size // size
@@ -375,7 +375,7 @@ def layer_norm(x: _Array, weight: _Array | None, bias: _Array | None, size: int,
     x = _plain(x)
     scale = np.ones(period * size, x.dtype) if weight is None else _plain(weight)
     shift = np.zeros(period * size, x.dtype) if bias is None else _plain(bias)
-    result = recycler.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype)
     rows = x.size // size
     slots = [*map(address_of, (x, scale, shift, result)), size, _bits(eps), period]
     run(kernels("rows", short_name(x.dtype))["layer_norm"], slots, rows, grain_of(rows, x.size))
@@ -388,7 +388,7 @@ def layer_norm_gradient(
     """The gradients of `layer_norm` for x, weight and bias, the last two as rows of `period * size`."""
     g, x = _plain(g), _plain(x)
     scale = np.ones(period * size, x.dtype) if weight is None else _plain(weight)
-    result = recycler.empty(x.shape, x.dtype)
+    result = np.empty(x.shape, x.dtype)
     rows = x.size // size
     chunk = _CHUNK_ROWS if period == 1 else _CHUNK_IMAGES * period
     chunks = -(-rows // chunk)
