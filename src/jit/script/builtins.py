@@ -2,6 +2,7 @@
 
 import builtins
 import warnings
+from typing import Any
 
 from . import iteration, lists
 from .calls import call, is_instance, python_type
@@ -301,5 +302,6 @@ def _refused(name: str) -> Handler:
     return handler
 
 
-for _python in (id, open, input, eval, exec, iter, next, vars, dir, globals, locals, frozenset, bytes, bytearray):
-    handles(_python)(_refused(_python.__name__))
+_builtin: Any
+for _builtin in (id, open, input, eval, exec, iter, next, vars, dir, globals, locals, frozenset, bytes, bytearray):
+    handles(_builtin)(_refused(_builtin.__name__))
