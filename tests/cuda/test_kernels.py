@@ -1,4 +1,4 @@
-"""Each kind of CUDA kernel in the simulator against the interpreter: odd sizes, none, one, NaN, and what is in memory."""
+"""Each kind of CUDA kernel in the simulator against the interpreter: odd sizes, none, one, NaN, and memory."""
 
 from collections.abc import Iterator
 from typing import Any
