@@ -42,6 +42,9 @@ saving and loading, and compares results, changed arguments, output, exceptions 
 - Objects, lists and dicts among the arguments are the caller's own: when a program returns, they hold what it left in
   them, and two names of one object stay one. Where it raises, attributes that it set are as they were.
 - Variables from outside a function are constants, as are attributes of modules that are no tensors: `global` reads.
+  Numbers in attributes may be assigned, as in `self.calls += 1`: they are then read and written back at every call.
+- Dimensions, flags and options that an operation must know may be computed at run time: there is a branch for each.
+- What of Ingot's own functions is beyond the language is recorded as a trace, if it does not look at elements.
 - A function that Numba compiled runs as the machine code that Numba made of it, linked in. A function marked
   `@jit.ignore` is called back in Python: it sees copies of tensors, must not change its arguments in place, and cannot
   be saved; what it returns is what its annotation says, or where that is a tensor, what it returned in a first call,
