@@ -13,6 +13,7 @@ from ...ir.types import (
     OptionalType,
     RecordType,
     SetType,
+    StrType,
     TensorType,
     TupleType,
     Type,
@@ -351,6 +352,8 @@ def method(
                     context.fails(ValueError(f"{context.describe(arguments[0])} is not in list"))
                 return Constant(0)
             made = content if isinstance(content, RunTimeItems) else _made(context, content)
+            if name == "index" and type(made.element) in (BoolType, IntType, FloatType, StrType):
+                return method(context, target, name, [arguments[0], Constant(0)])  # its error names the value
             wanted = to_element(context, arguments[0], made.element)
             return Scalar(context.emit(f"list.{name}", made.value, wanted))
     if hasattr(list, name):
