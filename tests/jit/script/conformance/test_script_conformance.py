@@ -22,8 +22,8 @@ from conformance_table import ACCEPTED, REJECTED, Accepted, Rejected, check_acce
 
 MODULES = (
     programs_arguments, programs_callbacks, programs_complex, programs_control, programs_exceptions,
-    programs_expressions, programs_functions, programs_library, programs_managers, programs_recursion, programs_rejected,
-    programs_semantics, programs_tensors, programs_types,
+    programs_expressions, programs_functions, programs_library, programs_managers, programs_recursion,
+    programs_rejected, programs_semantics, programs_tensors, programs_types,
 )  # fmt: skip
 
 
