@@ -15,6 +15,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -316,7 +317,10 @@ def _load_members(members: Members, trust: bool) -> LoadedFunction:
         name = field(description, "name", str)
         function = kind(name, signature_from_json(description.get("signature")), field(description, "metadata", dict))
         digests = field(description, "digests", dict)
-        function.__dict__["saved_device"] = field(description, "device", str) if "device" in description else "cpu"
+        saved = field(description, "device", str) if "device" in description else "cpu"
+        if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", saved):
+            raise ValueError(f"not a device: {saved[:50]!r}")
+        function.__dict__["saved_device"] = saved
     arrays = read_safetensors_part(members, "weights.safetensors")
     weights = {
         # The digest is stated, not computed: the zip's checksum covers the bytes.
