@@ -233,6 +233,4 @@ def _outer():
     return adds
 
 
-reject("nonlocal", "'total' is a variable from outside", marked="total += n", hint="return the new value")(
-    _outer()
-)
+reject("nonlocal", "'total' is a variable from outside", marked="total += n", hint="return the new value")(_outer())

@@ -20,8 +20,10 @@ def generator(x):
 
 
 @reject(
-    "syntax", "is a variable from outside, which is a constant of the program (and 2",
-    hint="classes cannot be defined", marked="counted",
+    "syntax",
+    "is a variable from outside, which is a constant of the program (and 2",
+    hint="classes cannot be defined",
+    marked="counted",
 )
 def several_findings(x):
     global counted
