@@ -249,6 +249,10 @@ def symbol(name: str) -> DimExpr:
     return DimExpr({(_Atom(name),): 1})
 
 
+OPEN = symbol("_")
+"""In the type of a container's elements: a size that differs from one tensor to the next."""
+
+
 def _call(name: str, left: Dim, right: Dim) -> Dim:
     if isinstance(left, int) and isinstance(right, int):
         if name in ("floordiv", "mod") and right == 0:

@@ -302,7 +302,8 @@ def _sizes(type: Type, value: Any) -> list[tuple[Dim, int]]:
     """The sizes in a type with those that a value of it has."""
     match type:
         case TensorType(shape=shape):
-            return list(zip(shape, value.shape, strict=True))
+            # An optional value that is unwrapped before it is known whether it is None.
+            return [] if value is None else list(zip(shape, value.shape, strict=True))
         case IntType(value=dim) if dim is not None:
             return [(dim, value)]
         case TupleType(elements=elements):

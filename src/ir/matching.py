@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from .dims import Dim, DimExpr, substitute, symbol
+from .dims import OPEN, Dim, DimExpr, substitute, symbol
 from .types import (
     DictType,
     IntType,
@@ -55,7 +55,7 @@ def match_types(
 
 
 def _new_symbol(dim: Dim, bound: Collection[str]) -> str | None:
-    if isinstance(dim, DimExpr) and dim.is_symbol():
+    if isinstance(dim, DimExpr) and dim.is_symbol() and dim != OPEN:
         (name,) = dim.symbols()
         return None if name in bound else name
     return None

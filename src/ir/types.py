@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from .dims import Dim, DimExpr, substitute
+from .dims import OPEN, Dim, DimExpr, substitute
 from .dtypes import DType
 from .records import field, record
 
@@ -192,9 +192,9 @@ def substitute_type(type: Type, values: Mapping[str, Dim]) -> Type:
 
 
 def type_dims(type: Type) -> Iterator[DimExpr]:
-    """The size expressions in a type, from left to right."""
+    """The size expressions in a type, from left to right, but for sizes that are open."""
     if isinstance(type, TensorType):
-        yield from (d for d in type.shape if isinstance(d, DimExpr))
+        yield from (d for d in type.shape if isinstance(d, DimExpr) and d != OPEN)
     elif isinstance(type, IntType):
         if isinstance(type.value, DimExpr):
             yield type.value

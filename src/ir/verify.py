@@ -10,6 +10,7 @@ from .dims import Dim, DimExpr, dim_hint, symbol, symbols
 from .dtypes import DType
 from .location import LocatedError
 from .matching import binding_symbols, match_types, required_symbols
+from .open_sizes import has_open_sizes
 from .ops.schema import Parameter, Role
 from .printer import SYMBOL, graph_dims, same_attribute
 from .sizes import Sizes
@@ -135,6 +136,8 @@ class _Verifier:
         self.trail.append(value)
 
     def check_sizes(self, type: Type) -> None:
+        if has_open_sizes(type):
+            raise self.fail(f"the type {type} has an open size: only elements of containers have")
         if isinstance(type, TensorType):
             for dim in type.shape:
                 if isinstance(dim, int) and dim < 0:

@@ -17,17 +17,25 @@ from .placement import is_array
 __all__ = ["run_eagerly"]
 
 
+_HOLDING = ("tuple.", "list.", "dict.", "optional.")  # ops that hold tensors and do not look at them
+_JOINING = ("list.stack", "list.cat")
+
+
 class _EagerRun(Interpreter):
     """The interpreter with tensors for arrays."""
 
     def instruction(self, instruction: Instruction) -> Sequence[Any]:
         op = instruction.op
+        if op.name.startswith(_HOLDING) and op.name not in _JOINING and op.evaluate is not None:
+            given = [None if v is None else self.values[v] for v in instruction.operands]
+            held = op.evaluate(self.xp, *op.schema.unflatten(given), **instruction.attributes)
+            return held if isinstance(held, tuple) else (held,)
         # Only ops on tensors pass the door of eager execution; the rest has no gradient and nobody to record it.
         if not any(isinstance(v.type, TensorType) for v in (*instruction.results, *instruction.inputs)):
             return super().instruction(instruction)
         if instruction.regions or op.evaluate is None or op.name == "constant":
             return [_tensor(value) for value in super().instruction(instruction)]
-        if op.name in ("list.stack", "list.cat"):
+        if op.name in _JOINING:
             (tensors,) = (self.values[v] for v in instruction.inputs)
             if not tensors:
                 return super().instruction(instruction)  # raises
@@ -36,10 +44,8 @@ class _EagerRun(Interpreter):
             )
             return (joined,)
         if op.name == "python.call":
-            given = [None if v is None else _tensor(self.values[v]) for v in instruction.operands]
-            return callback(instruction.attributes["function"]).on_tensors(given)
-        if op.name.startswith(("tuple.", "list.", "dict.")):
-            return super().instruction(instruction)
+            operands = [None if v is None else _tensor(self.values[v]) for v in instruction.operands]
+            return callback(instruction.attributes["function"]).on_tensors(operands)
         operands = [None if v is None else self.values[v] for v in instruction.operands]
         results = dispatch(op, tuple(op.schema.unflatten(operands)), dict(instruction.attributes))
         return results if isinstance(results, tuple) else (results,)

@@ -5,6 +5,7 @@ from typing import Any
 from ..core import Array
 from ..dims import parse_dim, symbol
 from ..dtypes import from_numpy
+from ..open_sizes import opened
 from ..sizes import Sizes
 from ..types import (
     BoolType,
@@ -287,7 +288,7 @@ LIST_GET = define(
     "get(list: Scalar, index: Int)",
     "An element of a list; negative indices count from its end. IndexError where there is none.",
     name="list.get",
-    infer=lambda sizes, list, index: _element("list.get", list),
+    infer=lambda sizes, list, index: opened(sizes, _element("list.get", list)),
     evaluate=lambda xp, list, index: (list[index],),
     traits=_EFFECT,
     lower=Custom("list.get"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from ..open_sizes import opened
 from ..sizes import Sizes
 from ..types import (
     BoolType,
@@ -67,7 +68,8 @@ def _dict_op(
     evaluate: Callable[..., Any],
 ) -> None:
     def infer(sizes: Sizes, dict: Any, *operands: Any, **attributes: Any) -> Any:
-        return result(_dict(f"dict.{name}", dict))
+        found = result(_dict(f"dict.{name}", dict))
+        return opened(sizes, found) if isinstance(found, Type) else found
 
     outputs = 0 if result(DictType(IntType(), IntType())) == () else 1
     define(

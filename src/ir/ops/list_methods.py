@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..open_sizes import opened
 from ..sizes import Sizes
 from ..types import BoolType, IntType, ListType, NoneType, OptionalType, Type
 from ._op import Custom, Trait, define
@@ -140,7 +141,7 @@ UNWRAP = define(
     "unwrap(value: Scalar)",
     "An optional value that is known not to be None; whatever where it is.",
     name="optional.unwrap",
-    infer=lambda sizes, value: _optional("optional.unwrap", value).element,
+    infer=lambda sizes, value: opened(sizes, _optional("optional.unwrap", value).element),
     evaluate=lambda xp, value: (value,),
     lower=Custom("optional.unwrap"),
 )

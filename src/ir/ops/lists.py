@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..dims import symbol
+from ..open_sizes import join_elements, opened
 from ..sizes import Sizes
 from ..types import BoolType, IntType, ListType, TensorType, Type
 from ._common import normalise_dim
@@ -17,22 +18,24 @@ def _element(name: str, type: Any) -> Type:
     return type.element
 
 
-def _tensor_element(name: str, type: Any) -> TensorType:
+def _tensor_element(sizes: Sizes, name: str, type: Any) -> TensorType:
     element = _element(name, type)
     if not isinstance(element, TensorType):
         raise TypeError(f"{name}: expected a list of tensors, given {type}")
-    return element
+    found = opened(sizes, element)
+    assert isinstance(found, TensorType)
+    return found
 
 
 def _stack_type(sizes: Sizes, list: Any, *, dim: int, symbol: str) -> Type:
-    element = _tensor_element("stack", list)
+    element = _tensor_element(sizes, "stack", list)
     axis = normalise_dim("stack", dim, element.rank + 1)
     shape = (*element.shape[:axis], _symbol(symbol), *element.shape[axis:])
     return TensorType(element.dtype, shape, element.device)
 
 
 def _cat_type(sizes: Sizes, list: Any, *, dim: int, symbol: str) -> Type:
-    element = _tensor_element("cat", list)
+    element = _tensor_element(sizes, "cat", list)
     if element.rank == 0:
         raise RuntimeError("cat: zero-dimensional tensors cannot be concatenated")
     axis = normalise_dim("cat", dim, element.rank)
@@ -47,6 +50,9 @@ def _joined(name: str) -> Any:
     def evaluate(xp: Any, list: Any, *, dim: int, symbol: str) -> Any:
         if not list:
             raise RuntimeError(f"{name}: expected a non-empty list of Tensors")
+        axis = None if name == "stack" else dim % list[0].ndim
+        if len({tuple(n for a, n in enumerate(t.shape) if a != axis) for t in list}) > 1:
+            raise RuntimeError(f"{name}: the tensors of the list differ in their sizes")
         return xp.stack(list, dim) if name == "stack" else xp.concatenate(list, dim)
 
     return evaluate
@@ -91,8 +97,8 @@ LIST_POP = define(
     "pop(list: Scalar, index: Int)",
     "Removes an element of a list and gives it. IndexError where there is none.",
     name="list.pop",
-    infer=lambda sizes, list, index: _element("list.pop", list),
-    evaluate=lambda xp, list, index: list.pop(index),
+    infer=lambda sizes, list, index: opened(sizes, _element("list.pop", list)),
+    evaluate=lambda xp, list, index: (list.pop(index),),
     traits=_EFFECT,
     lower=Custom("list.pop"),
 )
@@ -155,11 +161,20 @@ LIST_SLICE = define(
     traits=_EFFECT,
     lower=Custom("list.slice"),
 )
+
+
+def _concatenated_type(sizes: Sizes, list: Any, other: Any) -> Type:
+    element, joined = _element("list.concatenate", list), None
+    if isinstance(other, ListType):
+        joined = join_elements(element, other.element)
+    return ListType(element if joined is None else joined)
+
+
 LIST_CONCATENATE = define(
     "concatenate(list: Scalar, other: Scalar)",
     "A new list of the elements of two.",
     name="list.concatenate",
-    infer=_same_list("list.concatenate"),
+    infer=_concatenated_type,
     evaluate=lambda xp, list, other: [*list, *other],
     traits=_EFFECT,
     lower=Custom("list.concatenate"),

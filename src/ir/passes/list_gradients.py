@@ -10,6 +10,7 @@ from typing import Protocol
 from ..builder import Builder
 from ..core import Block, Instruction, Value
 from ..dims import symbol
+from ..open_sizes import has_open_sizes
 from ..ops._op import get_op
 from ..types import IntType, ListType, TensorType, Type, type_symbols
 
@@ -62,7 +63,7 @@ class ListGradients:
         values = made.result
         assert isinstance(values.type, ListType) and isinstance(values.type.element, TensorType)
         element = values.type.element
-        if not type_symbols(element) <= self.sized:
+        if has_open_sizes(element) or not type_symbols(element) <= self.sized:
             return False
         gradients = self.builder.emit("list.make", element=element)
         self.lists[values] = gradients

@@ -20,6 +20,7 @@ from ..errors import ScriptError
 from ..record_values import OBJECT
 from .hints import hint_for
 from .liveness import Liveness
+from .open_elements import OpenSize
 from .source import FunctionSource
 from .values import UNBOUND, Abstract, Cell, Constant, Items, RunTimeItems, Scalar, TensorRef, describe
 
@@ -133,6 +134,8 @@ class Context:
         self.states: dict[tuple[int, str], Any] = {}  # numbers in attributes that the program assigns
         self.state_tensors: dict[Cell, TensorRef] = {}
         self.literal_types: dict[Any, dict[str, Type]] = {}  # what empty containers hold, by place of the literal
+        self.open_sizes: set[OpenSize] = set()  # sizes in which the elements of containers differ
+        self.differing: set[OpenSize] = set()  # sizes that were found to differ: they must be open
         self.records: dict[str, type] = {}  # named tuples that run-time containers hold, by the name of their type
         self.guards: dict[tuple[int, str], tuple[Any, str, Any]] = {}  # attributes of modules taken as constants
         self.detaching = 0  # `no_grad()` blocks around

@@ -21,6 +21,7 @@ from ...ir.types import (
 from ..errors import ScriptError
 from ..record_values import OBJECT
 from .context import Context, PathEnds
+from .open_elements import note_types
 from .operators import number, scalar_kind
 from .slots import materialise_list, to_element
 from .specs import ListSpec, list_element, spec_of
@@ -246,6 +247,7 @@ def concatenate(context: Context, left: ListRef, right: ListRef) -> Abstract:
     x, y = (_made(context, c) if isinstance(c, Items) else c for c in (a, b))
     resolve_unknown(x.element, y.element)
     if x.element != y.element:
+        note_types(context, x.element, y.element)
         raise context.type_error(f"cannot join a list of {x.element} and a list of {y.element}")
     return _run_time(context.emit("list.concatenate", x.value, y.value), x.element, context)
 
@@ -451,6 +453,7 @@ def alike(context: Context, left: ListRef, right: ListRef) -> tuple[Value, Value
     types = [context.type_of(v) for v in values]
     resolve_unknown(*types)
     if types[0] != types[1]:
+        note_types(context, *types)
         raise context.type_error(f"a {types[0]} and a {types[1]} cannot be combined or compared")
     return values[0], values[1]
 

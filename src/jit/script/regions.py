@@ -7,6 +7,7 @@ from typing import Any
 from ...ir.core import Block, Value
 from ...ir.types import DictType, ListType, SetType, Type, type_symbols
 from .context import Context, Exit, PathEnds
+from .open_elements import note_local
 from .slots import convert, fill, materialise_list, placeholders, rebuild, slot_types
 from .specs import (
     ContainerSpec,
@@ -223,6 +224,7 @@ def _content_spec(context: Context, before: Snapshot, content: Any) -> Any:
     if isinstance(content, (RunTimeItems, RunTimeDict)) and not (
         type_symbols(context.builder.resolve(content.element)) <= before.symbols
     ):
+        note_local(context, context.builder.resolve(content.element), before.symbols)
         raise context.error(
             "a container whose length is known at run time only holds tensors of different sizes",
             "make the sizes the same (for example by padding), or concatenate the tensors as you go",

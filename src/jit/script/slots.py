@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from ...ir.core import Block, Value
+from ...ir.dims import OPEN
 from ...ir.types import (
     DictType,
     IntType,
@@ -18,6 +19,7 @@ from ...ir.types import (
 )
 from ..record_values import is_object
 from .context import Context
+from .open_elements import note_types
 from .specs import (
     _SCALARS,
     ConstantSpec,
@@ -274,6 +276,7 @@ def _same_container(context: Context, cell: Cell, inner: Type, type: Type) -> Va
     value = materialise_list(context, cell, inner)
     resolve_unknown(context.type_of(value), type)
     if context.type_of(value) != type:
+        note_types(context, context.type_of(value), type)
         raise context.error(
             f"a container of {type} cannot hold a {context.type_of(value)}",
             "all elements of a list that grows in a loop have one type",
@@ -300,10 +303,16 @@ def _unify(context: Context, a: Type, b: Type) -> bool:
         return False
     try:
         for x, y in zip(a.shape, b.shape, strict=True):
+            if y == OPEN:
+                continue
             context.builder.sizes.equal(x, y, f"list: elements of one size expected, given {a} and {b}")
     except RuntimeError:
+        note_types(context, a, b)
         return False
-    return not context.builder.sizes.requirements
+    if context.builder.sizes.requirements:
+        note_types(context, a, b)
+        return False
+    return True
 
 
 def convert(context: Context, value: Abstract, spec: Spec) -> list[Value]:

@@ -18,6 +18,7 @@ from .context import Context, Frame, PathEnds
 from .lists import from_element
 from .liveness import Liveness
 from .module_state import ModuleNumber, NeedsState, begin_state, state_results
+from .open_elements import OpenSize
 from .results import Results
 from .self_calls import NeedsFunction, finish_functions
 from .source import FunctionSource, function_source
@@ -73,12 +74,14 @@ def specialise(
     that programs assign, to which those of this one are added. ScriptError for what cannot be compiled.
     """
     known: dict[Any, dict[str, Type]] = {}
+    open_sizes: set[OpenSize] = set()
     recursive: set[Any] = set()
     refused: ScriptError | None = None
     start = sizes.save() if sizes is not None else None
     for _ in range(_MAX_TRIALS):
         context = Context(name or _name_of(target))
         context.literal_types = known
+        context.open_sizes = open_sizes
         context.returned.update(returned or {})
         context.recursive = recursive
         context.states = states if states is not None else {}
@@ -97,6 +100,11 @@ def specialise(
         except NeedsTypes as found:
             known.setdefault(found.unknown.literal, {})[found.unknown.part] = found.type
         except ScriptError as error:
+            # Containers of tensors of different sizes: their types leave these sizes open.
+            if not context.differing <= open_sizes:
+                open_sizes |= context.differing
+                known.clear()
+                continue
             # A write that may be to one object or another is decided at run time, where they are kept apart.
             if refused is not None:
                 raise refused from None

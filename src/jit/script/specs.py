@@ -31,6 +31,7 @@ from ...ir.types import (
     join_types,
 )
 from .context import Context
+from .open_elements import note_types, with_open_sizes
 from .unknown import annotated_type, literal_type, resolve_unknown
 from .values import (
     Abstract,
@@ -519,12 +520,13 @@ def element_type(context: Context, spec: Spec) -> Type:
         case ConstantSpec(value=Constant(value=None)):
             return NoneType()
         case TensorSpec(type=tensor_type, shape=shape):
-            if None in shape:
+            found = with_open_sizes(context, tensor_type, shape)
+            if found is None:
                 raise context.error(
                     "a list whose length is known at run time only holds tensors of different sizes",
                     "make the sizes the same (for example by padding), or concatenate the tensors as you go",
                 )
-            return tensor_type
+            return found
         case SameSpec(degraded=degraded):
             return element_type(context, degraded)
         case TupleSpec(items=items, type=cls) if cls in (tuple, Size):
@@ -547,9 +549,9 @@ def element_type(context: Context, spec: Spec) -> Type:
         case ContainerSpec(items=items) if items:
             return SetType(_common_type(context, [element_type(context, i) for i in items]))
         case EntriesSpec(type=cls) if cls is dict:
-            found = container_type(context, spec)
-            if found is not None:
-                return found
+            made = container_type(context, spec)
+            if made is not None:
+                return made
         case EntriesSpec(type=cls, keys=keys, items=items):
             declared = _declared_attributes(cls)
             held = [(k, declared.get(k) or element_type(context, i)) for k, i in zip(keys, items, strict=True)]
@@ -585,7 +587,7 @@ def _same_sizes(context: Context, a: Type | None, b: Type) -> bool:
     if not isinstance(a, TensorType) or not isinstance(b, TensorType):
         return False
     sizes = context.builder.sizes
-    pairs = list(zip(a.shape, b.shape, strict=False))
+    pairs = [(x, y) for x, y in zip(a.shape, b.shape, strict=False) if x != y]
     hints = [(sizes.hint(x), sizes.hint(y)) for x, y in pairs]
     if (a.dtype, a.rank, a.device) != (b.dtype, b.rank, b.device) or any(x is None or x != y for x, y in hints):
         return False
@@ -605,9 +607,10 @@ def _common_type(context: Context, types: Iterable[Type | None]) -> Type:
         if joined is None and _same_sizes(context, found, type):
             joined = found
         if joined is None:
+            note_types(context, found or type, type)
             raise context.error(
                 f"a list whose length is known at run time only has elements of different types: {found} and {type}",
-                "make all elements of a list the same type and size",
+                "make all elements of a list the same type, with the same number of dimensions",
             )
         found = joined
     assert found is not None

@@ -75,10 +75,10 @@ def ambiguous(x: Any, n: int) -> Any:
     return x
 
 
-def different_sizes(x: Any, n: int) -> Any:
-    items = []
+def different_ranks(x: Any, n: int) -> Any:
+    items = [x]
     for i in range(n):
-        items.append(x[:i])
+        items.append(x[i])
     return items
 
 
@@ -196,13 +196,13 @@ run time
   hint: make a copy first with `.clone()`, or write `x = x + y` instead of `x += y`""",
     ),
     (
-        different_sizes,
+        different_ranks,
         (v, 2),
         f"""\
-{FILE}:5: a list whose length is known at run time only holds tensors of different sizes
+{FILE}:5: a list whose length is known at run time only has elements of different types: f32[s0] and f32[]
     for i in range(n):
     ^
-  hint: make the sizes the same (for example by padding), or concatenate the tensors as you go""",
+  hint: make all elements of a list the same type, with the same number of dimensions""",
     ),
     (
         run_time_key,

@@ -165,19 +165,6 @@ def deletes_attribute(p: Point):
     del p.x
 
 
-@reject(
-    "lists of tensors",
-    "elements of different types: f32[s0] and f32[s1]",
-    marked="for",
-    arguments=([ingot.ones(2), ingot.ones(3)], 2),
-    hint="make all elements of a list the same type and size",
-)
-def grows_different_tensors(xs: list[ingot.Tensor], n: int):
-    for i in range(n):
-        xs.append(xs[0] * i)
-    return xs
-
-
 # -- objects in containers that grow -----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import programs_managers
 import programs_recursion
 import programs_rejected
 import programs_semantics
+import programs_sizes
 import programs_tensors
 import programs_types
 import pytest
@@ -23,7 +24,7 @@ from conformance_table import ACCEPTED, REJECTED, Accepted, Rejected, check_acce
 MODULES = (
     programs_arguments, programs_callbacks, programs_complex, programs_control, programs_exceptions,
     programs_expressions, programs_functions, programs_library, programs_managers, programs_recursion,
-    programs_rejected, programs_semantics, programs_tensors, programs_types,
+    programs_rejected, programs_semantics, programs_sizes, programs_tensors, programs_types,
 )  # fmt: skip
 
 
