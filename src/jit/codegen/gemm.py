@@ -216,7 +216,7 @@ def k_block(tile: TileShape, target: Target) -> int:
     """The block of the depth for which ten panels' worth fits in L2, within reason.
 
     >>> k_block(TileShape("f32", 14, 2, 16), Target("t", 512, 32, True, l2_bytes=1 << 20))
-    768
+    512
     """
     block = target.l2_bytes // (16 * tile.columns * tile.element_bytes)
     return min(max(block // 64 * 64, 256), longest_row(tile))
