@@ -33,6 +33,8 @@ saving and loading, and compares results, changed arguments, output, exceptions 
   of argument types and used for all values and sizes.
 - Functions that are called are compiled into their callers; classes, modules and constants are those that the names
   stand for when the graph is made.
+- Lists and dicts that grow at run time hold elements of one type. Tensors in them have one dtype and one number of
+  dimensions; their sizes may differ.
 - Ints have 64 bits: an operation whose result does not fit raises `OverflowError`.
 - A value whose type depends on the path taken becomes a union, which `isinstance`, `is None` and the like take apart.
 - What has no native form runs in the interpreter, with one warning; `explain()` says what and why.
@@ -69,13 +71,14 @@ def _programs() -> Any:
         import programs_recursion
         import programs_rejected
         import programs_semantics
+        import programs_sizes
         import programs_tensors
         import programs_types
     finally:
         sys.path.remove(str(SUITE))
     modules = (
         programs_control, programs_exceptions, programs_expressions, programs_semantics, programs_tensors,
-        programs_functions, programs_recursion, programs_types, programs_library, programs_arguments,
+        programs_functions, programs_recursion, programs_types, programs_sizes, programs_library, programs_arguments,
         programs_complex, programs_callbacks, programs_managers,
     )  # fmt: skip
     return conformance_table, modules, programs_rejected
