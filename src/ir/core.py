@@ -69,7 +69,8 @@ class Array:
         """The first 16 hexadecimal digits of the SHA-256 of the elements in C order."""
         if self._digest is None:
             assert self.data is not None
-            self._digest = hashlib.sha256(np.ascontiguousarray(self.data).tobytes()).hexdigest()[:16]
+            data: Any = np.ascontiguousarray(self.data).reshape(-1).view(np.uint8)
+            self._digest = hashlib.sha256(data).hexdigest()[:16]
         return self._digest
 
     def require(self) -> np.ndarray[Any, Any]:

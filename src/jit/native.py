@@ -23,6 +23,7 @@ from .layout import Layout
 from .program import NativeProgram
 from .runtime import cache
 from .runtime.objects import ObjectError
+from .runtime.pieces import PIECE_BYTES, in_threads
 from .winograd import winograd
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ def graph_arrays(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
     return arrays
 
 
+def _digest_weights(graph: Graph) -> None:
+    """Compute the digests of large constants, which the text of the graph has, in several threads."""
+    arrays = [a for i in graph.walk_all() for a in i.attributes.values() if isinstance(a, Array)]
+    large = [array for array in arrays if array.data is not None and array.data.nbytes > PIECE_BYTES // 8]
+    in_threads(lambda array: array.digest, large)
+
+
 @functools.cache
 def _package_stamp() -> str:
     """Stands for the contents of the sources that decide what is generated from a graph."""
@@ -64,6 +72,7 @@ def _package_stamp() -> str:
 def _bundle_key(specialisation: "Specialisation", target: CpuTarget) -> str:
     # Passes of the user's are not in the key, but what they make of the graph is.
     graph = specialisation.graph if active_pipeline() is DEFAULT else specialisation.optimised
+    _digest_weights(graph)
     text = print_graph(graph, locations=True)
     stamps = (_package_stamp(), toolchain(), "winograd" if specialisation.winograd else "direct")
     return cache.cache_key("program", *stamps, target.triple, target.cpu, target.features, text)

@@ -10,11 +10,10 @@ import hmac
 import os
 import stat
 import sys
-import threading
 from pathlib import Path
 
 from .runtime.cache import default_directory
-from .runtime.cpus import available_cpus
+from .runtime.pieces import PIECE_BYTES, piece_digests
 
 __all__ = ["is_signed_by_us", "sign"]
 
@@ -22,7 +21,6 @@ Part = bytes | memoryview
 
 _KEY_BYTES = 32
 _FILE = "signing-key"
-_PIECE_BYTES = 1 << 20
 
 
 def sign(*parts: Part) -> str | None:
@@ -43,36 +41,12 @@ def _mac(key: bytes, parts: tuple[Part, ...]) -> str:
         # With their lengths, so that bytes cannot move from one part to the next.
         mac.update(len(part).to_bytes(8, "little"))
         # Large parts, as packed weights, by the digests of pieces, which several threads compute.
-        if len(part) > _PIECE_BYTES:
-            for digest in _piece_digests(part):
+        if len(part) > PIECE_BYTES:
+            for digest in piece_digests(part):
                 mac.update(digest)
         else:
             mac.update(part)
     return mac.hexdigest()
-
-
-def _piece_digests(part: Part) -> list[bytes]:
-    view = memoryview(part)
-    starts = range(0, len(view), _PIECE_BYTES)
-    digests = [b""] * len(starts)
-    remaining = iter(enumerate(starts))
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                index, start = next(remaining, (-1, 0))
-            if index < 0:
-                return
-            digests[index] = hashlib.sha256(view[start : start + _PIECE_BYTES]).digest()
-
-    helpers = [threading.Thread(target=work) for _ in range(min(available_cpus(), len(starts)) - 1)]
-    for helper in helpers:
-        helper.start()
-    work()
-    for helper in helpers:
-        helper.join()
-    return digests
 
 
 def _key(*, create: bool) -> bytes | None:

@@ -7,12 +7,12 @@ Where llvmlite keeps its functions elsewhere, they are called with the lock: slo
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CompileError
+from ..runtime.cpus import available_cpus
 from ..runtime.targets import llvm
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ __all__ = ["emit", "emitters", "without_lock"]
 
 def emitters() -> ThreadPoolExecutor:
     """Threads that emit objects: one for each CPU that this process may use."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(max_workers=cpus, thread_name_prefix="ingot-emit")
+    return ThreadPoolExecutor(max_workers=available_cpus(), thread_name_prefix="ingot-emit")
 
 
 def without_lock(function: Callable[..., Any]) -> Callable[..., Any]:

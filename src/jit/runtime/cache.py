@@ -7,6 +7,7 @@ hold machine code, so the directory must belong to the user and be writable by n
 
 import contextlib
 import hashlib
+import mmap
 import os
 import re
 import stat
@@ -22,15 +23,17 @@ import numpy as np
 
 from ...ir.records import record
 from .memory import ALIGNMENT
+from .pieces import PIECE_BYTES, piece_digests
 
 DEFAULT_LIMIT = 1 << 30
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _MAGIC = b"INGOTKRN"
-# magic, format version, payload length, the key the payload was stored under, sha256 of the payload
-_HEADER = struct.Struct("<8sIQ32s32s")
+# magic, format version, payload length, the key the payload was stored under, the payload's digest; 128 bytes
+_HEADER = struct.Struct("<8sIQ32s32s44x")
 _SUFFIX = ".kernel"
 _KEY = re.compile(r"[0-9a-f]{64}")
+_MAPPED_BYTES = 16 << 20
 # A temporary file this old belongs to a process that died while it wrote.
 _STALE_SECONDS = 3600.0
 # Other processes write to the same directory, so the running estimate of its size is refreshed now and then.
@@ -108,18 +111,14 @@ class Cache:
         return None if payload is None else bytes(payload)
 
     def view(self, key: str) -> memoryview | None:
-        """What `get` gives, in memory of its own that starts at a multiple of 64 bytes: what lies in it can be used
-        without a copy.
-
-        The file is read and not mapped: whoever cuts a mapped file short ends the process.
-        """
+        """What `get` gives, in memory that starts at a multiple of 64 bytes: what lies in it is used without a copy."""
         path = self._path(key)
         if not self._usable(create=False):
             return None
         try:
             with open(path, "rb") as file:
                 status = os.fstat(file.fileno())
-                data = _read_aligned(file, status.st_size) if _owned(status) else memoryview(b"")
+                data = _contents(file, status.st_size) if _owned(status) else memoryview(b"")
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -143,7 +142,7 @@ class Cache:
         size = _HEADER.size + len(blob)
         if size > self.limit or not self._usable(create=True):
             return
-        header = _HEADER.pack(_MAGIC, FORMAT_VERSION, len(blob), bytes.fromhex(key), hashlib.sha256(blob).digest())
+        header = _header(key, blob)
         temporary = self.directory / f".{key[:16]}-{os.getpid()}-{os.urandom(8).hex()}.tmp"
         try:
             try:
@@ -300,27 +299,36 @@ def default_cache() -> Cache:
     return _caches[place]
 
 
-def _read_aligned(file: BinaryIO, size: int) -> memoryview:
-    """A whole file, read to where its payload starts at a multiple of the alignment."""
+def _contents(file: BinaryIO, size: int) -> memoryview:
+    """A whole file, its payload at a multiple of 64 bytes: large ones are mapped, which touches no new memory.
+
+    Whoever cuts a mapped file short ends the process, so only those with weights in them are; writing here replaces
+    files, and leaves the mapped ones as they are.
+    """
+    if size > _MAPPED_BYTES:
+        return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -(memory.ctypes.data + _HEADER.size) % ALIGNMENT
     data = memoryview(memory)[start : start + size]  # type: ignore[arg-type]
     return data[: file.readinto(data)]  # type: ignore[attr-defined,no-any-return]
 
 
+def _digest(payload: bytes | memoryview) -> bytes:
+    """The SHA-256 of a payload; of the digests of its pieces if it is large."""
+    if len(payload) > PIECE_BYTES:
+        payload = b"".join(piece_digests(payload))
+    return hashlib.sha256(payload).digest()
+
+
 def _verified(data: memoryview, key: str) -> memoryview | None:
     if len(data) < _HEADER.size:
         return None
-    magic, version, length, stored_key, digest = _HEADER.unpack_from(data)
     payload = data[_HEADER.size :]
-    good = (
-        magic == _MAGIC
-        and version == FORMAT_VERSION
-        and length == len(payload)
-        and stored_key == bytes.fromhex(key)
-        and hashlib.sha256(payload).digest() == digest
-    )
-    return payload if good else None
+    return payload if data[: _HEADER.size] == _header(key, payload) else None
+
+
+def _header(key: str, payload: bytes | memoryview) -> bytes:
+    return _HEADER.pack(_MAGIC, FORMAT_VERSION, len(payload), bytes.fromhex(key), _digest(payload))
 
 
 def _owned(status: os.stat_result) -> bool:

@@ -57,13 +57,15 @@ def test_keys_that_cache_key_cannot_give_are_refused(cache: Cache, key: str) -> 
         cache.put(key, BLOB)
 
 
-@pytest.mark.parametrize("position", [0, 7, 8, 11, 12, 19, 20, 51, 52, 83, 84, 84 + 400, 84 + len(BLOB) - 1])
+@pytest.mark.parametrize(
+    "position", [0, 7, 8, 11, 12, 19, 20, 51, 52, 83, 84, 127, 128, 128 + 400, 128 + len(BLOB) - 1]
+)
 @pytest.mark.parametrize("flip", [0x01, 0x80])
 def test_a_flipped_bit_anywhere_is_a_miss_and_removes_the_file(cache: Cache, position: int, flip: int) -> None:
     cache.put(KEY, BLOB)
     path = the_file(cache)
     data = bytearray(path.read_bytes())
-    assert len(data) == 84 + len(BLOB)
+    assert len(data) == 128 + len(BLOB)
     data[position] ^= flip
     path.write_bytes(data)
     assert cache.get(KEY) is None
@@ -72,7 +74,7 @@ def test_a_flipped_bit_anywhere_is_a_miss_and_removes_the_file(cache: Cache, pos
     assert cache.get(KEY) == BLOB
 
 
-@pytest.mark.parametrize("length", [0, 1, 83, 84, 84 + 100, 84 + len(BLOB) - 1])
+@pytest.mark.parametrize("length", [0, 1, 83, 127, 128, 128 + 100, 128 + len(BLOB) - 1])
 def test_a_truncated_file_is_a_miss(cache: Cache, length: int) -> None:
     cache.put(KEY, BLOB)
     path = the_file(cache)
@@ -191,7 +193,7 @@ def test_a_directory_removed_under_us_is_made_again(cache: Cache) -> None:
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     keys = [cache_key(str(i)) for i in range(10)]
-    cache = Cache(tmp_path / "kernels", limit=10 * (84 + 1000))
+    cache = Cache(tmp_path / "kernels", limit=10 * (128 + 1000))
     for age, key in enumerate(keys):
         cache.put(key, bytes(1000))
         os.utime(cache.directory / f"{key}.kernel", (1e9 + age, 1e9 + age))
@@ -244,7 +246,7 @@ def test_info_and_clear_leave_other_files_alone(cache: Cache) -> None:
     note.write_text("mine")
     (cache.directory / ".left-over.tmp").touch()
     info = cache.info()
-    assert (info.entries, info.bytes, info.directory) == (3, 3 * 84 + 3, cache.directory)
+    assert (info.entries, info.bytes, info.directory) == (3, 3 * 128 + 3, cache.directory)
     assert cache.clear() == 3
     assert list(cache.directory.iterdir()) == [note]
     assert cache.get(cache_key("0")) is None
@@ -326,3 +328,21 @@ def test_platform_directories(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(cache_module.sys, "platform", platform)
     assert default_directory() == Path(expected)
+
+
+def test_large_entries_are_mapped_and_verified(tmp_path: Path) -> None:
+    cache, key = Cache(tmp_path / "kernels"), cache_key("weights")
+    blob = bytes(range(256)) * (70 << 10)
+    cache.put(key, blob)
+    view = cache.view(key)
+    assert view is not None and view.readonly and view == blob
+    # A file that is written again is another one: what was mapped stays as it is.
+    cache.put(key, bytes(len(blob)))
+    assert view == blob
+    assert cache.get(key) == bytes(len(blob))
+    path = cache.directory / f"{key}.kernel"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(damaged)
+    assert cache.view(key) is None and not path.exists()
