@@ -128,8 +128,9 @@ def _set_undefined(driver: Driver, value: Value) -> None:
                 driver.line(f"set_head({name}, {slot}, {-1 if slot == 5 else 0})")
             driver.locals[value] = name
         case TupleType() | RecordType() | OptionalType():
-            inside = contained_types(value.type)
-            parts = [Value(t) for t in ((BoolType(), *inside) if isinstance(value.type, OptionalType) else inside)]
+            parts = [driver.held(t) for t in contained_types(value.type)]
+            if isinstance(value.type, OptionalType):
+                parts.insert(0, Value(BoolType()))
             for part in parts:
                 _set_undefined(driver, part)
             driver.tuples[value] = parts
@@ -398,7 +399,7 @@ def _optional_make(driver: Driver, instruction: Instruction) -> None:
     present = Value(BoolType())
     driver.locals[present] = str(held is not None)
     if held is None:
-        held = Value(result.type.element)
+        held = driver.held(result.type.element)
         _set_undefined(driver, held)
     driver.tuples[result] = [present, held]
 
@@ -414,7 +415,10 @@ def _same(driver: Driver, instruction: Instruction) -> None:
 
 
 def _optional_unwrap(driver: Driver, instruction: Instruction) -> None:
-    pass_on(driver, instruction.results[0], driver.tuples[instruction.inputs[0]][1])
+    result, held = instruction.results[0], driver.tuples[instruction.inputs[0]][1]
+    pass_on(driver, result, held)
+    if isinstance(held.type, TensorType) and held.type != result.type:
+        driver.bind_symbols(result.type, [driver.size(d) for d in held.type.shape])
 
 
 CONTROL: dict[str, Handler] = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.core import Array, Block, Graph, Instruction, Value
-from ...ir.dims import Dim, DimExpr, broadcasts, symbols
+from ...ir.dims import OPEN, Dim, DimExpr, broadcasts, symbol, symbols
 from ...ir.dtypes import DType
 from ...ir.location import Location
 from ...ir.types import (
@@ -276,6 +276,13 @@ class Driver:
                 self.symbol_locals[name] = self.fresh("d")
             if self.symbol_locals[name] != text:
                 self.line(f"{self.symbol_locals[name]} = {text}")
+
+    def held(self, type: Type) -> Value:
+        """The value inside an optional one of this type: sizes that are open get names of its own."""
+        if not isinstance(type, TensorType) or OPEN not in type.shape:
+            return Value(type)
+        shape = tuple(symbol(f"open_{self.fresh('d')}") if d == OPEN else d for d in type.shape)
+        return Value(TensorType(type.dtype, shape, type.device))
 
     def is_static(self, type: Type) -> bool:
         """Whether a tensor's sizes are known at the call."""
@@ -659,6 +666,4 @@ KERNEL_ERRORS: dict[int, tuple[str, str]] = {
 
 
 def _symbol_terms(name: str) -> Any:
-    from ...ir.dims import symbol
-
     return symbol(name)._terms

@@ -48,8 +48,8 @@ def kinds(type: Type, location: Location | None = None) -> str:
         case NoneType():
             return ""
         case OptionalType(element=element):
-            if has_open_sizes(element):
-                raise Unsupported(f"tensors of different sizes that may be None ({type})", location)
+            if has_open_sizes(element) and not isinstance(element, TensorType):
+                raise Unsupported(f"tuples of tensors of different sizes that may be None ({type})", location)
             return "i" + kinds(element, location)
         case TupleType() | RecordType():
             return "".join(kinds(t, location) for t in contained_types(type))
@@ -133,7 +133,7 @@ def adopt(driver: Driver, value: Value, texts: Sequence[str], type: Type | None 
         case ComplexType():
             driver.set_scalar(value, f"complex({texts[0]}, {texts[1]})")
         case OptionalType(element=inner):
-            present, held = Value(BoolType()), Value(inner)
+            present, held = Value(BoolType()), driver.held(inner)
             driver.tuples[value] = [present, held]
             adopt(driver, present, texts[:1])
             adopt(driver, held, texts[1:])

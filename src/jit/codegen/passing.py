@@ -36,12 +36,11 @@ class Passed:
                 self.name = driver.fresh("j")
                 driver.storages[value] = Storage(self.name, driver.clock, driver.clock)
             case TupleType() | RecordType() | OptionalType():
-                elements = contained_types(type)
+                values = [driver.held(t) for t in contained_types(type)]
                 if isinstance(type, OptionalType):
-                    elements = (BoolType(), *elements)
-                values = [Value(t) for t in elements]
+                    values.insert(0, Value(BoolType()))
                 driver.tuples[value] = values
-                self.parts = [Passed(driver, v, t) for v, t in zip(values, elements, strict=True)]
+                self.parts = [Passed(driver, v, v.type) for v in values]
             case NoneType():
                 pass
             case StrType():
