@@ -300,10 +300,11 @@ def _add_location(error: Exception, instruction: Instruction) -> None:
 
 def _sizes(type: Type, value: Any) -> list[tuple[Dim, int]]:
     """The sizes in a type with those that a value of it has."""
+    if value is None:
+        return []  # an optional value that is unwrapped before it is known whether it is None
     match type:
         case TensorType(shape=shape):
-            # An optional value that is unwrapped before it is known whether it is None.
-            return [] if value is None else list(zip(shape, value.shape, strict=True))
+            return list(zip(shape, value.shape, strict=True))
         case IntType(value=dim) if dim is not None:
             return [(dim, value)]
         case TupleType(elements=elements):

@@ -4,10 +4,9 @@ A tensor has no open size of its own: what is read from such a container, or is 
 symbols for them, which get their value there, as have the sizes of `nonzero`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .dims import OPEN, Dim
-from .sizes import Sizes
 from .types import (
     DictType,
     ListType,
@@ -33,17 +32,17 @@ def has_open_sizes(type: Type) -> bool:
     return any(map(has_open_sizes, contained_types(type)))
 
 
-def opened(sizes: Sizes, type: Type) -> Type:
-    """The type of an element that was read: with a new symbol for each size that is open."""
+def opened(type: Type, fresh: Callable[[], Dim]) -> Type:
+    """The type of an element that was read: with a new symbol, which `fresh` makes, for each size that is open."""
     if not has_open_sizes(type):
         return type
     match type:
         case TensorType(dtype=dtype, shape=shape, device=device):
-            return TensorType(dtype, tuple(sizes.fresh() if d == OPEN else d for d in shape), device)
+            return TensorType(dtype, tuple(fresh() if d == OPEN else d for d in shape), device)
         case TupleType(elements=elements):
-            return TupleType(tuple(opened(sizes, e) for e in elements))
+            return TupleType(tuple(opened(e, fresh) for e in elements))
         case RecordType(name=name, fields=fields):
-            return RecordType(name, tuple((n, opened(sizes, t)) for n, t in fields))
+            return RecordType(name, tuple((n, opened(t, fresh)) for n, t in fields))
     return type
 
 

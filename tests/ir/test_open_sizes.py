@@ -80,15 +80,15 @@ def test_stack_and_cat_need_sizes_that_fit() -> None:
 def test_reading_gives_new_symbols() -> None:
     element = TensorType(float32, (OPEN, 4, OPEN))
     sizes = Sizes()
-    found = opened(sizes, TupleType((element, IntType())))
+    found = opened(TupleType((element, IntType())), sizes.fresh)
     assert isinstance(found, TupleType) and not has_open_sizes(found)
     first = found.elements[0]
     assert isinstance(first, TensorType)
     a, four, b = first.shape
     assert four == 4 and a != b and {str(a), str(b)} == set(sizes.unvalued)
     for held in (ListType(element), OptionalType(element)):
-        assert opened(sizes, held) is held and not has_open_sizes(held) and not type_symbols(held)
-    assert opened(sizes, element) != opened(sizes, element)
+        assert opened(held, sizes.fresh) is held and not has_open_sizes(held) and not type_symbols(held)
+    assert opened(element, sizes.fresh) != opened(element, sizes.fresh)
 
 
 def test_types_of_lists_that_meet() -> None:

@@ -249,7 +249,7 @@ TUPLE_GET = define(
     "An element of a tuple, counted from 0.",
     name="tuple.get",
     infer=_tuple_get_type,
-    evaluate=lambda xp, value, *, index: (value[index],),
+    evaluate=lambda xp, value, *, index: (None if value is None else value[index],),  # None: see optional.unwrap
     lower=Custom("tuple.get"),
 )
 
@@ -288,7 +288,7 @@ LIST_GET = define(
     "get(list: Scalar, index: Int)",
     "An element of a list; negative indices count from its end. IndexError where there is none.",
     name="list.get",
-    infer=lambda sizes, list, index: opened(sizes, _element("list.get", list)),
+    infer=lambda sizes, list, index: opened(_element("list.get", list), sizes.fresh),
     evaluate=lambda xp, list, index: (list[index],),
     traits=_EFFECT,
     lower=Custom("list.get"),

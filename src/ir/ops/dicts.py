@@ -69,7 +69,7 @@ def _dict_op(
 ) -> None:
     def infer(sizes: Sizes, dict: Any, *operands: Any, **attributes: Any) -> Any:
         found = result(_dict(f"dict.{name}", dict))
-        return opened(sizes, found) if isinstance(found, Type) else found
+        return opened(found, sizes.fresh) if isinstance(found, Type) else found
 
     outputs = 0 if result(DictType(IntType(), IntType())) == () else 1
     define(

@@ -141,7 +141,7 @@ UNWRAP = define(
     "unwrap(value: Scalar)",
     "An optional value that is known not to be None; whatever where it is.",
     name="optional.unwrap",
-    infer=lambda sizes, value: opened(sizes, _optional("optional.unwrap", value).element),
+    infer=lambda sizes, value: opened(_optional("optional.unwrap", value).element, sizes.fresh),
     evaluate=lambda xp, value: (value,),
     lower=Custom("optional.unwrap"),
 )

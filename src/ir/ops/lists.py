@@ -22,7 +22,7 @@ def _tensor_element(sizes: Sizes, name: str, type: Any) -> TensorType:
     element = _element(name, type)
     if not isinstance(element, TensorType):
         raise TypeError(f"{name}: expected a list of tensors, given {type}")
-    found = opened(sizes, element)
+    found = opened(element, sizes.fresh)
     assert isinstance(found, TensorType)
     return found
 
@@ -97,7 +97,7 @@ LIST_POP = define(
     "pop(list: Scalar, index: Int)",
     "Removes an element of a list and gives it. IndexError where there is none.",
     name="list.pop",
-    infer=lambda sizes, list, index: opened(sizes, _element("list.pop", list)),
+    infer=lambda sizes, list, index: opened(_element("list.pop", list), sizes.fresh),
     evaluate=lambda xp, list, index: (list.pop(index),),
     traits=_EFFECT,
     lower=Custom("list.pop"),

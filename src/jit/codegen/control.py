@@ -18,6 +18,7 @@ from ...ir.types import (
     StrType,
     TensorType,
     TupleType,
+    Type,
     contained_types,
 )
 from .complex_scalars import is_complex, run_complex
@@ -414,11 +415,21 @@ def _same(driver: Driver, instruction: Instruction) -> None:
     driver.set_scalar(instruction.results[0], f"{left} == {right}")
 
 
+def _bind_sizes(driver: Driver, type: Type, held: Value) -> None:
+    """Give the symbols of a type the sizes that a value has under other names."""
+    if type == held.type:
+        return
+    if isinstance(held.type, TensorType):
+        driver.bind_symbols(type, [driver.size(d) for d in held.type.shape])
+    elif isinstance(held.type, (TupleType, RecordType)):
+        for part, value in zip(contained_types(type), driver.tuples[held], strict=True):
+            _bind_sizes(driver, part, value)
+
+
 def _optional_unwrap(driver: Driver, instruction: Instruction) -> None:
     result, held = instruction.results[0], driver.tuples[instruction.inputs[0]][1]
     pass_on(driver, result, held)
-    if isinstance(held.type, TensorType) and held.type != result.type:
-        driver.bind_symbols(result.type, [driver.size(d) for d in held.type.shape])
+    _bind_sizes(driver, result.type, held)
 
 
 CONTROL: dict[str, Handler] = {

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ...ir.core import Array, Block, Graph, Instruction, Value
-from ...ir.dims import OPEN, Dim, DimExpr, broadcasts, symbol, symbols
+from ...ir.dims import Dim, DimExpr, broadcasts, symbol, symbols
 from ...ir.dtypes import DType
 from ...ir.location import Location
+from ...ir.open_sizes import opened
 from ...ir.types import (
     BoolType,
     IntType,
@@ -279,10 +280,7 @@ class Driver:
 
     def held(self, type: Type) -> Value:
         """The value inside an optional one of this type: sizes that are open get names of its own."""
-        if not isinstance(type, TensorType) or OPEN not in type.shape:
-            return Value(type)
-        shape = tuple(symbol(f"open_{self.fresh('d')}") if d == OPEN else d for d in type.shape)
-        return Value(TensorType(type.dtype, shape, type.device))
+        return Value(opened(type, lambda: symbol(f"open_{self.fresh('d')}")))
 
     def is_static(self, type: Type) -> bool:
         """Whether a tensor's sizes are known at the call."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from ...ir.core import Value
 from ...ir.location import Location
-from ...ir.open_sizes import has_open_sizes
 from ...ir.types import (
     BoolType,
     ComplexType,
@@ -48,8 +47,6 @@ def kinds(type: Type, location: Location | None = None) -> str:
         case NoneType():
             return ""
         case OptionalType(element=element):
-            if has_open_sizes(element) and not isinstance(element, TensorType):
-                raise Unsupported(f"tuples of tensors of different sizes that may be None ({type})", location)
             return "i" + kinds(element, location)
         case TupleType() | RecordType():
             return "".join(kinds(t, location) for t in contained_types(type))

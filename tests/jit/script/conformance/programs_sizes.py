@@ -137,6 +137,18 @@ def different_tensors_or_none(x, n: int):
     return parts, total, best
 
 
+@accept("lists of tensors", (v, 4), shown=False)
+def pairs_with_different_tensors_or_none(x, n: int):
+    pairs: list[Optional[tuple[int, ingot.Tensor]]] = []
+    for i in range(n):
+        pairs.append((i, x[:i]) if i % 2 else None)
+    total = 0.0
+    for pair in pairs:
+        if pair is not None:
+            total += pair[0] * pair[1].sum().item()
+    return pairs, total
+
+
 @accept("dicts with keys known at run time", (v, 3))
 def dicts_of_different_tensors(x, n: int):
     found: dict[int, ingot.Tensor] = {}
