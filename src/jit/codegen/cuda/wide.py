@@ -67,13 +67,16 @@ def widen(ptx: str) -> str:
             if access.is_load:
                 changed.add(access.register)
             continue
+        if text.strip() in ("{", "}"):
+            continue  # a scope for temporary registers, as libdevice's functions have
         if re.match(r"^\s*(\$|\}|\{|@|bra|bar|ret|call|atom|red|ld\.|st\.|membar|\w+:)", text):
             close()
             continue
-        if (written := re.match(r"^\s*[\w.]+\s+(%\w+)", text)) is not None:
-            if run and not run[0].is_load and written[1] in {a.register for a in run}:
+        if (target := re.match(r"^\s*[\w.]+\s+(%\w+|\{[^}]*\})", text)) is not None:
+            written = set(re.findall(r"%\w+", target[1]))
+            if run and not run[0].is_load and written & {a.register for a in run}:
                 close()  # a value that waits to be stored is overwritten
-            changed.add(written[1])
+            changed |= written
     close()
     return "\n".join(new for n, text in enumerate(lines) if (new := replaced.get(n, text)) is not None)
 
