@@ -179,10 +179,12 @@ def simulated_kernel(source: str, name: str) -> Callable[[Sequence[int], Sequenc
     # The simulator is there beside the front end that compiles, too.
     simulator = cuda() if is_simulator() else importlib.import_module("numba.cuda.simulator")
     text = source.replace("@cuda.jit(device=True)\n", "").replace("@cuda.jit\n", "")
+    # All but what is sized at the launch, which has size 0 here.
+    text = re.sub(r"cuda\.shared\.array\((?!0\b)", "shared_array(cuda.shared, ", text)
     space: dict[str, Any] = {}
     text += f"\n\ndef {name}_quiet(*arguments):\n    with np.errstate(all='ignore'):\n        {name}(*arguments)\n"
     exec(compile(text, register_source(f"cuda.{name}", text), "exec"), space)
-    space |= {key: SIMULATED_NAMES[key] for key in ("math", "libdevice", "exchange")}
+    space |= {key: SIMULATED_NAMES[key] for key in ("shared_array", "math", "libdevice", "exchange")}
     if "shuffle_down" in space:
         # In the kernel's own namespace, where the simulator puts the running kernel's `cuda`.
         space["shuffle_down"] = python_types.FunctionType(

@@ -5,9 +5,12 @@ has no warps: an exchange goes through memory that the threads of the running bl
 """
 
 import math as python_math
+import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -97,4 +100,27 @@ def shuffle_down(value, offset):  # type: ignore[no-untyped-def]  # its globals 
     return value
 
 
-NAMES: dict[str, Any] = {"math": _MATH, "libdevice": _LIBDEVICE, "shuffle_down": shuffle_down, "exchange": _EXCHANGE}
+_SHARED: WeakKeyDictionary[Any, dict[int, Any]] = WeakKeyDictionary()
+_SHARED_LOCK = threading.Lock()
+
+
+def shared_array(block: Any, shape: Any, dtype: Any) -> Any:
+    """The array that a line of the kernel shares within the running block, whose `cuda.shared` is `block`.
+
+    The simulator's own `cuda.shared.array` gives two threads an array each where both come to it first.
+    """
+    line = sys._getframe(1).f_lineno
+    with _SHARED_LOCK:
+        arrays = _SHARED.setdefault(block, {})
+        if line not in arrays:
+            arrays[line] = np.empty(shape, {"boolean": "bool"}.get(str(dtype), str(dtype)))
+        return arrays[line]
+
+
+NAMES: dict[str, Any] = {
+    "shared_array": shared_array,
+    "math": _MATH,
+    "libdevice": _LIBDEVICE,
+    "shuffle_down": shuffle_down,
+    "exchange": _EXCHANGE,
+}
