@@ -24,9 +24,10 @@ from .support import load_support
 from .targets import host_architecture
 
 # How long a worker spins for the next job before it sleeps. Waking a sleeper takes the caller 3 to 8 us, and the
-# sleeper up to 40 us to arrive (on a virtual machine whose idle CPUs are halted), while the kernels of one program, and
-# the calls of a busy loop, follow each other within microseconds. Spinning for longer takes cores from somebody else.
-SPIN_SECONDS = 80e-6
+# sleeper up to 40 us to arrive (on a virtual machine whose idle CPUs are halted), and one that wakes may find itself on
+# its caller's core, where both take turns. Between the calls of a training loop Python takes some 100 us: 1 ms bridges
+# that (4 to 8 % of a step, and no more steps at half speed). Spinning for longer takes cores from somebody else.
+SPIN_SECONDS = 1e-3
 # More threads than this are a mistake in a configuration.
 MAX_THREADS = 1024
 
