@@ -26,7 +26,7 @@ from .targets import host_architecture
 # How long a worker spins for the next job before it sleeps. Waking a sleeper takes the caller 3 to 8 us, and the
 # sleeper up to 40 us to arrive (on a virtual machine whose idle CPUs are halted), and one that wakes may find itself on
 # its caller's core, where both take turns. Between the calls of a training loop Python takes some 100 us: 1 ms bridges
-# that (4 to 8 % of a step, and no more steps at half speed). Spinning for longer takes cores from somebody else.
+# that (3 to 6 % of a step, and fewer steps at half speed). Spinning for longer takes cores from somebody else.
 SPIN_SECONDS = 1e-3
 # More threads than this are a mistake in a configuration.
 MAX_THREADS = 1024
