@@ -8,6 +8,7 @@ import contextlib
 import os
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,28 +27,28 @@ __all__ = ["Backend", "Simulator", "backend", "current_backend", "is_simulated",
 _GIBIBYTE = 1 << 30
 
 
-class Backend:
+class Backend(ABC):
     """What computes on GPUs, as the rest of the package asks for it."""
 
     name = ""
     xp: Any
     fatal: tuple[type[BaseException], ...] = (OutOfMemoryError,)  # errors of the device itself, not of one op
 
+    @abstractmethod
     def count(self) -> int:
         """How many devices there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def current(self) -> int:
         """The device of this thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set_current(self, index: int) -> None:
         """Let this thread compute on a device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on(self, index: int) -> Any:
         """A context in which this thread computes on a device."""
-        raise NotImplementedError
 
     def checking(self) -> Any:
         """A context in which matrices that have no result (singular ones) raise, as numpy's do."""
@@ -65,29 +66,29 @@ class Backend:
         """A copy on another device."""
         return self.put(array.get(), index)
 
+    @abstractmethod
     def synchronize(self, index: int) -> None:
         """Wait until a device has done all that it was given."""
-        raise NotImplementedError
 
     def clear(self, error: BaseException) -> Exception:
         """An error of the device as one that says what to do."""
         return error if isinstance(error, OutOfMemoryError) else RuntimeError(str(error))
 
+    @abstractmethod
     def memory(self, index: int) -> dict[str, int]:
         """Bytes: allocated, reserved, their peaks, free and total."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset_peak(self, index: int) -> None:
         """Count peaks of memory from here on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trim(self) -> None:
         """Give memory that nobody uses back to the devices."""
-        raise NotImplementedError
 
+    @abstractmethod
     def properties(self, index: int) -> dict[str, Any]:
         """name, major, minor, total_memory, multi_processor_count, warp_size, ..."""
-        raise NotImplementedError
 
     def stream(self, index: int, priority: int) -> Any:
         """A new stream of the array module, or None where there are none."""
@@ -102,8 +103,8 @@ class Backend:
         return None
 
     def elapsed(self, start: Any, end: Any) -> float:
-        """Milliseconds between two events of the array module."""
-        raise NotImplementedError
+        """Milliseconds between two events of the array module; RuntimeError where there are none (see `event`)."""
+        raise RuntimeError(f"{self.name or 'this device'} has no events, so none to measure between")
 
 
 class Simulator(Backend):

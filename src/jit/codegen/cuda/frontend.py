@@ -137,6 +137,7 @@ def compile_ptx(source: str, name: str, kinds: Sequence[str], architecture: tupl
             text,
         )
     space: dict[str, Any] = {"cuda": front_end, "np": np, "math": math, "libdevice": _libdevice()}
+    # Generated from a verified graph, as all kernels: names and constants from a file never reach it unescaped.
     exec(compile(text, register_source(f"cuda.{name}", text), "exec"), space)
     with _compiling, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -183,6 +184,7 @@ def simulated_kernel(source: str, name: str) -> Callable[[Sequence[int], Sequenc
     text = re.sub(r"cuda\.shared\.array\((?!0\b)", "shared_array(cuda.shared, ", text)
     space: dict[str, Any] = {}
     text += f"\n\ndef {name}_quiet(*arguments):\n    with np.errstate(all='ignore'):\n        {name}(*arguments)\n"
+    # Generated likewise; see `compile_ptx`.
     exec(compile(text, register_source(f"cuda.{name}", text), "exec"), space)
     space |= {key: SIMULATED_NAMES[key] for key in ("shared_array", "math", "libdevice", "exchange")}
     if "shuffle_down" in space:

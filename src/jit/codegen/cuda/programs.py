@@ -14,10 +14,10 @@ from ...errors import Unsupported
 from ...runtime import cache
 from ...runtime.cuda_launch import CupyLauncher, Launcher, Threads
 from ..driver import KERNEL_ERRORS
+from ..prepare import prepare
 from . import frontend
 from .device_text import SIMULATED, DeviceKernel, DeviceTarget
 from .planning import BlockPlan, plan_device_block
-from .preparing import prepare_for_device
 from .wide import widen
 
 __all__ = [
@@ -134,16 +134,12 @@ def device_program(
         if not isinstance(launcher, SimulatorLauncher) and not ptx and (problem := frontend.nvvm_problem()):
             raise Unsupported(problem)
     target = target or (SIMULATED if isinstance(launcher, SimulatorLauncher) else DeviceTarget())
-    return DeviceProgram(
-        prepare_for_device(graph), place, launcher, target, plan_device_block, KERNEL_ERRORS, exceptions
-    )
+    return DeviceProgram(prepare(graph), place, launcher, target, plan_device_block, KERNEL_ERRORS, exceptions)
 
 
 def device_kernels(graph: Graph) -> list[DeviceKernel]:
     """The kernels of an optimised graph as GPUs run them; no GPU is needed."""
-    program = DeviceProgram(
-        prepare_for_device(graph), CPU, SimulatorLauncher(), DeviceTarget(), plan_device_block, KERNEL_ERRORS
-    )
+    program = DeviceProgram(prepare(graph), CPU, SimulatorLauncher(), DeviceTarget(), plan_device_block, KERNEL_ERRORS)
     return program.kernels()
 
 
