@@ -379,3 +379,18 @@ def test_a_program_of_its_own(setting: str) -> None:
         [sys.executable, "-W", "error", "-c", PROGRAM], env=environment, capture_output=True, text=True
     )
     assert done.stdout == "done\n", done.stderr
+
+
+def test_erf_is_fitted_once() -> None:
+    """Eager kernels load without Numba and cannot import the coefficients, which are the compiler's all the same."""
+    from ingot.jit.codegen.vector_math import activation_f32, activation_f64
+    from ingot.jit.eager_kernels import activations
+
+    for own, near, tail, end in (
+        ("f32", activation_f32.ERF_F32, activation_f32.ERF_TAIL_F32, activation_f32.ERF_LIMIT_F32),
+        ("f64", activation_f64.ERF_F64, activation_f64.ERF_TAIL_F64, activation_f64.ERF_LIMIT_F64),
+    ):
+        dtype = {"f32": np.float32, "f64": np.float64}[own]
+        assert tuple(map(dtype, activations._NEAR[own])) == near
+        assert tuple(map(dtype, activations._TAIL[own])) == tail
+        assert activations._END[own] == end

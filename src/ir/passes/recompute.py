@@ -8,7 +8,7 @@ from ..rewrite import clone
 from ..types import TensorType
 from .differentiate import Derivative
 from .rematerialise import bytes_of, can_repeat
-from .residuals import substitute_values
+from .residuals import repetition, stands_anywhere, substitute_values
 
 __all__ = ["recompute_residuals", "residual_bytes"]
 
@@ -61,7 +61,7 @@ def _collect(value: Value, kept: set[Value], derivative: Derivative, chain: dict
         return True
     if instruction is None or instruction.block is not derivative.forward.block or len(chain) > _LONGEST:
         return False
-    if not (can_repeat(instruction) or _is_repeated(value)):
+    if not (can_repeat(instruction) or stands_anywhere(instruction)):
         return False
     if not all(_collect(operand, kept, derivative, chain) for operand in instruction.inputs):
         return False
@@ -76,12 +76,6 @@ def _is_given(value: Value, derivative: Derivative) -> bool:
     return value not in [derivative.forward.arguments[argument] for argument, _ in derivative.forward.writes]
 
 
-def _is_repeated(value: Value) -> bool:
-    """Whether the instruction that makes it, a constant for one, can stand in any block."""
-    origin = value.instruction
-    return origin is not None and origin.op.is_pure and not origin.operands and not origin.regions
-
-
 def _repeat(derivative: Derivative, kept: list[Value], value: Value, chain: list[Instruction]) -> None:
     """Move the computing of `value` to the backward part, which is given what that takes."""
     forward, backward = derivative.forward, derivative.backward
@@ -93,7 +87,7 @@ def _repeat(derivative: Derivative, kept: list[Value], value: Value, chain: list
             if operand not in inside:
                 inside[operand] = Value(operand.type, operand.name)
                 kept.append(operand)
-        copies.append(_copy(instruction, inside))
+        copies.append(repetition(instruction, inside))
         inside.update(zip(instruction.results, copies[-1].results, strict=True))
     substitute_values(backward.block, {arrives: inside[value]})
     for copy in copies:
@@ -106,14 +100,3 @@ def _repeat(derivative: Derivative, kept: list[Value], value: Value, chain: list
     terminator = forward.block.terminator
     results = len(terminator.operands) - derivative.residuals
     terminator.operands = [*terminator.operands[:results], *kept]
-
-
-def _copy(instruction: Instruction, operands: Mapping[Value, Value]) -> Instruction:
-    return Instruction(
-        instruction.op,
-        [None if o is None else operands[o] for o in instruction.operands],
-        dict(instruction.attributes),
-        tuple(r.type for r in instruction.results),
-        None,
-        instruction.location,
-    )

@@ -8,6 +8,7 @@ from ..ops._op import Decompose, Elementwise, View, get_op
 from ..rewrite import clone
 from ..types import TensorType
 from .decompose import decompose
+from .residuals import repetition
 
 __all__ = ["bytes_of", "can_repeat", "peak_memory", "rematerialise"]
 
@@ -30,7 +31,8 @@ def rematerialise(graph: Graph, budget: int, sizes: Mapping[str, int] | None = N
     graph = clone(graph)
     known = {**graph.examples, **(sizes or {})}
     for _ in range(len(graph.block.instructions)):
-        if peak_memory(graph, known) <= budget or not _repeat_one(graph, known):
+        peak = peak_memory(graph, known)
+        if peak <= budget or not _repeat_one(graph, known, peak):
             break
     return graph
 
@@ -135,19 +137,16 @@ def _is_made_of_elementwise(instruction: Instruction) -> bool:
     graph = Graph(instruction.op.name)
     arguments = {value: Value(value.type) for value in instruction.inputs}
     graph.block.arguments = list(arguments.values())
-    operands = [None if o is None else arguments[o] for o in instruction.operands]
-    types = tuple(r.type for r in instruction.results)
-    copy = Instruction(instruction.op, operands, dict(instruction.attributes), types, None, None)
+    copy = repetition(instruction, arguments)
     graph.block.append(copy)
     graph.block.append(Instruction(get_op("return"), list(copy.results), {}, (), None, None))
     parts = decompose(graph).block.instructions[:-1]
     return all(not any(isinstance(r.type, TensorType) for r in p.results) or _is_elementwise(p) for p in parts)
 
 
-def _repeat_one(graph: Graph, sizes: Mapping[str, int]) -> bool:
-    """Repeat the value that is kept longest for its size, where that makes the peak smaller."""
+def _repeat_one(graph: Graph, sizes: Mapping[str, int], peak: int) -> bool:
+    """Repeat the value that is kept longest for its size, where that makes the peak smaller than it is."""
     lives = _Lives(graph)
-    before = peak_memory(graph, sizes)
     block = graph.block
     candidates: list[tuple[int, Instruction, int]] = []
     for instruction in block.instructions:
@@ -160,10 +159,7 @@ def _repeat_one(graph: Graph, sizes: Mapping[str, int]) -> bool:
                 candidates.append((bytes_of(value, sizes) * (later - earlier), instruction, later))
     for _, instruction, later in sorted(candidates, key=lambda c: -c[0])[:_TRIED]:
         value = instruction.result
-        copy = Instruction(
-            instruction.op, list(instruction.operands), dict(instruction.attributes), (value.type,), None,
-            instruction.location,
-        )  # fmt: skip
+        copy = repetition(instruction, {})
         # The first that uses it in the late kernel may come before the kernel's own place.
         place = next(p for p, i in enumerate(block.instructions) if value in _operands(i) and lives.kernel[i] >= later)
         saved = [(i, list(i.operands)) for user in block.instructions[place:] for i in _with_inner(user)]
@@ -171,7 +167,7 @@ def _repeat_one(graph: Graph, sizes: Mapping[str, int]) -> bool:
             user.operands = [copy.result if v is value else v for v in operands]
         block.instructions.insert(place, copy)
         copy.block = block
-        if peak_memory(graph, sizes) < before:
+        if peak_memory(graph, sizes) < peak:
             return True
         block.instructions.remove(copy)
         for user, operands in saved:

@@ -1,5 +1,7 @@
 """What the backward part of a derivative needs of the forward part, and how it gets there."""
 
+from collections.abc import Mapping
+
 from ..builder import Builder
 from ..core import Block, Instruction, Value
 from ..dims import symbol
@@ -7,7 +9,7 @@ from ..matching import binding_symbols
 from ..rewrite import attribute_symbols
 from ..types import type_symbols
 
-__all__ = ["Residuals", "substitute_values", "values_of"]
+__all__ = ["Residuals", "repetition", "stands_anywhere", "substitute_values", "values_of"]
 
 
 class Residuals:
@@ -34,9 +36,8 @@ class Residuals:
                 if value not in inside or value in captured or value in repeated:
                     continue
                 origin = value.instruction
-                if origin is not None and origin.op.is_pure and not origin.operands and not origin.regions:
-                    types = tuple(r.type for r in origin.results)
-                    copy = Instruction(origin.op, [], dict(origin.attributes), types, None, origin.location)
+                if origin is not None and stands_anywhere(origin):
+                    copy = repetition(origin, {})
                     copies.append(copy)
                     repeated.update(zip(origin.results, copy.results, strict=True))
                 else:
@@ -133,6 +134,23 @@ def _introduces(instruction: Instruction, name: str) -> bool:
         return False
     given = {n for v in instruction.inputs for n in type_symbols(v.type)}
     return name not in given
+
+
+def stands_anywhere(instruction: Instruction) -> bool:
+    """Whether an instruction, a constant for one, can be repeated in any block: it needs nothing and does nothing."""
+    return instruction.op.is_pure and not instruction.operands and not instruction.regions
+
+
+def repetition(instruction: Instruction, operands: Mapping[Value, Value]) -> Instruction:
+    """An instruction without regions once more, on `operands` in place of its own where they are given."""
+    return Instruction(
+        instruction.op,
+        [None if o is None else operands.get(o, o) for o in instruction.operands],
+        dict(instruction.attributes),
+        tuple(r.type for r in instruction.results),
+        None,
+        instruction.location,
+    )
 
 
 def substitute_values(block: Block, values: dict[Value, Value]) -> None:
