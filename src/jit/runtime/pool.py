@@ -178,6 +178,10 @@ def _resize(threads: int) -> None:
     oversubscribed = threads > available_cpus()
     # With fewer CPUs than threads, whoever spins keeps somebody from working.
     _field(pool_code.SPINS).value = 0 if oversubscribed else int(SPIN_SECONDS * _spins_per_second())
+    # Nor is there a CPU for every thread. Without the first function the others are not called.
+    getcpu, getaffinity, setaffinity = _placing_functions()
+    _field(pool_code.GETAFFINITY).value, _field(pool_code.SETAFFINITY).value = getaffinity, setaffinity
+    _field(pool_code.GETCPU).value = 0 if oversubscribed else getcpu
     while len(_workers) >= threads:
         worker = _workers[-1]
         # In both lists for a moment: an interrupt in between must not lose it.
@@ -207,6 +211,7 @@ def _start_worker(code: _Code) -> bool:
         handle.value = _semaphores().create(_block() + offset + pool_code.SEMAPHORE)
     _field(offset + pool_code.SLEEPING).value = 0
     _field(offset + pool_code.STOP).value = 0
+    _field(offset + pool_code.THREAD).value = 0
     slots = _field(pool_code.SLOT_COUNT)
     slots.value = max(slots.value, slot + 1)
     thread = threading.Thread(
@@ -220,6 +225,7 @@ def _start_worker(code: _Code) -> bool:
     except RuntimeError:
         _workers.remove(worker)
         return False
+    _field(offset + pool_code.THREAD).value = thread.native_id or 0
     return True
 
 
@@ -286,6 +292,20 @@ def _semaphores() -> _Semaphores:
         return handle
 
     return _Semaphores(_function_address(wait), _function_address(post), checked)
+
+
+@functools.cache
+def _placing_functions() -> tuple[int, int, int]:
+    """The addresses of what tells a thread's CPU, and reads and sets affinity masks (see `pool_places`); 0 without."""
+    if sys.platform != "linux":
+        return 0, 0, 0
+    system = ctypes.CDLL(None)
+    try:
+        functions = system.sched_getcpu, system.sched_getaffinity, system.sched_setaffinity
+    except AttributeError:
+        return 0, 0, 0
+    getcpu, getaffinity, setaffinity = map(_function_address, functions)
+    return getcpu, getaffinity, setaffinity
 
 
 def _function_address(function: Any) -> int:

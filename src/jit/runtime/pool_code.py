@@ -16,21 +16,25 @@ changes its mind turns the mark back itself, or takes the token that is on its w
 semaphore of the pool, when the last chunk takes long (the wait bit of STATE).
 """
 
+from .pool_places import MASK_WORDS, OCCUPIED_WORDS, PLACES
 from .support import filled
 
 # Fields that different threads write lie 128 bytes apart: two cache lines, because x86 prefetches lines in pairs.
 # The job:
 FUNCTION, ARGUMENT, COUNT, SECTIONS, BASE, REMAINDER, GRAIN, TOTAL = range(0, 64, 8)
 # The configuration: how many workers there are, how many slots were ever used, how long to spin, the operating system's
-# functions that wait for a semaphore and post it, and the handle of the caller's semaphore.
-WORKERS, SLOT_COUNT, SPINS, WAIT, POST, DONE = range(128, 176, 8)
+# functions that wait for a semaphore and post it, the handle of the caller's semaphore, and the operating system's
+# functions that say where a thread runs and may run (see `pool_places`).
+WORKERS, SLOT_COUNT, SPINS, WAIT, POST, DONE, GETCPU, GETAFFINITY, SETAFFINITY = range(128, 200, 8)
 # What all threads write:
 GENERATION, STATE, SLEEPERS, BUSY = range(256, 768, 128)
+# The CPUs of the job's threads lie in the cache line of STATE, which a thread that enters writes anyway.
+OCCUPIED = STATE + 8
 # Room for the caller's semaphore (sem_t has 32 bytes on 64-bit Linux), then the slots. Slot i is that of worker i,
 # besides the counter NEXT, which is that of section i: the caller's section is 0, worker i's is i + 1.
 DONE_SEMAPHORE, SLOTS = 768, 1024
-SLOT_SIZE = 256
-SLEEPING, STOP, HANDLE, SEMAPHORE, NEXT = 0, 8, 16, 64, 128
+SLOT_SIZE = 384
+SLEEPING, STOP, HANDLE, THREAD, NARROWED, SEMAPHORE, NEXT, SAVED = 0, 8, 16, 24, 32, 64, 128, 256
 BLOCK_ALIGNMENT = 128
 
 ENTRY_POINTS = ("ingot_worker", "ingot_wake_slot", "ingot_spin", "ingot_parallel_for")
@@ -116,6 +120,7 @@ take:
   %mine = icmp ne i64 %taken, 0
   br i1 %mine, label %post, label %no
 post:
+  call void @keep_apart(ptr %pool, ptr %slot)
   %handle_at = getelementptr i8, ptr %slot, i64 $HANDLE
   call void @post(ptr %pool, ptr %handle_at)
   ret i64 1
@@ -282,8 +287,10 @@ withdraw:
   br i1 %withdrawn, label %idle, label %block
 block:
   call void @wait(ptr %pool, ptr %handle_at)
+  call void @spread_out(ptr %pool, ptr %slot)
   br label %idle
 join:
+  call void @take_place(ptr %pool)
   %entered = atomicrmw add ptr %state, i64 1 seq_cst
   %open_bit = and i64 %entered, $OPEN
   %open = icmp ne i64 %open_bit, 0
@@ -380,6 +387,7 @@ reset:
   %more_sections = icmp slt i64 %following_section, %sections
   br i1 %more_sections, label %reset, label %publish
 publish:
+  call void @begin_places(ptr %pool)
   %opened = atomicrmw add ptr %state, i64 $OPEN seq_cst
   %announced = atomicrmw add ptr %generation, i64 1 seq_cst
   %others = sub i64 %count, 1
@@ -429,7 +437,7 @@ def pool_module(architecture: str) -> str:
     """The pool's LLVM IR for `x86_64`, `aarch64`, or any other architecture (which then spins without a hint)."""
     declaration, call = _RELAX.get(architecture, ("", 'call void asm sideeffect "", ""()'))
     return filled(
-        _TEMPLATE,
+        _TEMPLATE + PLACES,
         RELAX_DECLARATION=declaration,
         RELAX_CALL=call,
         OPEN=OPEN,
@@ -457,4 +465,15 @@ def pool_module(architecture: str) -> str:
         STATE=STATE,
         SLEEPERS=SLEEPERS,
         BUSY=BUSY,
+        GETCPU=GETCPU,
+        GETAFFINITY=GETAFFINITY,
+        SETAFFINITY=SETAFFINITY,
+        OCCUPIED=OCCUPIED,
+        OCCUPIED_WORDS=OCCUPIED_WORDS,
+        OCCUPIED_CPUS=64 * OCCUPIED_WORDS,
+        MASK_WORDS=MASK_WORDS,
+        MASK_BYTES=8 * MASK_WORDS,
+        THREAD=THREAD,
+        NARROWED=NARROWED,
+        SAVED=SAVED,
     )
