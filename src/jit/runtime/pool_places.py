@@ -2,9 +2,10 @@
 
 No thread is pinned. But schedulers put a thread that wakes on the CPU of the one that woke it, or pack threads on few
 CPUs, and then two threads of a job take turns at half the speed until somebody balances: more than 20 ms later on some
-virtual machines. So every thread of a job notes its CPU in a bit mask. A worker that finds its CPU taken moves: it takes
-the taken CPUs out of its affinity mask and gives itself the old mask at once, which leaves it where it is then. And a sleeping worker is woken with such a mask, and restores its own as soon as it runs. No CPU is used that the process
-may not use, and where none is left, nothing is done.
+virtual machines. So every thread of a job notes its CPU in a bit mask. A worker that finds its CPU taken moves: it
+takes the taken CPUs out of its affinity mask and gives itself the old mask at once, which leaves it where it is then.
+And a sleeping worker is woken with such a mask, and restores its own as soon as it runs. No CPU is used that the
+process may not use, and where none is left, nothing is done.
 
 The system's functions are `sched_getcpu`, `sched_getaffinity` and `sched_setaffinity` of Linux; where the pool's block
 has none, all of this does nothing.
