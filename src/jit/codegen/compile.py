@@ -24,7 +24,7 @@ from ..errors import CompileForbidden
 from ..runtime import cache, loader
 from ..runtime.static_library import pack_objects
 from .emission import emit, emitters
-from .module import GeneratedModule, KernelSource
+from .module import GeneratedModule, KernelSource, without_comments
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -120,17 +120,18 @@ def toolchain() -> str:
 
 
 def _kernel_key(kernel: KernelSource, target: CpuTarget) -> str:
-    flags = ",".join(sorted(kernel.flags))
+    flags, source = ",".join(sorted(kernel.flags)), without_comments(kernel.source)
     return cache.cache_key(
-        "kernel", toolchain(), target.triple, target.cpu, target.features, flags, str(kernel.level), kernel.source
+        "kernel", toolchain(), target.triple, target.cpu, target.features, flags, str(kernel.level), source
     )
 
 
 def module_key(module: GeneratedModule, target: CpuTarget) -> str:
     """The cache key of a module's object."""
     kernels = [_kernel_key(kernel, target) for kernel in module.kernels]
+    driver = without_comments(module.driver_source)
     return cache.cache_key(
-        "object", toolchain(), target.triple, target.cpu, target.features, module.driver, module.driver_source, *kernels
+        "object", toolchain(), target.triple, target.cpu, target.features, module.driver, driver, *kernels
     )
 
 

@@ -16,12 +16,12 @@ from ...ir.dims import Dim, DimExpr, substitute
 from ...ir.dtypes import DType, bool_
 from . import halves, helpers
 from .indexing import LOOP_PREFIX, depends_on, is_loop_variable, terms
-from .module import KernelSource
+from .module import KernelSource, without_comments
 from .scalar_code import Code, Requirements, is_half, pointer_kind
 from .vector_math import primitives as vector_primitives
 from .vector_math import source as vector_source
 
-__all__ = ["Parameter", "Scope", "Text", "named_source"]
+__all__ = ["Parameter", "Scope", "Text", "named_source", "source_digest"]
 
 # Sizes and strides up to this are literals, so that LLVM can unroll and simplify.
 _LITERAL = 32
@@ -248,8 +248,7 @@ class Text:
         if not unpack:
             call = "    NAME_body(lo, hi)"
         text = f"{preamble(self.requirements)}{body}\n{call}\n"
-        digest = hashlib.sha256(re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).encode()).hexdigest()[:12]
-        name = f"{stem}_{digest}"
+        name = f"{stem}_{source_digest(text)}"
         header = f"# {title}\n" if title else ""
         source = KernelSource(name, header + text.replace("NAME", name), title=title, **cost)  # type: ignore[arg-type]
         return Kernel(source, parameters)
@@ -310,6 +309,10 @@ def preamble(requirements: Requirements) -> str:
 
 def named_source(stem: str, make: Callable[[str], str]) -> tuple[str, str]:
     """A kernel's source under a name that ends in a hash of it."""
-    text = make("NAME")
-    name = f"{stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    name = f"{stem}_{source_digest(make('NAME'))}"
     return name, make(name)
+
+
+def source_digest(text: str) -> str:
+    """The hash in a kernel's name: comments say where the user wrote it, which equal kernels may differ in."""
+    return hashlib.sha256(without_comments(text).encode()).hexdigest()[:12]

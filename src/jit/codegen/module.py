@@ -27,6 +27,7 @@ or serially where n is less than two grains. Memory: `arena_allocate(arena, nbyt
 address)`. `copy_bytes(to, from, n)`, `move_bytes(to, from, n)` and `fill_bytes(to, byte, n)` are the C library's.
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_GENERATOR", "FRAME_HEADER",
     "FRAME_PLAN", "FRAME_POOL", "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec",
-    "STATUS_INTERNAL", "STATUS_OK", "STATUS_OUT_OF_MEMORY",
+    "STATUS_INTERNAL", "STATUS_OK", "STATUS_OUT_OF_MEMORY", "without_comments",
 ]  # fmt: skip
 
 FRAME_PLAN = 0  # address of the plan table
@@ -59,6 +60,11 @@ STATUS_OK = 0  # statuses from 1 on are positions in `errors`, plus one
 STATUS_OUT_OF_MEMORY = -1
 STATUS_INTERPRET = -3  # only the interpreter can go on, from the start: nothing that the caller sees has happened
 STATUS_INTERNAL = -2  # compiled code raised a Python exception, which generated code never should
+
+
+def without_comments(source: str) -> str:
+    """Generated source without its lines of comment: they name the user's lines, and no code depends on them."""
+    return re.sub(r"^\s*#.*\n", "", source, flags=re.MULTILINE)
 
 
 @record

@@ -1,6 +1,5 @@
 """A kernel that is written out as text over pointers and sizes, made and run as fused groups are."""
 
-import hashlib
 from dataclasses import dataclass, field
 
 from ...ir.core import Instruction, Value
@@ -10,7 +9,7 @@ from ...ir.types import TensorType
 from ..errors import Unsupported
 from .driver import Driver, Storage
 from .indexing import element_count
-from .kernel_text import Kernel, Parameter, preamble
+from .kernel_text import Kernel, Parameter, preamble, source_digest
 from .module import KernelSource
 from .scalar_code import Requirements, is_half, pointer_kind
 
@@ -76,7 +75,7 @@ class LoopText:
             f"{preamble(self.requirements)}@body\ndef NAME_body({names}, lo, hi):\n{lines}\n\n\n"
             f"@kernel\ndef NAME(p, lo, hi):\n    NAME_body(\n{unpack}        lo,\n        hi,\n    )\n"
         )
-        name = f"k_{instruction.op.name}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        name = f"k_{instruction.op.name}_{source_digest(text)}"
         where = f" ({instruction.location})" if instruction.location is not None else ""
         title = f"{instruction.op.name}{where}"
         source = KernelSource(name, f"# {title}\n{text.replace('NAME', name)}", title=title)

@@ -1,8 +1,9 @@
 """The kernel cache: one file per content key, written to a temporary name and renamed, verified at every read.
 
 There is no index, no lock and no pickle. A reader sees a whole file or none, because `os.replace` is atomic; a file
-that does not verify (another version, cut short, a flipped bit, renamed by hand) is removed and counts as a miss. Files
-hold machine code, so the directory must belong to the user and be writable by nobody else.
+that does not verify (another version, cut short, a flipped bit, renamed by hand) is removed and counts as a miss. So
+nothing waits for the disk (10 ms a file): after a loss of power, what did not get there is compiled again. Files hold
+machine code, so the directory must belong to the user and be writable by nobody else.
 """
 
 import contextlib
@@ -151,8 +152,6 @@ class Cache:
                 with open(os.open(temporary, flags, 0o600), "wb") as file:
                     file.write(header)
                     file.write(blob)
-                    file.flush()
-                    os.fsync(file.fileno())
                 os.replace(temporary, path)
             except BaseException:
                 # Also on KeyboardInterrupt: a half-written temporary file must not stay behind.
