@@ -368,17 +368,9 @@ class DeviceInterpreter(Interpreter):
         n = self.size(grid.n)
         if n == 0:
             return
-        faster = kernel.faster
-        if faster is not None and faster.lanes == 1 and self.size(faster.shared) <= target.row_bytes:
-            kernel = faster
         arguments = self.arguments(kernel, temporaries, report)
-        if (
-            faster is not None
-            and faster.lanes > 1
-            and n % faster.lanes == 0
-            and all(not hasattr(a, "data") or a.data.ptr % 16 == 0 for a in arguments)
-        ):
-            kernel, grid, n = faster, faster.grid, self.size(faster.grid.n)
+        kernel = self.fastest(kernel, arguments)
+        grid, n = kernel.grid, self.size(kernel.grid.n)
         length = self.size(grid.length)
         threads = threads_of(grid.kind, n, length, grid.threads, target.threads, target.warp, target.blocks)
         shared = 0
@@ -388,6 +380,23 @@ class DeviceInterpreter(Interpreter):
                 threads = ((min(n, target.blocks),), (target.threads, 1), 1)
                 shared = self.size(kernel.shared)
         self.program.launcher.launch(kernel, threads, shared, arguments)
+
+    def fastest(self, kernel: "DeviceKernel", arguments: list[Any]) -> "DeviceKernel":
+        """The fastest form of a kernel that these sizes and this memory allow."""
+        found, candidate, aligned = kernel, kernel.faster, None
+        while candidate is not None:
+            fits = self.size(candidate.shared) <= self.program.target.row_bytes
+            if candidate.lanes > 1:
+                if aligned is None:
+                    aligned = all(not hasattr(a, "data") or a.data.ptr % 16 == 0 for a in arguments)
+                fits = fits and aligned and all(self.size(d) % candidate.lanes == 0 for d in candidate.divisible)
+            if fits:
+                found = candidate
+            candidate = candidate.faster
+        if found.parameters != kernel.parameters:
+            by_source = {(p.kind, p.source): a for p, a in zip(kernel.parameters, arguments, strict=True)}
+            arguments[:] = [by_source[p.kind, p.source] for p in found.parameters]
+        return found
 
     def arguments(self, kernel: "DeviceKernel", temporaries: Sequence[Any], report: Any) -> list[Any]:
         """What a kernel's parameters stand for in this call."""
@@ -444,7 +453,10 @@ def _blocks(graph: Graph) -> list[Block]:
 def _kernels_of(step: "KernelStep") -> "list[DeviceKernel]":
     found = []
     for kernel in step.kernels:
-        found += [kernel, *([kernel.faster] if kernel.faster is not None else [])]
+        form: DeviceKernel | None = kernel
+        while form is not None:
+            found.append(form)
+            form = form.faster
     return found + (_kernels_of(step.after) if step.after is not None else [])
 
 

@@ -12,6 +12,7 @@ from ....ir.dtypes import DType
 from ..kernel_text import Parameter, Text
 from ..scalar_code import Code, Requirements, pointer_kind
 from .library import TYPED, device_functions
+from .special_functions import FUNCTIONS
 
 __all__ = ["SIMULATED", "DeviceKernel", "DeviceTarget", "DeviceText", "Grid", "device_kind"]
 
@@ -60,8 +61,8 @@ class Grid:
 class DeviceKernel:
     """A kernel's source, its parameters in order, its threads, and the bytes of shared memory that a team takes.
 
-    `faster` does the same: it handles `lanes` elements at a time, for memory aligned to 16 bytes and an n that is
-    divisible by them, with the same parameters in the same order; or it keeps rows in shared memory, if they fit.
+    `faster` does the same, and may have a faster one itself: it keeps rows in shared memory, if they fit, or handles
+    `lanes` elements at a time, for memory aligned to 16 bytes where `lanes` divide every size in `divisible`.
     """
 
     name: str
@@ -73,6 +74,7 @@ class DeviceKernel:
     traffic: Mapping[str, Dim | None] = field(default_factory=dict)
     faster: "DeviceKernel | None" = None
     lanes: int = 1
+    divisible: tuple[Dim, ...] = ()
 
     @property
     def kinds(self) -> list[str]:
@@ -89,8 +91,10 @@ class DeviceText(Text):
     """A kernel being written for a device."""
 
     def __init__(self, renamed: dict[str, Dim] | None = None) -> None:
-        super().__init__(Requirements(typed=TYPED), renamed=renamed or {})
+        super().__init__(Requirements(typed=TYPED, functions=FUNCTIONS), renamed=renamed or {})
         self.atomic: set[tuple[object, ...]] = set()
+        self.accesses: list[tuple[Dim, int]] = []  # where elements are read and written, and their sizes
+        self._written: dict[str, Dim] = {}  # what an address's text stands for
 
     def pointer(self, value: Value, dtype: DType, written: bool = False) -> str:
         return self.parameter("y" if written else "x", f"{device_kind(dtype)}*", "address", value)
@@ -98,12 +102,23 @@ class DeviceText(Text):
     def temporary(self, index: int, dtype: DType) -> str:
         return self.parameter("t", f"{device_kind(dtype)}*", "temporary", index)
 
+    def index(self, dim: Dim) -> str:
+        text = super().index(dim)
+        self._written[text] = self.resolve(dim)
+        return text
+
+    def note(self, address: str, dtype: DType) -> None:
+        if (place := self._written.get(address)) is not None:
+            self.accesses.append((place, dtype.itemsize))
+
     def load(self, pointer: str, address: str, dtype: DType) -> str:
+        self.note(address, dtype)
         if dtype is dtypes.float16:
             return f"np.float32({pointer}[{address}])"
         return super().load(pointer, address, dtype)
 
     def store(self, pointer: str, address: str, code: Code) -> None:
+        self.note(address, code.dtype)
         if code.dtype is dtypes.float16:
             self.line(f"{pointer}[{address}] = np.float16({code.text})")
         else:

@@ -100,11 +100,18 @@ class Keeper:
         if self.dtype is None:
             self.dtype = dtype
             nest.declare(text, f"kept = cuda.shared.array(0, types.{working(dtype).name})")
-        place = f"kept[cuda.threadIdx.y * {text.size(self.length)} + {nest.place_in_row(text)}]"
+        size, at = text.size(self.length), nest.place_in_row(text)
+        if nest.lanes > 1:
+            # The neighbours that one thread handles lie apart, so that the accesses of a warp go to all banks.
+            bits = nest.lanes.bit_length() - 1
+            at = f"({at} >> {bits}) + ({at} & {nest.lanes - 1}) * ({size} >> {bits})"
+        place = f"kept[cuda.threadIdx.y * {size} + {at}]"
 
         def store() -> None:
             elements.overrides.pop((value, indices), None)
-            text.line(f"{place} = {elements.element(value, indices).text}")
+            code = elements.element(value, indices)
+            text.line(f"{place} = {code.text}")
+            text.scope.memo[value, indices] = code
             elements.overrides[value, indices] = lambda: text.assign(text.scope, place, dtype)
 
         self.kept = value

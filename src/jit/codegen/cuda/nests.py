@@ -7,25 +7,23 @@ results of a long reduction; a first kernel reduces chunks of fixed size, a seco
 atomics: its order is fixed by the sizes.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from ....ir import dtypes
 from ....ir.core import Value
-from ....ir.dims import Dim, substitute
+from ....ir.dims import Dim
 from ....ir.dtypes import DType
-from ....ir.types import TensorType
 from ..elements import Elements, describe
 from ..fusion import Group
-from ..image_layout import position
-from ..indexing import Indices, Loop, coefficient, depends_on, element_count
+from ..indexing import Loop, element_count
 from ..inline import INLINE
 from ..nest import Nest, Stage, Temporary
 from ..scalar_code import Code
 from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid
 from .keeping import Keeper
+from .lanes import repeated, vector_form
 
 __all__ = ["lower_device_group"]
 
@@ -47,11 +45,16 @@ def lower_device_group(
         return nest.lower_split()
     if nest.reduced and not nest.loops[-1].reduced:
         return [nest.lower_columns()], []
-    kernel = nest.lower_rows(keeps=False)
-    keeping = Reduced(group, storage, target).lower_rows(keeps=bool(nest.reduced))
-    if keeping.shared != 0:
-        kernel = replace(kernel, faster=keeping)
-    return [kernel], []
+    return [nest.lower_rows()], []
+
+
+def chained(kernels: Sequence[DeviceKernel | None]) -> DeviceKernel:
+    """Kernels that do the same, each of which is faster than the one before it, as one."""
+    found = [kernel for kernel in kernels if kernel is not None]
+    result = found.pop()
+    while found:
+        result = replace(found.pop(), faster=result)
+    return result
 
 
 class _DeviceNest(Nest):
@@ -73,89 +76,77 @@ class _Map(_DeviceNest):
     """One element for each step of a grid-stride loop."""
 
     def lower_map(self) -> DeviceKernel:
+        text, kernel = self.written(1)
+        assert kernel is not None
+        if not self.loops:
+            return kernel
+        inner = self.loops[-1]
+        lanes, divisible = vector_form(text.accesses, inner.name, inner.extent)
+        if lanes > 1 and (wide := self.written(lanes)[1]) is not None:
+            return replace(kernel, faster=replace(wide, lanes=lanes, divisible=divisible))
+        return kernel
+
+    def written(self, lanes: int) -> tuple[DeviceText, DeviceKernel | None]:
+        """The kernel that handles `lanes` neighbours at a time; None where it cannot."""
         text, elements = self.start()
         n = element_count([loop.extent for loop in self.loops])
         variables = {loop.name for loop in self.loops}
         flat = text.variable(self.loops[0].name) if len(self.loops) == 1 else "item"
-        with text.block(f"for {flat} in range(cuda.grid(1), {text.size(n)}, cuda.gridsize(1)):", variables) as scope:
+        by = "" if lanes == 1 else f" * {lanes}"
+        header = f"for {flat} in range(cuda.grid(1){by}, {text.size(n)}, cuda.gridsize(1){by}):"
+        with text.block(header, variables) as scope:
             if len(self.loops) > 1:
                 self.recover(text, self.loops, flat)
+            before = len(scope.lines)
             self.store_outputs(text, elements, self.loops)
-            lines = list(scope.lines)
-        before = text.scope.lines[: -1 - len(lines)]
-        kernel = self.done_with(text, Grid("elements", n))
-        lanes = self.lanes()
-        if lanes > 1 and not text.flags and not _is_branching(lines):
-            kernel = self.with_wide(text, kernel, before, lines, flat, lanes)
-        return kernel
-
-    def lanes(self) -> int:
-        """Elements that 16 bytes hold, if every access of the loop is of that size and runs along it; else 1."""
-        if len(self.loops) != 1:
-            return 1
-        name = self.loops[0].name
-        sizes = set()
-        for value, indices in [*self.group.stores(), *self.loaded()]:
-            assert isinstance(value.type, TensorType)
-            place = substitute(position(value, indices), self.merged)
-            step = coefficient(place, name)
-            if step == 0 and name not in depends_on([place]):
-                continue
-            if step != 1 or substitute(place, {name: 0}) != 0:
-                return 1
-            sizes.add(value.type.dtype.itemsize)
-        return {4: 4, 8: 2}.get(sizes.pop(), 1) if len(sizes) == 1 else 1
-
-    def loaded(self) -> list[tuple[Value, Indices]]:
-        group = self.group
-        inside = [v for v in group.accesses if v in group.inlined or (v in group.outputs and v not in group.placements)]
-        return [(v, i) for v, places in group.accesses.items() if v not in inside for i in places]
-
-    def with_wide(
-        self,
-        text: DeviceText,
-        kernel: DeviceKernel,
-        before: Sequence[str],
-        lines: Sequence[str],
-        flat: str,
-        lanes: int,
-    ) -> DeviceKernel:
-        """The kernel with a form that loads, computes and stores `lanes` neighbours at a time.
-
-        The loads of the neighbours stand together and so do the stores, which `wide.widen` makes one access of 16
-        bytes each.
-        """
-        local = {m.group(1) for line in lines if (m := re.match(r"(\w+) = ", line))}
-        names = re.compile(rf"\b({'|'.join(map(re.escape, sorted(local | {flat})))})\b")
-        body: list[str] = []
-        stores: list[str] = []
-        for line in lines:
-            if line.startswith("#"):
-                body.append(line)
-                continue
-            into = stores if re.match(r"\w+\[", line) else body
-            for lane in range(lanes):
-                place = flat if lane == 0 else f"({flat} + {lane})"
-                into.append(names.sub(lambda m, lane=lane, at=place: at if m[1] == flat else f"{m[1]}_{lane}", line))  # type: ignore[misc]
-        count = text.size(kernel.grid.n)
-        first, step = f"cuda.grid(1) * {lanes}", f"cuda.gridsize(1) * {lanes}"
-        header = f"for {flat} in range({first}, {count}, {step}):"
-        nested = [*before, header, *("    " + line for line in (*body, *stores))]
-        grid = Grid("elements", (kernel.grid.n + (lanes - 1)) // lanes)
-        wide = text.kernel(nested, f"{self.stem}_wide", kernel.title, kernel.traffic, grid)
-        return replace(kernel, faster=replace(wide, lanes=lanes))
-
-
-def _is_branching(lines: Sequence[str]) -> bool:
-    return any(line.startswith((" ", "if ", "for ")) for line in lines)
+            if lanes > 1:
+                inner = text.variable(self.loops[-1].name)
+                body = None if text.flags else repeated(scope.lines[before:], inner, lanes)
+                if body is None:
+                    return text, None
+                scope.lines[before:] = body
+        if lanes == 1:
+            return text, self.done_with(text, Grid("elements", n))
+        return text, self.done_with(text, Grid("elements", (n + (lanes - 1)) // lanes), stem=f"{self.stem}_wide")
 
 
 class Reduced(_DeviceNest):
-    """Groups with reductions."""
+    """Groups with reductions. Threads of a team handle `lanes` neighbours of a row at a time."""
+
+    lanes = 1
+    is_wide = True  # whether all loops over rows could be written so
 
     # -- rows: a team of threads for each --
 
-    def lower_rows(self, *, keeps: bool) -> DeviceKernel:
+    def lower_rows(self) -> DeviceKernel:
+        """The kernel of a team for each row, with those that are faster where sizes and memory allow it."""
+        text, plain = self.rows(keeps=False)
+        assert plain is not None
+        found = [plain, self.wider(text, lambda nest: nest.rows(keeps=False)[1])]
+        if self.reduced:
+            text, keeping = self.again().rows(keeps=True)
+            if keeping is not None and keeping.shared != 0:
+                found += [keeping, self.wider(text, lambda nest: nest.rows(keeps=True)[1])]
+        return chained(found)
+
+    def again(self) -> "Reduced":
+        return Reduced(self.group, self.storage, self.target)
+
+    def wider(self, text: DeviceText, write: "Callable[[Reduced], DeviceKernel | None]") -> DeviceKernel | None:
+        """A kernel whose threads handle neighbours in a row together; None where they cannot."""
+        if len(self.reduced) != 1:
+            return None
+        inner = self.reduced[0]
+        lanes, divisible = vector_form(text.accesses, inner.name, inner.extent)
+        if lanes == 1:
+            return None
+        nest = self.again()
+        nest.lanes = lanes
+        kernel = write(nest)
+        return None if kernel is None else replace(kernel, lanes=lanes, divisible=divisible)
+
+    def rows(self, *, keeps: bool) -> tuple[DeviceText, DeviceKernel | None]:
+        """One of the kernels; None where `lanes` neighbours cannot be handled together."""
         text, elements = self.start()
         kept = {loop.name for loop in self.kept}
         length = element_count([loop.extent for loop in self.reduced])
@@ -169,7 +160,14 @@ class Reduced(_DeviceNest):
             if any(self.level(i) != frozenset(kept) for i in left):
                 with self.team_loop(text, length):
                     self.store_outputs(text, elements, self.loops)
-        return self.done_with(text, Grid("rows", rows, length), keeper.nbytes if keeper is not None else 0)
+        if self.lanes > 1 and (text.flags or not self.is_wide):
+            return text, None
+        shared = keeper.nbytes if keeper is not None else 0
+        return text, self.done_with(text, Grid("rows", rows, length), shared, self.wide_stem)
+
+    @property
+    def wide_stem(self) -> str:
+        return f"{self.stem}_wide" if self.lanes > 1 else self.stem
 
     @contextmanager
     def team_of_rows(self, text: DeviceText, kept: set[str], rows: Dim) -> Iterator[None]:
@@ -193,13 +191,18 @@ class Reduced(_DeviceNest):
     def team_loop(self, text: DeviceText, length: Dim, bounds: tuple[str, str] | None = None) -> Iterator[None]:
         """The loop of a team over a row's elements."""
         start, stop = bounds or ("0", text.size(length))
-        first = "cuda.threadIdx.x" if start == "0" else f"{start} + cuda.threadIdx.x"
+        by = "" if self.lanes == 1 else f" * {self.lanes}"
+        first = f"cuda.threadIdx.x{by}" if start == "0" else f"{start} + cuda.threadIdx.x{by}"
         name = self.place_in_row(text)
         variables = {loop.name for loop in self.reduced}
-        with text.block(f"for {name} in range({first}, {stop}, cuda.blockDim.x):", variables):
+        with text.block(f"for {name} in range({first}, {stop}, cuda.blockDim.x{by}):", variables) as scope:
             if len(self.reduced) != 1:
                 self.recover(text, self.reduced, name)
             yield
+            if self.lanes > 1:
+                body = repeated(scope.lines, name, self.lanes)
+                self.is_wide = self.is_wide and body is not None
+                scope.lines[:] = body or scope.lines
 
     def place_in_row(self, text: DeviceText) -> str:
         """The variable that counts a row's elements."""
@@ -370,10 +373,17 @@ class Reduced(_DeviceNest):
         chunks = (first.extent + (length - 1)) // length
         results = element_count([loop.extent for loop in self.kept])
         temporaries = [Temporary(chunks * results, self.reduction_parts(v)[2]) for v in self.group.reductions]
-        partial = self.split_columns if columns else self.split_rows
-        return [partial(first, length, chunks), self.join_chunks(chunks)], temporaries
+        if columns:
+            partial = self.split_columns(first, length, chunks)
+        else:
+            text, plain = self.split_rows(first, length, chunks)
+            wide = self.wider(text, lambda nest: nest.split_rows(first, length, chunks)[1])
+            if wide is not None and not (isinstance(length * inner, int) and (length * inner) % wide.lanes == 0):
+                wide = replace(wide, divisible=(*wide.divisible, length * inner))
+            partial = chained([plain, wide])
+        return [partial, self.again().join_chunks(chunks)], temporaries
 
-    def split_rows(self, first: Loop, length: Dim, chunks: Dim) -> DeviceKernel:
+    def split_rows(self, first: Loop, length: Dim, chunks: Dim) -> tuple[DeviceText, DeviceKernel | None]:
         """A team for each chunk of a row."""
         (stage,) = self.stages()
         text, elements = self.start()
@@ -395,7 +405,9 @@ class Reduced(_DeviceNest):
                     _, _, dtype = self.reduction_parts(value)
                     text.store(text.temporary(number, dtype), "item", Code(accumulators[value], dtype))
         grid = Grid("blocks", results * chunks, threads=(self.target.threads, 1))
-        return self.done_with(text, grid, 0, f"{self.stem}_chunks", f"{self.title}, in chunks")
+        if self.lanes > 1 and (text.flags or not self.is_wide):
+            return text, None
+        return text, self.done_with(text, grid, 0, f"{self.wide_stem}_chunks", f"{self.title}, in chunks")
 
     def split_columns(self, first: Loop, length: Dim, chunks: Dim) -> DeviceKernel:
         """A thread for each column of each chunk; the columns of one chunk are neighbours."""

@@ -61,7 +61,9 @@ def widen(ptx: str) -> str:
     for number, text in enumerate(lines):
         access = _access(text, number)
         if access is not None:
-            if run and (run[0].is_load != access.is_load or access.base in changed):
+            if not run:
+                changed.clear()
+            elif run[0].is_load != access.is_load or access.base in changed:
                 close()
             run.append(access)
             if access.is_load:
