@@ -1,5 +1,7 @@
 """Graphs on a simulated device: kernels run in Numba's simulator of CUDA, and are compared with the interpreter."""
 
+import importlib.util
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from ingot.jit.device_program import DeviceProgram
 CODEGEN_TESTS = Path(__file__).parent.parent / "jit" / "codegen"
 sys.path.append(str(CODEGEN_TESTS))
 
-__all__ = ["CODEGEN_TESTS", "agree", "on_device", "optimised", "real_kernels"]
+__all__ = ["CODEGEN_TESTS", "agree", "on_device", "optimised", "ptxas", "real_kernels"]
 
 
 def optimised(text: str) -> Graph:
@@ -59,3 +61,16 @@ def agree(text: str, *arguments: Any, tolerance: float = 2e-5) -> DeviceProgram:
     for a, b in zip(arguments, before, strict=True):
         np.testing.assert_array_equal(a, b)
     return program
+
+
+def ptxas() -> str | None:
+    """The assembler of PTX, of a CUDA toolkit or of NVIDIA's wheel; None where there is none."""
+    if (found := shutil.which("ptxas")) is not None:
+        return found
+    spec = importlib.util.find_spec("nvidia")
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for wheel in ("cuda_nvcc", "cu13"):
+            program = Path(place, wheel, "bin", "ptxas")
+            if program.exists():
+                return str(program)
+    return None

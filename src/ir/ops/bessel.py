@@ -179,7 +179,7 @@ def _spherical_bessel_j0(x: Any) -> Any:
 
 def _bessel(name: str, text: str, compute: Any, values: str, **fields: Any) -> Op:
     doc = f"Elementwise {text}.\n\n>>> ingot.special.{name}(ingot.tensor([0.5, 1.]))\ntensor([{values}])"
-    return unary_special(name, doc, compute, None, **fields)
+    return unary_special(name, doc, compute, None, **{"expression": f"{name}({{input}})", **fields})
 
 
 BESSEL_J0 = _bessel(
@@ -223,5 +223,6 @@ SCALED_MODIFIED_BESSEL_K1 = _bessel(
 SPHERICAL_BESSEL_J0 = _bessel(
     "spherical_bessel_j0", "spherical Bessel function of the first kind of order 0: sin(x) / x",
     _spherical_bessel_j0, "0.9589, 0.8415",
+    expression="select({input} == 0, 1, select(isinf({input}), 0, sin({input}) / {input}))",
 )  # fmt: skip
 AIRY_AI = _bessel("airy_ai", "Airy function", _airy_ai, "0.2317, 0.1353")

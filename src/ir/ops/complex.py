@@ -9,7 +9,7 @@ from ..dtypes import DType, complex64, complex128, default_dtype, float32, float
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import broadcast_types, ints, randoms, require_tensor, sum_to
-from ._op import Custom, ErrorSample, F, Op, Sample, Trait, VjpContext, define
+from ._op import Custom, Elementwise, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 
 _PUBLIC = ("", "method")
 _VIEW = (Trait.PURE, Trait.VIEW)
@@ -31,7 +31,10 @@ def _unary(
     refuse_real: bool = False,
     public: tuple[str, ...] = _PUBLIC,
     traits: tuple[str, ...] = (Trait.PURE,),
+    expression: str = "",
 ) -> Op:
+    """An op of one operand; the `expression` is for real numbers."""
+
     def infer(sizes: Sizes, input: Any) -> TensorType:
         input = require_tensor(name, "input", input)
         if refuse_real and not input.dtype.is_complex:
@@ -48,7 +51,7 @@ def _unary(
         infer=infer,
         evaluate=evaluate,
         vjp=None if vjp is None else lambda c, g, x: (vjp(c, g, x),),
-        lower=Custom(name),
+        lower=Elementwise(expression) if expression else Custom(name),
         public=public,
         traits=traits,
         samples=lambda: [
@@ -125,6 +128,7 @@ ANGLE = _unary(
     _angle,
     _angle_dtype,
     _angle_vjp,
+    expression="select({input} != {input}, {input}, select({input} < 0, pi, 0))",
 )
 
 
@@ -154,6 +158,7 @@ SGN = _unary(
     _sgn,
     lambda dtype: dtype,
     _sgn_vjp,
+    expression="sign({input})",
 )
 
 

@@ -9,7 +9,7 @@ from ..dtypes import DType, float16
 from ..sizes import Sizes
 from ..types import TensorType
 from ._common import broadcast_types, cast, floating, largest, promoted, promoted_array_dtype, randoms
-from ._op import Custom, ErrorSample, Op, Sample, define
+from ._op import Elementwise, ErrorSample, Op, Sample, define
 
 # Above so large a degree the recurrence would leave the range of doubles; PyTorch has the limit too.
 _HERMITE_LIMIT = 512
@@ -79,7 +79,7 @@ def _polynomial(
         f"tensor([{values}])",
         infer=infer,
         evaluate=evaluate,
-        lower=Custom(name),
+        lower=Elementwise(f"{name}({{input}}, {{n}})"),
         public=("special",),
         samples=lambda: [
             Sample((randoms(3, 5, low=-1.5), np.array([0, 1, 2, 7, 12])), differentiable=False),

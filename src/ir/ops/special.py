@@ -258,6 +258,7 @@ POLYGAMMA = define(
     infer=_infer_polygamma,
     evaluate=_evaluate_polygamma,
     vjp=lambda c, g, x, *, order: (F.mul(g, F.polygamma(x, order=order + 1)),),
+    lower=Elementwise("polygamma({input}, {order})"),
     samples=lambda: [
         Sample((randoms(3, 4, low=0.2, high=5.0),), {"order": 1}),
         Sample((randoms(5, low=0.2, high=5.0),), {"order": 2}),

@@ -19,7 +19,7 @@ from ._common import (
     require_tensor,
     special,
 )
-from ._op import Custom, Elementwise, ErrorSample, F, Lowering, Op, Sample, VjpContext, define
+from ._op import Decompose, Elementwise, ErrorSample, F, Op, Sample, VjpContext, define
 
 __all__ = ["erfcx", "log_ndtr", "modified_bessel", "ndtri", "unary_special"]
 
@@ -34,7 +34,7 @@ def unary_special(
     compute: Callable[[Any], Any],
     vjp: Callable[[VjpContext, Any, Any], Any] | None,
     *,
-    expression: str | None = None,
+    expression: str,
     public: tuple[str, ...] = _SPECIAL,
     low: float = -2.0,
     high: float = 2.0,
@@ -42,7 +42,7 @@ def unary_special(
     complexes: bool = False,
     **fields: Any,
 ) -> Op:
-    """An op of reals (and of `complexes`) in double precision; without an expression the reference is all there is."""
+    """An op of reals (and of `complexes`) whose reference computes in double precision."""
 
     def infer(sizes: Sizes, input: Any) -> TensorType:
         input = require_tensor(name, "input", input)
@@ -57,14 +57,13 @@ def unary_special(
             value = compute(wide) if wide.size else wide
             return xp.asarray(value).astype(result(array_dtype(input)).numpy)
 
-    lower: Lowering = Custom(name) if expression is None else Elementwise(expression)
     return define(
         f"{name}(input: Tensor)",
         doc,
         infer=infer,
         evaluate=evaluate,
         vjp=None if vjp is None else conjugating(lambda c, g, x: (vjp(c, g, x),)),
-        lower=lower,
+        lower=Elementwise(expression),
         public=public,
         samples=lambda: [
             Sample((randoms(3, 5, low=low, high=high),)),
@@ -119,6 +118,7 @@ I0E = unary_special(
     "Elementwise exp(-|x|) * i0(x).\n\n>>> ingot.special.i0e(ingot.tensor([0., 1.]))\ntensor([1.0000, 0.4658])",
     lambda x: _scaled_bessel(x, 0),
     lambda c, g, x: F.mul(g, F.sub(F.i1e(x), F.mul(F.sign(x), c.output))),
+    expression="i0e({input})",
 )
 I0 = unary_special(
     "i0",
@@ -129,6 +129,7 @@ I0 = unary_special(
     lambda c, g, x: F.mul(g, F.i1(x)),
     public=("", "method", "special"),
     inplace=True,
+    expression="i0({input})",
 )
 
 
@@ -146,6 +147,7 @@ I1E = unary_special(
     "Elementwise exp(-|x|) * i1(x).\n\n>>> ingot.special.i1e(ingot.tensor([0., 1.]))\ntensor([0.0000, 0.2079])",
     lambda x: _scaled_bessel(x, 1),
     lambda c, g, x: F.mul(g, _first_order_slope(c.output, F.i0e(x), x, F.sign(x))),
+    expression="i1e({input})",
 )
 I1 = unary_special(
     "i1",
@@ -154,6 +156,7 @@ I1 = unary_special(
     "tensor([0.0000, 0.5652])",
     lambda x: modified_bessel(x, 1),
     lambda c, g, x: F.mul(g, _first_order_slope(c.output, F.i0(x), x)),
+    expression="i1({input})",
 )
 
 
@@ -216,6 +219,7 @@ LOG_NDTR = unary_special(
     "tensor([ -0.6931, -53.2313])",
     log_ndtr,
     lambda c, g, x: F.mul(g, F.exp(F.sub(F.sub(F.mul(F.square(x), -0.5), _LOG_TWO_PI / 2), c.output))),
+    expression="log_ndtr({input})",
 )
 NDTRI = unary_special(
     "ndtri",
@@ -226,12 +230,14 @@ NDTRI = unary_special(
     lambda c, g, x: F.mul(g, F.mul(F.exp(F.mul(F.square(c.output), 0.5)), math.sqrt(2 * math.pi))),
     low=0.05,
     high=0.95,
+    expression="ndtri({input})",
 )
 ERFCX = unary_special(
     "erfcx",
     "Elementwise exp(x**2) * erfc(x).\n\n>>> ingot.special.erfcx(ingot.tensor([0., 10.]))\ntensor([1.0000, 0.0561])",
     erfcx,
     lambda c, g, x: F.mul(g, F.sub(F.mul(F.mul(x, 2.0), c.output), 2 / math.sqrt(math.pi))),
+    expression="erfcx({input})",
 )
 ENTR = unary_special(
     "entr",
@@ -267,6 +273,7 @@ SINC = unary_special(
     public=("", "method", "special"),
     inplace=True,
     complexes=True,
+    expression="select({input} == 0, 1, sin({input} * pi) / ({input} * pi))",
 )
 
 
@@ -299,6 +306,7 @@ SIGNBIT = unary_special(
     None,
     public=_PUBLIC,
     result=lambda dtype: bool_,
+    expression="signbit({input})",
 )
 ISPOSINF = unary_special(
     "isposinf",
@@ -307,6 +315,7 @@ ISPOSINF = unary_special(
     None,
     public=_PUBLIC,
     result=lambda dtype: bool_,
+    expression="isinf({input}) & ({input} > 0)",
 )
 ISNEGINF = unary_special(
     "isneginf",
@@ -317,6 +326,7 @@ ISNEGINF = unary_special(
     None,
     public=_PUBLIC,
     result=lambda dtype: bool_,
+    expression="isinf({input}) & ({input} < 0)",
 )
 
 
@@ -343,6 +353,12 @@ def _logit_vjp(c: VjpContext, g: Any, x: Any, *, eps: float | None) -> tuple[Any
     return (F.where(outside, 0.0, slope),)
 
 
+def _decompose_logit(input: Any, *, eps: float | None) -> Any:
+    x = input if input.dtype.is_floating_point else F.cast(input, dtype=floating(input.dtype))
+    x = x if eps is None else F.clamp(x, eps, 1 - eps)
+    return F.log(F.div(x, F.sub(1.0, x)))
+
+
 LOGIT = define(
     "logit(input: Tensor, eps: float | None = None)",
     "Elementwise log(x / (1 - x)), of x cut off to [eps, 1 - eps] where `eps` is given.\n\n"
@@ -351,7 +367,7 @@ LOGIT = define(
     infer=_infer_logit,
     evaluate=_evaluate_logit,
     vjp=_logit_vjp,
-    lower=Custom("logit"),
+    lower=Decompose(_decompose_logit),
     public=("", "method", "special"),
     inplace=True,
     samples=lambda: [

@@ -23,7 +23,7 @@ from ._common import (
     special,
     sum_to,
 )
-from ._op import Custom, ErrorSample, F, Op, Sample, Trait, VjpContext, define
+from ._op import Elementwise, ErrorSample, F, Op, Sample, Trait, VjpContext, define
 from .elementwise import binary
 
 _SPECIAL = ("special",)
@@ -101,11 +101,15 @@ def _plain(
     vjp: Any,
     kind: str,
     *,
+    expression: str = "",
     public: tuple[str, ...] = _PUBLIC,
     low: float = 0.5,
     **fields: Any,
 ) -> Op:
-    """An op of two operands with no expression for native code; `kind` says what it takes: "float", "int" or "any"."""
+    """An op of two operands; `kind` says what it takes: "float", "int" or "any".
+
+    Without an `expression` for native code it is a function of its own name, which devices have.
+    """
     operate: Callable[[DType], DType] = floating if kind == "float" else lambda dtype: dtype
 
     def infer(sizes: Sizes, input: Any, other: Any) -> TensorType:
@@ -140,7 +144,7 @@ def _plain(
         infer=infer,
         evaluate=evaluate,
         vjp=None if vjp is None else conjugating(gradients),
-        lower=Custom(name),
+        lower=Elementwise(expression or f"{name}({{input}}, {{other}})"),
         public=public,
         samples=samples,
         errors=lambda: [ErrorSample((randoms(3, 4), randoms(2, 4)), RuntimeError, "broadcast|integer")],
@@ -159,6 +163,8 @@ LOGADDEXP2 = _plain(
     np.logaddexp2,
     _logaddexp2_vjp,
     "float",
+    expression="select({input} == {other}, {input} + 1, maximum({input}, {other}) + "
+    "log1p(exp2(-absolute({input} - {other}))) * 1.4426950408889634)",
     numbers=(),
 )
 XLOG1PY = _plain(
@@ -169,6 +175,7 @@ XLOG1PY = _plain(
     _xlog1py,
     _xlog1py_vjp,
     "float",
+    expression="select(({input} == 0) and ({other} == {other}), 0, {input} * log1p({other}))",
     public=_SPECIAL,
 )
 GCD = _plain(
@@ -201,6 +208,7 @@ HEAVISIDE = _plain(
     lambda a, b: np.where(a == 0, b, (a > 0).astype(a.dtype)),
     None,
     "any",
+    expression="select({input} == 0, {other}, select({input} > 0, 1, 0))",
     inplace=True,
     numbers=(),
 )

@@ -43,6 +43,9 @@ _COSTS = {
     "tan": 24, "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24,
     "erfc": 24, "pow": 40, "sigmoid": 16, "sqrt": 3, "rsqrt": 4, "floor_divide": 6, "remainder": 8, "fmod": 20,
     "gelu": 24, "softplus": 24,
+    # Series: Bessel functions end in the letters, too.
+    **dict.fromkeys(("i0", "i1", "i0e", "i1e", "j0", "j1", "y0", "y1", "erfcx", "log_ndtr", "ndtri"), 60),
+    **dict.fromkeys(("k0", "k1", "zeta", "polygamma", "gammainc", "gammaincc", "airy_ai"), 300),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import ast
 import functools
 import math
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,8 @@ class Requirements:
     """What the text of a kernel calls: helpers by name, vector functions as (name, dtype), primitives of `bits`.
 
     `statements` come before the kernel as they are. Helpers in `typed` have one form per dtype, which their names say.
+    `functions` are what else expressions may call here, with the dtypes that they take and give (a device's special
+    functions).
     """
 
     helpers: set[str] = field(default_factory=set)
@@ -48,6 +51,7 @@ class Requirements:
     bits: set[str] = field(default_factory=set)
     statements: list[str] = field(default_factory=list)
     typed: frozenset[str] = frozenset()
+    functions: Mapping[str, Any] = field(default_factory=dict)
 
 
 def pointer_kind(dtype: DType) -> str:
@@ -292,6 +296,9 @@ class _Translator:
                 return Code(f"({value.text} != {value.text})", dtypes.bool_)
             helper = {"isinf": "is_infinite", "isfinite": "is_finite"}[name]
             return Code(self.call(helper, value).text, dtypes.bool_)
+        if (special := self.requirements.functions.get(name)) is not None:
+            given = [cast(self.visit(a), special.takes or self.compute, self.requirements) for a in arguments]
+            return Code(self.call(special.name or name, *given).text, special.gives or self.compute)
         values = [self.number(a) for a in arguments]
         if name == "softplus" and len(values) == 1:
             # The vector function takes beta and the threshold above which x is its own softplus.

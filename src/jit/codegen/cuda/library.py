@@ -15,11 +15,14 @@ from ..kernel_text import plain_source
 from ..scalar_code import Requirements
 from ..vector_math import primitives as vector_primitives
 from ..vector_math import source as vector_source
+from .special_functions import special_source
 
 __all__ = ["TYPED", "device_functions"]
 
 # Helpers whose text depends on the dtype, which their names then end in.
-TYPED = frozenset({"sign", "floor_divide", "floor_remainder", "fmod", "absolute", "square_root_of", "rint"})
+TYPED = frozenset({
+    "sign", "floor_divide", "floor_remainder", "fmod", "absolute", "square_root_of", "rint", "nextafter",
+})  # fmt: skip
 
 _CASTS = {
     "as_f32": "np.float32(x)",
@@ -120,6 +123,7 @@ _FLOATS: dict[str, str] = {
     "sign": "def sign_D(x):\n    return T(1) if x > 0 else (T(-1) if x < 0 else T(0))",
     "rint": "def rint_D(x):\n    return libdevice.rint_(x)",
     "fmod": "def fmod_D(a, b):\n    return math.fmod(a, b)",
+    "nextafter": "def nextafter_D(a, b):\n    return libdevice.nextafter_(a, b)",
     "floor_remainder": """
 def floor_remainder_D(a, b):
     rest = math.fmod(a, b)
@@ -189,7 +193,7 @@ def _text(name: str) -> str | None:
     table = _FLOATS if short in ("f32", "f64") else _INTEGERS
     if stem in TYPED and stem in table and short in _NUMPY_NAMES:
         return _with_type(table[stem], short)
-    return None
+    return special_source(name)
 
 
 def _with_type(text: str, short: str) -> str:

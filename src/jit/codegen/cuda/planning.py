@@ -11,6 +11,7 @@ from ....ir.core import Array, Block, Instruction, Value
 from ....ir.dims import Dim
 from ....ir.location import Location
 from ....ir.ops._op import Elementwise, Reduce, View
+from ....ir.ops._reduced import BY_DTYPE
 from ....ir.types import TensorType
 from ...errors import Unsupported
 from ..elements import expression_of
@@ -19,7 +20,7 @@ from ..indexing import loop_variable
 from ..inline import INLINE
 from ..nest import Temporary
 from ..reads import READS
-from ..scalar_code import Untranslatable
+from ..scalar_code import Untranslatable, is_half
 from .attention import ATTENTION, attention_limits, attention_reads, lower_attention
 from .contraction import accepts_epilogue, contraction_reads, lower_contraction
 from .device_text import DeviceKernel, DeviceTarget, device_kind
@@ -120,6 +121,8 @@ class _Planner:
         tensors = [v for v in instruction.inputs if isinstance(v.type, TensorType)]
         if id(instruction) in self.refused or not all(map(_has_kernel_dtype, (*instruction.results, *tensors))):
             return tensors
+        if instruction.op.name in BY_DTYPE and any(is_half(v.type.dtype) for v in tensors):  # type: ignore[union-attr]
+            return tensors  # kernels compute in float32, which has other neighbours
         is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
         if is_tensor and (isinstance(instruction.op.lower, (View, Reduce, Elementwise)) or expression_of(instruction)):
             return None

@@ -14,6 +14,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ....ir.ops._op import get_op
+
 __all__ = ["NAMES"]
 
 # The simulator runs one block at a time.
@@ -76,14 +78,22 @@ def _inverse_erf(x: Any) -> Any:
     return type(x)(y)
 
 
+def _of_record(name: str) -> Callable[[Any], Any]:
+    """What an op's record computes, of one number."""
+    return lambda x: type(x)(get_op(name).run(np, (np.asarray([x]),), {})[0])
+
+
 _LIBDEVICE = SimpleNamespace(
     float_as_int=lambda x: np.float32(x).view(np.int32),
     double_as_longlong=lambda x: np.float64(x).view(np.int64),
     int_as_float=lambda bits: np.int32(bits).view(np.float32),
     longlong_as_double=lambda bits: np.int64(bits).view(np.float64),
+    erfcx=_of_record("erfcx"),
+    normcdfinv=_of_record("ndtri"),
+    **{name: _of_record(f"bessel_{name}") for name in ("j0", "j1", "y0", "y1")},
     **{f"{name}{suffix}": function for suffix in ("", "f") for name, function in {
         "rint": np.rint, "exp2": np.exp2, "cbrt": np.cbrt, "erfinv": _inverse_erf,
-        "rsqrt": lambda x: type(x)(1) / np.sqrt(x),
+        "rsqrt": lambda x: type(x)(1) / np.sqrt(x), "nextafter": np.nextafter,
     }.items()},
 )  # fmt: skip
 
