@@ -52,10 +52,10 @@ def _same(*arguments: Any) -> Any:
     return first if matches else None
 
 
-def _call(builder: Any, name: str, arguments: list[Any]) -> Any:
+def _call(builder: Any, name: str, arguments: list[Any], flags: tuple[str, ...] = ()) -> Any:
     kind = arguments[0].type
     function = builder.module.declare_intrinsic(name, [kind], ir.FunctionType(kind, [kind] * len(arguments)))
-    return builder.call(function, arguments)
+    return builder.call(function, arguments, fastmath=flags)
 
 
 # Casts. Floats become integers by truncation toward zero and then wrap, as a C conversion does on today's processors.
@@ -204,7 +204,8 @@ def _lower_extreme_step(name: str, comparison: str) -> Lowering:
 
     def lower(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
         if isinstance(signature.args[0], types.Float):
-            return _call(builder, f"llvm.{name}", arguments)
+            # Which zero is taken is nobody's business, and telling them apart takes half of the instructions.
+            return _call(builder, f"llvm.{name}", arguments, ("nsz",))
         return choose(context, builder, signature, arguments)
 
     return lower
