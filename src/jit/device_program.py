@@ -360,6 +360,8 @@ class DeviceInterpreter(Interpreter):
         assert step.library is not None
         if any(self.size(dim) > most for dim, most in step.limits):
             return True
+        if any(form.most and self.is_for(form) for form in _forms(step.kernels[0])):
+            return False  # which has a kernel for just such sizes
         library = getattr(self.program.launcher, "prefers_library", None)
         return library is not None and library(step.library.op.name, self.size(step.work))
 
@@ -369,7 +371,10 @@ class DeviceInterpreter(Interpreter):
         if n == 0:
             return
         arguments = self.arguments(kernel, temporaries, report)
-        kernel = self.fastest(kernel, arguments)
+        form = self.fastest(kernel, arguments)
+        if form.parameters != kernel.parameters:
+            arguments = self.arguments(form, temporaries, report)
+        kernel = form
         grid, n = kernel.grid, self.size(kernel.grid.n)
         length = self.size(grid.length)
         threads = threads_of(grid.kind, n, length, grid.threads, target.threads, target.warp, target.blocks)
@@ -381,21 +386,21 @@ class DeviceInterpreter(Interpreter):
                 shared = self.size(kernel.shared)
         self.program.launcher.launch(kernel, threads, shared, arguments)
 
-    def fastest(self, kernel: "DeviceKernel", arguments: list[Any]) -> "DeviceKernel":
+    def is_for(self, form: "DeviceKernel") -> bool:
+        """Whether no size is larger than a form of a kernel is meant for."""
+        return all(self.size(dim) <= most for dim, most in form.most)
+
+    def fastest(self, kernel: "DeviceKernel", arguments: Sequence[Any]) -> "DeviceKernel":
         """The fastest form of a kernel that these sizes and this memory allow."""
-        found, candidate, aligned = kernel, kernel.faster, None
-        while candidate is not None:
-            fits = self.size(candidate.shared) <= self.program.target.row_bytes
-            if candidate.lanes > 1:
+        found, aligned = kernel, None
+        for form in _forms(kernel.faster):
+            fits = self.size(form.shared) <= self.program.target.row_bytes and self.is_for(form)
+            if fits and form.lanes > 1:
                 if aligned is None:
                     aligned = all(not hasattr(a, "data") or a.data.ptr % 16 == 0 for a in arguments)
-                fits = fits and aligned and all(self.size(d) % candidate.lanes == 0 for d in candidate.divisible)
+                fits = aligned and all(self.size(d) % form.lanes == 0 for d in form.divisible)
             if fits:
-                found = candidate
-            candidate = candidate.faster
-        if found.parameters != kernel.parameters:
-            by_source = {(p.kind, p.source): a for p, a in zip(kernel.parameters, arguments, strict=True)}
-            arguments[:] = [by_source[p.kind, p.source] for p in found.parameters]
+                found = form
         return found
 
     def arguments(self, kernel: "DeviceKernel", temporaries: Sequence[Any], report: Any) -> list[Any]:
@@ -450,13 +455,19 @@ def _blocks(graph: Graph) -> list[Block]:
     return found
 
 
+def _forms(kernel: "DeviceKernel | None") -> "list[DeviceKernel]":
+    """A kernel and its faster forms."""
+    found = []
+    while kernel is not None:
+        found.append(kernel)
+        kernel = kernel.faster
+    return found
+
+
 def _kernels_of(step: "KernelStep") -> "list[DeviceKernel]":
     found = []
     for kernel in step.kernels:
-        form: DeviceKernel | None = kernel
-        while form is not None:
-            found.append(form)
-            form = form.faster
+        found += _forms(kernel)
     return found + (_kernels_of(step.after) if step.after is not None else [])
 
 

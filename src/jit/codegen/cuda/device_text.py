@@ -62,7 +62,8 @@ class DeviceKernel:
     """A kernel's source, its parameters in order, its threads, and the bytes of shared memory that a team takes.
 
     `faster` does the same, and may have a faster one itself: it keeps rows in shared memory, if they fit, or handles
-    `lanes` elements at a time, for memory aligned to 16 bytes where `lanes` divide every size in `divisible`.
+    `lanes` elements at a time, for memory aligned to 16 bytes where `lanes` divide every size in `divisible`. `most` are
+    sizes with the largest for which the form is meant.
     """
 
     name: str
@@ -75,6 +76,7 @@ class DeviceKernel:
     faster: "DeviceKernel | None" = None
     lanes: int = 1
     divisible: tuple[Dim, ...] = ()
+    most: tuple[tuple[Dim, int], ...] = ()
 
     @property
     def kinds(self) -> list[str]:

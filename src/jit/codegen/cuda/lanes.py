@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from ....ir.dims import Dim, substitute
 from ..indexing import coefficient, depends_on, terms
 
-__all__ = ["repeated", "vector_form"]
+__all__ = ["divisible_by", "repeated", "vector_form"]
 
 
 def vector_form(accesses: Iterable[tuple[Dim, int]], inner: str, extent: Dim) -> tuple[int, tuple[Dim, ...]]:
@@ -21,7 +21,7 @@ def vector_form(accesses: Iterable[tuple[Dim, int]], inner: str, extent: Dim) ->
     depend on it, with elements of 4 or 8 bytes; smaller ones are read one by one.
     """
     sizes: set[int] = set()
-    steps: dict[Dim, None] = {extent: None}
+    steps: dict[Dim, None] = {extent: None}  # in order
     for place, size in accesses:
         step = coefficient(place, inner)
         if step == 0 and inner not in depends_on([place]):
@@ -36,7 +36,15 @@ def vector_form(accesses: Iterable[tuple[Dim, int]], inner: str, extent: Dim) ->
     if not sizes or not sizes <= {4, 8}:
         return 1, ()
     lanes = 16 // min(sizes)
-    return lanes, tuple([s for s in steps if not (isinstance(s, int) and s % lanes == 0)])
+    divisible = divisible_by(steps, lanes)
+    return (1, ()) if divisible is None else (lanes, divisible)
+
+
+def divisible_by(sizes: Iterable[Dim], lanes: int) -> tuple[Dim, ...] | None:
+    """Those of the sizes of which it is not known that `lanes` divides them, each once; None where it does not."""
+    if any(isinstance(s, int) and s % lanes for s in sizes):
+        return None
+    return tuple(dict.fromkeys(s for s in sizes if not isinstance(s, int)))
 
 
 def repeated(lines: Sequence[str], inner: str, lanes: int) -> list[str] | None:

@@ -23,7 +23,7 @@ from ..nest import Nest, Stage, Temporary
 from ..scalar_code import Code
 from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid
 from .keeping import Keeper
-from .lanes import repeated, vector_form
+from .lanes import divisible_by, repeated, vector_form
 
 __all__ = ["lower_device_group"]
 
@@ -378,8 +378,9 @@ class Reduced(_DeviceNest):
         else:
             text, plain = self.split_rows(first, length, chunks)
             wide = self.wider(text, lambda nest: nest.split_rows(first, length, chunks)[1])
-            if wide is not None and not (isinstance(length * inner, int) and (length * inner) % wide.lanes == 0):
-                wide = replace(wide, divisible=(*wide.divisible, length * inner))
+            if wide is not None:
+                chunk = divisible_by([length * inner], wide.lanes)
+                wide = None if chunk is None else replace(wide, divisible=(*wide.divisible, *chunk))
             partial = chained([plain, wide])
         return [partial, self.again().join_chunks(chunks)], temporaries
 
