@@ -13,7 +13,7 @@ from ..scalar_code import Code, cast, literal
 from ..template import along
 from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid, device_kind
 
-__all__ = ["INDEXED"]
+__all__ = ["INDEXED", "scatter_kernel"]
 
 Storage = Callable[[Value], Value]
 Lowered = tuple[list[DeviceKernel], dict[Value, Value]]
@@ -52,18 +52,20 @@ def _write(text: DeviceText, pointer: str, place: str, code: Code, *, adds: bool
         text.store(pointer, place, code)
 
 
-def _scatter(instruction: Instruction, storage: Storage, target: DeviceTarget) -> Lowered:
+def _scatter_add(instruction: Instruction, storage: Storage, target: DeviceTarget) -> Lowered:
+    return [scatter_kernel(instruction, storage, adds=True)], {instruction.results[0]: instruction.inputs[0]}
+
+
+def scatter_kernel(instruction: Instruction, storage: Storage, *, adds: bool, fill: int | None = None) -> DeviceKernel:
+    """A thread for each element of the index, which writes its value, or a number, or adds it atomically."""
     source, index, values = instruction.inputs
     result = instruction.results[0]
-    reduce = "add" if instruction.op.name == "scatter_add" else instruction.attributes["reduce"]
-    if reduce not in (None, "add"):
-        raise Unsupported(f"scatter with {reduce} has no kernel on devices", instruction.location)
     text = DeviceText()
     shape, whole = _tensor(index).shape, _tensor(result).shape
     dtype = _tensor(result).dtype
     axis = axis_of(instruction, source) if whole else 0
     places = text.pointer(storage(index), _tensor(index).dtype)
-    y = _target(text, storage, result, adds=reduce is not None)
+    y = _target(text, storage, result, adds=adds)
     n = element_count(shape)
     with text.block(f"for item in range(cuda.grid(1), {text.size(n)}, cuda.gridsize(1)):"):
         parts, given = [], []
@@ -77,7 +79,9 @@ def _scatter(instruction: Instruction, storage: Storage, target: DeviceTarget) -
             if isinstance(values.type, TensorType):
                 given.append(f"k{a} * {text.size(value_strides[a])}")
         text.line(f"position = {places}[item]")
-        if isinstance(values.type, TensorType):
+        if fill is not None:
+            code = Code(literal(fill, dtype), dtype)
+        elif isinstance(values.type, TensorType):
             pointer = text.pointer(storage(values), values.type.dtype)
             code = Code(text.load(pointer, " + ".join(given) or "0", values.type.dtype), values.type.dtype)
         else:
@@ -86,8 +90,8 @@ def _scatter(instruction: Instruction, storage: Storage, target: DeviceTarget) -
         _bounds(text, text.size(whole[axis] if whole else 1))
         with text.condition("else:"):
             reach = text.size(strides[axis]) if whole else "1"
-            _write(text, y, " + ".join([f"position * {reach}", *parts]), code, adds=reduce is not None)
-    return [_finish(text, instruction, n)], {result: source}
+            _write(text, y, " + ".join([f"position * {reach}", *parts]), code, adds=adds)
+    return _finish(text, instruction, n)
 
 
 def _bounds(text: DeviceText, size: str) -> None:
@@ -258,8 +262,7 @@ for begin in range(0, {count}, {target.threads}):
 
 
 INDEXED: dict[str, Callable[[Instruction, Storage, DeviceTarget], Lowered]] = {
-    "scatter": _scatter,
-    "scatter_add": _scatter,
+    "scatter_add": _scatter_add,
     "index_add": _index_add,
     "argmax": _extreme(">", with_value=False),
     "argmin": _extreme("<", with_value=False),

@@ -22,11 +22,14 @@ from ..nest import Temporary
 from ..reads import READS
 from ..scalar_code import Untranslatable, is_half
 from .attention import ATTENTION, attention_limits, attention_reads, lower_attention
+from .by_design import reason
 from .contraction import accepts_epilogue, contraction_reads, lower_contraction
 from .device_text import DeviceKernel, DeviceTarget, device_kind
 from .indexed import INDEXED
+from .lookups import LOOKUPS
 from .nests import lower_device_group
 from .pooling import POOLING
+from .running import RUNNING
 
 __all__ = ["BlockPlan", "KernelStep", "plan_device_block"]
 
@@ -121,7 +124,9 @@ class _Planner:
         tensors = [v for v in instruction.inputs if isinstance(v.type, TensorType)]
         if id(instruction) in self.refused or not all(map(_has_kernel_dtype, (*instruction.results, *tensors))):
             return tensors
-        if instruction.op.name in BY_DTYPE and any(is_half(v.type.dtype) for v in tensors):  # type: ignore[union-attr]
+        if instruction.op.name in BY_DTYPE and any(
+            is_half(v.type.dtype) for v in tensors if isinstance(v.type, TensorType)
+        ):
             return tensors  # kernels compute in float32, which has other neighbours
         is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
         if is_tensor and (isinstance(instruction.op.lower, (View, Reduce, Elementwise)) or expression_of(instruction)):
@@ -211,6 +216,12 @@ class _Planner:
                 kernels, copies = lower(instruction, root, self.target)
                 return KernelStep(kernels, list(instruction.results), [], instruction.location, copies)
 
+        elif (with_memory := (RUNNING | LOOKUPS).get(instruction.op.name)) is not None:
+
+            def emit() -> KernelStep:
+                kernels, copies, temporaries = with_memory(instruction, root, self.target)
+                return KernelStep(kernels, list(instruction.results), temporaries, instruction.location, copies)
+
         if emit is None:
             return None
         try:
@@ -232,7 +243,9 @@ class _Planner:
             if position < last and id(instruction) not in inside | placed and not self.in_kernels(instruction):
                 step = self.standalone(instruction, plan)
                 if step is None and self.is_slow(instruction):
-                    self.report.append(f"{instruction.op.name}: computed by the array module")
+                    why = reason(instruction.op)
+                    name = instruction.op.name
+                    self.report.append(f"{name}: computed by the array module" + (f" ({why})" if why else ""))
                 steps.append(instruction if step is None else step)
             for group in by_position.get(position, []):
                 step = lowered[id(group)]

@@ -63,6 +63,12 @@ def ndtri(p: Any) -> Any:
     return libdevice.normcdfinv(p)
 
 
+def log_add(a: Any, b: Any) -> Any:
+    top = a if a > b or a != a else b
+    value = top + math.log1p(math.exp(-math.fabs(a - b)))
+    return a + 0.6931471805599453 if a == b else value
+
+
 # -- Bessel functions --------------------------------------------------------------------------------------------------
 
 
@@ -291,11 +297,7 @@ def polygamma(x: Any, order: Any) -> Any:
 def incomplete_gamma(a: Any, x: Any, upper: Any) -> Any:
     """The series below a + 1, Lentz's continued fraction above."""
     zero = 1.0 if upper else 0.0
-    if not (a >= 0.0 and x >= 0.0):
-        value = np.nan
-    elif a == 0.0 and x == 0.0:
-        value = np.nan
-    elif a == np.inf and x == np.inf:
+    if not (a >= 0.0 and x >= 0.0) or (a == 0.0 and x == 0.0) or (a == np.inf and x == np.inf):
         value = np.nan
     elif a == np.inf or x == 0.0:
         value = zero
@@ -345,7 +347,7 @@ def gammaincc(a: Any, x: Any) -> Any:
     return incomplete_gamma(a, x, True)
 
 
-# -- orthogonal polynomials: 1, `now`, and on by the recurrence; 0 for a negative degree ----------------------------------
+# -- orthogonal polynomials: 1, `now`, and on by the recurrence; 0 for a negative degree -------------------------------
 
 
 def whole_degree(n: Any) -> Any:
@@ -467,6 +469,7 @@ class SpecialFunction:
 
 
 _PARTS = (
+    "log_add",
     "greatest_divisor", "scaled_bessel_i", "bessel_i", "scaled_macdonald", "macdonald", "power_tail",
     "incomplete_gamma", "whole_degree", "chebyshev_polynomial", "hermite_polynomial",
 )  # fmt: skip
