@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from textwrap import indent
 
 from ...ir.core import Value
 from ...ir.dims import Dim, DimExpr, substitute
@@ -60,6 +61,8 @@ class Text:
     names: dict[str, str] = field(default_factory=dict)  # loop variable -> how the text calls it
     counters: dict[str, int] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)  # variables that keep the last error, 0 without
+    pieces: dict[DimExpr, str] = field(default_factory=dict)  # parts of indices that are written so (see `segments`)
+    steps: dict[DimExpr, str] = field(default_factory=dict)  # and how fast they move
     barrier: int = 0  # statements stay inside this scope: those under a condition must not move in front of it
 
     # -- parameters --
@@ -130,6 +133,8 @@ class Text:
         return (0, str(part))
 
     def _product(self, part: DimExpr) -> str:
+        if part in self.pieces:
+            return self.pieces[part]
         ((monomial, _),) = part._terms
         factors = []
         for atom in monomial:
@@ -232,8 +237,13 @@ class Text:
 
     # -- the finished text --
 
-    def finish(self, stem: str, title: str, cost: Mapping[str, Dim | None]) -> "Kernel":
-        """The kernel's source, with a name that ends in a hash of it."""
+    def finish(
+        self, stem: str, title: str, cost: Mapping[str, Dim | None], short: Mapping[str, int] | None = None
+    ) -> "Kernel":
+        """The kernel's source, with a name that ends in a hash of it.
+
+        `short` are parameters with the values for which there is a second form: there they are constants.
+        """
         assert len(self.scopes) == 1
         parameters = list(self.parameters.values())
         arguments = "".join(f"{p.name}, " for p in parameters)
@@ -242,11 +252,14 @@ class Text:
         for flag in self.flags:
             statements += [f"if {flag} != 0:", f"    {self.status()}[0] = {flag}"]
         lines.extend("    " + text for text in statements)
-        unpack = [f"{_unpack(p, slot)}," for slot, p in enumerate(parameters)]
         body = "\n".join(["@body", *lines, "", "", "@kernel", "def NAME(p, lo, hi):"])
-        call = "\n".join(["    NAME_body(", *(f"        {u}" for u in unpack), "        lo,", "        hi,", "    )"])
-        if not unpack:
-            call = "    NAME_body(lo, hi)"
+        unpack = [_unpack(p, slot) for slot, p in enumerate(parameters)]
+        call = _call(unpack)
+        if short := {p.name: short[p.name] for p in parameters if short and p.name in short}:
+            constant = [str(short.get(p.name, u)) for p, u in zip(parameters, unpack, strict=True)]
+            holds = " and ".join(f"{u} == {short[p.name]}" for p, u in zip(parameters, unpack, strict=True) if p.name in short)
+            forms = (f"    if {holds}:", _call(constant), "    else:", _call(unpack))
+            call = "\n".join([forms[0], indent(forms[1], "    "), forms[2], indent(forms[3], "    ")])
         text = f"{preamble(self.requirements)}{body}\n{call}\n"
         name = f"{stem}_{source_digest(text)}"
         header = f"# {title}\n" if title else ""
@@ -260,6 +273,13 @@ class Kernel:
 
     source: KernelSource
     parameters: list[Parameter]
+
+
+def _call(arguments: list[str]) -> str:
+    """The call of a kernel's body."""
+    if not arguments:
+        return "    NAME_body(lo, hi)"
+    return "\n".join(["    NAME_body(", *(f"        {a}," for a in (*arguments, "lo", "hi")), "    )"])
 
 
 def _unpack(parameter: Parameter, slot: int) -> str:

@@ -24,6 +24,7 @@ from .kernel_text import Text
 from .nest import Launch, Nest, Stage, Temporary
 from .rows import Rows
 from .scalar_code import Code
+from .segments import loop_in_segments
 
 __all__ = ["Launch", "Temporary", "lower_group"]
 
@@ -52,25 +53,47 @@ class _Map(Nest):
 
     def lower_map(self) -> Launch:
         text, elements = self.start()
-        if len(self.loops) <= 1:
-            variables = {loop.name for loop in self.loops}
-            name = text.variable(self.loops[0].name) if self.loops else "_"
-            with text.block(f"for {name} in range(lo, hi):", variables):
-                self.store_outputs(text, elements, self.loops)
-            return self.finish(text, self.loops[0].extent if self.loops else 1, 1)
-        across = self.transposed()
-        if across is not None:
+        if len(self.loops) > 1 and (across := self.transposed()) is not None:
             return self.lower_tiles(text, elements, *across)
-        *outer, inner = self.loops
-        size = text.size(inner.extent)
-        row = "row" if len(outer) > 1 else text.variable(outer[0].name)
-        with text.block(f"for {row} in range(lo // {size}, (hi - 1) // {size} + 1):", {loop.name for loop in outer}):
+        loops, short = self.loops, self.unrolled()
+        *outer, inner = loops[: len(loops) - len(short)] or [Loop("_", 1)]
+        n = element_count([loop.extent for loop in (*outer, inner)])
+
+        def store() -> None:
+            self.nested(text, short, lambda: self.store_outputs(text, elements, loops))
+
+        def along(first: str, stop: str) -> None:
+            if loops:
+                loop_in_segments(text, inner.name, first, stop, self.positions(), store)
+            else:
+                with text.block(f"for _ in range({first}, {stop}):"):
+                    store()
+
+        if not outer:
+            along("lo", "hi")
+        else:
+            size = text.size(inner.extent)
+            row, first = "row", "first"
             if len(outer) > 1:
-                self.recover(text, outer, row)
-            bounds = f"max(lo - {row} * {size}, 0), min(hi - {row} * {size}, {size})"
-            with text.block(f"for {text.variable(inner.name)} in range({bounds}):", {inner.name}):
-                self.store_outputs(text, elements, self.loops)
-        return self.finish(text, element_count([loop.extent for loop in self.loops]), 1)
+                text.line(f"first = lo // {size}")
+                self.recover(text, outer, first)
+            else:
+                row, first = text.variable(outer[0].name), f"lo // {size}"
+            with text.block(f"for {row} in range({first}, (hi - 1) // {size} + 1):", {loop.name for loop in outer}):
+                along(f"max(lo - {row} * {size}, 0)", f"min(hi - {row} * {size}, {size})")
+                if len(outer) > 1:
+                    self.advance(text, outer)
+        return self.finish(text, n, element_count([loop.extent for loop in short]))
+
+    def unrolled(self) -> list[Loop]:
+        """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them."""
+        loops = list(self.loops)
+        count = 1
+        short: list[Loop] = []
+        while len(loops) > 1 and isinstance(extent := loops[-1].extent, int) and 0 < count * extent <= _BLOCK:
+            count *= extent
+            short.insert(0, loops.pop())
+        return short
 
     def transposed(self) -> tuple[Loop, list[tuple[Value, Indices]]] | None:
         """A loop along which some operands are contiguous that the inner loop strides over, and those operands."""

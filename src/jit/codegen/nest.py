@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from ...ir import dtypes
 from ...ir.core import Instruction, Value
-from ...ir.dims import Dim, dim_max, substitute
+from ...ir.dims import Dim, DimExpr, dim_max, substitute
 from ...ir.dtypes import DType
 from ...ir.ops._op import Reduce
 from ...ir.types import TensorType
+from ..expected_sizes import SHORT, expected_size
 from .access import operand_indices
 from .elements import Elements
 from .fusion import Group, Unsupported, own_cost
@@ -120,11 +121,26 @@ class Nest:
         return text, Elements(text, self.group, self.storage, INLINE)
 
     def finish(self, text: Text, launch_n: Dim, per_item: Dim, stem: str = "", title: str = "") -> Launch:
-        kernel = text.finish(stem or self.stem, title or self.title, self.traffic())
+        kernel = text.finish(stem or self.stem, title or self.title, self.traffic(), self.short_parameters(text))
         grain: Dim = _GRAIN // (2 + self.cost)
         if per_item != 1:
             grain = dim_max(grain // (per_item + 1), 1)
         return Launch(kernel, launch_n, grain)
+
+    def short_parameters(self, text: Text) -> dict[str, int]:
+        """The kernel's parameters that say how long rows are, with their expected values where these are short."""
+        size = expected_size(element_count([loop.extent for loop in self.reduced]))
+        if not self.reduced or not self.loops[-1].reduced or size is None or not 1 < size <= SHORT:
+            return {}
+        symbols = {s for loop in self.reduced if isinstance(loop.extent, DimExpr) for s in loop.extent.symbols()}
+        found = {}
+        for parameter in text.parameters.values():
+            kind, dim = parameter.source[0], parameter.source[-1]
+            if kind == "dim" and isinstance(dim, DimExpr) and dim.symbols() <= symbols:
+                value = expected_size(dim)
+                if value is not None:
+                    found[parameter.name] = value
+        return found
 
     def traffic(self) -> dict[str, Dim | None]:
         """Bytes that the kernel moves and operations that it does, for reports."""
@@ -149,6 +165,18 @@ class Nest:
             divisor = divisor * loop.extent
         for line in reversed(lines):
             text.line(line)
+
+    def advance(self, text: Text, loops: Sequence[Loop]) -> None:
+        """Statements that move the loops' variables to the next position: a division takes longer than a short row."""
+        if not loops:
+            return
+        *outer, loop = loops
+        name = text.variable(loop.name)
+        text.line(f"{name} += 1")
+        if outer:
+            with text.block(f"if {name} == {text.size(loop.extent)}:"):
+                text.line(f"{name} = 0")
+                self.advance(text, outer)
 
     def nested(self, text: Text, loops: Sequence[Loop], innermost: Callable[[], None]) -> None:
         """Plain nested loops."""

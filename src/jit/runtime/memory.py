@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 _Array = np.ndarray[Any, np.dtype[Any]]
+# Memory of the recycler: an array of bytes, and the offset of the first aligned one.
+_Base = tuple[_Array, int]
 
 # One cache line, and one AVX-512 register.
 ALIGNMENT = 64
@@ -153,8 +155,8 @@ class ArrayRecycler:
         self.smallest = smallest
         self._lock = threading.Lock()
         self._remembered = 0
-        # Size class -> (base, offset of its first aligned byte), the least recently handed out first.
-        self._bases: dict[int, deque[tuple[_Array, int]]] = {}
+        # By size class, the least recently handed out first.
+        self._bases: dict[int, deque[_Base]] = {}
         # Reference counts tell nothing without the global interpreter lock.
         gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
         self._enabled = sys.implementation.name == "cpython" and gil()
@@ -166,21 +168,29 @@ class ArrayRecycler:
             return np.empty(shape, dtype)
         size = _rounded(nbytes)
         bases = self._bases.get(size)
-        if bases is not None:
-            # Those that were handed out longest ago are the likeliest to be free; looking at all could take long.
-            for _ in range(min(len(bases), 4)):
-                try:
-                    item = bases.popleft()
-                except IndexError:
-                    break  # another thread was faster
-                # Popped, it is this thread's alone until it is put back, and by then the new array refers to it.
-                array = None
-                if _references(item) == _ALONE:
-                    array = np.ndarray(shape, dtype, buffer=item[0], offset=item[1])
-                bases.append(item)
-                if array is not None:
-                    return array
+        if bases is not None and (array := self._reuse(bases, shape, dtype)) is not None:
+            return array
         return self._create(shape, dtype, size)
+
+    def _reuse(self, bases: "deque[_Base]", shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Array | None:
+        """An array over a base that nobody uses, if one of those looked at is free."""
+        busy: list[_Base] = []
+        # What was handed out last is the likeliest to be in the caches, and after it what was handed out longest ago is
+        # the likeliest to be free; looking at all could take long.
+        for newest in (True, True, True, False, False):
+            try:
+                item = bases.pop() if newest else bases.popleft()
+            except IndexError:
+                break  # none is left, or another thread was faster
+            # Popped, it is this thread's alone until it is put back, and by then the new array refers to it.
+            if _references(item) == _ALONE:
+                array: _Array = np.ndarray(shape, dtype, buffer=item[0], offset=item[1])
+                bases.extend(reversed(busy))
+                bases.append(item)
+                return array
+            busy.append(item)
+        bases.extend(reversed(busy))
+        return None
 
     def trim(self) -> None:
         """Forget all memory; what is not in use goes back to the system."""
@@ -221,7 +231,7 @@ def _rounded(nbytes: int) -> int:
     return -(-nbytes // step) * step
 
 
-def _references(item: tuple[_Array, int]) -> int:
+def _references(item: _Base) -> int:
     return sys.getrefcount(item[0])
 
 
