@@ -37,9 +37,9 @@ format: $(VENV)/.installed-check
 gpu-check:
 	@python=$(BIN)/python; test -x $$python || python=$(PYTHON); $$python tests/cuda/gpu_check.py
 
-# Every kernel of every operator's samples as PTX for cc 7.5, 8.0 and 9.0, assembled where ptxas is: about an hour, no GPU.
+# Every kernel of every operator's samples as PTX for cc 7.5, 8.0 and 9.0, and assembled: no GPU is needed.
 ptx-check: $(VENV)/.installed-test $(VENV)/.installed-ptx
-	INGOT_TEST_PTX=all $(BIN)/python -m pytest -n 0 tests/cuda/test_ptx.py
+	$(BIN)/python tests/cuda/ptx_check.py --processes $(WORKERS)
 
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""`make ptx-check`: every kernel of every operator's samples as PTX for cc 7.5, 8.0 and 9.0, assembled; no GPU is needed.
+"""`make ptx-check`: every kernel of every operator's samples as PTX for cc 7.5, 8.0 and 9.0, assembled, without a GPU.
 
 Prints what fails, and what the assembler says of registers and spills. Exit status 1 where anything fails. PTX that the
 kernel cache has is not compiled again; `--processes N` (2) compile side by side, `--op NAME` checks one operator,
@@ -30,7 +30,7 @@ from ingot.jit.codegen.cuda.device_text import DeviceKernel, Grid
 from ingot.jit.codegen.cuda.programs import kernel_ptx
 from lowering_cases import case_of
 
-__all__ = ["Outcome", "assemble", "check", "kernels_of", "lowered_once", "main"]
+__all__ = ["Outcome", "assemble", "check", "kernels_of", "lowered_once", "main", "text_of"]
 
 # Kernels that are assembled together: the assembler takes longer to start than to assemble one.
 _TOGETHER = 64
@@ -57,11 +57,11 @@ def kernels_of(ops: Sequence[Op]) -> dict[str, DeviceKernel]:
             for sample in op.samples() if op.evaluate is not None and "." not in op.name else ():
                 for symbolic in (False, True):
                     for kernel in real_kernels(case_of(op, sample, symbolic=symbolic).graph):
-                        found.setdefault(kernel.name, _text_of(kernel))
+                        found.setdefault(kernel.name, text_of(kernel))
     return found
 
 
-def _text_of(kernel: DeviceKernel) -> DeviceKernel:
+def text_of(kernel: DeviceKernel) -> DeviceKernel:
     """A kernel without the graph that it was made from, for other processes."""
     parameters = [replace(p, source=()) for p in kernel.parameters]
     return replace(kernel, parameters=parameters, grid=Grid("none", 0), shared=0, traffic={}, faster=None)
@@ -142,7 +142,7 @@ def _as_one(texts: Sequence[str]) -> str:
     head = texts[0].partition(".address_size 64")[0]
     parts = [f"{head}.address_size 64"]
     for number, text in enumerate(texts):
-        body = text.partition(".address_size 64")[2]
+        body = text.partition(".address_size 64")[2] or text
         own = set(re.findall(r"^\s*(?:\.\w+ )*\.(?:global|shared|const)\b[^;=({]*?([\w$]+)\[", body, re.MULTILINE))
         own |= set(re.findall(r"^\s*(?:\.\w+ )*\.func\s+(?:\([^)]*\)\s*)?([\w$]+)\s*\(", body, re.MULTILINE))
         if own:
@@ -191,7 +191,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ptx-check: registers {statistics.median(registers):.0f} (median) to {max(registers)} (most)")
         print(f"ptx-check: {len(spilled)} kernels spill registers{': ' + ', '.join(spilled) if spilled else ''}")
     if options.json is not None:
-        rows = [dict(kernel=k, architecture=a, registers=u[0], spilled=u[1], shared=u[2]) for (k, a), u in sorted(outcome.used.items())]  # fmt: skip
+        rows = [
+            {"kernel": kernel, "architecture": name, "registers": used[0], "spilled": used[1], "shared": used[2]}
+            for (kernel, name), used in sorted(outcome.used.items())
+        ]
         options.json.write_text(json.dumps(rows, indent=1))
     assembled = f"{len(outcome.used)} assembled" if ptxas() else "none assembled, because ptxas is not there"
     print(

@@ -10,8 +10,12 @@ from collections.abc import Iterable, Sequence
 
 from ....ir.dims import Dim, substitute
 from ..indexing import coefficient, depends_on, terms
+from .special_functions import looping
 
 __all__ = ["divisible_by", "repeated", "vector_form"]
+
+# These take much longer than memory does, and would be written out once for each neighbour.
+_SERIES = re.compile(rf"\b({'|'.join(sorted(looping()))})\(")
 
 
 def vector_form(accesses: Iterable[tuple[Dim, int]], inner: str, extent: Dim) -> tuple[int, tuple[Dim, ...]]:
@@ -50,12 +54,12 @@ def divisible_by(sizes: Iterable[Dim], lanes: int) -> tuple[Dim, ...] | None:
 def repeated(lines: Sequence[str], inner: str, lanes: int) -> list[str] | None:
     """The statements of a loop's body for `lanes` neighbours at `inner`; None where that cannot be.
 
-    Statements that branch, or read memory that others of them store to, stay as they are.
+    Statements that branch, or call what loops, or read memory that others of them store to, stay as they are.
 
     >>> repeated(["v = x[i]", "a = a + v"], "i", 2)
     ['v = x[i]', 'v_1 = x[(i + 1)]', 'a = a + v', 'a = a + v_1']
     """
-    if any(line.startswith((" ", "if ", "for ")) for line in lines):
+    if any(line.startswith((" ", "if ", "for ")) or _SERIES.search(line) for line in lines):
         return None
     carried = _carried(lines)
     varying = {inner}  # what differs between neighbours

@@ -17,7 +17,7 @@ import numpy as np
 from ....ir import dtypes
 from ....ir.dtypes import DType
 
-__all__ = ["FUNCTIONS", "SpecialFunction", "special_source"]
+__all__ = ["FUNCTIONS", "SpecialFunction", "looping", "special_source"]
 
 libdevice: Any = None  # kernels see the front end's own
 
@@ -487,7 +487,7 @@ _OTHERS = {
 
 def _functions() -> dict[str, Callable[..., Any]]:
     own = {n: f for n, f in globals().items() if inspect.isfunction(f) and f.__module__ == __name__}
-    return {n: f for n, f in own.items() if not n.startswith("_") and n != "special_source"}
+    return {n: f for n, f in own.items() if not n.startswith("_") and n not in ("looping", "special_source")}
 
 
 @functools.cache
@@ -505,6 +505,22 @@ def special_source(name: str) -> str | None:
     if ast.get_docstring(node) is not None:
         del node.body[0]
     return ast.unparse(tree)
+
+
+def looping() -> frozenset[str]:
+    """The functions that loop, or call one that does."""
+    trees = {name: ast.parse(special_source(name) or "") for name in _functions()}
+    found = {n for n, tree in trees.items() if any(isinstance(node, (ast.For, ast.While)) for node in ast.walk(tree))}
+    while True:
+        calls = {
+            name
+            for name, tree in trees.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in found
+        }
+        if calls <= found:
+            return frozenset(found)
+        found |= calls
 
 
 FUNCTIONS = {name: SpecialFunction() for name in _functions() if name not in _PARTS} | _OTHERS
