@@ -5,6 +5,7 @@ device's array module. A condition that depends on data costs one copy of one fl
 block.
 """
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +18,11 @@ from ..eager.placement import run_on
 from ..ir.core import Array, Block, Graph, Instruction, Value
 from ..ir.dims import Dim, DimExpr, substitute
 from ..ir.interp import Interpreter
+from ..ir.ops._op import Trait
 from ..ir.types import TensorType
 from .placement import is_array
 from .raising import raise_at, raise_error_at
-from .runtime.cuda_graphs import Replay, record_call
+from .runtime.cuda_graphs import Replay, pays_off, record_call
 from .runtime.cuda_launch import Launcher, threads_of
 
 if TYPE_CHECKING:
@@ -135,47 +137,53 @@ class DeviceProgram:
         plan = self.plan(self.graph.block)
         for step in plan.steps:
             if isinstance(step, Instruction):
-                if step.op.name == "constant":
-                    continue
-                return False
-            kernels = _kernels_of(step)
-            sources = {p.source[0] for k in kernels for p in k.parameters}
-            if "status" in sources or "scalar" in sources or (step.copies and not records_library):
+                if not _is_of_sizes(step):
+                    return False
+                continue
+            sources = {p.source[0] for k in _kernels_of(step) for p in k.parameters}
+            if "status" in sources or (step.copies and not records_library):
                 return False
         made = {v for step in plan.steps if not isinstance(step, Instruction) for v in step.targets}
         return all(v in made for v in self.graph.results)
+
+    @functools.cached_property
+    def launches(self) -> int:
+        """How many launches a call is, where it is static."""
+        return sum(_launches_of(s) for s in self.plan(self.graph.block).steps if not isinstance(s, Instruction))
 
     def replay(self, given: Sequence[Any]) -> list[Any] | None:
         """The results by a recorded call; None where there is none. A call of sizes seen before is recorded."""
         if not _RECORDS or self.recording_failure or not hasattr(self.launcher, "record") or not self.is_static:
             return None
-        if any(isinstance(a, np.ndarray) for a in given):
-            return None
         count = len(given) - len(self.graph.parameters)
         inputs, parameters = given[:count], given[count:]
+        if any([a.__class__ is np.ndarray for a in inputs]):
+            return None
         key = tuple([a.shape for a in given])
         with self._lock:  # the recorded kernels have one place for their inputs
             found = self._replays.get(key)
             if isinstance(found, Replay) and found.holds(parameters):
                 return found(inputs)
+            if found is False:
+                return None
             if found is None:
-                # The first call of these sizes loads what it needs, and its memory goes to the pool for the recording.
+                # The first call of these sizes runs as it is: many calls are made once.
                 if len(self._replays) < MAX_REPLAYS:
-                    self._replays[key] = True
+                    self._replays[key] = pays_off(self.launches, inputs)
                 return None
             try:
-                replay = record_call(self.launcher, self._recorded_run, inputs, parameters)  # type: ignore[arg-type]
+                replay = record_call(self.launcher, self._launched, inputs, parameters)  # type: ignore[arg-type]
             except Exception as error:  # whatever the driver does not like to record runs as before
                 self.recording_failure = f"{type(error).__name__}: {error}"
+                return None
+            if not pays_off(self.launches, [*replay.inputs, *replay.results]):
+                self._replays[key] = False
                 return None
             self._replays[key] = replay
             return replay(inputs)
 
-    def _recorded_run(self, arguments: list[Any]) -> tuple[list[Any], list[Any]]:
-        """One call's results and everything that it allocates, which must stay as long as its kernels are repeated."""
-        interpreter = DeviceInterpreter(self)
-        interpreter.kept = []
-        return list(interpreter.run(arguments)), interpreter.kept
+    def _launched(self, arguments: Sequence[Any]) -> list[Any]:
+        return list(DeviceInterpreter(self).run(list(arguments)))
 
     def finished(self, result: Any) -> Any:
         """A result with memory of its own: views of what else was computed are copied."""
@@ -215,7 +223,6 @@ class DeviceInterpreter(Interpreter):
         super().__init__(program.graph, np, program.exceptions, False)  # type: ignore[arg-type]
         self.program = program
         self.reports: list[tuple[Any, KernelStep]] = []
-        self.kept: list[Any] | None = None  # what was allocated, where that must be known
 
     # -- blocks --------------------------------------------------------------------------------------------------------
 
@@ -343,11 +350,14 @@ class DeviceInterpreter(Interpreter):
         for target in step.targets:
             if target in self.values:
                 continue  # made part by part
+            assert isinstance(target.type, TensorType)
             source = step.copies.get(target)
             self.values[target] = (
-                self.empty(self.shape(target), target.type) if source is None else self.on_device(source).copy()
+                self.empty(self.shape(target), target.type.dtype.numpy)
+                if source is None
+                else self.on_device(source).copy()
             )
-        temporaries = [self.flat(self.size(t.count), t.dtype.numpy) for t in step.temporaries]
+        temporaries = [self.empty((self.size(t.count),), t.dtype.numpy) for t in step.temporaries]
         report = None
         for kernel in step.kernels:
             if any(p.source == ("status",) for p in kernel.parameters) and report is None:
@@ -420,16 +430,8 @@ class DeviceInterpreter(Interpreter):
                     arguments.append(report)
         return arguments
 
-    def empty(self, shape: tuple[int, ...], type: Any) -> Any:
-        return self.made(make_on(self.program.place, lambda xp: xp.empty(shape, type.dtype.numpy)))
-
-    def flat(self, count: int, dtype: np.dtype[Any]) -> Any:
-        return self.made(make_on(self.program.place, lambda xp: xp.empty(count, dtype)))
-
-    def made(self, array: Any) -> Any:
-        if self.kept is not None:
-            self.kept.append(array)
-        return array
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        return make_on(self.program.place, lambda xp: xp.empty(shape, dtype))
 
     def raise_reported(self) -> None:
         """Raise what kernels of this block reported."""
@@ -469,6 +471,19 @@ def _kernels_of(step: "KernelStep") -> "list[DeviceKernel]":
     for kernel in step.kernels:
         found += _forms(kernel)
     return found + (_kernels_of(step.after) if step.after is not None else [])
+
+
+def _is_of_sizes(instruction: Instruction) -> bool:
+    """Whether an instruction is a constant, or computes numbers of sizes alone, which are the same in every call."""
+    if instruction.op.name == "constant":
+        return True
+    values = [*instruction.inputs, *instruction.results]
+    has_effect = {Trait.EFFECT, Trait.RANDOM} & set(instruction.op.traits)
+    return not instruction.regions and not has_effect and not any(isinstance(v.type, TensorType) for v in values)
+
+
+def _launches_of(step: "KernelStep") -> int:
+    return len(step.kernels) + (_launches_of(step.after) if step.after is not None else 0)
 
 
 def _touched(step: "KernelStep | Instruction") -> tuple[list[Value], list[Value]]:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,60 +14,11 @@ from ingot.eager.device import as_device, move_array
 from ingot.jit.codegen.cuda.device_text import DeviceTarget
 from ingot.jit.codegen.cuda.programs import device_program
 from ingot.jit.runtime.cuda_launch import CupyLauncher, threads_of
+from strict_cupy import StrictCupy
 
 
-class FakeCupy:
-    """Notes launches; between `begin_capture` and `end_capture` they go into a graph instead."""
-
-    def __init__(self) -> None:
-        self.launches: list[tuple[str, Any, Any, Any, int]] = []
-        self.files: list[str] = []
-        self.captured: list[Any] | None = None
-        self.refuses = False
-        outer = self
-
-        class Stream:
-            def __init__(self, non_blocking: bool = False) -> None:
-                self.non_blocking = non_blocking
-
-            def __enter__(self) -> "Stream":
-                return self
-
-            def __exit__(self, *error: object) -> None:
-                pass
-
-            def synchronize(self) -> None:
-                pass
-
-            def begin_capture(self, mode: int) -> None:
-                assert self.non_blocking and mode == 2
-                outer.captured = []
-
-            def end_capture(self) -> Any:
-                captured, outer.captured = outer.captured, None
-                if outer.refuses:
-                    raise RuntimeError("cudaErrorStreamCaptureInvalidated")
-                return SimpleNamespace(launch=lambda stream: outer.launches.extend(captured or []))
-
-        def module(path: str) -> Any:
-            outer.files.append(Path(path).read_text())
-            return SimpleNamespace(get_function=lambda name: lambda *args, **kw: outer.note(name, *args, **kw))
-
-        self.RawModule = module
-        runtime = SimpleNamespace(
-            getDevice=lambda: 0,
-            getDeviceProperties=lambda index: {"major": 9, "minor": 0},
-            streamCaptureModeRelaxed=2,
-        )
-        self.cuda = SimpleNamespace(runtime=runtime, Stream=Stream, get_current_stream=lambda: Stream())
-
-    def note(self, name: str, grid: Any, block: Any, args: Any, shared_mem: int = 0) -> None:
-        launch = (name, grid, block, args, shared_mem)
-        (self.launches if self.captured is None else self.captured).append(launch)
-
-
-def launcher() -> tuple[FakeCupy, CupyLauncher]:
-    cupy = FakeCupy()
+def launcher() -> tuple[StrictCupy, CupyLauncher]:
+    cupy = StrictCupy()
     return cupy, CupyLauncher(cupy, lambda kernel, architecture: f"// {kernel.name} for {architecture}")
 
 
@@ -80,7 +30,7 @@ SCATTER = (
 )
 
 
-def run(text: str, *arguments: Any) -> FakeCupy:
+def run(text: str, *arguments: Any) -> StrictCupy:
     cupy, launch = launcher()
     with ingot.cuda.simulate():
         place = as_device("cuda")
@@ -127,23 +77,8 @@ def test_nothing_is_launched_for_no_elements() -> None:
     assert not run(CHAIN, np.zeros(0, np.float32)).launches
 
 
-def test_calls_are_captured_as_graphs_and_a_refusal_is_remembered() -> None:
-    for refuses in (False, True):
-        cupy, launch = launcher()
-        cupy.refuses = refuses
-        with ingot.cuda.simulate():
-            place = as_device("cuda")
-            program = device_program(optimised(CHAIN), place, launcher=launch, target=DeviceTarget())
-            for _ in range(3):
-                program([move_array(np.zeros(9, np.float32), place)])
-        assert len(cupy.launches) == 3  # one for each call: by hand, then by the graph or by hand again
-        inputs = {int(args[1]) for _, _, _, args, _ in cupy.launches[1:]}
-        assert (len(inputs) == 1) is not refuses  # a graph reads its own copy of the inputs
-        assert ("Invalidated" in program.recording_failure) is refuses
-
-
 def test_a_driver_that_is_older_than_nvvm_is_said_to_be() -> None:
-    cupy = FakeCupy()
+    cupy = StrictCupy()
 
     def refuse(path: str) -> Any:
         raise OSError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION")

@@ -1,6 +1,6 @@
 """Calls of a device program as one launch: its kernels are recorded once, and replayed with other inputs.
 
-On a GPU the recording is a CUDA graph, captured from the stream by cupy; the simulator records its launches. A replay
+On a GPU the recording is a CUDA graph, captured from a stream by cupy; the simulator records its launches. A replay
 copies the inputs to where the recorded kernels read them and the results from where they are written. Parameters are
 read where they are, so a recording holds as long as they stay there.
 """
@@ -8,13 +8,31 @@ read where they are, so a recording holds as long as they stay there.
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Recorder", "Replay", "record_call"]
+__all__ = ["Recorder", "Recording", "Replay", "pays_off", "record_call"]
+
+# Bytes copied in and out that cost the device less than the host needs for one launch.
+_BYTES_PER_LAUNCH = 1 << 21
+
+
+class Recording(Protocol):
+    """What was recorded: `begin` orders a replay behind the one before, `repeat` launches it, `copy` copies memory."""
+
+    def begin(self) -> None: ...
+
+    def repeat(self) -> None: ...
+
+    def copy(self, target: Any, source: Any) -> None: ...
 
 
 class Recorder(Protocol):
-    """What records launches: `record(run)` calls `run` and gives a function that repeats what was launched."""
+    """What records launches: `record(run)` calls `run`, maybe more than once, and has what the last call launched."""
 
-    def record(self, run: Callable[[], Any]) -> Callable[[], None]: ...
+    def record(self, run: Callable[[], Any]) -> Recording: ...
+
+
+def pays_off(launches: int, arrays: Sequence[Any]) -> bool:
+    """Whether copying these inputs and results takes the device less time than recorded launches save."""
+    return sum([a.nbytes for a in arrays]) <= launches * _BYTES_PER_LAUNCH
 
 
 class Replay:
@@ -25,24 +43,25 @@ class Replay:
         inputs: Sequence[Any],
         parameters: Sequence[Any],
         results: Sequence[Any],
-        repeat: Callable[[], None],
-        kept: Sequence[Any],
+        recording: Recording,
     ) -> None:
         self.inputs = list(inputs)
         self.results = list(results)
         self.places = [address_of(p) for p in parameters]
-        self._repeat = repeat
-        self._kept = kept  # memory that the recorded kernels use
+        self._recording = recording
+        self._read = list(parameters)  # which must not go away
 
     def holds(self, parameters: Sequence[Any]) -> bool:
         """Whether the parameters are where they were recorded."""
-        return self.places == [address_of(p) for p in parameters]
+        return self.places == [p.data.ptr for p in parameters]
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """The results for other inputs of the same sizes, in new memory."""
+        recording = self._recording
+        recording.begin()
         for target, given in zip(self.inputs, inputs, strict=True):
-            target[...] = given
-        self._repeat()
+            recording.copy(target, given)
+        recording.repeat()
         return [result.copy() for result in self.results]
 
 
@@ -52,14 +71,14 @@ def address_of(array: Any) -> int:
 
 
 def record_call(
-    recorder: Recorder,
-    run: Callable[[list[Any]], tuple[list[Any], list[Any]]],
-    inputs: Sequence[Any],
-    parameters: Sequence[Any],
+    recorder: Recorder, run: Callable[[list[Any]], list[Any]], inputs: Sequence[Any], parameters: Sequence[Any]
 ) -> Replay:
-    """Record a call. `run(arguments)` gives its results, and everything that it allocated."""
+    """Record a call; `run(arguments)` gives its results."""
     own = [given.copy() for given in inputs]
-    found: list[tuple[list[Any], list[Any]]] = []
-    repeat = recorder.record(lambda: found.append(run([*own, *parameters])))
-    ((results, kept),) = found
-    return Replay(own, parameters, results, repeat, [kept, list(parameters)])
+    results: list[Any] = []
+
+    def call() -> None:
+        results[:] = run([*own, *parameters])
+
+    recording = recorder.record(call)
+    return Replay(own, parameters, results, recording)

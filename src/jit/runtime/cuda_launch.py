@@ -3,6 +3,7 @@
 `cupy` loads and launches; nothing here compiles. The threads of a launch follow from sizes, here and in the simulator.
 """
 
+import contextlib
 import re
 import tempfile
 import threading
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["CupyLauncher", "Launcher", "Threads", "threads_of"]
+__all__ = ["CapturedCall", "CupyLauncher", "Launcher", "Threads", "threads_of"]
 
 # Operations of a product from which on cuBLAS computes it.
 _LIBRARY_WORK = 1 << 21
@@ -88,18 +89,29 @@ class CupyLauncher:
 
     records_library = True  # what else runs on the stream is recorded, too
 
-    def record(self, run: Callable[[], Any]) -> Callable[[], None]:
-        """Capture what a call launches as a CUDA graph, on a stream of its own; gives what launches the graph."""
-        stream = self.cupy.cuda.Stream(non_blocking=True)
-        self.cupy.cuda.get_current_stream().synchronize()  # what the call reads is there
-        with stream:
-            # Relaxed: memory may be taken from the device meanwhile.
-            stream.begin_capture(self.cupy.cuda.runtime.streamCaptureModeRelaxed)
+    def record(self, run: Callable[[], Any]) -> "CapturedCall":
+        """Capture what a call launches as a CUDA graph, on a stream of its own and in memory of its own.
+
+        The call runs once before: that loads kernels and cuBLAS, and takes the memory that the capture then uses, so
+        that nothing but launches is left. What it allocates comes from a pool that nobody else allocates from, since
+        the graph uses that memory whenever it is launched.
+        """
+        cuda = self.cupy.cuda
+        stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()
+        cuda.get_current_stream().synchronize()  # what the call reads is there
+        with stream, cuda.using_allocator(pool.malloc):
+            run()
+            stream.synchronize()
+            # Relaxed: should memory be taken from the device after all, that is no error.
+            stream.begin_capture(cuda.runtime.streamCaptureModeRelaxed)
             try:
                 run()
-            finally:
-                graph = stream.end_capture()
-        return lambda: graph.launch(self.cupy.cuda.get_current_stream())
+            except BaseException:
+                with contextlib.suppress(Exception):  # the capture is invalid, which is not what went wrong
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+        return CapturedCall(cuda, graph, pool)
 
     def launch(self, kernel: Any, threads: Threads, shared: int, arguments: Sequence[Any]) -> None:
         given: list[Any] = []
@@ -115,3 +127,26 @@ class CupyLauncher:
                 given.append(np.float64(argument) if kind == "f64" else np.int64(argument))
         grid, block, _ = threads
         self.function(kernel)(grid, block, tuple(given), shared_mem=shared)
+
+
+class CapturedCall:
+    """A CUDA graph, launched on the current stream."""
+
+    def __init__(self, cuda: Any, graph: Any, pool: Any) -> None:
+        self._now = cuda.get_current_stream
+        self._launch = graph.launch
+        self._kept = (graph, pool)
+        self._last: Any = None
+
+    def begin(self) -> None:
+        """Replays on different streams wait for each other: they have one place for their inputs and results."""
+        now = self._now()
+        if self._last is not None and self._last != now:
+            now.wait_event(self._last.record())
+        self._last = now
+
+    def repeat(self) -> None:
+        self._launch(self._last)
+
+    def copy(self, target: Any, source: Any) -> None:
+        target.data.copy_from_device_async(source.data, target.nbytes)

@@ -88,20 +88,32 @@ class SimulatorLauncher:
 
     records_library = False
 
-    def record(self, run: Callable[[], Any]) -> Callable[[], None]:
-        """Note the launches of a call; gives what launches them again."""
+    def record(self, run: Callable[[], Any]) -> "_NotedCall":
+        """Note the launches of a call."""
         launches: list[Callable[[], None]] = []
         self._recording = launches
         try:
             run()
         finally:
             self._recording = None
+        return _NotedCall(launches)
 
-        def repeat() -> None:
-            for launch in launches:
-                launch()
 
-        return repeat
+class _NotedCall:
+    """Launches that are done again."""
+
+    def __init__(self, launches: Sequence[Callable[[], None]]) -> None:
+        self._launches = launches
+
+    def begin(self) -> None:
+        """Nothing runs at once here."""
+
+    def repeat(self) -> None:
+        for launch in self._launches:
+            launch()
+
+    def copy(self, target: Any, source: Any) -> None:
+        target[...] = source
 
 
 @functools.cache
