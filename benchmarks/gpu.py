@@ -65,7 +65,7 @@ ROWS = [
 ]  # fmt: skip
 
 
-def _data(shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
+def data(shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
     return [np.random.default_rng(i).standard_normal(s, np.float32) for i, s in enumerate(shapes)]
 
 
@@ -140,7 +140,7 @@ def _cublas_call(inputs: list[Any]) -> Callable[[], Any]:
 
 def run_row(row: Row, simulated: bool) -> dict[str, Any]:
     """What a row gives: milliseconds by candidate, and whether the bound holds (None where nothing was compared)."""
-    inputs = _data(row.tiny if simulated else row.shapes)
+    inputs = data(row.tiny if simulated else row.shapes)
     calls, rounds = (1, 1) if simulated else (20, 15)
     has_torch = torch is not None and torch.cuda.is_available() and not simulated
     peer: Any = None

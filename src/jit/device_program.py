@@ -20,6 +20,7 @@ from ..ir.dims import Dim, DimExpr, substitute
 from ..ir.interp import Interpreter
 from ..ir.ops._op import Trait
 from ..ir.types import TensorType
+from .device_convolution import convolve
 from .placement import is_array
 from .raising import raise_at, raise_error_at
 from .runtime.cuda_graphs import Replay, pays_off, record_call
@@ -343,7 +344,10 @@ class DeviceInterpreter(Interpreter):
     def run_step(self, step: "KernelStep") -> None:
         """Allocate what the step makes, and launch its kernels."""
         if step.library is not None and self.uses_library(step):
-            self.run_instruction(step.library)
+            if step.library.op.name == "conv2d":
+                convolve(self, step)
+            else:
+                self.run_instruction(step.library)
             if step.after is not None:
                 self.run_step(step.after)
             return
@@ -373,7 +377,9 @@ class DeviceInterpreter(Interpreter):
         if any(form.most and self.is_for(form) for form in _forms(step.kernels[0])):
             return False  # which has a kernel for just such sizes
         library = getattr(self.program.launcher, "prefers_library", None)
-        return library is not None and library(step.library.op.name, self.size(step.work))
+        if library is None or step.library.attributes.get("groups", 1) != 1:
+            return False
+        return bool(library(step.library.op.name, self.size(step.work)))
 
     def launch(self, kernel: "DeviceKernel", temporaries: Sequence[Any], report: Any) -> None:
         grid, target = kernel.grid, self.program.target
@@ -469,7 +475,7 @@ def _forms(kernel: "DeviceKernel | None") -> "list[DeviceKernel]":
 def _kernels_of(step: "KernelStep") -> "list[DeviceKernel]":
     found = []
     for kernel in step.kernels:
-        found += _forms(kernel)
+        found += [*_forms(kernel), *_forms(kernel.patches)]
     return found + (_kernels_of(step.after) if step.after is not None else [])
 
 
@@ -483,7 +489,9 @@ def _is_of_sizes(instruction: Instruction) -> bool:
 
 
 def _launches_of(step: "KernelStep") -> int:
-    return len(step.kernels) + (_launches_of(step.after) if step.after is not None else 0)
+    return sum(1 if k.patches is None else 2 for k in step.kernels) + (
+        _launches_of(step.after) if step.after is not None else 0
+    )
 
 
 def _touched(step: "KernelStep | Instruction") -> tuple[list[Value], list[Value]]:

@@ -16,7 +16,7 @@ import numpy as np
 __all__ = ["CapturedCall", "CupyLauncher", "Launcher", "Threads", "threads_of"]
 
 # Operations of a product from which on cuBLAS computes it.
-_LIBRARY_WORK = 1 << 21
+_LIBRARY_WORK = 1 << 19
 
 Threads = tuple[tuple[int, ...], tuple[int, ...], int]
 """Blocks, threads of a block, and how many rows a block handles at a time."""
@@ -85,7 +85,25 @@ class CupyLauncher:
 
     def prefers_library(self, op: str, work: int) -> bool:
         """Whether cuBLAS computes a product: all but small ones, where one launch with what follows is faster."""
-        return op in ("matmul", "linear") and work >= _LIBRARY_WORK
+        return op in ("matmul", "linear", "conv2d") and work >= _LIBRARY_WORK
+
+    def multiply(self, left: Any, right: Any, out: Any, tf32: bool) -> None:
+        """out[b] = left @ right[b] by cuBLAS, on contiguous float arrays; `tf32` lets it round what it multiplies."""
+        cublas, runtime = self.cupy.cuda.cublas, self.cupy.cuda.runtime
+        batches, depth, columns = right.shape
+        rows, dtype = left.shape[0], out.dtype
+        is_double = dtype.itemsize == 8
+        kind = runtime.CUDA_R_64F if is_double else runtime.CUDA_R_32F
+        compute = cublas.CUBLAS_COMPUTE_64F if is_double else cublas.CUBLAS_COMPUTE_32F
+        if tf32 and not is_double:
+            compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
+        one, zero = np.ones(1, dtype), np.zeros(1, dtype)
+        # cuBLAS counts along columns: the transposed result is the product of the transposed operands.
+        cublas.gemmStridedBatchedEx(
+            self.cupy.cuda.get_cublas_handle(), cublas.CUBLAS_OP_N, cublas.CUBLAS_OP_N, columns, rows, depth,
+            one.ctypes.data, right.data.ptr, kind, columns, depth * columns, left.data.ptr, kind, depth, 0,
+            zero.ctypes.data, out.data.ptr, kind, columns, rows * columns, batches, compute, cublas.CUBLAS_GEMM_DEFAULT,
+        )  # fmt: skip
 
     records_library = True  # what else runs on the stream is recorded, too
 

@@ -17,6 +17,7 @@ from ..contraction import contraction_reads as product_reads
 from ..fusion import Group
 from ..scalar_code import literal
 from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid
+from .patches import lower_patches, reads_images
 from .product_parts import convolution_parts, product_parts, store_product, tensor_type, title_of
 from .thin_products import lower_thin_product
 
@@ -52,6 +53,8 @@ def lower_contraction(
 ) -> DeviceKernel:
     """The kernel of a product or convolution, with a group's operations on its result."""
     tiled = _tiled(instruction, group, storage, target)
+    if instruction.op.name == "conv2d":
+        return tiled if reads_images(instruction) else replace(tiled, patches=lower_patches(instruction))
     thin = lower_thin_product(instruction, group, storage, target)
     return tiled if thin is None else replace(tiled, faster=thin)
 

@@ -62,8 +62,9 @@ class DeviceKernel:
     """A kernel's source, its parameters in order, its threads, and the bytes of shared memory that a team takes.
 
     `faster` does the same, and may have a faster one itself: it keeps rows in shared memory, if they fit, or handles
-    `lanes` elements at a time, for memory aligned to 16 bytes where `lanes` divide every size in `divisible`. `most` are
-    sizes with the largest for which the form is meant.
+    `lanes` elements at a time, for memory aligned to 16 bytes where `lanes` divide every size in `divisible`. `most`
+    are sizes with the largest for which the form is meant. `patches` writes what the device's library multiplies
+    instead.
     """
 
     name: str
@@ -77,6 +78,7 @@ class DeviceKernel:
     lanes: int = 1
     divisible: tuple[Dim, ...] = ()
     most: tuple[tuple[Dim, int], ...] = ()
+    patches: "DeviceKernel | None" = None
 
     @property
     def kinds(self) -> list[str]:
