@@ -56,10 +56,11 @@ def _pads(
 def geometry(
     name: str, weight: Any, stride: tuple[int, ...], padding: Any, dilation: tuple[int, ...]
 ) -> tuple[Pair, Padding, Pair]:
-    """Stride, padding and dilation of a 2-d convolution, each spelled out."""
-    stride = spread(name, "stride", stride, 2, 1)
-    dilation = spread(name, "dilation", dilation, 2, 1)
-    return stride, _pads(name, padding, tuple(weight.shape[-2:]), stride, dilation), dilation  # type: ignore[return-value]
+    """Stride, padding and dilation of a convolution with such a weight, each spelled out."""
+    rank = len(weight.shape) - 2
+    stride = spread(name, "stride", stride, rank, 1)
+    dilation = spread(name, "dilation", dilation, rank, 1)
+    return stride, _pads(name, padding, tuple(weight.shape[2:]), stride, dilation), dilation  # type: ignore[return-value]
 
 
 def _example(sizes: Sizes, size: Dim, message: str) -> Dim:

@@ -234,14 +234,19 @@ def accepts_epilogue(instruction: Instruction, group: Group) -> bool:
 
 
 def epilogue_of(
-    driver: Driver, group: Group, value: Value, recover: Sequence[tuple[str, Sequence[str], Sequence[Dim]]]
+    driver: Driver,
+    group: Group,
+    value: Value,
+    recover: Sequence[tuple[str, Sequence[str], Sequence[Dim]]],
+    merged: dict[str, Dim] | None = None,
 ) -> tuple[Epilogue, Text]:
     """A group's operations as an epilogue.
 
-    `recover` says which loops a variable of the epilogue stands for: ("i", loops, extents), outermost first.
+    `recover` says which loops a variable of the epilogue stands for: ("i", loops, extents), outermost first. `merged`
+    are loops that others stand for.
     """
     dtype = _tensor(value).dtype
-    text = Text()
+    text = Text(renamed=merged or {})
     names = {loop.name: f"i{number}" for number, loop in enumerate(group.loops)}
     for variable, loops, _ in recover:
         if len(loops) == 1:

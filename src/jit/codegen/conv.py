@@ -158,7 +158,7 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
     number of channels, and weights packed by `pack_depthwise_numpy`; others are packed by `pack_conv_numpy`.
     """
     columns = None if spec.depthwise else spec.out_channels
-    store = conv_store(name, spec.tile, epilogue or Epilogue(), CONV_SLOTS, spec.nchw_output, columns)
+    store = conv_store(name, spec.tile, epilogue or Epilogue(), CONV_SLOTS, spec.nchw_output, columns, spec.target)
     # The loop nest is the same for both output layouts.
     return (
         f"{IMPORTS}"
@@ -170,16 +170,22 @@ def conv_source(name: str, spec: ConvSpec, epilogue: Epilogue | None = None) -> 
 
 
 def conv_store(
-    name: str, tile: TileShape, epilogue: Epilogue, slots: dict[str, int], nchw: bool, columns: int | None
+    name: str,
+    tile: TileShape,
+    epilogue: Epilogue,
+    slots: dict[str, int],
+    nchw: bool,
+    columns: int | None,
+    target: Target,
 ) -> str:
     """Source of `<name>_store`, which finishes a tile of pixels and stores it in NHWC or NCHW."""
     if not nchw:
         return store_source(name, tile, epilogue, slots, result="y", columns=columns)
-    finish = _nchw_finish(name, tile, epilogue)
-    return finish_and_store(name, tile, epilogue, slots, "y", finish, f", slot_i64(p, {slots['y_channel_stride']})")
+    more = f", slot_i64(p, {slots['y_channel_stride']}), tile, slot_i64(p, {slots['y']})"
+    return finish_and_store(name, tile, epilogue, slots, "y", _nchw_finish(name, tile, epilogue, target), more)
 
 
-def _nchw_finish(name: str, tile: TileShape, epilogue: Epilogue) -> str:
+def _nchw_finish(name: str, tile: TileShape, epilogue: Epilogue, target: Target) -> str:
     """Finishes the tile in place, where it vectorises over channels, then stores it channel by channel."""
     body = f"""
     i = first_row
@@ -194,14 +200,31 @@ def _nchw_finish(name: str, tile: TileShape, epilogue: Epilogue) -> str:
             tile[t * {tile.columns} + s] = v
 {indent(epilogue.advance, 8)}
 """
+    lanes, size = block_lanes(target, tile.dtype), tile.element_bytes
     return f"""
+from ingot.jit.codegen.microkernel import transpose_block
+
+{name}_transpose = transpose_block({tile.dtype!r}, {lanes})
+
+
 @body
-def {name}_finish(tile, c{epilogue.names}, offsets, batch, first_row, first_column, rows, columns, channel_stride):
+def {name}_finish(tile, c{epilogue.names}, offsets, batch, first_row, first_column, rows, columns, channel_stride,
+        tile_address, c_address):
 {body if epilogue.body.strip() else ""}
-    for s in range(columns):
-        plane = (first_column + s) * channel_stride
-        for t in range(rows):
-            c[plane + offsets[t]] = tile[t * {tile.columns} + s]
+    at = first_column * channel_stride + offsets[0]
+    if rows >= {lanes} and columns >= {lanes} and offsets[rows - 1] - offsets[0] == rows - 1:
+        # Blocks that are transposed in registers; the last of each direction overlaps the one before.
+        for s in range(0, columns, {lanes}):
+            s = min(s, columns - {lanes})
+            for t in range(0, rows, {lanes}):
+                t = min(t, rows - {lanes})
+                {name}_transpose(tile_address + (t * {tile.columns} + s) * {size}, {tile.row_bytes},
+                    c_address + (at + s * channel_stride + t) * {size}, channel_stride * {size})
+    else:
+        for s in range(columns):
+            plane = (first_column + s) * channel_stride
+            for t in range(rows):
+                c[plane + offsets[t]] = tile[t * {tile.columns} + s]
 """
 
 

@@ -30,6 +30,7 @@ from .indexing import element_count, flat_index
 from .kernel_text import Text, named_source
 from .layout import LAYOUT_IMPORTS, LAYOUT_SLOTS, to_nhwc_source
 from .module import KernelSource
+from .plane_convolution import run_planes
 from .target import Target
 from .winograd import (
     WINOGRAD_SLOTS,
@@ -44,6 +45,9 @@ __all__ = ["convolution_reads", "padded_images", "run_convolution", "stores_imag
 
 # Elements that one range of a layout change copies.
 _COPY_GRAIN = 1 << 15
+# Where pixels in vectors are better than channels: with few channels on one side, with strides only where the sums are
+# short (strided copies take longer), and 1x1 with not too many inputs.
+_FEW_CHANNELS, _SHORT_DEPTH, _MANY_CHANNELS = 16, 48, 128
 
 
 def convolution_reads(instruction: Instruction) -> list[Value] | None:
@@ -109,6 +113,9 @@ def _shape_of(instruction: Instruction) -> tuple[_Shape, DType]:
 
 def run_convolution(driver: Driver, instruction: Instruction, group: Group | None, target: Target) -> None:
     """Run a convolution, with the group's operations in its epilogue."""
+    if takes_planes(instruction, group):
+        run_planes(driver, instruction, group, target)
+        return
     value = instruction.results[0]
     shape, dtype = _shape_of(instruction)
     images, w = instruction.inputs[0], strided_view(instruction.inputs[1], instruction.block)
@@ -193,6 +200,34 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         driver.touch(scratch)
     run_contraction_kernel(driver, name, spec, table, slots, text, output)
     driver.clock += 1
+
+
+def takes_planes(instruction: Instruction, group: Group | None) -> bool:
+    """Whether a convolution is computed plane by plane: its images are contiguous, and that is faster.
+
+    Large ones gain more from channels in vectors than changes of layout cost.
+    """
+    output = next(iter(group.outputs)) if group is not None else instruction.results[0]
+    if layout_of(instruction.inputs[0]) is not None or layout_of(output) is not None:
+        return False
+    if instruction.op.name != "conv2d":
+        return True
+    shape, _ = _shape_of(instruction)
+    channels, out_channels = _divided(shape.channels, shape.groups), _divided(shape.out_channels, shape.groups)
+    if shape.groups > 1 and isinstance(channels, int) and channels < _FEW_CHANNELS:
+        return True
+    if shape.stride != (1, 1):
+        depth = element_count([channels, *shape.kernel])
+        return isinstance(depth, int) and depth <= _SHORT_DEPTH
+    if winograd_outputs(instruction):
+        return False
+    if shape.height == shape.kernel[0] == 1:
+        return True
+    if shape.kernel == (1, 1):
+        return isinstance(channels, int) and channels < _MANY_CHANNELS
+    # A dilated kernel reaches far past the image, and most of what lies between rows of planes is computed, too.
+    few = any(isinstance(c, int) and c < _FEW_CHANNELS for c in (channels, out_channels))
+    return few and shape.dilation == (1, 1)
 
 
 def _grouped_inputs(groups: int, channels: Dim, out_channels: Dim, lanes: int) -> int:

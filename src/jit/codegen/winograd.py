@@ -181,7 +181,9 @@ def winograd_source(name: str, spec: WinogradSpec, epilogue: Epilogue | None = N
 
     The table `p` is laid out as `WINOGRAD_SLOTS` says, followed by the epilogue's parameters.
     """
-    store = conv_store(name, spec.tile, epilogue or Epilogue(), WINOGRAD_SLOTS, spec.nchw_output, spec.out_channels)
+    store = conv_store(
+        name, spec.tile, epilogue or Epilogue(), WINOGRAD_SLOTS, spec.nchw_output, spec.out_channels, spec.target
+    )
     return (
         f"{IMPORTS}"
         f"from ingot.jit.codegen.winograd import WinogradSpec, loops\n\n"

@@ -74,9 +74,9 @@ def test_transposed_convolutions(kernel: int, stride: int, padding: int, extra: 
 
 
 def test_convolutions_of_the_same_images_share_their_padded_copy() -> None:
-    first, second = (nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False) for _ in range(2))
-    other = nn.Conv2d(3, 4, 5, padding=2).requires_grad_(False)
-    x = ingot.randn(2, 3, 7, 6)
+    first, second = (nn.Conv2d(17, 18, 3, padding=1).requires_grad_(False) for _ in range(2))
+    other = nn.Conv2d(17, 18, 5, padding=2).requires_grad_(False)
+    x = ingot.randn(2, 17, 7, 6)
 
     def both(x: ingot.Tensor) -> ingot.Tensor:
         return first(x) * second(x) + other(x)
