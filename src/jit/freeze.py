@@ -89,7 +89,9 @@ def freeze(module: Any) -> FrozenFunction:
         for specialisation in reversed(known):
             graph = freeze_graph(specialisation.graph, frozen._constant)
             results, exceptions = specialisation.results, specialisation.exceptions
-            frozen._add(key, Specialisation(frozen.__name__, graph, results, exceptions))
+            made = Specialisation(frozen.__name__, graph, results, exceptions)
+            made.expected_sizes = specialisation.expected_sizes
+            frozen._add(key, made)
     return frozen
 
 

@@ -68,6 +68,7 @@ class CompiledDerivative:
             f"the gradient of {name}", derivative.backward, _flat(len(derivative.backward.results))
         )
         self.forward.place = self.backward.place = specialisation.place
+        self.forward.expected_sizes = self.backward.expected_sizes = specialisation.expected_sizes
 
     def run(self, specialisation: "Specialisation", tensors: Sequence[Any], executor: str) -> list[Any]:
         """The results as tensors and numbers; those that depend on the wanted arguments have a node in common."""

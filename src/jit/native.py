@@ -24,7 +24,6 @@ from .program import NativeProgram
 from .runtime import cache
 from .runtime.objects import ObjectError
 from .runtime.pieces import PIECE_BYTES, in_threads
-from .winograd import winograd
 
 if TYPE_CHECKING:
     from .cross import CpuChoice
@@ -74,7 +73,8 @@ def _bundle_key(specialisation: "Specialisation", target: CpuTarget) -> str:
     graph = specialisation.graph if active_pipeline() is DEFAULT else specialisation.optimised
     _digest_weights(graph)
     text = print_graph(graph, locations=True)
-    stamps = (_package_stamp(), toolchain(), "winograd" if specialisation.winograd else "direct")
+    choices = ("winograd" if specialisation.winograd else "direct", str(sorted(specialisation.expected_sizes.items())))
+    stamps = (_package_stamp(), toolchain(), *choices)
     return cache.cache_key("program", *stamps, target.triple, target.cpu, target.features, text)
 
 
@@ -100,7 +100,7 @@ def native_bundle(
     else:
         from .codegen.generate import generate
 
-        with winograd(specialisation.winograd):
+        with specialisation.choices():
             module = generate(specialisation.optimised, choice.tiles)
     compiled = compile_module(module, target)
     kernels = tuple(KernelInfo(k.name, k.title, _text(k.bytes_moved), _text(k.flops)) for k in module.kernels)

@@ -3,7 +3,8 @@
 import functools
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..eager import modes
@@ -14,6 +15,7 @@ from ..ir.location import printable
 from ..ir.ops.text_output import set_tensor_maker
 from ..ir.types import IntType, TensorType
 from .errors import CompileForbidden, FallbackWarning, JitError, Unsupported
+from .expected_sizes import expecting
 from .placement import is_array, may_share_memory, place_of_arrays, share_memory, write_array
 from .plan import SizeBinding
 from .program import InterpreterProgram, NativeProgram, Program, PythonProgram
@@ -57,6 +59,8 @@ class Specialisation:
         self.trains = trains
         # As it was allowed where this was made, which may be long before it is compiled.
         self.winograd = is_winograd_allowed()
+        # The short sizes of the call that it was made for, by symbol: the code is fastest there.
+        self.expected_sizes: dict[str, int] = {}
         self.binding = SizeBinding.of(graph)
         self.place: device = CPU  # where its arguments are, and what it computes
         self.fallback: Unsupported | None = None
@@ -121,9 +125,15 @@ class Specialisation:
         if self._module is None:
             from .codegen.generate import generate
 
-            with winograd(self.winograd):
+            with self.choices():
                 self._module = generate(self.optimised)
         return self._module
+
+    @contextmanager
+    def choices(self) -> Iterator[None]:
+        """Generate code as was allowed, and expected, where this was made."""
+        with winograd(self.winograd), expecting(self.expected_sizes):
+            yield
 
     def source(self) -> str:
         """The generated sources as one readable module; on a GPU, its kernels and the order in which they run."""

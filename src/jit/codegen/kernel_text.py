@@ -257,7 +257,9 @@ class Text:
         call = _call(unpack)
         if short := {p.name: short[p.name] for p in parameters if short and p.name in short}:
             constant = [str(short.get(p.name, u)) for p, u in zip(parameters, unpack, strict=True)]
-            holds = " and ".join(f"{u} == {short[p.name]}" for p, u in zip(parameters, unpack, strict=True) if p.name in short)
+            holds = " and ".join(
+                f"{u} == {short[p.name]}" for p, u in zip(parameters, unpack, strict=True) if p.name in short
+            )
             forms = (f"    if {holds}:", _call(constant), "    else:", _call(unpack))
             call = "\n".join([forms[0], indent(forms[1], "    "), forms[2], indent(forms[3], "    ")])
         text = f"{preamble(self.requirements)}{body}\n{call}\n"
