@@ -14,6 +14,7 @@ from ...ir.core import Value
 from ...ir.dims import Dim, dim_min, substitute
 from ...ir.dtypes import DType
 from ...ir.types import TensorType
+from ..expected_sizes import expected_size
 from .columns import COLUMNS, Columns, ceil_div
 from .elements import Elements, describe
 from .fusion import Group
@@ -23,7 +24,7 @@ from .inline import INLINE
 from .kernel_text import Text
 from .nest import Launch, Nest, Stage, Temporary
 from .rows import Rows
-from .scalar_code import Code
+from .scalar_code import Code, cast, pointer_kind
 from .segments import loop_in_segments
 
 __all__ = ["Launch", "Temporary", "lower_group"]
@@ -32,6 +33,9 @@ __all__ = ["Launch", "Temporary", "lower_group"]
 _CHUNK = 16384
 # The edge of the tiles in which transposed operands are read, and of the blocks that registers transpose.
 _TILE, _BLOCK = 32, 8
+# Outputs of at least so many bytes, which is a good part of most last caches, are written past the caches by kernels of
+# at most this cost, so many elements at a time.
+_STREAMED_BYTES, _STREAMED_COST, _STREAMED = 1 << 24, 12, 64
 # As many of them as the stack buffer of the micro-kernels holds.
 _MOST_TILES = 4
 
@@ -69,7 +73,9 @@ class _Map(Nest):
                 with text.block(f"for _ in range({first}, {stop}):"):
                     store()
 
-        if not outer:
+        if not outer and self.streams():
+            self.lower_streaming(text, elements, inner)
+        elif not outer:
             along("lo", "hi")
         else:
             size = text.size(inner.extent)
@@ -84,6 +90,74 @@ class _Map(Nest):
                 if len(outer) > 1:
                     self.advance(text, outer)
         return self.finish(text, n, element_count([loop.extent for loop in short]))
+
+    def streams(self) -> bool:
+        """Whether the outputs may be so large that they had better not go through the caches.
+
+        They are contiguous, and not what is read: that is in the cache when it is written. Their code is there twice,
+        which takes long for kernels that compute much; and those are not bound by memory.
+        """
+        expected = expected_size(self.loops[0].extent) if len(self.loops) == 1 else None
+        if expected is None or expected * 8 < _STREAMED_BYTES // 2:
+            return False
+        read = {self.storage(value) for value in self.group.accesses if value not in self.group.inlined}
+        outputs = self.group.stores()
+        return self.cost <= _STREAMED_COST and all(
+            coefficient(substitute(position(v, i), self.merged), self.loops[0].name) == 1
+            and self.storage(v) not in read
+            for v, i in outputs
+        )
+
+    def lower_streaming(self, text: Text, elements: Elements, loop: Loop) -> None:
+        """A flat loop that writes large outputs in whole lines of the cache, past the caches.
+
+        A store to memory that is not in the cache reads it first, which is a third of the traffic of `x + y`.
+        """
+        name = text.variable(loop.name)
+        outputs = list(self.group.outputs.items())
+        requirements = text.requirements.statements
+        requirements.append("from ingot.jit.codegen.microkernel import stream_block, stream_end, tile_buffer")
+        addresses, tiles, bytes_each = [], [], []
+        text.line("tiles = tile_buffer()")
+        for number, (value, indices) in enumerate(outputs):
+            target, _ = self.group.placements.get(value, (value, indices))
+            assert isinstance(target.type, TensorType)
+            size = target.type.dtype.itemsize
+            place = position(target, self.group.placements.get(value, (value, indices))[1])
+            first = substitute(substitute(place, self.merged), {loop.name: 0})
+            addresses.append(
+                f"{text.parameter('n', 'i64', 'address', self.storage(target))} + ({text.index(first)}) * {size}"
+            )
+            statement = f"stream_{size * _STREAMED} = stream_block({size * _STREAMED})"
+            if statement not in requirements:
+                requirements.append(statement)
+            tiles.append(text.fresh("t"))
+            bytes_each.append(size)
+            kind = pointer_kind(target.type.dtype)
+            text.line(f"{tiles[-1]} = pointer_{kind}(tiles + {number * 8 * _STREAMED})")
+        text.line("left = hi")
+        text.line("right = hi")
+        misaligned = " | ".join(f"({address})" for address in addresses)
+        enough = f"{text.size(loop.extent)} >= {_STREAMED_BYTES // max(bytes_each)}"
+        with text.block(f"if {enough} and ({misaligned}) % 64 == 0:"):
+            text.line(f"left = min((lo + {_STREAMED - 1}) // {_STREAMED} * {_STREAMED}, hi)")
+            text.line(f"right = max(hi // {_STREAMED} * {_STREAMED}, left)")
+        with text.block(f"for block in range(left, right, {_STREAMED}):"):
+            with text.block(f"for {name} in range(block, block + {_STREAMED}):", {loop.name}):
+                for (value, indices), tile in zip(outputs, tiles, strict=True):
+                    target, _ = self.group.placements.get(value, (value, indices))
+                    assert isinstance(target.type, TensorType)
+                    code = cast(elements.element(value, indices), target.type.dtype, text.requirements)
+                    text.store(tile, f"{name} - block", code)
+            for number, (address, size) in enumerate(zip(addresses, bytes_each, strict=True)):
+                text.line(f"stream_{size * _STREAMED}({address} + block * {size}, tiles + {number * 8 * _STREAMED})")
+        with text.block("if right > left:"):
+            text.line("stream_end()")
+        with text.block("for part in range(2):"):
+            text.line("first = lo if part == 0 else right")
+            text.line("stop = left if part == 0 else hi")
+            with text.block(f"for {name} in range(first, stop):", {loop.name}):
+                self.store_outputs(text, elements, self.loops)
 
     def unrolled(self) -> list[Loop]:
         """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them."""

@@ -30,7 +30,7 @@ from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from .external import indirect, load, lower, lower_external
-from .microkernel_llvm import I64, TileFunction, emit_copy, emit_lane_sum, emit_transpose, row_counts
+from .microkernel_llvm import I64, TileFunction, emit_copy, emit_lane_sum, emit_stream, emit_transpose, row_counts
 from .target import LARGEST_TILE, MOST_ROWS, WIDEST_ROW, TileShape
 
 _DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
@@ -216,6 +216,29 @@ def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
         lambda builder, arguments: emit_transpose(builder, dtype, lanes, arguments),
     )
     return transpose
+
+
+@cache
+def stream_block(n_bytes: int) -> Callable[[int, int], None]:
+    """The function `(target, source)` that copies `n_bytes`, a multiple of 64, without reading the target to the cache.
+
+    Both addresses are multiples of 64. `stream_end` is called before others may read the target.
+    """
+
+    def stream(target: int, source: int) -> None:
+        if target % 64 or source % 64:
+            raise ValueError("stream_block: an address is not a multiple of 64")
+        ctypes.memmove(target, source, n_bytes)
+
+    lower(stream, ("target", "source"), lambda builder, arguments: emit_stream(builder, n_bytes, arguments))
+    return stream
+
+
+def stream_end() -> None:
+    """Make what `stream_block` wrote visible to other threads."""
+
+
+lower(stream_end, (), lambda builder, arguments: builder.fence("seq_cst"))
 
 
 @cache

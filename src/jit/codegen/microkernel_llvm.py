@@ -361,3 +361,14 @@ def emit_lane_sum(builder: ir.IRBuilder, arguments: list[ir.Value], *, dtype: st
         )
     result = builder.extract_element(total, _I32(0))
     builder.store(result, builder.inttoptr(target, element.as_pointer()), align=size)
+
+
+def emit_stream(builder: ir.IRBuilder, n_bytes: int, arguments: list[ir.Value]) -> None:
+    """Copy `n_bytes` past the caches; the arguments are target and source. All three are multiples of 64."""
+    line = ir.VectorType(_I32, 16)
+    target, source = arguments
+    hint = builder.module.add_metadata([_I32(1)])
+    for offset in range(0, n_bytes, 64):
+        value = builder.load(builder.inttoptr(builder.add(source, I64(offset)), line.as_pointer()), align=64)
+        store = builder.store(value, builder.inttoptr(builder.add(target, I64(offset)), line.as_pointer()), align=64)
+        store.set_metadata("nontemporal", hint)
