@@ -425,7 +425,9 @@ class DeviceInterpreter(Interpreter):
         for parameter in kernel.parameters:
             match parameter.source:
                 case ("address", Value() as value):
-                    arguments.append(_flat_view(self.on_device(value)))
+                    flat = _flat_view(self.on_device(value))
+                    # Kernels may read an element that they then do not use, and what has none has no address.
+                    arguments.append(flat if flat.size else self.empty((1,), flat.dtype))
                 case ("dim", dim):
                     arguments.append(self.size(dim))  # type: ignore[arg-type]
                 case ("scalar", Value() as value):

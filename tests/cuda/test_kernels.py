@@ -223,6 +223,15 @@ def test_gather_embedding_and_indices_outside() -> None:
         on_device(optimised(text), [np.array([2, 3]), floats(3, 5)])
 
 
+def test_tensors_without_elements_are_read_nowhere() -> None:
+    text = "graph @f(%x: i32[3, 0], %y: i32[0, 2]) -> (i32[3, 2]) { %r: i32[3, 2] = matmul(%x, %y) return(%r) }"
+    program = agree(text, np.ones((3, 0), np.int32), np.ones((0, 2), np.int32))
+    assert program.kernels()
+    text = "graph @f(%x: f32[n], %i: i64[m]) -> (f32[m]) { %r: f32[m] = gather(%x, %i) {dim=0} return(%r) }"
+    with pytest.raises((IndexError, RuntimeError), match="out of (bounds|range)"):
+        on_device(optimised(text), [np.ones(0, np.float32), np.zeros(2, np.int64)])
+
+
 def test_scatters_add_with_atomics() -> None:
     head = "%x: f32[m, n], %i: i64[k, n], %s: f32[k, n]"
     program = agree(
