@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .archive import load, save
     from .codegen.compile import no_compile
     from .executors import current_executor, executor
+    from .fast_reductions import fast_reductions
     from .freeze import freeze, optimize_for_inference
     from .function import CompiledFunction
     from .script import Final, ScriptFunction, ScriptModule, annotate, export, ignore, is_scripting, script, unused
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CompileError", "CompiledFunction", "FallbackWarning", "Final", "JitError", "LoadError", "ScriptError",
     "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "TracedModule", "annotate",
-    "current_executor", "Future", "executor", "export", "fork", "freeze", "ignore", "is_scripting",
+    "current_executor", "Future", "executor", "export", "fast_reductions", "fork", "freeze", "ignore", "is_scripting",
     "is_tracing", "isinstance", "load", "memory_budget", "no_compile", "optimize_for_inference", "save", "script",
     "trace", "trace_module", "unused", "wait", "winograd",
 ]  # fmt: skip
@@ -38,7 +39,7 @@ _HOMES = {
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
     "trace": "trace", "trace_module": "trace_module", "TracedModule": "trace_module",
     "current_executor": "executors", "Future": "script.forks", "fork": "script.forks", "wait": "script.forks",
-    "memory_budget": ".ir.pipeline", "winograd": "winograd", "is_tracing": ".eager.scripting",
+    "memory_budget": ".ir.pipeline", "winograd": "winograd", "fast_reductions": "fast_reductions", "is_tracing": ".eager.scripting",
     "isinstance": ".eager.scripting",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),

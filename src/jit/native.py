@@ -73,7 +73,11 @@ def _bundle_key(specialisation: "Specialisation", target: CpuTarget) -> str:
     graph = specialisation.graph if active_pipeline() is DEFAULT else specialisation.optimised
     _digest_weights(graph)
     text = print_graph(graph, locations=True)
-    choices = ("winograd" if specialisation.winograd else "direct", str(sorted(specialisation.expected_sizes.items())))
+    choices = (
+        "winograd" if specialisation.winograd else "direct",
+        "by threads" if specialisation.fast_reductions else "by sizes",
+        str(sorted(specialisation.expected_sizes.items())),
+    )
     stamps = (_package_stamp(), toolchain(), *choices)
     return cache.cache_key("program", *stamps, target.triple, target.cpu, target.features, text)
 

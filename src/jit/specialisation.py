@@ -16,6 +16,7 @@ from ..ir.ops.text_output import set_tensor_maker
 from ..ir.types import IntType, TensorType
 from .errors import CompileForbidden, FallbackWarning, JitError, Unsupported
 from .expected_sizes import expecting
+from .fast_reductions import are_reductions_fast, fast_reductions
 from .placement import is_array, may_share_memory, place_of_arrays, share_memory, write_array
 from .plan import SizeBinding
 from .program import InterpreterProgram, NativeProgram, Program, PythonProgram
@@ -59,6 +60,7 @@ class Specialisation:
         self.trains = trains
         # As it was allowed where this was made, which may be long before it is compiled.
         self.winograd = is_winograd_allowed()
+        self.fast_reductions = are_reductions_fast()
         # The short sizes of the call that it was made for, by symbol: the code is fastest there.
         self.expected_sizes: dict[str, int] = {}
         self.binding = SizeBinding.of(graph)
@@ -132,7 +134,7 @@ class Specialisation:
     @contextmanager
     def choices(self) -> Iterator[None]:
         """Generate code as was allowed, and expected, where this was made."""
-        with winograd(self.winograd), expecting(self.expected_sizes):
+        with winograd(self.winograd), fast_reductions(self.fast_reductions), expecting(self.expected_sizes):
             yield
 
     def source(self) -> str:

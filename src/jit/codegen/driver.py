@@ -427,6 +427,7 @@ class Driver:
             del value
         launches = lower_group(group, self.root)
         where = next((i.location for i in group.instructions if i.location is not None), None)
+        self.report.extend(launch.note for launch in launches if launch.note)
         self.launch(launches, where)
 
     def launch(self, launches: Sequence[Launch], location: Location | None) -> None:

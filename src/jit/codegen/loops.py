@@ -15,6 +15,7 @@ from ...ir.dims import Dim, dim_min, substitute
 from ...ir.dtypes import DType
 from ...ir.types import TensorType
 from ..expected_sizes import expected_size
+from ..fast_reductions import are_reductions_fast
 from .columns import COLUMNS, Columns, ceil_div
 from .elements import Elements, describe
 from .fusion import Group
@@ -320,6 +321,10 @@ class _Split(Rows, Columns):
         work = element_count([loop.extent for loop in self.loops])
         return isinstance(items, int) and 0 < items < 16 and not (isinstance(work, int) and work <= 4 * _CHUNK)
 
+    def cut_by_threads(self) -> bool:
+        """Whether everything is reduced, and threads may decide where it is cut."""
+        return are_reductions_fast() and not self.kept
+
     def lower_split(self) -> list[Launch]:
         columns = not self.loops[-1].reduced
         first = self.reduced[0]
@@ -347,7 +352,10 @@ class _Split(Rows, Columns):
         stage = self.stages()[0]
         text, elements = self.start()
         rows = element_count([loop.extent for loop in self.kept])
-        with text.block("for item in range(lo, hi):", {loop.name for loop in self.kept}):
+        by_threads = self.cut_by_threads()
+        # Cut by threads, the whole range is one chunk, whose result takes the place of the first one's.
+        header = "for item in range(lo, min(lo + 1, hi)):" if by_threads else "for item in range(lo, hi):"
+        with text.block(header, {loop.name for loop in self.kept}):
             if self.kept:
                 text.line(f"row = item // {text.size(chunks)}")
                 text.line(f"chunk = item % {text.size(chunks)}")
@@ -355,6 +363,8 @@ class _Split(Rows, Columns):
             else:
                 text.line("chunk = item")
             bounds = self.chunk_bounds(text, first, length)
+            if by_threads:
+                text.line(f"stop = min(hi * {text.size(length)}, {text.size(first.extent)})")
             accumulators = {}
             for value in stage.reductions:
                 instruction, _, dtype = self.reduction_parts(value)
@@ -364,8 +374,15 @@ class _Split(Rows, Columns):
             for number, value in enumerate(stage.reductions):
                 _, _, dtype = self.reduction_parts(value)
                 text.store(text.temporary(number, dtype), "item", Code(accumulators[value], dtype))
+        if by_threads:
+            with text.block("for item in range(lo + 1, hi):"):
+                for number, value in enumerate(stage.reductions):
+                    _, _, dtype = self.reduction_parts(value)
+                    text.store(text.temporary(number, dtype), "item", Code(self.initial(elements, value), dtype))
         per_item = element_count([length, *(loop.extent for loop in self.reduced[1:])])
         launches = [self.finish(text, rows * chunks, per_item, f"{self.stem}_chunks", f"{self.title}, in chunks")]
+        if by_threads:
+            launches[0].note = f"{self.title}: cut by threads (jit.fast_reductions), whose number decides how it rounds"
         text, elements = self.start()
         kept = {loop.name for loop in self.kept}
         with text.block("for row in range(lo, hi):", kept):

@@ -49,6 +49,7 @@ class Launch:
     n: Dim
     grain: Dim
     temporaries: list[Temporary] = field(default_factory=list)
+    note: str = ""  # what the user should know of it
 
 
 @dataclass
