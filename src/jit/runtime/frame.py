@@ -10,7 +10,7 @@ import ctypes
 import functools
 from collections.abc import Callable, Sequence
 
-from .arena import clear
+from .arena import ARENA_HEADER
 from .call import MAX_ARGUMENTS, native_entry
 from .host import callback_address
 from .memory import ARRAY_DATA_OFFSET, ARRAY_FLAGS_OFFSET, ARRAY_LAYOUT_KNOWN
@@ -89,19 +89,49 @@ result:
 done:
   ret i64 %status
 }
+
+; `arena.clear` as native code: a call may leave thousands of blocks, one per element of a list.
+declare void @free(ptr)
+
+define void @ingot_clear(ptr %arena) {
+entry:
+  %first = load ptr, ptr %arena, align 8
+  store ptr null, ptr %arena, align 8
+  br label %test
+test:
+  %block = phi ptr [ %first, %entry ], [ %following, %one ]
+  %empty = icmp eq ptr %block, null
+  br i1 %empty, label %done, label %one
+one:
+  %header = getelementptr i8, ptr %block, i64 -$HEADER
+  %raw = load ptr, ptr %header, align 8
+  %following_at = getelementptr i8, ptr %header, i64 8
+  %following = load ptr, ptr %following_at, align 8
+  call void @free(ptr %raw)
+  br label %test
+done:
+  ret void
+}
 """
 
 
 @functools.cache
-def _enter_address() -> int:
+def _support() -> dict[str, int]:
     text = filled(
         _ENTER,
         FLAGS_OFFSET=ARRAY_FLAGS_OFFSET,
         DATA_OFFSET=ARRAY_DATA_OFFSET,
         FLAGS=_FLAGS,
         COPY_NEEDED=STATUS_COPY_NEEDED,
+        HEADER=ARENA_HEADER,
     )
-    return load_support(text, ["ingot_enter"])["ingot_enter"]
+    return load_support(text, ["ingot_enter", "ingot_clear"])
+
+
+@functools.cache
+def _clear() -> Callable[[int], None]:
+    """The native `ingot_clear`, called with the interpreter lock held: letting go of it would cost more."""
+    return ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(_support()["ingot_clear"])
 
 
 class CallState:
@@ -130,7 +160,7 @@ class CallState:
 
     def clear_arena(self) -> None:
         """Free what the driver allocated."""
-        clear(self.arena)
+        _clear()(self.arena)
 
     def store_outcome(self, frame: "ctypes.Array[ctypes.c_int64]", first_result: int) -> None:
         """Do what the native entry does after the driver, for a frame that was run in Python."""
@@ -159,7 +189,7 @@ def enter(argument_kinds: str, result_kinds: str) -> Callable[..., int] | None:
     kinds = "i" * HEADER + argument_kinds + result_kinds
     if not ARRAY_LAYOUT_KNOWN or len(kinds) > MAX_ARGUMENTS:
         return None
-    return native_entry(_enter_address(), kinds)
+    return native_entry(_support()["ingot_enter"], kinds)
 
 
 def call_driver(driver: int, frame: int) -> int:
