@@ -64,7 +64,17 @@ def kernels_of(ops: Sequence[Op]) -> dict[str, DeviceKernel]:
 def text_of(kernel: DeviceKernel) -> DeviceKernel:
     """A kernel without the graph that it was made from, for other processes."""
     parameters = [replace(p, source=()) for p in kernel.parameters]
-    return replace(kernel, parameters=parameters, grid=Grid("none", 0), shared=0, traffic={}, faster=None)
+    return replace(
+        kernel,
+        parameters=parameters,
+        grid=Grid("none", 0),
+        shared=0,
+        traffic={},
+        faster=None,
+        divisible=(),
+        most=(),
+        patches=None,
+    )
 
 
 def check(kernels: Sequence[DeviceKernel]) -> Outcome:

@@ -2,7 +2,8 @@
 
 A block handles a tile of queries of one head and goes over the keys tile by tile. A running maximum and sum per row let
 it rescale what it has summed so far (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et
-al., "FlashAttention", 2022).
+al., "FlashAttention", 2022). Each thread has some rows and some columns of the scores, and of the result, in registers;
+for the softmax in between, a few neighbours share a row.
 """
 
 from collections.abc import Callable
@@ -52,8 +53,17 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
     batches = result.shape[:-2]
     outer: Dim = batches[0] if len(batches) == 2 else 1
     inner: Dim = batches[-1] if batches else 1
-    tile, keys, most = target.query_tile, target.key_tile, _widest(instruction, target)
-    per_lane = -(-most // keys)
+    across = target.attention_threads
+    most = _widest(instruction, target)
+    wanted = (_tensor(query).shape[-1], result.shape[-1])
+    if all(isinstance(n, int) and n <= most for n in wanted):
+        most = max(*wanted, 1)  # type: ignore[type-var,assignment]
+    # Wide heads leave room for half as many rows.
+    share = 1 if most * dtype.itemsize * 2 <= target.head_bytes else 2
+    each_row, each_key = max(target.attention_rows // share, 1), max(target.attention_keys // share, 1)
+    tile, keys = across * each_row, across * each_key
+    per_lane, threads = -(-most // across), across * across
+    parts = threads // tile
     q_type, k_type = _tensor(query), _tensor(key)
     size = text.size
     bases: list[str] = []
@@ -63,13 +73,13 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
         view = forward_view(operand, instruction.block)
         shape = _tensor(operand).shape
         strides = view_strides(view, shape)
-        share: Dim = 1
+        group: Dim = 1
         if name != "q":
             heads = shape[-3] if len(shape) > 2 else 1
             if instruction.attributes["enable_gqa"] and heads != inner:
-                share = inner // heads
-        whole = inner if share == 1 else shape[-3]
-        head = "head" if share == 1 else f"head // {size(share)}"
+                group = inner // heads
+        whole = inner if group == 1 else shape[-3]
+        head = "head" if group == 1 else f"head // {size(group)}"
         base = f"{size(view.offset)} + outer * {size(batch_stride(shape, strides, 3, outer))}"
         bases.append(f"{name}_base = {base} + {head} * {size(batch_stride(shape, strides, 2, whole))}")
         pointer = text.pointer(storage(view.base), _tensor(view.base).dtype)
@@ -91,7 +101,8 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
         else:
             added = f" + {loaded}"
     scale = instruction.attributes["scale"]
-    depth = size(q_type.shape[-1])
+    # Known sizes are written out, whatever they are: loops over them are unrolled.
+    depth, columns = (str(n) if isinstance(n, int) else size(n) for n in (q_type.shape[-1], result.shape[-1]))
     text.requirements.helpers.add(f"as_{dtype.short}")
     factor = (
         literal(float(scale), dtype) if scale is not None else f"as_{dtype.short}(1.0 / math.sqrt(np.float64({depth})))"
@@ -100,75 +111,116 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
     text.requirements.helpers.add("maximum")
     last = f"min(keys, first + {tile})" if instruction.attributes["is_causal"] else "keys"
     y = text.pointer(storage(instruction.results[0]), dtype, written=True)
+    text.requirements.helpers.add("shuffle_down")
+    halves = [parts >> n for n in range(1, parts.bit_length())]
+    highest = "\n".join(f"    higher = maximum(higher, shuffle_down(higher, {n}))" for n in halves)
+    summed = "\n".join(f"    partial += shuffle_down(partial, {n})" for n in halves)
     lines = f"""
-queries, keys, depth, columns = {size(result.shape[-2])}, {size(k_type.shape[-2])}, {depth}, {size(result.shape[-1])}
+queries, keys, depth, columns = {size(result.shape[-2])}, {size(k_type.shape[-2])}, {depth}, {columns}
 q_tile = cuda.shared.array(({tile}, {most + 1}), types.{kind})
 k_tile = cuda.shared.array(({keys}, {most + 1}), types.{kind})
-v_tile = cuda.shared.array(({keys}, {most + 1}), types.{kind})
+v_tile = cuda.shared.array(({keys}, {per_lane * across}), types.{kind})
 scores = cuda.shared.array(({tile}, {keys + 1}), types.{kind})
-sums = cuda.local.array({per_lane}, types.{kind})
+tops = cuda.shared.array({tile}, types.{kind})
+highest = cuda.shared.array({tile}, types.{kind})
+totals = cuda.shared.array({tile}, types.{kind})
+rescales = cuda.shared.array({tile}, types.{kind})
+sums = cuda.local.array(({each_row}, {per_lane}), types.{kind})
+found = cuda.local.array(({each_row}, {each_key}), types.{kind})
+a = cuda.local.array({each_row}, types.{kind})
 tiles = (queries + {tile - 1}) // {tile}
-lane, line = cuda.threadIdx.x, cuda.threadIdx.y
+x, y = cuda.threadIdx.x, cuda.threadIdx.y
+line, part = (y * {across} + x) // {parts}, (y * {across} + x) % {parts}
 first = cuda.blockIdx.x % tiles * {tile}
 batch = cuda.blockIdx.x // tiles
 outer, head = batch // {size(inner)}, batch % {size(inner)}
-query = min(first + line, queries - 1)
 {chr(10).join(bases)}
 factor = {factor}
-for c in range(lane, depth, {keys}):
-    q_tile[line, c] = {rows["q"].format(row="query", column="c")} * factor
-for c in range({per_lane}):
-    sums[c] = {zero}
-top = {lowest}
-total = {zero}
+for row in range(y, {tile}, {across}):
+    query = min(first + row, queries - 1)
+    for c in range(x, depth, {across}):
+        q_tile[row, c] = {rows["q"].format(row="query", column="c")} * factor
+for i in range({each_row}):
+    for c in range({per_lane}):
+        sums[i, c] = {zero}
+if part == 0:
+    tops[line] = {lowest}
+    totals[line] = {zero}
 for start in range(0, {last}, {keys}):
     cuda.syncthreads()
-    for item in range(line * {keys} + lane, {keys} * depth, {tile * keys}):
-        row = item // depth
-        if start + row < keys:
-            k_tile[row, item % depth] = {rows["k"].format(row="(start + row)", column="(item % depth)")}
-    for item in range(line * {keys} + lane, {keys} * columns, {tile * keys}):
-        row = item // columns
-        v_tile[row, item % columns] = {zero}
-        if start + row < keys:
-            v_tile[row, item % columns] = {rows["v"].format(row="(start + row)", column="(item % columns)")}
+    for row in range(y, {keys}, {across}):
+        key = min(start + row, keys - 1)
+        for c in range(x, depth, {across}):
+            k_tile[row, c] = {rows["k"].format(row="key", column="c")}
+        for c in range(x, columns, {across}):
+            value = {rows["v"].format(row="key", column="c")}
+            v_tile[row, c] = value if start + row < keys else {zero}
     cuda.syncthreads()
-    key = start + lane
-    score = {lowest}
-    if key < keys:
-        if {allowed}:
-            score = {zero}
-            for c in range(depth):
-                score += q_tile[line, c] * k_tile[lane, c]
-            score = score{added}
-    scores[line, lane] = score
+    for i in range({each_row}):
+        for j in range({each_key}):
+            found[i, j] = {zero}
+    for c in range(depth):
+        for i in range({each_row}):
+            a[i] = q_tile[y * {each_row} + i, c]
+        for j in range({each_key}):
+            b = k_tile[x + j * {across}, c]
+            for i in range({each_row}):
+                found[i, j] += a[i] * b
+    for i in range({each_row}):
+        query = min(first + y * {each_row} + i, queries - 1)
+        for j in range({each_key}):
+            key = start + x + j * {across}
+            score = {lowest}
+            if key < keys:
+                if {allowed}:
+                    score = found[i, j]{added}
+            scores[y * {each_row} + i, x + j * {across}] = score
     cuda.syncthreads()
-    higher = top
-    for j in range({keys}):
+    higher = {lowest}
+    for j in range(part, {keys}, {parts}):
         higher = maximum(higher, scores[line, j])
-    rescale = {literal(1, dtype)}
-    if higher != top:
-        rescale = math.exp(top - higher)
-    total = total * rescale
-    for c in range({per_lane}):
-        sums[c] = sums[c] * rescale
-    for j in range({keys}):
+{highest}
+    if part == 0:
+        highest[line] = maximum(higher, tops[line])
+    cuda.syncthreads()
+    higher = highest[line]
+    partial = {zero}
+    for j in range(part, {keys}, {parts}):
         weight = {zero}
         if scores[line, j] != {lowest}:
             weight = math.exp(scores[line, j] - higher)
-        total += weight
-        if start + j < keys:
-            for c in range({per_lane}):
-                if c * {keys} + lane < columns:
-                    sums[c] += weight * v_tile[j, c * {keys} + lane]
-    top = higher
-if first + line < queries:
-    for c in range({per_lane}):
-        if c * {keys} + lane < columns:
-            value = sums[c] / total
-            if {nothing}:
-                value = {zero}
-            {y}[((batch * queries) + query) * columns + c * {keys} + lane] = value
+        scores[line, j] = weight
+        partial += weight
+{summed}
+    if part == 0:
+        rescale = {literal(1, dtype)}
+        if higher != tops[line]:
+            rescale = math.exp(tops[line] - higher)
+        totals[line] = totals[line] * rescale + partial
+        rescales[line] = rescale
+        tops[line] = higher
+    cuda.syncthreads()
+    for i in range({each_row}):
+        for c in range({per_lane}):
+            sums[i, c] *= rescales[y * {each_row} + i]
+    for j in range({keys}):
+        for i in range({each_row}):
+            a[i] = scores[y * {each_row} + i, j]
+        for c in range({per_lane}):
+            b = v_tile[j, c * {across} + x]
+            for i in range({each_row}):
+                sums[i, c] += a[i] * b
+cuda.syncthreads()
+for i in range({each_row}):
+    query = first + y * {each_row} + i
+    if query < queries:
+        total = totals[y * {each_row} + i]
+        for c in range({per_lane}):
+            if c * {across} + x < columns:
+                value = sums[i, c] / total
+                if {nothing}:
+                    value = {zero}
+                {y}[((batch * queries) + query) * columns + c * {across} + x] = value
 """
     for line in lines.strip("\n").splitlines():
         text.line(line)
@@ -176,5 +228,5 @@ if first + line < queries:
     where = f" ({instruction.location})" if instruction.location is not None else ""
     work = element_count([*result.shape[:-1], k_type.shape[-2]]) * (q_type.shape[-1] + result.shape[-1]) * 2
     traffic: dict[str, Dim | None] = {"bytes_moved": None, "flops": work}
-    grid = Grid("blocks", blocks, threads=(keys, tile))
+    grid = Grid("blocks", blocks, threads=(across, across))
     return text.finish_kernel("k_attention", f"attention{where}", traffic, grid)

@@ -24,8 +24,8 @@ class DeviceTarget:
     """How kernels are cut into threads: threads of a block, of a warp, and the most blocks of a grid-stride loop.
 
     Products compute tiles of `tile_rows` x `tile_columns`, each thread `per_thread` x `per_thread` elements, over
-    `tile_depth` of the depth at a time. Attention handles `query_tile` queries and `key_tile` keys at a time, each of
-    `head_bytes` at most.
+    `tile_depth` of the depth at a time. Attention has `attention_threads` squared threads, each with `attention_rows`
+    queries and `attention_keys` keys at a time, of `head_bytes` at most.
     """
 
     name: str = "cuda"
@@ -37,13 +37,14 @@ class DeviceTarget:
     tile_columns: int = 64
     tile_depth: int = 16
     per_thread: int = 4
-    query_tile: int = 16
-    key_tile: int = 16
+    attention_threads: int = 16
+    attention_rows: int = 4
+    attention_keys: int = 2
     head_bytes: int = 512
 
 
 # Few threads, since each is a thread of Python's; the text of kernels is the same.
-SIMULATED = DeviceTarget("simulator", 4, 2, 3, 1 << 10, 4, 4, 3, 2, 2, 3, 64)
+SIMULATED = DeviceTarget("simulator", 4, 2, 3, 1 << 10, 4, 4, 3, 2, 2, 1, 2, 64)
 
 
 @dataclass(frozen=True)

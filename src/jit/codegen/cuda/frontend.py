@@ -32,6 +32,12 @@ __all__ = ["ARCHITECTURES", "compile_ptx", "cuda", "find_toolkit", "is_simulator
 
 # The compute capabilities that every kernel is tested for: Turing, Ampere, Hopper.
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
+# The version of PTX that first had a target (PTX ISA, "Release Notes"). NVVM writes its own, which drivers older than
+# it do not read; the instructions used here are as old as their targets.
+_FIRST_VERSIONS = {
+    (7, 5): (6, 3), (8, 0): (7, 0), (8, 6): (7, 1), (8, 7): (7, 4), (8, 9): (7, 8), (9, 0): (7, 8), (10, 0): (8, 6),
+    (12, 0): (8, 7),
+}  # fmt: skip
 _compiling = threading.Lock()
 _simulating = threading.Lock()  # the simulator runs one kernel at a time
 
@@ -145,7 +151,16 @@ def compile_ptx(source: str, name: str, kinds: Sequence[str], architecture: tupl
     text = ptx.decode() if isinstance(ptx, bytes) else str(ptx)
     entry = re.search(r"\.visible \.entry ([\w$]+)\(", text)
     assert entry is not None
-    return text.replace(entry.group(1), name)
+    return _for_older_drivers(text.replace(entry.group(1), name), architecture)
+
+
+def _for_older_drivers(ptx: str, architecture: tuple[int, int]) -> str:
+    """The PTX with the oldest version that has its target."""
+    first = _FIRST_VERSIONS.get(architecture)
+    written = re.search(r"^\.version (\d+)\.(\d+)", ptx, re.MULTILINE)
+    if first is None or written is None or (int(written[1]), int(written[2])) <= first:
+        return ptx
+    return ptx[: written.start()] + f".version {first[0]}.{first[1]}" + ptx[written.end() :]
 
 
 class _Memory:
