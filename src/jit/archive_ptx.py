@@ -8,6 +8,7 @@ is used where this user signed it, or the caller trusts it; a GPU compiles it to
 """
 
 import json
+import re
 from collections.abc import Sequence
 
 from .archive_format import Member, Members, part
@@ -30,7 +31,10 @@ def gpu_targets(targets: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def ptx_members(specialisation: Specialisation, index: int, architectures: Sequence[str]) -> list[Member]:
-    """The parts that hold a graph's kernels for GPUs; RuntimeError where PTX cannot be compiled here."""
+    """The parts that hold a graph's kernels for GPUs; RuntimeError where PTX cannot be compiled here.
+
+    ValueError where it cannot for one of the architectures.
+    """
     if not architectures:
         return []
     from .codegen.cuda.programs import architecture_of, device_kernels, kernel_ptx, require_nvvm
@@ -40,7 +44,17 @@ def ptx_members(specialisation: Specialisation, index: int, architectures: Seque
     kernels = device_kernels(specialisation.optimised)
     members = []
     for name, architecture in wanted:
-        data = json.dumps({kernel.name: kernel_ptx(kernel, architecture) for kernel in kernels}).encode()
+        made = {}
+        for kernel in kernels:
+            try:
+                made[kernel.name] = kernel_ptx(kernel, architecture)
+            except Exception as error:  # of whatever makes PTX
+                raise ValueError(f"no code can be made for the target {name!r}: {error}") from error
+            target = re.search(r"^\.target (\w+)", made[kernel.name], re.MULTILINE)
+            if target is None or target[1] != f"sm_{architecture[0]}{architecture[1]}":
+                nearest = f", the nearest is {target[1]!r}, whose code runs on later GPUs, too" if target else ""
+                raise ValueError(f"NVVM does not know the target {name!r}{nearest}")
+        data = json.dumps(made).encode()
         members.append(Member(numbered(f"ptx/{name}", index, "kernels"), data))
         if (signature := sign(data)) is not None:
             members.append(Member(numbered(f"ptx/{name}", index, "signature"), signature.encode()))

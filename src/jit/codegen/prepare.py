@@ -8,7 +8,8 @@ from typing import Any
 
 from ...ir.core import Graph, Instruction, Value
 from ...ir.dtypes import DType, bool_, float32, float64, uint8
-from ...ir.ops._op import Decompose, F
+from ...ir.ops._op import Decompose, F, Op
+from ...ir.ops._reduced import BY_DTYPE
 from ...ir.ops.selection import CAST
 from ...ir.passes.decompose import decompose
 from ...ir.passes.sink_views import SINK_VIEWS
@@ -26,10 +27,17 @@ __all__ = ["prepare"]
 def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
     """The graph in the form that is lowered; the given one is not changed.
 
-    `weight_gradients` says that gradients of convolutions' weights have a kernel; else they become convolutions.
+    `weight_gradients` says that gradients of convolutions' weights and convolutions of volumes have kernels; else they
+    become convolutions of images.
     """
-    graph = decompose(rewrite(graph, _widened), keep)
-    return decompose(rewrite(graph, _RULES if weight_gradients else _RULES + _conv_weight_gradient), keep)
+    whole = keep_volumes if weight_gradients else keep
+    graph = decompose(rewrite(graph, _widened), whole)
+    return decompose(rewrite(graph, _RULES if weight_gradients else _RULES + _conv_weight_gradient), whole)
+
+
+def keep_volumes(instruction: Instruction) -> bool:
+    """Whether a composite op stays whole where convolutions of volumes have kernels."""
+    return keep(instruction) or (instruction.op.name == "conv3d" and _is_native_product(instruction))
 
 
 def keep(instruction: Instruction) -> bool:
@@ -48,7 +56,11 @@ _WIDENED = {
 }  # fmt: skip
 
 
-@rule("16 bits -> float32 -> 16 bits", when=lambda op: isinstance(op.lower, Decompose) or op.name in _WIDENED)
+def _is_widened(op: Op) -> bool:
+    return (isinstance(op.lower, Decompose) and op.name not in BY_DTYPE) or op.name in _WIDENED
+
+
+@rule("16 bits -> float32 -> 16 bits", when=_is_widened)
 def _widened(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     """Composites and products compute in float32 throughout and round once, as PyTorch does."""
     if not any(isinstance(o.type, TensorType) and is_half(o.type.dtype) for o in instruction.inputs):
@@ -140,19 +152,23 @@ def _matmul(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
 # -- convolutions: one image is a batch of one, a bias is an addition, and gradients are convolutions ------------------
 
 
-@rule("conv2d -> batched, without bias", "conv2d")
-def _conv2d(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+@rule("convolution -> batched, without bias", "conv2d", "conv3d")
+def _convolution(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     source, _, bias = instruction.operands
     assert source is not None and isinstance(source.type, TensorType)
-    if bias is None and source.type.rank == 4:
+    name = instruction.op.name
+    spatial = 2 if name == "conv2d" else 3
+    if bias is None and source.type.rank == spatial + 2:
         return None
 
     def expand(input: Any, weight: Any, bias: Any, **attributes: Any) -> Any:
-        images = F.unsqueeze(input, 0) if input.ndim == 3 else input
-        value = F.conv2d(images, weight, None, **attributes)
+        single = input.ndim == spatial + 1
+        value = getattr(F, name)(F.unsqueeze(input, 0) if single else input, weight, None, **attributes)
         if bias is not None:
-            value = F.add(value, F.unsqueeze(F.unsqueeze(bias, -1), -1))
-        return F.squeeze(value, 0) if input.ndim == 3 else value
+            for _ in range(spatial):
+                bias = F.unsqueeze(bias, -1)
+            value = F.add(value, bias)
+        return F.squeeze(value, 0) if single else value
 
     return rewriter.call(expand, instruction)
 
@@ -304,4 +320,4 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
 
 # Groups that the gradient of a weight is unrolled for.
 _MAX_GROUPS = 64
-_RULES = _scaled_weights + _linear + _matmul + _conv2d + _conv_gradient + _masks + SINK_VIEWS
+_RULES = _scaled_weights + _linear + _matmul + _convolution + _conv_gradient + _masks + SINK_VIEWS

@@ -27,6 +27,7 @@ from ...runtime.cache import default_directory
 from ..source import register_source
 from .flatten import flatten
 from .simulation import NAMES as SIMULATED_NAMES
+from .simulation import of_numpy_floats
 
 __all__ = ["ARCHITECTURES", "compile_ptx", "cuda", "find_toolkit", "is_simulator", "nvvm_problem", "simulated_kernel"]
 
@@ -200,7 +201,7 @@ def simulated_kernel(source: str, name: str) -> Callable[[Sequence[int], Sequenc
     space: dict[str, Any] = {}
     text += f"\n\ndef {name}_quiet(*arguments):\n    with np.errstate(all='ignore'):\n        {name}(*arguments)\n"
     # Generated likewise; see `compile_ptx`.
-    exec(compile(text, register_source(f"cuda.{name}", text), "exec"), space)
+    exec(compile(of_numpy_floats(text), register_source(f"cuda.{name}", text), "exec"), space)
     space |= {key: SIMULATED_NAMES[key] for key in ("shared_array", "math", "libdevice", "exchange")}
     if "shuffle_down" in space:
         # In the kernel's own namespace, where the simulator puts the running kernel's `cuda`.

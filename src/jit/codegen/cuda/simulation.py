@@ -4,6 +4,7 @@ Numba's `math` computes in the type of its operand and never raises; Python's ra
 has no warps: an exchange goes through memory that the threads of the running block share, with a barrier on both sides.
 """
 
+import ast
 import math as python_math
 import sys
 import threading
@@ -16,7 +17,7 @@ import numpy as np
 
 from ....ir.ops._op import get_op
 
-__all__ = ["NAMES"]
+__all__ = ["NAMES", "of_numpy_floats"]
 
 # The simulator runs one block at a time.
 _EXCHANGE: list[Any] = [None] * 1024
@@ -125,6 +126,19 @@ def shared_array(block: Any, shape: Any, dtype: Any) -> Any:
         if line not in arrays:
             arrays[line] = np.empty(shape, {"boolean": "bool"}.get(str(dtype), str(dtype)))
         return arrays[line]
+
+
+class _Floats(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, float):
+            return node
+        kind = ast.Attribute(ast.Name("np", ast.Load()), "float64", ast.Load())
+        return ast.copy_location(ast.Call(kind, [node], []), node)
+
+
+def of_numpy_floats(source: str) -> ast.Module:
+    """A kernel's module with numpy's float64 for Python's floats, which raise where they are divided by zero."""
+    return ast.fix_missing_locations(_Floats().visit(ast.parse(source)))
 
 
 NAMES: dict[str, Any] = {

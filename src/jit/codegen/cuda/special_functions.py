@@ -239,7 +239,7 @@ def airy_ai(x: Any) -> Any:
 def power_tail(z: Any, x: Any) -> Any:
     """The sum over k >= 0 of (z + k)**-x, for a z of 16 or more, by the Euler-Maclaurin formula."""
     term = math.pow(z, -x)
-    total = term * z / (x - 1.0) + term * 0.5
+    total = math.pow(z, 1.0 - x) / (x - 1.0) + term * 0.5
     term = term / z * x
     square = z * z
     total = total + term * 0.08333333333333333
@@ -258,12 +258,10 @@ def power_tail(z: Any, x: Any) -> Any:
 def zeta(x: Any, q: Any) -> Any:
     if x == 1.0:
         value = np.inf
-    elif x < 1.0:
+    elif x < 1.0 or (q < 0.0 and x != math.floor(x)):
         value = np.nan
     elif q <= 0.0 and q == math.floor(q):
         value = np.inf
-    elif q < 0.0 and x != math.floor(x):
-        value = np.nan
     else:
         value = 0.0
         count = 0
