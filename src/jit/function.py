@@ -119,14 +119,16 @@ class Call:
 class _Known:
     """What is remembered for exact argument types and sizes.
 
-    `run` goes from arrays and numbers straight to the result, where nothing stands between. Otherwise the arrays of the
-    parameters are compared by identity: the same arrays have the same types and sizes.
+    `run` goes from arrays and numbers straight to the result, where nothing stands between, and `quick` from tensors,
+    without Python code; it returns None where it cannot. Otherwise the arrays of the parameters are compared by
+    identity: the same arrays have the same types and sizes.
     """
 
     specialisation: Specialisation
     defaults: tuple[Any, ...]
     parameters: list[Any]
     run: Callable[[list[Any]], Any] | None
+    quick: Callable[..., Any] | None = None
 
 
 _UNKNOWN = object()
@@ -151,7 +153,7 @@ class CompiledFunction:
         self._known: dict[Any, _Known] = {}
         self._has_state = type(self).state_key is not CompiledFunction.state_key
         # The latest call of tensors alone; None where state decides besides them.
-        self._repeated: tuple[Any, tuple[Any, ...], Callable[[list[Any]], Any]] | None = None
+        self._repeated: tuple[Any, tuple[Any, ...], Callable[[list[Any]], Any], Callable[..., Any] | None] | None = None
         self._latest: Specialisation | None = None
         self._lock = threading.RLock()
 
@@ -178,8 +180,12 @@ class CompiledFunction:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if self._repeated is not None and not keywords and not modes.active_modes and executors.plain:
             # The same kinds of arguments as last time, which is what most calls have.
-            dtype, kinds, run = self._repeated
+            dtype, kinds, run, quick = self._repeated
             if len(kinds) == len(arguments) and dtype is default_dtype():
+                if quick is not None and not modes.inference_modes:
+                    result = quick(*arguments)
+                    if result is not None:
+                        return result
                 arrays = []
                 for argument, (shape, element) in zip(arguments, kinds):  # noqa: B905  # as many, and faster without
                     if type(argument) is not Tensor:
@@ -220,7 +226,7 @@ class CompiledFunction:
                     if known.run is not None and not (needs_grad and modes.state.grad_enabled):
                         if all(isinstance(v, np.ndarray) for v in values) and not (self._has_state and parts[-1]):
                             kinds = tuple((v.shape, v.dtype) for v in values)
-                            self._repeated = (parts[0], kinds, known.run)
+                            self._repeated = (parts[0], kinds, known.run, known.quick)
                         return known.run(values)
                     result = self._call_known(known, leaves)
                     if result is not _UNKNOWN:
@@ -387,13 +393,17 @@ class CompiledFunction:
             return
         if any(isinstance(leaf, Tensor) for leaf in defaults) or specialisation.depends_on_numbers:
             return
-        run = None if parameters or specialisation.conditions else specialisation.shortcut(call.leaves)
+        run = quick = None
+        if not parameters and not specialisation.conditions:
+            run = specialisation.shortcut(call.leaves)
+            quick = None if defaults else specialisation.quick_call(call.leaves)
         if run is not None and defaults:
             whole = run
             run = lambda values: whole([*values, *defaults])  # noqa: E731
         while len(self._known) >= MAX_KNOWN_CALLS:
             self._known.pop(next(iter(self._known)), None)
-        self._known[tuple(parts)] = _Known(specialisation, tuple(defaults), [p._array for p in parameters], run)
+        arrays = [p._array for p in parameters]
+        self._known[tuple(parts)] = _Known(specialisation, tuple(defaults), arrays, run, quick)
 
     def _finish(
         self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any], call: Call | None = None

@@ -27,6 +27,7 @@ from .runtime.frame import HEADER, STATUS_COPY_NEEDED, CallState, Descriptor, ca
 from .runtime.host import take_error
 from .runtime.loader import load_object
 from .runtime.memory import address_of, recycler, workspace
+from .runtime.quick_call import QuickPlan, quick_call
 from .runtime.stack_limits import native_limits, unbounded_limits
 
 if TYPE_CHECKING:
@@ -257,6 +258,30 @@ class NativeProgram(_PlannedProgram):
             return outputs
 
         return run
+
+    def quick_call(self, plan: Plan, arrays: Sequence[Any], tensor: type) -> Callable[..., Any] | None:
+        """A function from tensors over such arrays to the tensor that results, or None (see `runtime.quick_call`).
+
+        It is for drivers that cannot fail and write nothing but their one result: others have something to tell Python.
+        """
+        layout = self.layout
+        if layout.errors or layout.uses_arena or self._written or plan.allocators is None or len(plan.outputs) != 1:
+            return None
+        if len(self._tensors) != len(layout.arguments) or (result := plan.outputs[0]) is None:
+            return None
+        shape, dtype = result
+        about = QuickPlan(
+            self._driver,
+            plan.address,
+            default_generator.address,
+            self._descriptor.address,
+            pool.pool_cell(),
+            plan.workspace,
+            layout.scratch_slots,
+            [(a.dtype, a.shape) for a in arrays],
+            (dtype, shape),
+        )
+        return quick_call(tensor, about, (self, plan))
 
     def _make_writing_call(self, plan: Plan, enter: Callable[..., int]) -> Callable[[Sequence[Any]], list[Any]]:
         """The function that runs one plan of a program that writes arguments, as a training step does."""

@@ -339,6 +339,16 @@ class Specialisation:
             return lambda arrays: tuple([wrap(array) for array in run(arrays)])
         return None
 
+    def quick_call(self, leaves: Sequence[Any]) -> Callable[..., Any] | None:
+        """A function from such tensors to the callable's result, a tensor, in which no Python runs; or None."""
+        program = self._programs.get("native")
+        if not isinstance(program, NativeProgram) or self._written or self.results != LEAF:
+            return None
+        if not all(type(leaf) is Tensor for leaf in leaves):
+            return None
+        arrays = [leaf._array for leaf in leaves]
+        return program.quick_call(program.plan_for(arrays), arrays, Tensor)
+
     def run_eagerly(self, tensors: Sequence[Any]) -> list[Any]:
         """Run the graph op by op on tensors: recorded for backward, and by a trace in progress."""
         from .eager_run import run_eagerly

@@ -183,11 +183,7 @@ def native_entry(address: int, kinds: str, *, table: bool = True) -> Callable[..
         return ctypes_entry(address, kinds, table=table)
     codes = bytes(_CODES[kind] for kind in kinds)
     descriptor = struct.pack("=qqq", address, len(kinds), table) + codes
-    new = ctypes.pythonapi.PyCFunction_NewEx
-    new.restype = ctypes.py_object
-    new.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    function: Callable[..., int] = new(ctypes.addressof(_method()), descriptor, None)
-    return function
+    return function_object(_fastcall_address(), descriptor, None)
 
 
 def ctypes_entry(address: int, kinds: str, *, table: bool = True) -> Callable[..., int]:
@@ -266,16 +262,10 @@ def _type_name(kind: type) -> int:
     return ctypes.c_size_t.from_address(id(kind) + _TYPE_NAME_OFFSET).value
 
 
-_INTERPRETER_FUNCTIONS = (
-    "PyErr_Format",
-    "PyErr_Occurred",
-    "PyEval_RestoreThread",
-    "PyEval_SaveThread",
-    "PyFloat_AsDouble",
-    "PyLong_AsLongLong",
-    "PyLong_FromLongLong",
-    "PyType_IsSubtype",
-)
+def interpreter_symbols(*names: str) -> None:
+    """Let objects refer to functions of the C API, as `ingot_` and their name."""
+    for name in names:
+        provide_symbol(f"ingot_{name}", functools.partial(_interpreter_function, name))
 
 
 def _interpreter_function(name: str) -> int:
@@ -286,17 +276,33 @@ def _type_error_address() -> int:
     return ctypes.addressof(ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyExc_TypeError"))
 
 
+def function_object(address: int, bound: bytes, keep: object) -> Callable[..., Any]:
+    """A built-in function around native code of the form `METH_FASTCALL`, which gets `bound`; it keeps `keep` alive."""
+    new = ctypes.pythonapi.PyCFunction_NewEx
+    new.restype = ctypes.py_object
+    new.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
+    # What is meant to be the name of the function's module may be any object.
+    function: Callable[..., Any] = new(ctypes.addressof(_method(address)), bound, keep)
+    return function
+
+
 @functools.cache
-def _method() -> _MethodDefinition:
-    for name in _INTERPRETER_FUNCTIONS:
-        provide_symbol(f"ingot_{name}", functools.partial(_interpreter_function, name))
-    provide_symbol("ingot_PyExc_TypeError", _type_error_address)
-    provide_symbol("ingot_ndarray", lambda: id(np.ndarray))
-    address = load_support(_module(), ["ingot_fastcall"])["ingot_fastcall"]
+def _method(address: int) -> _MethodDefinition:
     method = _MethodDefinition(b"native_entry", address, _METH_FASTCALL, b"Calls native code.")
     # Function objects point to it, and they may outlive this module at shutdown.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))
     return method
+
+
+@functools.cache
+def _fastcall_address() -> int:
+    interpreter_symbols(
+        "PyErr_Format", "PyErr_Occurred", "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_AsDouble",
+        "PyLong_AsLongLong", "PyLong_FromLongLong", "PyType_IsSubtype",
+    )  # fmt: skip
+    provide_symbol("ingot_PyExc_TypeError", _type_error_address)
+    provide_symbol("ingot_ndarray", lambda: id(np.ndarray))
+    return load_support(_module(), ["ingot_fastcall"])["ingot_fastcall"]
 
 
 def _module() -> str:

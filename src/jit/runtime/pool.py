@@ -58,8 +58,9 @@ _requested: int | None = None
 _finished = False
 # Whether the block holds valid semaphores: once it does, workers may be using it.
 _initialised = False
-# The block's address while the pool is ready, else 0; `pool_address` reads it without the lock.
+# The block's address while the pool is ready, else 0; `pool_address` reads it without the lock, native code the cell.
 _ready = 0
+_ready_cell = ctypes.c_int64(0)
 
 
 def pool_address() -> int:
@@ -68,6 +69,11 @@ def pool_address() -> int:
     Ask again before every call into native code: it costs next to nothing, and it revives the pool after a fork.
     """
     return _ready or _start()
+
+
+def pool_cell() -> int:
+    """Where native code finds what `pool_address` returned last, or 0 while the pool is to be started first."""
+    return ctypes.addressof(_ready_cell)
 
 
 def parallel_for_address() -> int:
@@ -168,7 +174,7 @@ def _start() -> int:
                 _field(pool_code.DONE).value = system.create(_block() + pool_code.DONE_SEMAPHORE)
                 _initialised = True
             _resize(threads)
-            _ready = _block()
+            _ready = _ready_cell.value = _block()
         return _ready
 
 
@@ -319,7 +325,7 @@ def _after_fork_in_child() -> None:
     _leaving.clear()
     if _initialised:
         _initialised = False
-        _ready = 0
+        _ready = _ready_cell.value = 0
         # Until somebody asks for the pool again, its old address means "run in the caller".
         _field(pool_code.WORKERS).value = 0
     _lock.release()
