@@ -102,6 +102,35 @@ def _conv1d(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, di
     return result if result is NotImplemented else result[..., 0, :]
 
 
+def _conv3d(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """The slices that one output meets are channels of one image, for all outputs at once."""
+    stride, pads, dilation = geometry("conv3d", weight, stride, padding, dilation)
+    x = input[None] if input.ndim == 4 else input
+    images, channels, depth = x.shape[:3]
+    kernel = weight.shape[2]
+    count = (depth + pads[0] + pads[1] - dilation[0] * (kernel - 1) - 1) // stride[0] + 1
+    if not images or x.dtype is not weight.dtype:
+        return NotImplemented
+    slices = np.zeros((images, count, channels, kernel, *x.shape[3:]), x.dtype)
+    for k in range(kernel):
+        # Output z meets slice z * stride + start.
+        start = k * dilation[0] - pads[0]
+        first = max(0, -(start // stride[0]))
+        last = min(count, (depth - 1 - start) // stride[0] + 1)
+        if first < last:
+            place = slice(first * stride[0] + start, (last - 1) * stride[0] + start + 1, stride[0])
+            slices[:, first:last, :, k] = x[:, :, place].swapaxes(1, 2)
+    result = _conv2d(
+        slices.reshape(images * count, channels * kernel, *x.shape[3:]),
+        weight.reshape(len(weight), -1, *weight.shape[3:]),
+        bias, stride=stride[1:], padding=pads[2:], dilation=dilation[1:], groups=groups,
+    )  # fmt: skip
+    if result is NotImplemented:
+        return result
+    result = np.ascontiguousarray(result.reshape(images, count, *result.shape[1:]).swapaxes(1, 2))
+    return result[0] if input.ndim == 4 else result
+
+
 def _input_gradient(
     gradient: Any, weight: Any, size: Any, *, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
@@ -330,6 +359,7 @@ def group_norm_gradient(g: Any, x: Any, weight: Any, groups: int, eps: float) ->
 HEAVY: dict[str, Callable[..., Any]] = {
     "conv1d": _conv1d,
     "conv2d": _conv2d,
+    "conv3d": _conv3d,
     "conv2d_input_grad": _input_gradient,
     "conv2d_weight_grad": _weight_gradient,
     "max_pool2d": _max_pool2d,

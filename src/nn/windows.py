@@ -13,7 +13,7 @@ from ..eager.tensor import Tensor
 
 __all__ = [
     "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-    "avg_pool3d", "conv3d", "conv_transpose3d", "fold", "lp_pool1d", "lp_pool2d", "lp_pool3d",
+    "avg_pool3d", "fold", "lp_pool1d", "lp_pool2d", "lp_pool3d",
     "max_pool1d", "max_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d", "unfold",
 ]  # fmt: skip
 
@@ -47,113 +47,6 @@ def _window_index(count: int, size: int, stride: int, dilation: int) -> np.ndarr
 @beside
 def _rows(input: Any, dim: int, index: np.ndarray[Any, Any]) -> Any:
     return input.index_select(dim, _tensor(index.reshape(-1)))
-
-
-# -- convolution ------------------------------------------------------------------------------------------------------
-
-
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """3-D convolution of (N, C, D, H, W) with (O, C / groups, KD, KH, KW).
-
-    The slices that one output depth sees become channels, which leaves one 2-D convolution.
-
-    >>> F = ingot.nn.functional
-    >>> F.conv3d(ingot.ones(1, 2, 4, 4, 4), ingot.ones(3, 2, 2, 2, 2)).shape
-    ingot.Size([1, 3, 3, 3, 3])
-    """
-    x, had_batch = _batched("conv3d", input, 3)
-    if not isinstance(padding, str) and min(spread(padding, 3, "padding")) < 0:
-        raise RuntimeError(f"conv3d: negative padding is not supported, given {padding}")
-    if min(*spread(stride, 3, "stride"), *spread(dilation, 3, "dilation")) < 1:
-        raise RuntimeError(f"conv3d: stride and dilation should be greater than zero, given {stride} and {dilation}")
-    if weight.ndim != 5:
-        raise RuntimeError(f"conv3d: expected 5D weight, given {list(weight.shape)}")
-    out_channels, group_channels, depth, height, width = weight.shape
-    if x.shape[1] != group_channels * groups:
-        raise RuntimeError(
-            f"conv3d: given groups={groups} and weight of size {list(weight.shape)}, expected input {list(x.shape)} to "
-            f"have {group_channels * groups} channels, but got {x.shape[1]} channels instead"
-        )
-    strides, dilations = spread(stride, 3, "stride"), spread(dilation, 3, "dilation")
-    if isinstance(padding, str):
-        if padding not in ("valid", "same"):
-            raise ValueError(f"conv3d: expected padding to be ints, 'valid' or 'same', given {padding!r}")
-        if padding == "same" and strides != (1, 1, 1):
-            raise RuntimeError("conv3d: padding='same' is not supported for strided convolutions")
-        total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilations, weight.shape[2:], strict=True)]
-        borders = [(t // 2, t - t // 2) for t in total]
-    else:
-        borders = [(p, p) for p in spread(padding, 3, "padding")]
-    if any(lo or hi for lo, hi in borders):
-        x = _call("pad", x, tuple(n for lo, hi in reversed(borders) for n in (lo, hi)))
-    batch, channels = x.shape[:2]
-    count = (x.shape[2] - dilations[0] * (depth - 1) - 1) // strides[0] + 1
-    if count < 1:
-        raise RuntimeError(
-            f"conv3d: the kernel {list(weight.shape[2:])} does not fit into the padded input {list(x.shape[2:])}"
-        )
-    slices = _rows(x, 2, _window_index(count, depth, strides[0], dilations[0]))
-    slices = slices.reshape(batch, channels, count, depth, *x.shape[3:]).transpose(1, 2)
-    flat = slices.reshape(batch * count, channels * depth, *x.shape[3:])
-    kernel = weight.reshape(out_channels, group_channels * depth, height, width)
-    y = _call("conv2d", flat, kernel, bias, strides[1:], 0, dilations[1:], groups)
-    y = y.reshape(batch, count, *y.shape[1:]).transpose(1, 2)
-    return y if had_batch else y.squeeze(0)
-
-
-@beside
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """The gradient of conv3d by its input, as a layer: (N, C, D, H, W) with (C, O / groups, KD, KH, KW)."""
-    x, had_batch = _batched("conv_transpose3d", input, 3)
-    if weight.ndim != 5 or x.shape[1] != weight.shape[0]:
-        raise RuntimeError(
-            f"conv_transpose3d: expected weight (C, O / groups, KD, KH, KW) for the {x.shape[1]} channels of the "
-            f"input, given {list(weight.shape)}"
-        )
-    strides, pads = spread(stride, 3, "stride"), spread(padding, 3, "padding")
-    extra, dilations = spread(output_padding, 3, "output_padding"), spread(dilation, 3, "dilation")
-    for more, step, spacing in zip(extra, strides, dilations, strict=True):
-        if more >= max(step, spacing):
-            raise RuntimeError(
-                f"output padding must be smaller than either stride or dilation, but got output_padding {extra}, "
-                f"stride {strides} and dilation {dilations}"
-            )
-    batch, channels, depth_in = x.shape[:3]
-    group_out, depth = weight.shape[1:3]
-    flat = x.transpose(1, 2).reshape(batch * depth_in, channels, *x.shape[3:])
-    kernel = weight.reshape(channels, group_out * depth, *weight.shape[3:])
-    y = _call("conv_transpose2d", flat, kernel, None, strides[1:], pads[1:], extra[1:], groups, dilations[1:])
-    height, width = y.shape[2:]
-    out_channels = group_out * groups
-    y = y.reshape(batch, depth_in, out_channels, depth, height, width).permute(0, 2, 1, 3, 4, 5)
-    y = y.reshape(batch, out_channels, depth_in * depth, height, width)
-    positions = _window_index(depth_in, depth, strides[0], dilations[0]).reshape(-1)
-    full = (depth_in - 1) * strides[0] + dilations[0] * (depth - 1) + 1 + extra[0]
-    result = y.new_zeros((batch, out_channels, full, height, width)).index_add(2, _tensor(positions), y)
-    length = full - 2 * pads[0]
-    if length < 1:
-        raise RuntimeError(f"conv_transpose3d: the padding {pads} leaves nothing of a depth of {full}")
-    result = result.narrow(2, pads[0], length)
-    if bias is not None:
-        result = result + bias.reshape(1, out_channels, 1, 1, 1)
-    return result if had_batch else result.squeeze(0)
 
 
 # -- pooling ----------------------------------------------------------------------------------------------------------

@@ -31,12 +31,12 @@ def _linear(w: "Writer", i: Instruction) -> Any:
     return w.node("Add", [product, *rest]) if rest else product
 
 
-@rule("conv1d", "conv2d")
+@rule("conv1d", "conv2d", "conv3d")
 def _conv(w: "Writer", i: Instruction) -> Any:
     a = i.attributes
     x = i.operands[0]
     assert x is not None
-    spatial = 1 if i.op.name == "conv1d" else 2
+    spatial = {"conv1d": 1, "conv2d": 2, "conv3d": 3}[i.op.name]
     if w.type(x).rank != spatial + 2:
         raise OnnxError("an input without a batch dimension has no ONNX form; add one with unsqueeze(0)")
     stride, dilation = (_each(a[n], spatial) for n in ("stride", "dilation"))
@@ -46,13 +46,16 @@ def _conv(w: "Writer", i: Instruction) -> Any:
         # PyTorch puts the odd element of padding behind.
         mode = "SAME_UPPER" if padding == "same" else "VALID"
         return w.node("Conv", inputs, strides=stride, dilations=dilation, group=a["groups"], auto_pad=mode)
-    pads = _each(padding, spatial) * 2
+    pads = _each(padding, spatial)
+    # One number, one for each dimension, or pairs of before and after.
+    pads = pads * 2 if len(pads) == spatial else pads[::2] + pads[1::2]
     return w.node("Conv", inputs, strides=stride, dilations=dilation, group=a["groups"], pads=pads)
 
 
-@rule("conv_transpose1d", "conv_transpose2d")
+@rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def _conv_transpose(w: "Writer", i: Instruction) -> Any:
-    a, spatial = i.attributes, 1 if i.op.name == "conv_transpose1d" else 2
+    a = i.attributes
+    spatial = {"conv_transpose1d": 1, "conv_transpose2d": 2, "conv_transpose3d": 3}[i.op.name]
     if w.type(i.inputs[0]).rank != spatial + 2:
         raise OnnxError("an input without a batch dimension has no ONNX form; add one with unsqueeze(0)")
     stride, dilation, extra = (_each(a[n], spatial) for n in ("stride", "dilation", "output_padding"))

@@ -63,7 +63,7 @@ def geometry(
     return stride, _pads(name, padding, tuple(weight.shape[2:]), stride, dilation), dilation  # type: ignore[return-value]
 
 
-def _example(sizes: Sizes, size: Dim, message: str) -> Dim:
+def example_size(sizes: Sizes, size: Dim, message: str) -> Dim:
     """The size as a number, its example value then being a condition of the graph."""
     hint = sizes.hint(size)
     return size if hint is None else sizes.equal(size, hint, message)
@@ -115,7 +115,9 @@ def infer_conv(
     dilation = spread(name, "dilation", dilation, spatial, 1)
     kernel = w.shape[2:]
     if padding == "same":
-        kernel = tuple(_example(sizes, k, f"{name}: padding='same' was worked out for kernel {kernel}") for k in kernel)
+        kernel = tuple(
+            example_size(sizes, k, f"{name}: padding='same' was worked out for kernel {kernel}") for k in kernel
+        )
     pads = _pads(name, padding, kernel, stride, dilation)
     require_groups(sizes, name, groups, w.shape[0], "the number of output channels")
     sizes.equal(

@@ -24,11 +24,11 @@ from .conv_reference import input_gradient
 # -- transposed --------------------------------------------------------------------------------------------------------
 
 
-def _size(size: Dim, kernel: Dim, stride: int, pads: int, extra: int, dilation: int) -> Dim:
+def transposed_size(size: Dim, kernel: Dim, stride: int, pads: int, extra: int, dilation: int) -> Dim:
     return (size - 1) * stride - pads + dilation * (kernel - 1) + (extra + 1)
 
 
-def _infer_transposed(
+def infer_transposed(
     name: str,
     sizes: Sizes,
     input: Any,
@@ -86,7 +86,8 @@ def _decompose_transposed(
     extra = spread("conv_transpose2d", "output_padding", output_padding, 2, 0)
     x = F.unsqueeze(input, 0) if input.ndim == 3 else input
     size = tuple(
-        _size(x.shape[2 + i], weight.shape[2 + i], stride[i], 2 * pads[2 * i], extra[i], dilation[i]) for i in (0, 1)
+        transposed_size(x.shape[2 + i], weight.shape[2 + i], stride[i], 2 * pads[2 * i], extra[i], dilation[i])
+        for i in (0, 1)
     )
     # Output padding beyond stride - 1 would leave room for more places of the kernel: it is cut off the padding at the
     # end, and what that has not is added as zeros.
@@ -119,7 +120,7 @@ def _evaluate_transposed(
     strides, pads, dilations = shapes
     extra = spread("conv_transpose2d", "output_padding", output_padding, 2, 0)
     size: Any = tuple(
-        _size(input.shape[i - 2], weight.shape[2 + i], strides[i], 2 * pads[2 * i], extra[i], dilations[i])
+        transposed_size(input.shape[i - 2], weight.shape[2 + i], strides[i], 2 * pads[2 * i], extra[i], dilations[i])
         for i in (0, 1)
     )
     value = batched(lambda x: input_gradient(xp, x, weight, size, *shapes, groups), input)
@@ -133,7 +134,7 @@ CONV_TRANSPOSE2D = define(
     "conv2d with respect to its input, as a function of its own.\n\n"
     ">>> ingot.nn.functional.conv_transpose2d(ingot.ones(1, 1, 2, 2), ingot.ones(1, 1, 2, 2)).shape\n"
     "ingot.Size([1, 1, 3, 3])",
-    infer=lambda sizes, input, weight, bias, *, stride, padding, output_padding, groups, dilation: _infer_transposed(
+    infer=lambda sizes, input, weight, bias, *, stride, padding, output_padding, groups, dilation: infer_transposed(
         "conv_transpose2d", sizes, input, weight, bias, stride, padding, output_padding, groups, dilation, 2
     ),
     evaluate=_evaluate_transposed,
@@ -260,7 +261,7 @@ CONV_TRANSPOSE1D = define(
     "The transposed convolution of [N, C, L] (or [C, L]) with a weight [C, O / groups, k].\n\n"
     ">>> ingot.nn.functional.conv_transpose1d(ingot.tensor([[[1., 2.]]]), ingot.tensor([[[1., 1.]]]))\n"
     "tensor([[[1., 3., 2.]]])",
-    infer=lambda sizes, input, weight, bias, *, stride, padding, output_padding, groups, dilation: _infer_transposed(
+    infer=lambda sizes, input, weight, bias, *, stride, padding, output_padding, groups, dilation: infer_transposed(
         "conv_transpose1d", sizes, input, weight, bias, stride, padding, output_padding, groups, dilation, 1
     ),
     evaluate=_evaluate_transposed1d,

@@ -52,7 +52,7 @@ _FEW_CHANNELS, _SHORT_DEPTH, _MANY_CHANNELS = 16, 48, 128
 
 def convolution_reads(instruction: Instruction) -> list[Value] | None:
     """What a convolution reads from memory."""
-    if instruction.op.name != "conv2d":
+    if instruction.op.name not in ("conv2d", "conv3d"):
         return None
     images, weight = instruction.inputs[:2]
     read = images if layout_of(images) is not None else forward_view(images, instruction.block).base

@@ -37,7 +37,7 @@ __all__ = ["Group", "Plan", "Unsupported", "count_uses", "own_cost", "plan_block
 # Inner rows up to this many elements may be handled one by one even where there is a single row.
 _SMALL_ROW = 4096
 _CHEAP = 4
-_PRODUCTS = ("matmul", "linear", "conv2d")
+_PRODUCTS = ("matmul", "linear", "conv2d", "conv3d")
 _COSTS = {
     "exp": 10, "exp2": 10, "expm1": 14, "log": 12, "log2": 12, "log10": 12, "log1p": 14, "sin": 16, "cos": 16,
     "tan": 24, "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24,

@@ -148,7 +148,7 @@ class _Driver(Driver):
     def accepts_epilogue(self, instruction: Instruction, group: Group) -> bool:
         if group.placements:
             return False
-        if instruction.op.name == "conv2d":
+        if instruction.op.name in ("conv2d", "conv3d"):
             return stores_images(instruction, group)
         if instruction.op.name == "conv2d_weight_grad":
             return False
@@ -168,7 +168,7 @@ class _Driver(Driver):
         if instruction.op.name == "conv2d_weight_grad":
             run_weight_gradient(self, instruction, self.target)
             return
-        run = {"conv2d": run_convolution, ATTENTION: run_attention}.get(instruction.op.name, run_matmul)
+        run = {"conv2d": run_convolution, "conv3d": run_convolution, ATTENTION: run_attention}.get(instruction.op.name, run_matmul)
         run(self, instruction, group, self.target)
 
     def contraction_reads(self, instruction: Instruction) -> list[Value] | None:

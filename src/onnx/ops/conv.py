@@ -50,7 +50,7 @@ def conv(node: Any, x: Any, weight: Any, bias: Any = None) -> Any:
 def convolve(node: Any, x: Any, weight: Any, bias: Any, strides: Any, pads: Any, dilations: Any, groups: int) -> Any:
     """A convolution in one, two or three dimensions."""
     rank = x.ndim - 2
-    if pads[:rank] != pads[rank:] or min(pads) < 0 or rank == 3:
+    if pads[:rank] != pads[rank:] or min(pads) < 0:
         x, pads = pad_spatial(x, pads), [0] * (2 * rank)
     if rank == 1:
         return F.conv1d(x, weight, bias, tuple(strides), tuple(pads[:1]), tuple(dilations), groups)
@@ -58,19 +58,7 @@ def convolve(node: Any, x: Any, weight: Any, bias: Any, strides: Any, pads: Any,
         return F.conv2d(x, weight, bias, tuple(strides), tuple(pads[:2]), tuple(dilations), groups)
     if rank != 3:
         raise node.error(f"Conv in {rank} dimensions is not supported: expected 1, 2 or 3")
-    n, _, depth, height, width = x.shape
-    size = node.fix(weight.shape[2])
-    out = (depth - dilations[0] * (size - 1) - 1) // strides[0] + 1
-    total: Any = None
-    for k in range(size):
-        # Every output plane sees the input plane k of its window; planes go into the batch.
-        start = k * dilations[0]
-        part = F.slice(x, start, start + (out - 1) * strides[0] + 1, dim=2, step=strides[0])
-        part = F.reshape(F.permute(part, (0, 2, 1, 3, 4)), (n * out, x.shape[1], height, width))
-        kernel = F.select(weight, k, dim=2)
-        plane = F.conv2d(part, kernel, bias if k == 0 else None, tuple(strides[1:]), 0, tuple(dilations[1:]), groups)
-        total = plane if total is None else F.add(total, plane)
-    return F.permute(F.reshape(total, (n, out, *tuple(total.shape)[1:])), (0, 2, 1, 3, 4))
+    return F.conv3d(x, weight, bias, tuple(strides), tuple(pads[:3]), tuple(dilations), groups)
 
 
 @op("ConvTranspose")
@@ -93,8 +81,8 @@ def conv_transpose(node: Any, x: Any, weight: Any, bias: Any = None) -> Any:
         pads = before + [t - b for t, b in zip(totals, before, strict=True)]
     else:
         pads = [0] * (2 * rank) if auto == "VALID" else list(node.attribute("pads", (0,) * (2 * rank)))
-    if rank in (1, 2) and pads[:rank] == pads[rank:] and min(pads) >= 0 and _fits(extra, strides, dilations):
-        function = F.conv_transpose1d if rank == 1 else F.conv_transpose2d
+    if rank in (1, 2, 3) and pads[:rank] == pads[rank:] and min(pads) >= 0 and _fits(extra, strides, dilations):
+        function = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[rank]
         return function(x, weight, bias, tuple(strides), tuple(pads[:rank]), tuple(extra), groups, tuple(dilations))
     for axis, stride in enumerate(strides, 2):
         x = _spread(x, axis, stride)

@@ -137,3 +137,39 @@ def test_bits_do_not_depend_on_threads() -> None:
             assert results[0] == results[1] == results[2]
     finally:
         ingot.set_num_threads(before)
+
+
+VOLUMES: list[tuple[int, int, int, Any, dict[str, Any]]] = [
+    (3, 5, 1, 3, {"padding": 1}),
+    (1, 2, 4, (2, 3, 1), {"stride": (2, 1, 2), "padding": (0, 1, 0)}),
+    (2, 17, 1, 2, {"stride": 2, "dilation": (1, 3, 1)}),
+]
+
+
+@pytest.mark.parametrize("case", VOLUMES, ids=str)
+def test_volumes(case: Any) -> None:
+    channels, outputs, groups, kernel, options = case
+    layer = nn.Conv3d(channels * groups, outputs * groups, kernel, groups=groups, **options)
+    traced = jit.trace(nn.Sequential(layer, nn.SiLU()), _normal(1, channels * groups, 5, 6, 7), check_trace=False)
+    with ingot.no_grad():
+        for shape in ((2, 5, 6, 7), (1, 4, 33, 5), (0, 4, 4, 4)):
+            x = _normal(shape[0], channels * groups, *shape[1:])
+            _agree(traced, "native", x)
+        _agree(traced, "python", _normal(1, channels * groups, 4, 5, 6))
+    assert "planes_f32" in traced.kernel_source()
+
+
+def test_gradients_of_volumes() -> None:
+    model = nn.Sequential(nn.Conv3d(2, 3, 3, stride=2, padding=1), nn.Tanh(), nn.ConvTranspose3d(3, 2, (1, 2, 2), 2))
+    x = _normal(2, 2, 5, 6, 4)
+    traced = jit.trace(model, x, check_trace=False)
+    found = []
+    for function in (model, traced):
+        given = x.clone().requires_grad_()
+        parameters = list(model.parameters())
+        for p in parameters:
+            p.grad = None
+        (function(given) ** 2).sum().backward()
+        found.append([t.grad.numpy() for t in (given, *parameters)])
+    for expected, result in zip(*found, strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
