@@ -16,24 +16,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .dots import rows_call, rows_name, rows_source
 from .epilogue import Epilogue, indent, store_source
 from .external import load
-from .microkernel import (
-    PANEL_ROWS,
-    TABLE_BYTES,
-    TILES_PER_ITEM,
-    copies_name,
-    copies_source,
-    longest_row,
-    microkernel_call,
-    microkernel_source,
+from .gemm_loops import (
+    CACHE_SET_PERIOD,
+    GRAIN_MULTIPLY_ADDS,
+    blocking_source,
+    narrow_functions,
+    narrow_loops,
+    packed_loops,
+    unpacked_head,
+    unpacked_loops,
+    unpacked_path,
 )
+from .microkernel import TABLE_BYTES, copies_name, copies_source, longest_row, microkernel_call, microkernel_source
 from .packing import aligned_empty, pack_b_numpy, packed_elements
-from .target import LARGEST_TILE, Target, TileShape, host_target, tile_shape
+from .target import Target, TileShape, host_target, tile_shape
 
 __all__ = [
-    "GEMM_SLOTS", "PACK_SLOTS", "Epilogue", "GemmSpec", "aligned_empty", "gemm_source", "pack_b_numpy", "pack_b_source",
-    "packed_elements",
+    "CACHE_SET_PERIOD", "GEMM_SLOTS", "GRAIN_MULTIPLY_ADDS", "PACK_SLOTS", "Epilogue", "GemmSpec", "aligned_empty",
+    "blocking_source", "gemm_source", "pack_b_numpy", "pack_b_source", "packed_elements",
 ]  # fmt: skip
 
 # The slots of a GEMM kernel's table; those of the epilogue follow. Strides count elements.
@@ -64,56 +67,21 @@ GEMM_SLOTS: dict[str, int] = {
             "panel_block",
             "k_block",
             "grain",
+            "path",  # what products do whose B is not packed (see gemm_loops.py)
             "b_is_packed",  # 1 where B was packed before the product, read by kernels that take both forms
         )
     )
 }
-# Below this many multiply-adds, handing an item to another thread costs more than it saves (a few microseconds).
-GRAIN_MULTIPLY_ADDS = 100_000
-# Rows of A that lie a multiple of this apart compete for the same lines of an L1 cache (64 sets of 64 bytes).
-CACHE_SET_PERIOD = 4096
-
 IMPORTS = """\
 import numpy as np
+from ingot.jit.codegen.dots import row_kernels
 from ingot.jit.codegen.external import address_of, call_store
-from ingot.jit.codegen.microkernel import call_tile, copies, lane_sum, microkernel
+from ingot.jit.codegen.microkernel import call_tile, copies, microkernel
 from ingot.jit.codegen.microkernel import panel_buffer, row_buffer, row_table, tile_buffer
 from ingot.jit.codegen.primitives import pointer_f32, pointer_f64, pointer_i8, pointer_u8, pointer_i16, pointer_i32
 from ingot.jit.codegen.primitives import pointer_i64, set_slot_i64, slot_f64, slot_i64
 from ingot.jit.codegen.target import Target
 """
-
-# Statements that choose `row_block` and `panel_block` (in tiles) and give `items` and `grain`. They read `row_tiles`,
-# `panels`, `batches`, `threads`, `m`, `k` (the whole depth), `depth` (of one block of it), `rows` and `columns` (of a
-# tile), `l2_bytes` and, set here, `packed`.
-_BLOCKING = f"""
-panel_block, row_block = 1, {TILES_PER_ITEM}
-if packed:
-    panel_block = max(1, min(panels, l2_bytes // 2 // max(1, depth * columns * SIZE)))
-    row_block = 4
-    if depth < k:
-        # All tiles of an item keep their sums on the stack from one block of K to the next.
-        panel_block = min(panel_block, {TILES_PER_ITEM // 2})
-        row_block = min(row_tiles, {TILES_PER_ITEM} // panel_block)
-row_block = max(1, min(row_block, row_tiles))
-row_blocks = (row_tiles + row_block - 1) // row_block
-panel_blocks = (panels + panel_block - 1) // panel_block
-# Smaller items while there are too few of them for the threads to share evenly.
-while batches * row_blocks * panel_blocks < 4 * threads and (row_block > 1 or panel_block > 1):
-    if row_block > 1:
-        row_block = (row_block + 1) // 2
-    else:
-        panel_block = (panel_block + 1) // 2
-    row_blocks = (row_tiles + row_block - 1) // row_block
-    panel_blocks = (panels + panel_block - 1) // panel_block
-items = batches * row_blocks * panel_blocks
-grain = {GRAIN_MULTIPLY_ADDS} // (min(m, row_block * rows) * panel_block * columns * (k + 8) + 1) + 1
-"""
-
-
-def blocking_source(dtype: str, *, packed: bool = True) -> str:
-    """The statements of a plan function that cut a product into items."""
-    return f"packed = {packed}\n{_BLOCKING.strip().replace('SIZE', str(4 if dtype == 'f32' else 8))}"
 
 
 @dataclass(frozen=True)
@@ -150,8 +118,8 @@ class GemmSpec:
     def core_name(self) -> str:
         """The name of the loop nest that all tiles share."""
         name = f"gemm_{self.dtype}{self._options}"
-        # Products with a transposed B call a micro-kernel of the CPU, and packing transposes blocks of its vectors.
-        return name if self.packed else f"{name}_{dot_tile(self.target, self.dtype).name}"
+        # Products with a transposed B call dot products of the CPU, and packing transposes blocks of its vectors.
+        return name if self.packed else f"{name}_{rows_name(self.target, self.dtype)}"
 
     @property
     def _options(self) -> str:
@@ -165,10 +133,12 @@ class GemmSpec:
 
     def shared_sources(self) -> dict[str, str]:
         """The modules to link with the kernels of this spec, by name."""
-        tiles = (self.tile,) if self.packed else (self.tile, dot_tile(self.target, self.dtype))
         # What does not change the loop nest is not in its source either.
-        own = tile_source(self.name, self.core_name, "gemm", replace(self, n=None), self.tile, self.target)
-        return shared_sources(tiles, self.target) | {self.core_name: core_source(self), self.name: own}
+        own = tile_source(self.name, self.core_name, "gemm", replace(self, n=None), self.tile, self.target, narrow=True)
+        sources = shared_sources((self.tile,), self.target)
+        if not self.packed:
+            sources[rows_name(self.target, self.dtype)] = rows_source(self.target, self.dtype)
+        return sources | {self.core_name: core_source(self), self.name: own}
 
 
 def block_lanes(target: Target, dtype: str) -> int:
@@ -183,8 +153,14 @@ def shared_sources(tiles: tuple[TileShape, ...], target: Target) -> dict[str, st
     return sources | {copies_name(dtype, lanes): copies_source(dtype, lanes)}
 
 
-def tile_source(name: str, core_name: str, module: str, spec: Any, tile: TileShape, target: Target) -> str:
-    """Source of `<name>(p, lo, hi, store)` and `<name>_plan(p, threads)`: a shared loop nest for one tile and cache."""
+def tile_source(
+    name: str, core_name: str, module: str, spec: Any, tile: TileShape, target: Target, *, narrow: bool = False
+) -> str:
+    """Source of `<name>(p, lo, hi, store)` and `<name>_plan(p, threads)`: a shared loop nest for one tile and cache.
+
+    With `narrow` the loop nest takes, too, up to how many columns the first vector of a tile's rows is enough for.
+    """
+    more = f", {tile.lanes if tile.has_narrow else 0}" if narrow else ""
     return f"""\
 from ingot.jit.codegen.external import address_of
 from ingot.jit.codegen.microkernel import microkernel
@@ -203,7 +179,7 @@ def {name}_plan(p, threads):
 
 @kernel
 def {name}(p, lo, hi, store):
-    run(p, lo, hi, store, multiply_tile(), {tile.rows}, {tile.columns})
+    run(p, lo, hi, store, multiply_tile(), {tile.rows}, {tile.columns}{more})
 """
 
 
@@ -263,10 +239,11 @@ def core(spec: GemmSpec) -> dict[str, Callable[..., Any]]:
 
 
 def core_source(spec: GemmSpec) -> str:
-    """Source of the loop nest `<spec.core_name>(p, lo, hi, store, multiply, height, width)` and its plan function.
+    """Source of the loop nest `<spec.core_name>(p, lo, hi, store, multiply, height, width, narrow)` and its plan.
 
     `store` is the address of a function with `external.STORE_PARAMETERS`, called with each finished tile; `multiply`
-    that of a micro-kernel, whose tiles have `height` rows and `width` columns: one loop nest serves all tiles.
+    that of a micro-kernel, whose tiles have `height` rows and `width` columns: one loop nest serves all tiles. For up
+    to `narrow` columns the first vector of its rows is enough.
     """
     slots, size = GEMM_SLOTS, spec.tile.element_bytes
 
@@ -288,20 +265,33 @@ def core_source(spec: GemmSpec) -> str:
             b_batch = b + outer * b_outer + inner * b_inner
             c_batch = outer * c_outer + inner * c_inner
         """
-    dot, lanes = dot_tile(spec.target, spec.dtype), block_lanes(spec.target, spec.dtype)
-    copies = copies_name(spec.dtype, lanes)
+    lanes = block_lanes(spec.target, spec.dtype)
+    copies = f"copies({spec.dtype!r}, {lanes})"
+    gather_rows, pack_panel, pack_rows, copy_strided = (
+        f"{function} = {copies}['{function}_{copies_name(spec.dtype, lanes)}']\n"
+        for function in ("gather_rows", "pack_panel", "pack_rows", "copy_strided")
+    )
+    path = ""
     if spec.packed:
-        functions = f"gather_rows = copies({spec.dtype!r}, {lanes})['gather_rows_{copies}']"
-        head, loops = _PACKED_HEAD, _PACKED_LOOPS
+        functions = gather_rows
+        head, loops = packed_loops()
+    elif spec.narrow:
+        functions = pack_panel + narrow_functions(spec.dtype, spec.narrow)
+        head, loops = unpacked_head(spec.b_bytes), narrow_loops(spec.dtype, spec.b_bytes)
+        path = "path = 0"
     else:
-        functions = (
-            f"pack_panel = copies({spec.dtype!r}, {lanes})['pack_panel_{copies}']\n"
-            f"multiply_dot = {microkernel_call(dot)}.multiply_tile\n"
-            f"sum_lanes = lane_sum({spec.dtype!r}, {dot.lanes})"
-        )
-        if spec.narrow:
-            functions += "\n" + _narrow_functions(spec)
-        head, loops = _unpacked_head(spec), _narrow_loops(spec) if spec.narrow else _unpacked_loops(spec)
+        functions = gather_rows + pack_panel + pack_rows + copy_strided
+        functions += f"rows = {rows_call(spec.target, spec.dtype)}\ndot_rows, add_rows = rows.dot_rows, rows.add_rows\n"
+        head, loops = unpacked_head(spec.b_bytes), unpacked_loops(spec.dtype)
+        path = unpacked_path(size)
+    if not spec.packed:
+        head = f"b_k, b_column, path = {slot('b_k_stride')}, {slot('b_column_stride')}, {slot('path')}\n{head}"
+        path = f"""
+            a_row, a_k = {slot("a_row_stride")}, {slot("a_k_stride")}
+            b_k, b_column = {slot("b_k_stride")}, {slot("b_column_stride")}
+{indent(path, 12)}
+            set_slot_i64(p, {slots["path"]}, path)
+        """
     head, loops = (text.replace("SIZE", str(size)) for text in (head, loops))
     return f"""{IMPORTS}
 {functions}
@@ -315,6 +305,7 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     # Blocks of K of equal length: the last one should not be a sliver.
     k_blocks = max(1, (k + block - 1) // block)
     depth = (k + k_blocks - 1) // k_blocks
+{indent(path, 4)}
 {indent(blocking_source(spec.dtype, packed=spec.packed), 4)}
     set_slot_i64(p, {slots["row_block"]}, row_block * rows)
     set_slot_i64(p, {slots["panel_block"]}, panel_block)
@@ -324,7 +315,7 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
 
 
 @kernel
-def {spec.core_name}(p, lo, hi, store, multiply, height, width):
+def {spec.core_name}(p, lo, hi, store, multiply, height, width, narrow):
     a, b = {slot("a")}, {slot("b")}
     m, n, k = {slot("m")}, {slot("n")}, {slot("k")}
     a_row, a_k = {slot("a_row_stride")} * {size}, {slot("a_k_stride")} * {size}
@@ -350,46 +341,6 @@ def {spec.core_name}(p, lo, hi, store, multiply, height, width):
 """
 
 
-# Points the row table at rows i .. i + height - 1; missing ones repeat the last row.
-_FILL_TABLE = """
-for t in range(height):
-    row = i + min(t, rows - 1)
-    addresses[t] = a_batch + row * a_row
-    row_starts[t] = c_batch + row * c_row_stride
-"""
-
-_PACKED_HEAD = f"""
-gathered, gathered_stride = row_buffer(), k_block * SIZE // 64 * 64 + 128
-# Rows that would push each other out of the L1 cache, or are not contiguous, are copied where several panels use them.
-gather = panel_block > 1 and m > 1 and (a_k != SIZE or a_row % {CACHE_SET_PERIOD} == 0)
-tile_step = height * row_bytes if k > k_block else 0
-"""
-
-_PACKED_LOOPS = f"""
-for k_start in range(0, max(k, 1), k_block):
-    length = min(k_block, k - k_start)
-    tile = tiles
-    for i in range(first_row, last_row, height):
-        rows = min(height, last_row - i)
-{indent(_FILL_TABLE, 8)}
-        windows, offset, step = table, k_start * a_k, a_k
-        if gather:
-            step = gather_rows(table, dense, height, rows, offset, 1, 0, 1, 0, length, a_k, gathered, gathered_stride)
-            windows, offset = dense, 0
-        for panel in range(first_panel, last_panel):
-            b_rows = b_batch + (panel * k + k_start) * row_bytes
-            call_tile(multiply, windows, rows, offset, b_rows, tile, k_start, 1, 0, 1, 0, length, step, row_bytes)
-            if k_start + length >= k:
-                column = panel * width
-                call_store(store, p, tile, offsets, batch, i, column, rows, min(width, n - column))
-            tile += tile_step
-"""
-
-
-# Up to this many rows, products with a transposed B are dot products of rows, with no copy of B.
-DOT_ROWS = 4
-
-
 def dot_tile(target: Target, dtype: str) -> TileShape:
     """The tile of dot products: rows of a transposed B x one vector of positions.
 
@@ -397,158 +348,6 @@ def dot_tile(target: Target, dtype: str) -> TileShape:
     'f32_14x1x16_per_channel'
     """
     return TileShape(dtype, 8 if target.registers < 32 else 14, 1, target.lanes(dtype), target.fused, True)
-
-
-def _unpacked_head(spec: GemmSpec) -> str:
-    slots = GEMM_SLOTS
-    return f"""
-panel_rows = panel_buffer()
-b_k = slot_i64(p, {slots["b_k_stride"]}) * {spec.b_bytes}
-b_column = slot_i64(p, {slots["b_column_stride"]}) * {spec.b_bytes}
-# For dot products: the addresses of columns of B, and their products with a row of A.
-b_table, products = dense, tiles + {(TILES_PER_ITEM - 1) * LARGEST_TILE}
-b_addresses = pointer_i64(b_table)
-{"wide = row_buffer()" if spec.narrow else ""}
-"""
-
-
-def _unpacked_loops(spec: GemmSpec) -> str:
-    return f"""
-column = first_panel * width
-columns = min(width, n - column)
-b_panel = b_batch + column * b_column
-if b_k == SIZE and a_k == SIZE and m <= {DOT_ROWS}:
-{indent(_dot_products(spec), 4)}
-else:
-    # Few rows do not pay for a copy: whole panels of a row-major B are read where they lie.
-    direct = b_column == SIZE and columns == width and m <= 2 * height
-    block = max(k, 1) if direct else {PANEL_ROWS}
-    for k_start in range(0, max(k, 1), block):
-        length = min(block, k - k_start)
-        b_rows, b_step = b_panel + k_start * b_k, b_k
-        if not direct:
-            pack_panel(b_rows, panel_rows, width, b_k, b_column, length, columns)
-            b_rows, b_step = panel_rows, row_bytes
-        tile = tiles
-        for i in range(first_row, last_row, height):
-            rows = min(height, last_row - i)
-{indent(_FILL_TABLE, 12)}
-            call_tile(multiply, table, rows, k_start * a_k, b_rows, tile, k_start, 1, 0, 1, 0, length, a_k, b_step)
-            if k_start + length >= k:
-                call_store(store, p, tile, offsets, batch, i, column, rows, columns)
-            tile += height * row_bytes
-"""
-
-
-def _narrow_functions(spec: GemmSpec) -> str:
-    """Source of what reads a B of another dtype: a product of a row with a column, and the copy of a run."""
-    convert, pointer = {"f16": ("from_f16", "i16"), "bf16": ("from_bf16", "i16")}.get(
-        spec.narrow, (f"as_{spec.dtype}", spec.narrow)
-    )
-    module = "halves" if spec.narrow in ("f16", "bf16") else "helpers"
-    real = "np.float32" if spec.dtype == "f32" else "np.float64"
-    return f"""\
-from ingot.jit.codegen.{module} import {convert}
-from ingot.jit.codegen.helpers import sum_step
-
-
-@body
-def narrow_dot(a, b, count):
-    total = {real}(0)
-    for q in range(count):
-        total = sum_step(total, a[q] * {convert}(b[q]))
-    return total
-
-
-@body
-def widen(b, target, count):
-    for q in range(count):
-        target[q] = {convert}(b[q])
-
-
-@body
-def clear(target, count):
-    for q in range(count):
-        target[q] = {real}(0)
-
-
-narrow_pointer = pointer_{pointer}
-"""
-
-
-def _narrow_loops(spec: GemmSpec) -> str:
-    """The same where B is converted: for few rows while it streams by, for more rows into packed panels."""
-    pointer = f"pointer_{spec.dtype}"
-    return f"""
-column = first_panel * width
-columns = min(width, n - column)
-b_panel = b_batch + column * b_column
-if b_k == {spec.b_bytes} and a_k == SIZE and m <= {DOT_ROWS}:
-    i, rows = first_row, last_row - first_row
-{indent(_FILL_TABLE, 4)}
-    for s in range(columns):
-        for r in range(rows):
-            tile_row = {pointer}(tiles + r * row_bytes)
-            tile_row[s] = narrow_dot({pointer}(addresses[r]), narrow_pointer(b_panel + s * b_column), k)
-    call_store(store, p, tiles, offsets, batch, i, column, rows, columns)
-else:
-    for k_start in range(0, max(k, 1), {PANEL_ROWS}):
-        length = min({PANEL_ROWS}, k - k_start)
-        b_rows = b_panel + k_start * b_k
-        if b_column == {spec.b_bytes}:
-            for q in range(length):
-                target = panel_rows + q * row_bytes
-                widen(narrow_pointer(b_rows + q * b_k), {pointer}(target), columns)
-                clear({pointer}(target + columns * SIZE), width - columns)
-        elif b_k == {spec.b_bytes}:
-            for s in range(columns):
-                widen(narrow_pointer(b_rows + s * b_column), {pointer}(wide + s * {PANEL_ROWS} * SIZE), length)
-            pack_panel(wide, panel_rows, width, SIZE, {PANEL_ROWS} * SIZE, length, columns)
-        else:
-            for q in range(length):
-                for s in range(columns):
-                    widen(narrow_pointer(b_rows + q * b_k + s * b_column),
-                        {pointer}(panel_rows + q * row_bytes + s * SIZE), 1)
-                clear({pointer}(panel_rows + q * row_bytes + columns * SIZE), width - columns)
-        tile = tiles
-        for i in range(first_row, last_row, height):
-            rows = min(height, last_row - i)
-{indent(_FILL_TABLE, 12)}
-            offset = k_start * a_k
-            call_tile(multiply, table, rows, offset, panel_rows, tile, k_start, 1, 0, 1, 0, length, a_k, row_bytes)
-            if k_start + length >= k:
-                call_store(store, p, tile, offsets, batch, i, column, rows, columns)
-            tile += height * row_bytes
-"""
-
-
-def _dot_products(spec: GemmSpec) -> str:
-    """Statements for the few rows of an item: B's columns are contiguous, and are read once, vectors of K at a time.
-
-    The micro-kernel multiplies position by position: row t of its tile gets the products of column t of B with a row of
-    A, added up lane by lane; then the lanes are added, and the positions that fill no vector.
-    """
-    dot, pointer = dot_tile(spec.target, spec.dtype), f"pointer_{spec.dtype}"
-    return f"""
-i, rows = first_row, last_row - first_row
-{indent(_FILL_TABLE, 0)}
-whole = k - k % {dot.columns}
-for first in range(0, columns, {dot.rows}):
-    count = min({dot.rows}, columns - first)
-    for t in range({dot.rows}):
-        b_addresses[t] = b_panel + (first + min(t, count - 1)) * b_column
-    for r in range(rows):
-        multiply_dot(b_table, count, 0, addresses[r], products, 0, 1, 0, 1, 0, whole // {dot.columns},
-            {dot.row_bytes}, {dot.row_bytes})
-        a_rest = {pointer}(addresses[r] + whole * SIZE)
-        sums = {pointer}(tiles + r * row_bytes + first * SIZE)
-        for t in range(count):
-            sum_lanes(products + t * {dot.row_bytes}, tiles + r * row_bytes + (first + t) * SIZE)
-            b_rest = {pointer}(b_addresses[t] + whole * SIZE)
-            for q in range(k - whole):
-                sums[t] += a_rest[q] * b_rest[q]
-call_store(store, p, tiles, offsets, batch, i, column, rows, columns)
-"""
 
 
 PACK_SLOTS: dict[str, int] = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ...ir.dims import dim_max, dim_min, symbols
 from .driver import Driver, Storage
 from .gemm import PACK_SLOTS, GemmSpec, pack_b_source, shared_sources
+from .gemm_loops import DOT_COLUMNS
 from .kernel_text import named_source
 from .microkernel import TILES_PER_ITEM
 from .module import KernelSource
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from .contraction import Product
 
 __all__ = ["packed_at_run_time", "packed_before_loop"]
+
+# Products with more tiles of rows pack B before they start, if it has at most so many times the size of the L2 cache.
+_FEW_TILES, _AT_HAND = 3, 8
 
 
 def packed_before_loop(
@@ -58,15 +62,20 @@ def packed_at_run_time(
     known = (rows, columns, depth, product.b_depth, product.columns.b, product.b.offset)
     if driver.loops or product.batches or any(not symbols(dim) <= driver.argument_symbols for dim in known):
         return None
-    # An item of the loop nest that packs as it goes has at most as many rows.
-    few = TILES_PER_ITEM * spec.tile.rows
-    if isinstance(rows, int) and rows <= few:
+    # An item of the loop nest that packs as it goes has at most `many` rows. A matrix that stays in a cache meanwhile
+    # is better packed at once from some tiles of rows on; few columns take dot products instead.
+    few, many = _FEW_TILES * spec.tile.rows, TILES_PER_ITEM * spec.tile.rows
+    if (isinstance(rows, int) and rows <= few) or (isinstance(columns, int) and columns <= DOT_COLUMNS):
         return None
     size, width = spec.tile.element_bytes, spec.tile.columns
     needed = dim_min(dim_max(rows - few, 0), 1)
     storage = driver.new_buffer(needed * ((columns + width - 1) // width) * width * depth * size)
     is_packed = driver.fresh("packed")
-    driver.line(f"{is_packed} = 1 if {driver.size(rows)} > {few} else 0")
+    at_hand = _AT_HAND * spec.target.l2_bytes // size
+    enough = (
+        f"({driver.size(rows)} > {few} and {driver.size(columns * depth)} <= {at_hand} or {driver.size(rows)} > {many})"
+    )
+    driver.line(f"{is_packed} = 1 if {driver.size(columns)} > {DOT_COLUMNS} and {enough} else 0")
     with driver.block(f"if {is_packed} != 0:"):
         _run_packing(driver, product, spec, storage, add_shared)
     driver.clock += 1

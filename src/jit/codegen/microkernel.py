@@ -18,7 +18,6 @@ Multiplication", ACM TOMS 34(3), 2008; the table of addresses on M. Dukhan, "The
 """
 
 import ctypes
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -30,7 +29,7 @@ from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from .external import indirect, load, lower, lower_external
-from .microkernel_llvm import I64, TileFunction, emit_copy, emit_lane_sum, emit_stream, emit_transpose, row_counts
+from .microkernel_llvm import I64, TileFunction, emit_copy, emit_stream, emit_transpose, row_counts
 from .target import LARGEST_TILE, MOST_ROWS, WIDEST_ROW, TileShape
 
 _DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
@@ -53,6 +52,11 @@ PARAMETERS = (
 TABLE_BYTES = 8 * MOST_ROWS
 # Calls the micro-kernel at an address.
 call_tile = indirect(PARAMETERS)
+
+# Added to a number of rows, asks for the first vector of each row of the tile only: the last columns of a matrix.
+NARROW = 64
+# The heights of such tiles, if not the whole one.
+_NARROW_HEIGHTS = (4,)
 
 # Tiles of one work item that are kept while their sums grow over blocks of K (see gemm.py).
 TILES_PER_ITEM = 16
@@ -154,8 +158,9 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
         a_step: int,
         b_step: int,
     ) -> None:
-        height = next(h for h in heights if h >= rows)
-        tile = _view(out, dtype, (height, shape.columns), (shape.columns * dtype.itemsize, dtype.itemsize))
+        columns = shape.lanes if rows > NARROW else shape.columns
+        height = next(h for h in heights if h >= rows % NARROW)
+        tile = _view(out, dtype, (height, columns), (shape.columns * dtype.itemsize, dtype.itemsize))
         if not accumulate:
             tile[...] = 0
         if outer <= 0 or inner <= 0 or length <= 0:
@@ -164,11 +169,11 @@ def _python_multiply_tile(shape: TileShape) -> Callable[..., None]:
         with np.errstate(all="ignore"):
             for s in range(outer * inner):
                 first = b + s * length * b_step
-                panel = _view(first, dtype, (length, shape.columns), (b_step, dtype.itemsize))
+                panel = _view(first, dtype, (length, columns), (b_step, dtype.itemsize))
                 start = a_offset + s // inner * outer_stride + s % inner * inner_stride
                 for i in range(height):
                     if shape.per_channel:
-                        row = _view(addresses[i] + start, dtype, (length, shape.columns), (a_step, dtype.itemsize))
+                        row = _view(addresses[i] + start, dtype, (length, columns), (a_step, dtype.itemsize))
                     else:
                         row = _view(addresses[i] + start, dtype, (length, 1), (a_step, dtype.itemsize))
                     if shape.inputs > 1:
@@ -241,21 +246,6 @@ def stream_end() -> None:
 lower(stream_end, (), lambda builder, arguments: builder.fence("seq_cst"))
 
 
-@cache
-def lane_sum(dtype: str, lanes: int) -> Callable[[int, int], None]:
-    """The function `(source, target)` that stores the sum of the `lanes` elements at one address at the other."""
-    numpy_dtype = _DTYPES[dtype]
-
-    def sum_lanes(source: int, target: int) -> None:
-        size = numpy_dtype.itemsize
-        with np.errstate(all="ignore"):
-            _view(target, numpy_dtype, (1,), (size,))[0] = _view(source, numpy_dtype, (lanes,), (size,)).sum()
-
-    emit = functools.partial(emit_lane_sum, dtype=dtype, lanes=lanes)
-    lower(sum_lanes, ("source", "target"), emit)
-    return sum_lanes
-
-
 def copies_name(dtype: str, lanes: int) -> str:
     """The name of the module of `copies_source`, and what its functions' names end in."""
     return f"copies_{dtype}_{lanes}"
@@ -265,8 +255,9 @@ def copies_source(dtype: str, lanes: int) -> str:
     """Source of copies of A and B into buffers that suit the micro-kernels; `lanes` is the edge of transposed blocks.
 
     `gather_rows_*` copies windows of A, given as to `multiply_tile`, to dense rows, whose addresses it writes to
-    `dense_table`; it returns the step between positions. `pack_panel_*` copies rows of B to a panel of `width` columns,
-    with zeros past `columns`. Strides are in bytes.
+    `dense_table`; it returns the step between positions. `pack_rows_*` copies `count` whole panels of a row-major B,
+    each `panel_step` after the one before. `pack_panel_*` copies rows of B to a panel of `width` columns, with zeros
+    past `columns`. Strides are in bytes.
     """
     size, pointer, name = _DTYPES[dtype].itemsize, f"pointer_{dtype}", copies_name(dtype, lanes)
     return f"""\
@@ -277,9 +268,14 @@ transpose = transpose_block({dtype!r}, {lanes})
 
 
 @body
-def copy_strided(source, source_step, target, target_step, count):
+def copy_elements(source, source_step, target, target_step, count):
     for s in range(count):
         target[s * target_step] = source[s * source_step]
+
+
+@kernel
+def copy_strided_{name}(source, source_step, target, target_step, count):
+    copy_elements({pointer}(source), source_step // {size}, {pointer}(target), target_step // {size}, count)
 
 
 @kernel
@@ -313,11 +309,24 @@ def gather_rows_{name}(
                     if a_step == {size}:
                         copy_memory(target, source, length * {size})
                     else:
-                        copy_strided({pointer}(source), a_step // {size}, {pointer}(target), 1, length)
+                        copy_elements({pointer}(source), a_step // {size}, {pointer}(target), 1, length)
                     target += length * {size}
     for t in range(height):
         dense[t] = buffer + min(t, rows - 1) * first
     return step
+
+
+@kernel
+def pack_rows_{name}(b, panels, panel_step, row_bytes, b_k, rows, count):
+    # Rows are read in long runs; copies of constant size are vector moves.
+    for r in range(rows):
+        for q in range(count):
+            source, target = b + r * b_k + q * row_bytes, panels + r * row_bytes + q * panel_step
+            if row_bytes % 64 == 0:
+                for s in range(0, row_bytes, 64):
+                    copy_memory(target + s, source + s, 64)
+            else:
+                copy_memory(target, source, row_bytes)
 
 
 @kernel
@@ -334,11 +343,11 @@ def pack_panel_{name}(b, panel, width, b_k, b_column, rows, columns):
                 transpose(b + s * b_column + r * {size}, b_column, panel + r * row_bytes + s * {size}, row_bytes)
         for s in range(columns):
             first = whole_rows if s < whole_columns else 0
-            copy_strided({pointer}(b + s * b_column + first * {size}), 1,
+            copy_elements({pointer}(b + s * b_column + first * {size}), 1,
                 {pointer}(panel + first * row_bytes + s * {size}), width, rows - first)
     else:
         for r in range(rows):
-            copy_strided({pointer}(b + r * b_k), b_column // {size}, {pointer}(panel + r * row_bytes), 1, columns)
+            copy_elements({pointer}(b + r * b_k), b_column // {size}, {pointer}(panel + r * row_bytes), 1, columns)
     # Zeros beside the last columns: what a tile computes there is dropped, whatever it is.
     if columns < width:
         for r in range(rows):
@@ -383,7 +392,8 @@ def microkernel(
     """The micro-kernel of one tile shape, for generated modules.
 
     `multiply_tile(table, rows, a_offset, b, out, accumulate, outer, outer_stride, inner, inner_stride, length, a_step,
-    b_step)` takes addresses, counts, and strides in bytes; `a_offset` is added to every address of the table.
+    b_step)` takes addresses, counts, and strides in bytes; `a_offset` is added to every address of the table. With
+    `NARROW` added to `rows` only the first vector of each row is computed, where the shape `has_narrow`.
     """
     shape = TileShape(dtype, rows, vectors, lanes, fused, per_channel, inputs)
     multiply_tile = _python_multiply_tile(shape)
@@ -394,16 +404,19 @@ def microkernel(
 
     def define(builder: Any, arguments: Any) -> None:
         count, arguments = arguments[1], [arguments[0], *arguments[2:]]
-        heights = row_counts(rows)
         done, full = builder.append_basic_block("tile_done"), builder.append_basic_block("tile_full")
         switch = builder.switch(count, full)
-        for low, height in zip((0, *heights), heights, strict=False):
-            block = full if height == rows else builder.append_basic_block(f"tile_{height}")
-            for rows_given in range(low + 1, height + 1):
-                switch.add_case(I64(rows_given), block)
-            with builder.goto_block(block):
-                builder.call(TileFunction(builder.module, shape, height).get(), arguments)
-                builder.branch(done)
+        widths = [(vectors, 0, row_counts(rows))]
+        if shape.has_narrow:
+            widths.append((1, NARROW, (*(h for h in _NARROW_HEIGHTS if h < rows), rows)))
+        for wide, more, heights in widths:
+            for low, height in zip((0, *heights), heights, strict=False):
+                block = full if height == rows and not more else builder.append_basic_block(f"tile_{height}_{wide}")
+                for rows_given in range(low + 1, height + 1):
+                    switch.add_case(I64(more + rows_given), block)
+                with builder.goto_block(block):
+                    builder.call(TileFunction(builder.module, shape, height, wide).get(), arguments)
+                    builder.branch(done)
         builder.position_at_end(done)
 
     lower(define_tile, PARAMETERS, define)

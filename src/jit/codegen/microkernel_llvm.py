@@ -8,7 +8,7 @@ from .target import TileShape
 
 I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
-_ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
+ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 # Enough independent accumulators to cover the latency of a fused multiply-add (4 cycles, two a cycle, on current CPUs).
 _INDEPENDENT_ACCUMULATORS = 8
 
@@ -45,17 +45,21 @@ class TileFunction:
         "b_step",
     )
 
-    def __init__(self, module: ir.Module, shape: TileShape, rows: int) -> None:
+    def __init__(self, module: ir.Module, shape: TileShape, rows: int, vectors: int = 0) -> None:
         self.module, self.shape, self.rows = module, shape, rows
-        self.element = _ELEMENTS[shape.dtype]
+        # Fewer vectors than the tile has leave its last columns as they are.
+        self.vectors = vectors or shape.vectors
+        self.element = ELEMENTS[shape.dtype]
         self.vector = ir.VectorType(self.element, shape.lanes)
-        self.tile = [(i, j) for i in range(rows) for j in range(shape.vectors)]
+        self.tile = [(i, j) for i in range(rows) for j in range(self.vectors)]
         # Short tiles keep several partial sums per element, which are added at the end.
         self.unroll = max(1, _INDEPENDENT_ACCUMULATORS // len(self.tile))
 
     def get(self) -> ir.Function:
         """The function in this module, built on first use."""
         name = f"multiply_tile_{self.shape.name}_{self.rows}"
+        if self.vectors != self.shape.vectors:
+            name += f"_of_{self.vectors}"
         existing = self.module.globals.get(name)
         if existing is not None:
             return existing
@@ -258,7 +262,7 @@ class TileFunction:
     def _vectors(self, start: ir.Value) -> list[ir.Value]:
         """The vectors of a row of B, or of A where it has one for each column, from an address on."""
         builder, shape = self.builder, self.shape
-        pointers = (builder.gep(start, [I64(j * shape.lanes * shape.element_bytes)]) for j in range(shape.vectors))
+        pointers = (builder.gep(start, [I64(j * shape.lanes * shape.element_bytes)]) for j in range(self.vectors))
         return [builder.load(builder.bitcast(p, self.vector.as_pointer()), align=shape.element_bytes) for p in pointers]
 
     def _multiply_row(
@@ -276,7 +280,7 @@ class TileFunction:
             element = builder.load(builder.bitcast(start, self.element.as_pointer()))
             one_lane = builder.insert_element(undefined, element, _I32(0))
             a = builder.shuffle_vector(one_lane, undefined, first_lane)
-            for j in range(shape.vectors):
+            for j in range(self.vectors):
                 self._add_product(a, b_vectors[j], sums, (i, j))
 
     def _add_product(
@@ -296,11 +300,13 @@ class TileFunction:
         return loop
 
     def _fma(self) -> ir.Function:
-        name = f"llvm.fma.v{self.shape.lanes}{self.shape.dtype}"
+        return self._declared(f"llvm.fma.v{self.shape.lanes}{self.shape.dtype}", self.vector, [self.vector] * 3)
+
+    def _declared(self, name: str, result: ir.Type, parameters: list[ir.Type]) -> ir.Function:
         existing = self.module.globals.get(name)
         if existing is not None:
             return existing
-        return ir.Function(self.module, ir.FunctionType(self.vector, [self.vector] * 3), name)
+        return ir.Function(self.module, ir.FunctionType(result, parameters), name)
 
 
 def emit_transpose(builder: ir.IRBuilder, dtype: str, lanes: int, arguments: list[ir.Value]) -> None:
@@ -309,7 +315,7 @@ def emit_transpose(builder: ir.IRBuilder, dtype: str, lanes: int, arguments: lis
     In step s = 1, 2, 4, ... rows i and i + s exchange the lanes in which their indices differ from their lanes'.
     """
     source, source_stride, target, target_stride = arguments
-    element = _ELEMENTS[dtype]
+    element = ELEMENTS[dtype]
     vector = ir.VectorType(element, lanes)
     size = 4 if dtype == "f32" else 8
 
@@ -342,25 +348,6 @@ def emit_copy(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
     target, source, n_bytes = arguments
     pointers = (builder.inttoptr(address, byte_pointer) for address in (target, source))
     builder.call(memcpy, [*pointers, n_bytes, ir.IntType(1)(0)])
-
-
-def emit_lane_sum(builder: ir.IRBuilder, arguments: list[ir.Value], *, dtype: str, lanes: int) -> None:
-    """Store the sum of a vector, added in halves; the arguments are the vector's address and the sum's."""
-    element = _ELEMENTS[dtype]
-    size = 4 if dtype == "f32" else 8
-    source, target = arguments
-    total = builder.load(builder.inttoptr(source, ir.VectorType(element, lanes).as_pointer()), align=size)
-    while lanes > 1:
-        lanes //= 2
-        low, high = (
-            ir.Constant(ir.VectorType(_I32, lanes), [first + lane for lane in range(lanes)]) for first in (0, lanes)
-        )
-        undefined = ir.Constant(total.type, ir.Undefined)
-        total = builder.fadd(
-            builder.shuffle_vector(total, undefined, low), builder.shuffle_vector(total, undefined, high)
-        )
-    result = builder.extract_element(total, _I32(0))
-    builder.store(result, builder.inttoptr(target, element.as_pointer()), align=size)
 
 
 def emit_stream(builder: ir.IRBuilder, n_bytes: int, arguments: list[ir.Value]) -> None:

@@ -54,6 +54,11 @@ class TileShape:
         return self.vectors * self.lanes
 
     @property
+    def has_narrow(self) -> bool:
+        """Whether the micro-kernel can leave out all vectors of a row but the first."""
+        return self.vectors == 2 and not self.per_channel
+
+    @property
     def element_bytes(self) -> int:
         """The size of one element in bytes."""
         return _ELEMENT_BYTES[self.dtype]

@@ -140,6 +140,48 @@ def test_few_rows_times_a_transposed_weight(unpacked_gemm: Gemm, jit: bool) -> N
     assert np.isinf(result[0, :34]).all() and np.isnan(result[:, 34]).all() and np.isfinite(result[1, :34]).all()
 
 
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_few_rows_or_columns_in_every_layout(dtype: str, jit: bool) -> None:
+    product = Gemm(GemmSpec(dtype, packed=False), jit=jit)
+    sizes = [
+        (1, 70, 45),
+        (2, 2100, 33),
+        (3, 65, 40),
+        (70, 1, 45),
+        (2100, 2, 9),
+        (75, 3, 40),
+        (67, 4, 37),
+        (15, 33, 100),
+    ]
+    sizes += [
+        (67, 4, 37),
+        (15, 33, 100),
+        (16, 40, 31),
+        (17, 40, 64),
+        (40, 16, 300),
+        (60, 17, 5),
+        (40, 200, 1),
+        (29, 70, 256),
+    ]
+    if not jit:
+        sizes = [(1, 70, 9), (2, 40, 11), (20, 1, 9), (20, 2, 11), (17, 3, 5), (15, 16, 7)]
+    real = np.float32 if dtype == "f32" else np.float64
+    for m, n, k in sizes:
+        a, b = operands(m, n, k, real)
+        expected = a.astype(np.float64) @ b
+        for left, right in itertools.product((a, np.asfortranarray(a)), (b, np.asfortranarray(b))):
+            reference = product(left, right, threads=1, pieces=1)
+            assert_close(reference, expected, k)
+            for threads, pieces in ((2, 2), (5, 7)):
+                np.testing.assert_array_equal(product(left, right, threads=threads, pieces=pieces), reference)
+    a, b = operands(40, 2, 21, real)
+    a[3, 20], b[4, 1] = np.inf, np.nan
+    for left, right in ((a, b), (np.asfortranarray(a), b), (a, np.asfortranarray(b))):
+        result = product(left, right)
+        assert np.isinf(result[3, 0]) and np.isnan(result[:, 1]).all() and np.isfinite(np.delete(result[:, 0], 3)).all()
+
+
 @pytest.mark.parametrize("which", ["packed_gemm", "unpacked_gemm"])
 def test_result_does_not_depend_on_the_division_of_work(which: str, request: pytest.FixtureRequest) -> None:
     product = request.getfixturevalue(which)
