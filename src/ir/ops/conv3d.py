@@ -76,7 +76,7 @@ def _evaluate_conv3d(
     count: Any = windows_in(x.shape[2], pads[0], pads[1], weight.shape[2], stride[0], dilation[0])
     parts = [padded[:, :, _depth_places(k, count, stride[0], dilation[0])] for k in range(weight.shape[2])]
     # The slices that one output meets are channels of one image.
-    slices = xp.stack(parts, 2).reshape(x.shape[0], -1, count, *x.shape[3:])
+    slices = xp.stack(parts, 2).reshape(x.shape[0], x.shape[1] * weight.shape[2], count, *x.shape[3:])
     kernel = weight.reshape(weight.shape[0], -1, *weight.shape[3:])
     images = forward(xp, _as_images(slices), kernel, stride[1:], pads[2:], dilation[1:], groups)
     value = xp.ascontiguousarray(images.reshape(x.shape[0], count, *images.shape[1:]).swapaxes(1, 2))
