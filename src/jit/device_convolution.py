@@ -13,7 +13,7 @@ from .runtime.cuda_launch import threads_of
 
 if TYPE_CHECKING:
     from .codegen.cuda.planning import KernelStep
-    from .device_program import DeviceInterpreter
+    from .device_interpreter import DeviceInterpreter
 
 __all__ = ["convolve"]
 

@@ -83,7 +83,41 @@ def test_large_inputs_are_not_copied_to_save_a_launch() -> None:
     for _ in range(3):
         program([array(1 << 20)])
     assert not cupy.events and len(cupy.launches) == 3
+    program([array(1 << 20)])
+    assert not cupy.events and len(cupy.launches) == 4
     assert pays_off(2, [array(1 << 20)]) and not pays_off(1, [array(1 << 20)])
+
+
+def test_prepared_calls_launch_the_same_on_other_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "pays_off", lambda launches, arrays: False)
+    # Three kernels, with memory between the first two.
+    cupy, program = made(
+        "graph @f(%x: f32[n]) -> (f32[], f32[n]) { %s: f32[] = sum(%x) %y: f32[n] = mul(%x, %s) return(%s, %y) }"
+    )
+    walked = []
+    plan = DeviceProgram.plan
+    monkeypatch.setattr(DeviceProgram, "plan", lambda self, block: walked.append(block) or plan(self, block))
+    calls = []
+    for number in range(4):
+        x = array(20_000)
+        before = len(cupy.launches)
+        walked.clear()
+        results = program([x])
+        assert bool(walked) is (number < 2)
+        calls.append((x, results, cupy.launches[before:]))
+    shapes = [[(name, grid, block, shared) for name, grid, block, _, shared in launches] for *_, launches in calls]
+    assert shapes[0] == shapes[1] == shapes[2] == shapes[3] and len(shapes[0]) == 3
+    for x, (total, product), launches in calls:
+        assert total.shape == () and product.shape == (20_000,)
+        places = [{int(a) for a in args if int(a) > 1 << 40} for _, _, _, args, _ in launches]
+        assert x.data.ptr in places[0] & places[2] and {total.data.ptr, product.data.ptr} <= places[1] | places[2]
+        (between,) = places[0] & places[1]
+        assert between not in (x.data.ptr, total.data.ptr, product.data.ptr)
+    assert len({r.data.ptr for _, results, _ in calls for r in results}) == 8
+    unaligned = array(20_001)[1:]
+    walked.clear()
+    program([unaligned])
+    assert walked
 
 
 def test_large_results_are_not_copied_either() -> None:

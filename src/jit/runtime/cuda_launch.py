@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["CapturedCall", "CupyLauncher", "Launcher", "Threads", "threads_of"]
+__all__ = ["CapturedCall", "CupyLauncher", "Launcher", "Threads", "packed", "threads_of"]
 
 # Operations of a product from which on cuBLAS computes it.
 _LIBRARY_WORK = 1 << 19
@@ -57,6 +57,7 @@ class CupyLauncher:
         self.ptx_of = ptx_of
         self._functions: dict[tuple[str, int], Any] = {}
         self._lock = threading.Lock()
+        self._noting = _Noting()
 
     def function(self, kernel: Any) -> Any:
         """The loaded kernel on the current device."""
@@ -132,19 +133,44 @@ class CupyLauncher:
         return CapturedCall(cuda, graph, pool)
 
     def launch(self, kernel: Any, threads: Threads, shared: int, arguments: Sequence[Any]) -> None:
-        given: list[Any] = []
-        for kind, argument in zip(kernel.kinds, arguments, strict=True):
-            if kind.endswith("[]"):
-                # Numba's flat array: two addresses that it does not use here, sizes, the data, shape and stride.
-                size, count = argument.itemsize, argument.size
-                numbers = (0, 0, count, size, int(argument.data.ptr), count, size)
-                given.extend(np.int64(number) for number in numbers)
-            elif kind.endswith("*"):
-                given.append(np.int64(argument.data.ptr))
-            else:
-                given.append(np.float64(argument) if kind == "f64" else np.int64(argument))
+        noted = self._noting.launches
+        if noted is not None:
+            noted.append((kernel, threads, shared, list(arguments)))
+        given, _ = packed(kernel, arguments)
         grid, block, _ = threads
         self.function(kernel)(grid, block, tuple(given), shared_mem=shared)
+
+    def noted(self, run: Callable[[], Any]) -> list[tuple[Any, Threads, int, list[Any]]]:
+        """What this thread launches in a call."""
+        launches: list[tuple[Any, Threads, int, list[Any]]] = []
+        self._noting.launches = launches
+        try:
+            run()
+        finally:
+            self._noting.launches = None
+        return launches
+
+
+class _Noting(threading.local):
+    launches: list[tuple[Any, Threads, int, list[Any]]] | None = None
+
+
+def packed(kernel: Any, arguments: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """A kernel's arguments as the driver takes them, and which of these are addresses, in the order of the arrays."""
+    given: list[Any] = []
+    addresses: list[int] = []
+    for kind, argument in zip(kernel.kinds, arguments, strict=True):
+        if kind.endswith("[]"):
+            # Numba's flat array: two addresses that it does not use here, sizes, the data, shape and stride.
+            size, count = argument.itemsize, argument.size
+            addresses.append(len(given) + 4)
+            given.extend(np.int64(number) for number in (0, 0, count, size, int(argument.data.ptr), count, size))
+        elif kind.endswith("*"):
+            addresses.append(len(given))
+            given.append(np.int64(argument.data.ptr))
+        else:
+            given.append(np.float64(argument) if kind == "f64" else np.int64(argument))
+    return given, addresses
 
 
 class CapturedCall:
