@@ -96,7 +96,7 @@ SILU = _activation(
     ">>> ingot.nn.functional.silu(ingot.tensor([-2., 0.25, 2.]))\n"
     "tensor([-0.2384,  0.1405,  1.7616])",
     lambda xp, x: x * compute_sigmoid(xp, x),
-    Elementwise("{input} * sigmoid({input})"),
+    Elementwise("silu({input})"),
     lambda c, g, x: F.mul(g, F.mul(F.sigmoid(x), F.add(F.mul(x, F.sub(1.0, F.sigmoid(x))), 1.0))),
     complexes=True,
 )
