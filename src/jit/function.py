@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..eager import modes
-from ..eager.device import CPU
 from ..eager.tensor import Tensor
 from ..ir.core import Graph
 from ..ir.dtypes import default_dtype, from_numpy
@@ -206,6 +205,8 @@ class CompiledFunction:
                 if kind is Tensor:
                     array = argument._array
                     parts += array.shape, array.dtype
+                    if modes.devices and array.__class__ is not np.ndarray:
+                        parts.append(array.device)
                     values.append(array)
                     if argument.requires_grad:
                         needs_grad = True
@@ -242,7 +243,11 @@ class CompiledFunction:
         for name, array in zip(specialisation.graph.parameters, known.parameters, strict=True):
             parameter = self.parameter(name)
             current = parameter._array
-            if current is not array and (current.shape != array.shape or current.dtype != array.dtype):
+            if current is not array and (
+                current.shape != array.shape
+                or current.dtype != array.dtype
+                or (modes.devices and device_key(current) != device_key(array))
+            ):
                 return _UNKNOWN
             tensors.append(parameter)
         if specialisation.writes_shared([t._array if isinstance(t, Tensor) else t for t in tensors]):
@@ -271,7 +276,7 @@ class CompiledFunction:
             results = specialisation.run_with_gradients(tensors, executor)
         else:
             results = specialisation.program(executor)([t._array if isinstance(t, Tensor) else t for t in tensors])
-        if executor == "native" and not keywords and specialisation.place is CPU:
+        if executor == "native" and not keywords:
             self._remember(arguments, call, specialisation, parameters)
         return self._finish(specialisation, tensors, results, call)
 
@@ -377,6 +382,8 @@ class CompiledFunction:
             kind = type(argument)
             if kind is Tensor:
                 parts += argument._array.shape, argument._array.dtype
+                if modes.devices and argument._array.__class__ is not np.ndarray:
+                    parts.append(argument._array.device)
             elif kind not in _SCALARS:
                 return
             elif self.bakes_numbers:
