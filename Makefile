@@ -43,6 +43,7 @@ ptx-check: $(VENV)/.installed-test $(VENV)/.installed-ptx
 
 bench: $(VENV)/.installed-demo $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.launch
 	$(BIN)/python -m benchmarks.eager
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.training_steps

@@ -1,19 +1,18 @@
 """Measures Ingot beside its peers in one process, at the same number of threads, results compared first.
 
-Run with `make bench`; `python -m benchmarks --only mlp` runs the workloads whose name contains the text.
+Run with `make bench`; `python -m benchmarks --only mlp` runs the workloads whose name contains the text. The table may
+be measured in parts: `python -m benchmarks --json FILE --resume --minutes 9`, again until nothing is left.
 """
 
 import argparse
 import importlib.util
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
@@ -24,9 +23,10 @@ import numpy as np
 from ingot import jit
 
 from . import models
+from .bars import best_peer, misses, summary
 from .machine import limits
 from .measure import compare, require_same
-from .peers import PEERS, candidates
+from .peers import PEERS, candidates, warm_up
 from .picture import picture
 from .workloads import WORKLOADS, Workload
 
@@ -62,7 +62,7 @@ def run_workload(
 ) -> dict[str, Any]:
     """Everything that is measured of a workload: times in microseconds, seconds of compiling, share of the limit."""
     with torch.inference_mode() if torch is not None else nullcontext(), ingot.no_grad():
-        made = candidates(workload, options.threads, peers)
+        made = candidates(workload, options.threads, peers, options.limit)
         usable = {who: c for who, c in made.items() if not c.note}
         results = {who: c.array(c.run()) for who, c in usable.items()}
         require_same(workload.name, results, workload.tolerance)
@@ -79,71 +79,114 @@ def run_workload(
         "kind": workload.kind,
         "times": times,
         "compile": {who: c.compile_seconds for who, c in usable.items() if c.compile_seconds is not None},
-        "skipped": {who: c.note for who, c in made.items() if c.note},
+        "skipped": {who: c.note[:300] for who, c in made.items() if c.note},
         "rate": rate,
         "share": rate / limit[workload.kind] if workload.kind else None,
+        "reasons": workload.reasons,
     }
 
 
 def row_text(row: dict[str, Any], peers: list[str]) -> str:
     """One row of the table."""
+    if "failed" in row:
+        return f"{row['name']:<40} failed: {row['failed']}"
     times, compiled = row["times"], row["compile"]
-    others = {who: t for who, t in times.items() if who != "ingot"}
-    best = f"{min(others.values()) / times['ingot']:7.2f}x" if others else f"{'-':>8}"
+    best = best_peer(row)
+    ratio = f"{best[1]:7.2f}x" if best is not None else f"{'-':>8}"
     cells = "".join(f"{times[who]:12,.1f}" if who in times else f"{'-':>12}" for who in peers)
     unit = "GFLOP/s" if row["kind"] == "compute" else "GB/s"
     rate = f"{row['rate']:6.0f} {unit:<7} {row['share']:4.0%}" if row["share"] is not None else " " * 19
     cold = "  ".join(f"{compiled[who]:5.1f}" if who in compiled else "    -" for who in ("ingot", "inductor", "jax"))
-    return f"{row['name']:<40}{times['ingot']:12,.1f}{cells}{best} {rate}  {cold}"
+    return f"{row['name']:<40}{times['ingot']:12,.1f}{cells}{ratio} {rate}  {cold}"
 
 
-def geometric_mean(values: Iterable[float]) -> float:
-    """exp of the mean logarithm."""
-    logs = [math.log(v) for v in values]
-    return math.exp(sum(logs) / max(1, len(logs)))
+class Record:
+    """The figures so far, in a file after each workload where one is given: another run can go on from there."""
+
+    def __init__(self, path: str | None, peers: list[str], resume: bool) -> None:
+        self.path = Path(path) if path else None
+        self.content: dict[str, Any] = {"machine": {}, "peers": peers, "workloads": [], "begun": {}}
+        if resume and self.path is not None and self.path.exists():
+            self.content |= json.loads(self.path.read_text())
+        self.content.setdefault("begun", {})
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The workloads that were measured, in the order of the table."""
+        order = {w.name: number for number, w in enumerate(WORKLOADS)}
+        return sorted(self.content["workloads"], key=lambda row: order.get(row["name"], len(order)))
+
+    def begin(self, name: str) -> bool:
+        """Note that a workload begins; False where it ended the process twice, and is then listed as failed."""
+        begun = self.content["begun"]
+        begun[name] = begun.get(name, 0) + 1
+        if begun[name] > 2:
+            self.add({"name": name, "failed": "the process ended while it was measured, twice"})
+            return False
+        self._write()
+        return True
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Another workload's figures."""
+        self.content["begun"].pop(row["name"], None)
+        self.content["workloads"] = [r for r in self.content["workloads"] if r["name"] != row["name"]] + [row]
+        self.content["workloads"] = self.rows
+        self._write()
+
+    def _write(self) -> None:
+        if self.path is None:
+            return
+        self.path.write_text(json.dumps(self.content, indent=1))
+        measured = {**self.content, "workloads": [r for r in self.rows if "failed" not in r]}
+        self.path.with_suffix(".svg").write_text(picture(measured))
 
 
-def run_table(options: argparse.Namespace) -> None:
-    """All workloads, in interleaved runs, with the machine's limits measured beside them."""
+def run_table(options: argparse.Namespace) -> bool:
+    """All workloads, in interleaved runs, with the machine's limits measured beside them; whether none is left."""
     peers = [p for p in options.peers.split(",") if p in PEERS and available(p)]
+    deadline = time.monotonic() + 60 * options.minutes
     limit = limits(options.threads)
-    text = (
-        f"{options.threads} threads; measured limits: {limit['compute']:.0f} GFLOP/s, "
-        f"reading {limit['read']:.1f} GB/s, copying {limit['copy']:.1f} GB/s"
+    record = Record(options.json, peers, options.resume)
+    text = f"{options.threads} threads; measured limits: {limit['compute']:.0f} GFLOP/s, " + ", ".join(
+        f"{what} {limit[kind]:.1f} GB/s" for kind, what in (("read", "reading"), ("copy", "copying"), ("add", "adding"))
     )
+    record.content["machine"] = {"text": text, "limits": limit}
     print(f"Microseconds per call (medians, interleaved). {text}\n")
     head = "".join(f"{who:>12}" for who in peers)
     print(f"{'workload':<40}{'ingot':>12}{head}{'best peer':>9}{'rate, of limit':>19}  cold: ingot inductor jax, s")
-    rows: list[dict[str, Any]] = []
-    warm_up()
-    for workload in WORKLOADS:
-        if options.only not in workload.name:
-            continue
-        try:
-            row = run_workload(workload, options, peers, limit)
-        except Exception as error:  # a workload that fails is listed, and the others are still measured
-            print(f"{workload.name:<40} failed: {type(error).__name__}: {str(error)[:150]}", flush=True)
-            continue
-        rows.append(row)
-        if options.json:
-            record = {"machine": {"text": text, "limits": limit}, "peers": peers, "workloads": rows}
-            Path(options.json).write_text(json.dumps(record, indent=1))
-            Path(options.json).with_suffix(".svg").write_text(picture(record))
+    warm_up(options.threads, peers)
+    known = {row["name"]: row for row in record.rows}
+    measured_here = 0  # each part measures something, so that the last one comes
+    chosen = [w for w in WORKLOADS if options.only in w.name]
+    for workload in chosen:
+        row = known.get(workload.name)
+        if row is None:
+            if time.monotonic() > deadline and measured_here:
+                break
+            measured_here += 1
+            if not record.begin(workload.name):
+                continue
+            try:
+                row = run_workload(workload, options, peers, limit)
+            except (Exception, SystemExit) as error:  # a failure is listed, and the others are still measured
+                row = {"name": workload.name, "failed": f"{type(error).__name__}: {str(error)[:150]}"}
+            record.add(row)
+        else:
+            row["reasons"] = workload.reasons
         print(row_text(row, peers), flush=True)
-        for who, note in row["skipped"].items() if options.verbose else ():
+        for who, note in row.get("skipped", {}).items() if options.verbose else ():
             print(f"    {who}: {note[:200]}")
-    best = [
-        min(t for who, t in r["times"].items() if who != "ingot") / r["times"]["ingot"]
-        for r in rows
-        if len(r["times"]) > 1
-    ]
-    eager = [r["times"]["torch"] / r["times"]["ingot"] for r in rows if "torch" in r["times"]]
-    print(f"\ngeometric means: {geometric_mean(best):.2f}x the best peer, {geometric_mean(eager):.2f}x PyTorch eager")
-
-
-def warm_up() -> None:
-    """Import what compilers import at first use: it is no part of a workload's compile time."""
-    ingot.jit.trace(lambda x: x + 1, ingot.ones(3), check_trace=False)(ingot.ones(3))
+    done = {row["name"] for row in record.rows}
+    left = sum(w.name not in done for w in chosen)
+    measured = [row for row in record.rows if "failed" not in row]
+    print(f"\n{summary(measured)}")
+    if left:
+        print(f"{left} workloads are left: the same command with --resume goes on")
+        return False
+    print("\nBars that are missed:")
+    for line in misses(measured):
+        print(f"  {line}")
+    return True
 
 
 def available(peer: str) -> bool:
@@ -193,6 +236,12 @@ def fresh_process() -> str:
     return f"load digits.ingot and predict in a fresh process: {median(times[1:]) * 1e3:.0f} ms (median of 6)"
 
 
+def share_cpus(threads: int) -> None:
+    """Leave the process as many CPUs as threads: some libraries start a thread for each CPU, whatever they are told."""
+    if hasattr(os, "sched_setaffinity") and threads < len(os.sched_getaffinity(0)):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
 def main() -> None:
     """Run everything and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -200,6 +249,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=ingot.get_num_threads())
     parser.add_argument("--peers", default=",".join(PEERS), help="which peers, separated by commas")
     parser.add_argument("--json", help="write the figures to this file, and a picture of them beside it (.svg)")
+    parser.add_argument("--resume", action="store_true", help="keep what the file has, and measure the rest")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no workload after so many minutes")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds in which a peer must have compiled")
     parser.add_argument("--quietest", action="store_true", help="the best round counts, not the median: a busy machine")
     parser.add_argument("--verbose", action="store_true", help="say why a peer was left out")
     options = parser.parse_args()
@@ -211,8 +263,8 @@ def main() -> None:
         torch.set_num_threads(options.threads)
         torch.manual_seed(0)
     np.random.seed(0)
-    run_table(options)
-    if not options.only:
+    share_cpus(options.threads)
+    if run_table(options) and not options.only:
         print()
         for line in (new_batch_sizes, scripted_loop, fresh_process):
             print(line(), flush=True)

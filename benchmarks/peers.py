@@ -6,6 +6,7 @@ A candidate is made cold: what it takes to compile and answer for the first time
 import io
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,9 +20,10 @@ import ingot
 import numpy as np
 from ingot import jit
 
+from .models import function
 from .workloads import Workload
 
-__all__ = ["PEERS", "Candidate", "candidates"]
+__all__ = ["PEERS", "Candidate", "candidates", "warm_up"]
 
 
 @dataclass
@@ -47,6 +49,25 @@ def _empty_cache(variable: str) -> Iterator[None]:
         else:
             os.environ[variable] = before
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """TimeoutError after so many seconds, where there are timers (and as soon as Python runs again)."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number: int, frame: Any) -> None:
+        raise TimeoutError(f"not ready after {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
@@ -173,16 +194,23 @@ PEERS: dict[str, Callable[[Workload, int], Candidate]] = {
 }
 
 
-def candidates(workload: Workload, threads: int, peers: list[str]) -> dict[str, Candidate]:
-    """Ingot and the peers that can run the workload; why the others cannot is their note."""
+def candidates(workload: Workload, threads: int, peers: list[str], limit: float = 120.0) -> dict[str, Candidate]:
+    """Ingot and the peers that can run the workload, each made in at most `limit` seconds; a note says what failed."""
     made: dict[str, Candidate] = {}
     for name in ["ingot", *peers]:
         ingot.manual_seed(0)
         make = with_ingot if name == "ingot" else PEERS[name]
         try:
-            made[name] = make(workload, threads)
+            with _time_limit(limit):
+                made[name] = make(workload, threads)
         except Exception as error:
             if name == "ingot":
                 raise
             made[name] = Candidate(lambda: None, lambda r: r, note=f"{type(error).__name__}: {error}")
     return made
+
+
+def warm_up(threads: int, peers: list[str]) -> None:
+    """Compile something small with everyone: what compilers import and probe at first use is no workload's time."""
+    small = Workload("", function(lambda lib, x: x + 1), lambda: (np.ones(3, np.float32),))
+    candidates(small, threads, peers)
