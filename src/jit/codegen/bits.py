@@ -516,7 +516,48 @@ def c_lgamma(x: Any) -> Any:
         return np.float64(np.inf)
 
 
-@_native(_same_float, types.Float, types.Float)(lambda builder, sig, args: builder.frem(args[0], args[1]))
+def float_remainder(builder: Builder, a: Any, b: Any) -> Any:
+    """C's fmod: one division where the quotient q has few digits, for then |a| - q |b| is exact; else the C library.
+
+    The rounded quotient is the right one or, just below an integer, the next one.
+    """
+    double = ir.DoubleType()
+    is_wide = a.type == double
+    function = builder.module.declare_intrinsic("llvm.fabs", [double], ir.FunctionType(double, [double]))
+    x, y = (builder.call(function, [v if is_wide else builder.fpext(v, double)]) for v in (a, b))
+    quotient = builder.fdiv(x, y)
+    # For float32 the product of q and y must fit into float64, for float64 its difference is made by one instruction.
+    few = builder.fcmp_ordered("<", quotient, double(2.0**53 if is_wide else 2.0**29))
+    finite = builder.fcmp_ordered("<", y, double(float("inf")))
+    with builder.if_else(builder.and_(few, finite), likely=True) as (short, long):
+        with short:
+            truncate = builder.module.declare_intrinsic("llvm.trunc", [double], ir.FunctionType(double, [double]))
+            whole = builder.call(truncate, [quotient])
+            if is_wide:
+                fma = builder.module.declare_intrinsic("llvm.fma", [double], ir.FunctionType(double, [double] * 3))
+                rest = builder.call(fma, [builder.fneg(whole), y, x])
+            else:
+                rest = builder.fsub(x, builder.fmul(whole, y))
+            rest = builder.select(builder.fcmp_ordered("<", rest, double(0)), builder.fadd(rest, y), rest)
+            rest = rest if is_wide else builder.fptrunc(rest, a.type)
+            sign = builder.module.declare_intrinsic("llvm.copysign", [a.type], ir.FunctionType(a.type, [a.type] * 2))
+            near = builder.call(sign, [rest, a])
+            at_near = builder.block
+        with long:
+            # As a call: LLVM would compute the instruction `frem` for all elements, and choose afterwards.
+            name = "fmod" if is_wide else "fmodf"
+            called = builder.module.globals.get(name)
+            if called is None:
+                called = ir.Function(builder.module, ir.FunctionType(a.type, [a.type] * 2), name)
+            far = builder.call(called, [a, b])
+            at_far = builder.block
+    result = builder.phi(a.type)
+    result.add_incoming(near, at_near)
+    result.add_incoming(far, at_far)
+    return result
+
+
+@_native(_same_float, types.Float, types.Float)(lambda builder, sig, args: float_remainder(builder, *args))
 def division_rest(x: Any, y: Any) -> Any:
     """x - n y, exactly, n the quotient x / y without its fraction; the C library's fmod, which does not vectorise.
 

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
-from .bits import wrap_i64
+from .bits import float_remainder, wrap_i64
 from .primitives import set_slot_i64
 from .random_stream import random_word, take_random
 
@@ -417,7 +417,7 @@ def fmod(a: Any, b: Any) -> Any:
 
 def _float_floor_remainder(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
     """(remainder, whether it was moved by one divisor): C's remainder brought to the sign of the divisor."""
-    remainder = builder.frem(a, b)
+    remainder = float_remainder(builder, a, b)
     zero = a.type(0)
     nonzero = builder.fcmp_ordered("!=", remainder, zero)
     negative = builder.fcmp_ordered("<", remainder, zero)
@@ -436,7 +436,7 @@ def _lower_floor_divide(context: Any, builder: Any, signature: Any, arguments: l
     if isinstance(kind, types.Float):
         # As numpy: from the exact remainder, so that the quotient is right where a / b rounds up to an integer.
         remainder, moved = _float_floor_remainder(builder, a, b)
-        raw = builder.frem(a, b)
+        raw = float_remainder(builder, a, b)
         quotient = builder.fdiv(builder.fsub(a, raw), b)
         quotient = builder.select(moved, builder.fsub(quotient, a.type(1)), quotient)
         down = _call(builder, "llvm.floor", [quotient])
@@ -475,7 +475,7 @@ def _lower_floor_remainder(context: Any, builder: Any, signature: Any, arguments
 def _lower_fmod(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
     (a, b), kind = arguments, signature.args[0]
     if isinstance(kind, types.Float):
-        return builder.frem(a, b)
+        return float_remainder(builder, a, b)
     if not kind.signed:
         return builder.urem(a, b)
     return builder.srem(a, builder.select(builder.icmp_signed("==", b, b.type(-1)), b.type(1), b))
