@@ -195,7 +195,8 @@ class CompiledFunction:
                     arrays.append(array)
                 else:
                     return run(arrays)
-        if self._known and not keywords and not modes.active_modes and executors.plain:
+        # Tensors on a device count as a mode, so that eager operations look for them; here their arrays tell.
+        if self._known and not keywords and modes.active_modes == modes.devices and executors.plain:
             leaves: list[Any] = []
             values: list[Any] = []
             parts: list[Any] = [default_dtype()]
