@@ -23,7 +23,7 @@ def is_array(value: Any) -> bool:
     """Whether a value is an array, of numpy's or of a device."""
     if isinstance(value, (np.ndarray, Tensor)):
         return not isinstance(value, Tensor)
-    return hasattr(value, "__cuda_array_interface__")
+    return hasattr(type(value), "__cuda_array_interface__")  # of the value itself, it would be worked out
 
 
 def device_key(array: Any) -> tuple[device, ...]:
