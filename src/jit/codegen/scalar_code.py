@@ -7,6 +7,7 @@ its type, and every result of integer arithmetic is cast back; the code then com
 import ast
 import functools
 import math
+import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -283,6 +284,29 @@ class _Translator:
             b = guarded
         return self.call(_DIVISIONS[name], a, b)
 
+    def small_power(self, base: Code, exponent: Code) -> Code | None:
+        """A float to the power of 2, 3, 4, 1/2 or -1 as products, a root or a quotient; None for others."""
+        constant = re.fullmatch(r"np\.float\d+\((\S+)\)", exponent.text)
+        x = base.text
+        if constant is None or self.compute.kind != "f" or not x.isidentifier():
+            return None
+        match float(constant[1]) if constant[1] not in ("np.nan", "np.inf", "-np.inf") else None:
+            case 2.0:
+                return Code(f"({x} * {x})", self.compute)
+            case 3.0:
+                return Code(f"({x} * {x} * {x})", self.compute)
+            case 4.0:
+                return Code(f"(({x} * {x}) * ({x} * {x}))", self.compute)
+            case -1.0:
+                return Code(f"({literal(1, self.compute)} / {x})", self.compute)
+            case 0.5:
+                # Unlike the root, the power of -0 is 0, and that of -inf is inf.
+                self.requirements.bits.add("select")
+                root = f"{self.call('square_root_of', base).text} + {literal(0, self.compute)}"
+                lowest, highest = (literal(v, self.compute) for v in (-math.inf, math.inf))
+                return Code(f"select({x} == {lowest}, {highest}, {root})", self.compute)
+        return None
+
     def function(self, name: str, arguments: list[ast.expr]) -> Code:
         if name in ("select", "where"):
             return self.select(*arguments)
@@ -306,6 +330,8 @@ class _Translator:
                 Code(literal(1, self.compute), self.compute),
                 Code(literal(math.inf, self.compute), self.compute),
             ]
+        if name == "pow" and (power := self.small_power(*values)) is not None:
+            return power
         if name == "pow" and self.compute.kind in "iu":
             # PyTorch refuses negative integer powers; the kernel reports them.
             if self.compute.kind == "i":
