@@ -27,6 +27,7 @@ from .nest import Launch, Nest, Stage, Temporary
 from .rows import Rows
 from .scalar_code import Code, cast, pointer_kind
 from .segments import loop_in_segments
+from .target import host_target
 
 __all__ = ["Launch", "Temporary", "lower_group"]
 
@@ -34,9 +35,10 @@ __all__ = ["Launch", "Temporary", "lower_group"]
 _CHUNK = 16384
 # The edge of the tiles in which transposed operands are read, and of the blocks that registers transpose.
 _TILE, _BLOCK = 32, 8
-# Outputs of at least so many bytes, which is a good part of most last caches, are written past the caches by kernels of
-# at most this cost, so many elements at a time.
-_STREAMED_BYTES, _STREAMED_COST, _STREAMED = 1 << 24, 12, 64
+_WHOLE_VECTORS = (16, 32, 48, 64)
+# Kernels of at most this cost write their outputs past the caches, so many elements at a time, where what they read and
+# write is more than this and does not fit into the last cache.
+_STREAMED_COST, _STREAMED, _STREAMED_BYTES = 12, 64, 1 << 24
 # As many of them as the stack buffer of the micro-kernels holds.
 _MOST_TILES = 4
 
@@ -99,7 +101,8 @@ class _Map(Nest):
         which takes long for kernels that compute much; and those are not bound by memory.
         """
         expected = expected_size(self.loops[0].extent) if len(self.loops) == 1 else None
-        if expected is None or expected * 8 < _STREAMED_BYTES // 2:
+        # Expected sizes are rounded down.
+        if expected is None or 2 * expected < self.streamed_elements():
             return False
         read = {self.storage(value) for value in self.group.accesses if value not in self.group.inlined}
         outputs = self.group.stores()
@@ -108,6 +111,19 @@ class _Map(Nest):
             and self.storage(v) not in read
             for v, i in outputs
         )
+
+    def streamed_elements(self) -> int:
+        """From how many elements on the outputs go past the caches."""
+        (loop,) = self.loops
+        stored = self.group.stores()
+        read = [(v, i) for v, accesses in self.group.accesses.items() if v not in self.group.inlined for i in accesses]
+        each = sum(
+            value.type.dtype.itemsize
+            for value, indices in (*stored, *read)
+            if isinstance(value.type, TensorType)
+            and coefficient(substitute(position(value, indices), self.merged), loop.name) not in (None, 0)
+        )
+        return max(_STREAMED_BYTES, host_target().l3_bytes * 5 // 4) // max(each, 1)
 
     def lower_streaming(self, text: Text, elements: Elements, loop: Loop) -> None:
         """A flat loop that writes large outputs in whole lines of the cache, past the caches.
@@ -139,7 +155,7 @@ class _Map(Nest):
         text.line("left = hi")
         text.line("right = hi")
         misaligned = " | ".join(f"({address})" for address in addresses)
-        enough = f"{text.size(loop.extent)} >= {_STREAMED_BYTES // max(bytes_each)}"
+        enough = f"{text.size(loop.extent)} >= {self.streamed_elements()}"
         with text.block(f"if {enough} and ({misaligned}) % 64 == 0:"):
             text.line(f"left = min((lo + {_STREAMED - 1}) // {_STREAMED} * {_STREAMED}, hi)")
             text.line(f"right = max(hi // {_STREAMED} * {_STREAMED}, left)")
@@ -161,13 +177,18 @@ class _Map(Nest):
                 self.store_outputs(text, elements, self.loops)
 
     def unrolled(self) -> list[Loop]:
-        """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them."""
+        """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them.
+
+        One that is a few vectors long is unrolled, too: rows of a constant length need neither bounds nor leftovers.
+        """
         loops = list(self.loops)
         count = 1
         short: list[Loop] = []
         while len(loops) > 1 and isinstance(extent := loops[-1].extent, int) and 0 < count * extent <= _BLOCK:
             count *= extent
             short.insert(0, loops.pop())
+        if not short and len(loops) > 1 and isinstance(extent := loops[-1].extent, int) and extent in _WHOLE_VECTORS:
+            short.append(loops.pop())
         return short
 
     def transposed(self) -> tuple[Loop, list[tuple[Value, Indices]]] | None:
