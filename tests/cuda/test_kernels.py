@@ -223,6 +223,19 @@ def test_gather_embedding_and_indices_outside() -> None:
         on_device(optimised(text), [np.array([2, 3]), floats(3, 5)])
 
 
+def test_rows_keep_nothing_that_is_outside_of_a_border() -> None:
+    for name in ("softmax(%p) {dim=-1}", "var(%p) {dim=(1,), correction=0, keepdim=True}"):
+        shape = "n + 3" if "softmax" in name else "1"
+        agree(
+            "graph @f(%x: f32[m, n], %y: f32[m, n]) -> (f32[m, SHAPE]) { %w: f32[m, n] = minimum(%x, %y) "
+            "%i: int<1> = constant() {value=1} %j: int<2> = constant() {value=2} "
+            "%p: f32[m, n + 3] = pad(%w, %i, %j) {value=0.5} %s: f32[m, SHAPE] = NAME return(%s) }".replace(
+                "SHAPE", shape
+            ).replace("NAME", name),
+            *(np.random.default_rng(seed).standard_normal((1, 11), np.float32) for seed in (0, 1)),
+        )
+
+
 def test_tensors_without_elements_are_read_nowhere() -> None:
     text = "graph @f(%x: i32[3, 0], %y: i32[0, 2]) -> (i32[3, 2]) { %r: i32[3, 2] = matmul(%x, %y) return(%r) }"
     program = agree(text, np.ones((3, 0), np.int32), np.ones((0, 2), np.int32))

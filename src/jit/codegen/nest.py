@@ -31,6 +31,8 @@ _STEPS = {
     "maximum({acc}, {x})": "maximum_step({acc}, {x})",
     "minimum({acc}, {x})": "minimum_step({acc}, {x})",
 }
+# Ops that read their operand under a condition.
+_GUARDS = ("pad", "max_pool2d", "avg_pool2d")
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,20 @@ class Nest:
             assert value.instruction is not None
             pending.extend(o for o in value.instruction.inputs if isinstance(o.type, TensorType))
         return seen
+
+    def guarded(self) -> set[Value]:
+        """Values that are read only where a border or a window's edge is not: elsewhere their indices are outside."""
+        group = self.group
+        found: set[Value] = set()
+        pending = [o for i in group.instructions if i.op.name in _GUARDS for o in i.inputs]
+        while pending:
+            value = pending.pop()
+            if value in found or not isinstance(value.type, TensorType):
+                continue
+            found.add(value)
+            if value in group.inlined and value.instruction is not None:
+                pending.extend(value.instruction.inputs)
+        return found
 
     def swept_outputs(self, stage: Stage) -> list[Value]:
         """Outputs of the size of the rows that a stage's sweep computes anyway: they are stored there."""

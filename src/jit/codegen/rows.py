@@ -181,7 +181,7 @@ class Spill:
         if self.spilled is not None and self.spilled_is_needed(number):
             return None
         candidates = []
-        for value in now & later:
+        for value in (now & later) - nest.guarded():
             accesses = group.accesses.get(value, set())
             if value.type != output.type and not _same_elements(value, output):
                 continue

@@ -34,6 +34,8 @@ def test_elements_outside_are_refused() -> None:
 CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "pointwise": (lambda x, y: (x + y).tanh(), ((3, 7), (7,))),
     "rows": (lambda x: x.softmax(-1), ((3, 17),)),
+    "padded rows": (lambda x: F.pad(x.exp() * x, (1, 2), value=0.5).softmax(-1), ((3, 17),)),
+    "padded variance": (lambda x, y: F.pad(x.exp() * y, (1, 2)).var(-1), ((1, 17), (1, 17))),
     "columns": (lambda x: x.sum(0) + x.amax(0), ((13, 5),)),
     "transposed": (lambda x: x.transpose(0, 1).contiguous(), ((33, 40),)),
     "gather": (lambda x: x[x.argmax(0)], ((4, 5),)),

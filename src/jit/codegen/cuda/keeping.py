@@ -34,6 +34,7 @@ class Keeper:
         self.text = text
         self.elements = elements
         self.stages = nest.stages()
+        self.guarded = nest.guarded()
         self.kept: Value | None = None
         self.length = length
         self.dtype: DType | None = None
@@ -77,7 +78,7 @@ class Keeper:
         accesses = group.accesses.get(value, set())
         assert isinstance(value.type, TensorType)
         dtype = value.type.dtype
-        if len(accesses) != 1 or value in group.outputs or dtype is dtypes.bool_:
+        if len(accesses) != 1 or value in group.outputs or dtype is dtypes.bool_ or value in self.guarded:
             return False
         if self.nest.level(next(iter(accesses))) != frozenset(loop.name for loop in self.nest.loops):
             return False
