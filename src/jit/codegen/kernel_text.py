@@ -7,7 +7,7 @@ A kernel never depends on the names or the concrete sizes of a program: sizes, s
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from textwrap import indent
@@ -22,7 +22,7 @@ from .scalar_code import Code, Requirements, is_half, pointer_kind
 from .vector_math import primitives as vector_primitives
 from .vector_math import source as vector_source
 
-__all__ = ["Parameter", "Scope", "Text", "named_source", "source_digest"]
+__all__ = ["Parameter", "Scope", "Text", "call_of_body", "named_source", "source_digest"]
 
 # Sizes and strides up to this are literals, so that LLVM can unroll and simplify.
 _LITERAL = 32
@@ -253,16 +253,7 @@ class Text:
             statements += [f"if {flag} != 0:", f"    {self.status()}[0] = {flag}"]
         lines.extend("    " + text for text in statements)
         body = "\n".join(["@body", *lines, "", "", "@kernel", "def NAME(p, lo, hi):"])
-        unpack = [_unpack(p, slot) for slot, p in enumerate(parameters)]
-        call = _call(unpack)
-        if short := {p.name: short[p.name] for p in parameters if short and p.name in short}:
-            constant = [str(short.get(p.name, u)) for p, u in zip(parameters, unpack, strict=True)]
-            holds = " and ".join(
-                f"{u} == {short[p.name]}" for p, u in zip(parameters, unpack, strict=True) if p.name in short
-            )
-            forms = (f"    if {holds}:", _call(constant), "    else:", _call(unpack))
-            call = "\n".join([forms[0], indent(forms[1], "    "), forms[2], indent(forms[3], "    ")])
-        text = f"{preamble(self.requirements)}{body}\n{call}\n"
+        text = f"{preamble(self.requirements)}{body}\n{call_of_body(parameters, short or {})}\n"
         name = f"{stem}_{source_digest(text)}"
         header = f"# {title}\n" if title else ""
         source = KernelSource(name, header + text.replace("NAME", name), title=title, **cost)  # type: ignore[arg-type]
@@ -275,6 +266,18 @@ class Kernel:
 
     source: KernelSource
     parameters: list[Parameter]
+
+
+def call_of_body(parameters: Sequence[Parameter], short: Mapping[str, int]) -> str:
+    """The statements of a kernel, which call its body; where `short` parameters have these values, as constants."""
+    unpack = [_unpack(p, slot) for slot, p in enumerate(parameters)]
+    known = [(u, short[p.name]) for p, u in zip(parameters, unpack, strict=True) if p.name in short]
+    if not known:
+        return _call(unpack)
+    constant = [str(short.get(p.name, u)) for p, u in zip(parameters, unpack, strict=True)]
+    holds = " and ".join(f"{u} == {value}" for u, value in known)
+    forms = [indent(_call(arguments), "    ") for arguments in (constant, unpack)]
+    return f"    if {holds}:\n{forms[0]}\n    else:\n{forms[1]}"
 
 
 def _call(arguments: list[str]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ...ir import dtypes
 from ...ir.core import Instruction
 from ...ir.dims import Dim
+from ..expected_sizes import SHORT, expected_size
 from .columns import COLUMNS, ceil_div
 from .driver import Driver
 from .fusion import Unsupported
@@ -34,6 +35,20 @@ for item in range(lo, hi):
         if v == best or (v != v and best != best):
             place = k
             break
+    {store}
+"""
+
+# Short rows without branches: where the length is a constant, LLVM handles several rows beside each other.
+_EXTREME_SHORT = """
+for item in range(lo, hi):
+    start = item * n
+    best = x[start]
+    place = 0
+    for k in range(1, n):
+        v = x[start + k]
+        better = v {symbol} best or (v != v and best == best)
+        place = k if better else place
+        best = v if better else best
     {store}
 """
 
@@ -84,6 +99,11 @@ def _run_extreme(driver: Driver, instruction: Instruction, symbol: str, *, with_
     loops.sizes(n=n, inner=inner)
     store = "y[item] = best\n    z[item] = place" if with_value else "y[item] = place"
     step = "maximum_step" if symbol == ">" else "minimum_step"
+    size = expected_size(n)
+    if inner == 1 and size is not None and 1 < size <= SHORT:
+        text = _EXTREME_SHORT.format(symbol=symbol, store=store)
+        loops.run(text, around["outer"], n, {"n": size})
+        return
     loops.requirements.helpers.add(step)
     loops.run(_EXTREME.format(symbol=symbol, step=step, store=store), around["outer"] * inner, n)
 

@@ -1,5 +1,6 @@
 """A kernel that is written out as text over pointers and sizes, made and run as fused groups are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...ir.core import Instruction, Value
@@ -9,7 +10,7 @@ from ...ir.types import TensorType
 from ..errors import Unsupported
 from .driver import Driver, Storage
 from .indexing import element_count
-from .kernel_text import Kernel, Parameter, preamble, source_digest
+from .kernel_text import Kernel, Parameter, call_of_body, preamble, source_digest
 from .module import KernelSource
 from .scalar_code import Requirements, is_half, pointer_kind
 
@@ -60,20 +61,17 @@ class LoopText:
     def status(self) -> None:
         self.parameters.append(Parameter("status", "i64*", ("status",)))
 
-    def run(self, body: str, n: Dim, per_item: Dim) -> None:
-        """Make the kernel from the text of its body, which sees the parameters, `lo` and `hi`, and run it."""
+    def run(self, body: str, n: Dim, per_item: Dim, short: Mapping[str, int] | None = None) -> None:
+        """Make the kernel from the text of its body, which sees the parameters, `lo` and `hi`, and run it.
+
+        `short` are sizes with the values for which there is a second form: there they are constants.
+        """
         instruction, driver = self.instruction, self.driver
         names = ", ".join(p.name for p in self.parameters)
         lines = "\n".join(f"    {line}" if line.strip() else "" for line in body.strip("\n").splitlines())
-        unpack = "".join(
-            f"        pointer_{p.kind[:-1]}(slot_i64(p, {slot})),\n"
-            if p.kind.endswith("*")
-            else f"        slot_{p.kind}(p, {slot}),\n"
-            for slot, p in enumerate(self.parameters)
-        )
         text = (
             f"{preamble(self.requirements)}@body\ndef NAME_body({names}, lo, hi):\n{lines}\n\n\n"
-            f"@kernel\ndef NAME(p, lo, hi):\n    NAME_body(\n{unpack}        lo,\n        hi,\n    )\n"
+            f"@kernel\ndef NAME(p, lo, hi):\n{call_of_body(self.parameters, short or {})}\n"
         )
         name = f"k_{instruction.op.name}_{source_digest(text)}"
         where = f" ({instruction.location})" if instruction.location is not None else ""
