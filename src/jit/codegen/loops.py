@@ -35,7 +35,6 @@ __all__ = ["Launch", "Temporary", "lower_group"]
 _CHUNK = 16384
 # The edge of the tiles in which transposed operands are read, and of the blocks that registers transpose.
 _TILE, _BLOCK = 32, 8
-_WHOLE_VECTORS = (16, 32, 48, 64)
 # Kernels of at most this cost write their outputs past the caches, so many elements at a time, where what they read and
 # write is more than this and does not fit into the last cache.
 _STREAMED_COST, _STREAMED, _STREAMED_BYTES = 12, 64, 1 << 24
@@ -177,18 +176,13 @@ class _Map(Nest):
                 self.store_outputs(text, elements, self.loops)
 
     def unrolled(self) -> list[Loop]:
-        """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them.
-
-        One that is a few vectors long is unrolled, too: rows of a constant length need neither bounds nor leftovers.
-        """
+        """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them."""
         loops = list(self.loops)
         count = 1
         short: list[Loop] = []
         while len(loops) > 1 and isinstance(extent := loops[-1].extent, int) and 0 < count * extent <= _BLOCK:
             count *= extent
             short.insert(0, loops.pop())
-        if not short and len(loops) > 1 and isinstance(extent := loops[-1].extent, int) and extent in _WHOLE_VECTORS:
-            short.append(loops.pop())
         return short
 
     def transposed(self) -> tuple[Loop, list[tuple[Value, Indices]]] | None:
