@@ -7,6 +7,7 @@ from .driver import Driver
 from .image_pools import run_pool, run_pool_gradient
 from .ordering import run_sort, run_topk
 from .pooling import run_max_pool_with_indices
+from .running import run_logcumsumexp, running_extreme
 from .scans import extreme_and_place, place_of_extreme, scan
 from .writes import run_index_add, run_index_put, run_nonzero, run_scatter
 
@@ -17,6 +18,9 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "argmin": place_of_extreme("<"),
     "max_dim": extreme_and_place(">"),
     "min_dim": extreme_and_place("<"),
+    "cummax": running_extreme(">"),
+    "cummin": running_extreme("<"),
+    "logcumsumexp": run_logcumsumexp,
     "cumsum": scan("+", 0),
     "cumprod": scan("*", 1),
     "sort": run_sort,
