@@ -17,7 +17,10 @@ from .elements import expression_of
 from .image_layout import ImageLayout, set_layout
 from .image_pools import IMAGE_POOLS, is_image_pool
 
-__all__ = ["choose_layouts"]
+__all__ = ["choose_layouts", "has_few_outputs"]
+
+# Up to so many output channels, pixels in vectors are better than channels, even where images change their layout.
+_FEW_OUTPUTS = 8
 
 
 def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> None:
@@ -48,6 +51,8 @@ def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> N
         layout = ImageLayout()
         for user, place in uses.get(value, []):
             if user.op.name == "conv2d" and place == 0 and user.block is block:
+                if has_few_outputs(user):
+                    break
                 layout = layout.joined(_pads(user))
             elif user.op.name == "conv2d_weight_grad" and user.block is block:
                 layout = layout.joined(user.attributes["padding"]) if place == 1 else layout
@@ -85,6 +90,17 @@ def _gathered(block: Block, found: Container[Value], chosen: Container[Value]) -
             if any(v in gathered or (looks_up and v not in chosen) for v in sources):
                 gathered[value] = None
     return [value for value in gathered if value in chosen]
+
+
+def has_few_outputs(convolution: Instruction) -> bool:
+    """Whether a convolution makes so few channels that they would not fill a vector: it reads contiguous images."""
+    weight = convolution.inputs[1].type
+    assert isinstance(weight, TensorType)
+    outputs, channels, *kernel = weight.shape
+    is_plain = convolution.attributes["groups"] == 1 and set(convolution.attributes["stride"]) == {1}
+    if not is_plain or set(convolution.attributes["dilation"]) != {1} or kernel == [1, 1]:
+        return False
+    return isinstance(outputs, int) and outputs <= _FEW_OUTPUTS and isinstance(channels, int) and channels >= 16
 
 
 def _pads(convolution: Instruction) -> tuple[int, ...]:
