@@ -9,6 +9,7 @@ from .ordering import run_sort, run_topk
 from .pooling import run_max_pool_with_indices
 from .running import run_logcumsumexp, running_extreme
 from .scans import extreme_and_place, place_of_extreme, scan
+from .searching import run_searchsorted
 from .writes import run_index_add, run_index_put, run_nonzero, run_scatter
 
 __all__ = ["EMITTERS"]
@@ -23,6 +24,7 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "logcumsumexp": run_logcumsumexp,
     "cumsum": scan("+", 0),
     "cumprod": scan("*", 1),
+    "searchsorted": run_searchsorted,
     "sort": run_sort,
     "topk": run_topk,
     "scatter": run_scatter,

@@ -23,8 +23,8 @@ from random_graphs import random_case, random_program
 
 # Ops that may fall back to the interpreter; everything else has a native form. Their list should get shorter.
 FALLBACKS = frozenset((Path(__file__).parent / "interpreted_ops.txt").read_text().split())
-# Samples without a native form, by what the refusal says: half precision, complex numbers, masks of rank 0.
-REFUSALS = ("float16", "complex", "mask of rank 0", "of str", "type str")
+# Samples without a native form, by what the refusal says: half precision, complex numbers, masks of rank 0, sorters.
+REFUSALS = ("float16", "complex", "mask of rank 0", "of str", "type str", "with a sorter")
 
 OPS = [
     op for op in all_ops()
