@@ -29,6 +29,7 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "topk": run_topk,
     "scatter": run_scatter,
     "scatter_add": run_scatter,
+    "scatter_reduce": run_scatter,
     "index_add": run_index_add,
     "index_put": run_index_put,
     "nonzero": run_nonzero,

@@ -8,6 +8,7 @@ from ...ir.dims import Dim, dim_max, dim_min
 from ...ir.dtypes import DType
 from ...ir.types import TensorType
 from .driver import Driver
+from .fusion import Unsupported
 from .indexing import element_count, row_major_strides
 from .reads import axis_of, index_layout, slice_start
 from .scalar_code import Requirements, literal, pointer_kind
@@ -26,7 +27,11 @@ def _combined(reduce: str | None, dtype: DType, target: str, value: str, require
     if reduce is None:
         return f"{target} = {value}"
     if dtype is dtypes.bool_:
-        return f"{target} = {target} {'|' if reduce == 'add' else '&'} {value}"
+        return f"{target} = {target} {'|' if reduce in ('add', 'amax') else '&'} {value}"
+    if reduce in ("amax", "amin"):
+        helper = "maximum" if reduce == "amax" else "minimum"
+        requirements.helpers.add(helper)
+        return f"{target} = {helper}({target}, {value})"
     requirements.helpers.add(f"as_{dtype.short}")
     return f"{target} = as_{dtype.short}({target} {'+' if reduce == 'add' else '*'} {value})"
 
@@ -35,6 +40,9 @@ def run_scatter(driver: Driver, instruction: Instruction) -> None:
     source, index, values = instruction.inputs
     result = instruction.results[0]
     reduce = "add" if instruction.op.name == "scatter_add" else instruction.attributes["reduce"]
+    reduce = {"sum": "add", "prod": "multiply"}.get(reduce, reduce)
+    if reduce == "mean":
+        raise Unsupported(f"{instruction.op.name} of means has no native kernel", instruction.location)
     dtype = tensor_type(result).dtype
     _copied(driver, source, result)
     shape = tensor_type(index).shape
@@ -68,21 +76,27 @@ def run_scatter(driver: Driver, instruction: Instruction) -> None:
     if not parallel:
         lines.append("for once in range(lo, hi):")
         depth = 1
-    for a in range(len(shape)):
-        bounds = "lo, hi" if parallel and a == 0 else f"e{a}"
-        lines.append("    " * depth + f"for k{a} in range({bounds}):")
-        depth += 1
     place = " + ".join(
         ["position * " + (f"ys{axis}" if shape else "1"), *(f"k{a} * ys{a}" for a in range(len(shape)) if a != axis)]
     )
-    indent = "    " * depth
-    lines += [
-        f"{indent}position = index[{_offset('i', len(shape))}]",
-        f"{indent}if position < 0 or position >= size:",
-        f"{indent}    status[0] = 3",
-        f"{indent}else:",
-        f"{indent}    {_combined(reduce, dtype, f'y[{place}]', value, loops.requirements)}",
-    ]
+    actions = [_combined(reduce, dtype, f"y[{place}]", value, loops.requirements)]
+    if not instruction.attributes.get("include_self", True):
+        # What is there does not count: first the places get a value that changes nothing.
+        neutral = {"add": 0, "multiply": 1}
+        kind = dtypes.uint8 if dtype is dtypes.bool_ else dtype
+        actions.insert(0, f"y[{place}] = {literal(neutral[reduce], kind) if reduce in neutral else value}")
+    for action in actions:
+        for a in range(len(shape)):
+            bounds = "lo, hi" if parallel and a == 0 else f"e{a}"
+            lines.append("    " * (depth + a) + f"for k{a} in range({bounds}):")
+        indent = "    " * (depth + len(shape))
+        lines += [
+            f"{indent}position = index[{_offset('i', len(shape))}]",
+            f"{indent}if position < 0 or position >= size:",
+            f"{indent}    status[0] = 3",
+            f"{indent}else:",
+            f"{indent}    {action}",
+        ]
     count: Dim = shape[0] if parallel else 1
     per_item = element_count(shape[1:] if parallel else shape)
     loops.run("\n".join(lines), count, per_item)

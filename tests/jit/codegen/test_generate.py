@@ -23,8 +23,8 @@ from random_graphs import random_case, random_program
 
 # Ops that may fall back to the interpreter; everything else has a native form. Their list should get shorter.
 FALLBACKS = frozenset((Path(__file__).parent / "interpreted_ops.txt").read_text().split())
-# Samples without a native form, by what the refusal says: half precision, complex numbers, masks of rank 0, sorters.
-REFUSALS = ("float16", "complex", "mask of rank 0", "of str", "type str", "with a sorter")
+# Samples without a native form, by what the refusal says: half precision, complex numbers, masks of rank 0, and others.
+REFUSALS = ("float16", "complex", "mask of rank 0", "of str", "type str", "with a sorter", "of means")
 
 OPS = [
     op for op in all_ops()
@@ -48,7 +48,8 @@ def _name(op: Op) -> str:
 
 
 @pytest.mark.parametrize("op", OPS, ids=_name)
-def test_unjitted_sources_compute_what_the_interpreter_does(op: Op) -> None:
+def test_unjitted_sources_compute_what_the_interpreter_does(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INGOT_CHECK_BOUNDS", "1")
     checked = 0
     for index, sample in enumerate(op.samples()):
         for symbolic in (False, True) if index < 2 else (False,):
