@@ -1,8 +1,9 @@
 """What it costs to get native code going: calls, launches on the thread pool, loading objects, memory for results.
 
-Run it on a quiet machine: python benchmarks/launch.py
+Run it on a quiet machine: python -m benchmarks.launch
 """
 
+import contextlib
 import ctypes
 import functools
 import statistics
@@ -13,6 +14,7 @@ import time
 import timeit
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ingot
 import numpy as np
@@ -247,22 +249,65 @@ def allocation() -> None:
 
 
 def graphs() -> None:
-    """Calls of compiled graphs on 16 numbers: what a call costs, and what each kernel in it adds."""
+    """Calls of compiled graphs on 16 numbers: what a call costs and each kernel in it adds; and other libraries'.
+
+    A sum of prefixes is a kernel of its own here, and one operation everywhere.
+    """
     x = ingot.ones(4, 4)
     seconds = []
     for kernels in (1, 2, 3, 4):
-
-        def sums(x: ingot.Tensor, kernels: int = kernels) -> ingot.Tensor:
-            for n in range(kernels):
-                x = x.cumsum(n % 2)
-            return x
-
-        compiled = jit.trace(sums, x, check_trace=False)
+        compiled = jit.trace(functools.partial(_sums, kernels=kernels), x, check_trace=False)
         compiled(x)
-        seconds.append(min(timeit.repeat(functools.partial(compiled, x), number=2000, repeat=50)) / 2000)
+        seconds.append(_seconds(functools.partial(compiled, x)))
     each = (seconds[-1] - seconds[0]) / 3
     print("graphs, us: " + ", ".join(f"{n} kernels {s * 1e6:.2f}" for n, s in enumerate(seconds, 1)))
     print(f"  a kernel more: {each * 1e6:.2f}, so the call itself: {(seconds[0] - each) * 1e6:.2f}")
+    others = {"eager": functools.partial(_sums, x, 3), **_peers()}
+    print("  three kernels elsewhere, us: " + ", ".join(f"{who} {_seconds(f) * 1e6:.2f}" for who, f in others.items()))
+
+
+def _sums(x: Any, kernels: int = 3) -> Any:
+    for n in range(kernels):
+        x = x.cumsum(n % 2)
+    return x
+
+
+def _seconds(function: Callable[[], object], number: int = 1000) -> float:
+    function()
+    return min(timeit.repeat(function, number=number, repeat=30)) / number
+
+
+def _peers() -> dict[str, Callable[[], object]]:
+    """The same three prefix sums in the libraries that are installed."""
+    found: dict[str, Callable[[], object]] = {}
+    ones = np.ones((4, 4), np.float32)
+    with contextlib.suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(pool.get_num_threads())
+        tensor = torch.from_numpy(ones)
+        traced = torch.jit.trace(_sums, tensor, check_trace=False)
+        found["PyTorch eager"] = functools.partial(_sums, tensor)
+        found["TorchScript"] = functools.partial(traced, tensor)
+    with contextlib.suppress(ImportError):
+        import jax
+
+        array = jax.numpy.asarray(ones)
+        jitted = jax.jit(_sums)
+        found["JAX"] = lambda: jitted(array).block_until_ready()
+    with contextlib.suppress(ImportError):
+        import onnxruntime
+
+        import onnx
+
+        nodes = [onnx.helper.make_node("CumSum", [f"x{n}", f"axis{n % 2}"], [f"x{n + 1}"]) for n in range(3)]
+        kinds = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (4, 4)) for name in ("x0", "x3")]
+        axes = [onnx.numpy_helper.from_array(np.int64(axis), f"axis{axis}") for axis in (0, 1)]
+        graph = onnx.helper.make_graph(nodes, "sums", kinds[:1], kinds[1:], axes)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        found["ONNX Runtime"] = lambda: session.run(None, {"x0": ones})
+    return found
 
 
 def main() -> None:
