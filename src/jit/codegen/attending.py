@@ -78,8 +78,7 @@ def run_attention(driver: Driver, instruction: Instruction, group: Group | None,
     q, k = _tensor(query), _tensor(key)
     work = element_count([*result.shape[:-1], k.shape[-2]]) * (q.shape[-1] + result.shape[-1]) * 2
     where = f" ({instruction.location})" if instruction.location is not None else ""
-    # Much code, in which LLVM's highest level takes twice the time and finds nothing more.
-    driver.add_kernel(KernelSource(spec.name, source, title=f"attention{where}", flops=work, level=2))
+    driver.add_kernel(KernelSource(spec.name, source, title=f"attention{where}", flops=work))
     output = next(iter(group.outputs)) if group is not None else result_value
     storage = driver.store(output)
     size = result.dtype.itemsize

@@ -24,7 +24,7 @@ from ..errors import CompileForbidden
 from ..runtime import cache, loader
 from ..runtime.static_library import pack_objects
 from .emission import emit, emitters
-from .module import GeneratedModule, KernelSource, without_comments
+from .module import PLAIN, GeneratedModule, KernelSource, without_comments
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -153,7 +153,9 @@ def compile_module(
         kernels = [_start_kernel(kernel, target, store, threads) for kernel in _largest_first(module.kernels)]
         references = [reference for kernel in kernels for reference in kernel.references]
         # No contraction: numbers of the program are Python's floats, where each operation rounds.
-        driver = _start(module.driver, module.driver_source, target, frozenset(), references, module.driver, 3, threads)
+        source = module.driver_source
+        level = 3 if re.search(r"^ *(for|while)\b", source, re.MULTILINE) else PLAIN
+        driver = _start(module.driver, source, target, frozenset(), references, module.driver, level, threads)
         objects, _, records = _finished(kernels, module.kernels, store)
         blob = pack_objects([*objects, driver.object.result()])
         records.append(driver.record)

@@ -1,5 +1,6 @@
 """Matrix products and convolutions in the driver: operands as strides, packed weights, and what follows as epilogue."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from .indexing import coefficient, element_count, flat_index, row_major_strides,
 from .inline import INLINE
 from .kernel_text import Text, named_source, preamble
 from .loop_packing import packed_at_run_time, packed_before_loop
-from .module import KernelSource
+from .module import PLAIN, KernelSource
 from .scalar_code import Code
 from .target import Target
 
@@ -316,9 +317,14 @@ def strided_constant(view: StridedView, shape: tuple[Dim, ...], strides: tuple[D
     return np.lib.stride_tricks.as_strided(flat, known, nbytes, writeable=False)
 
 
+# Code in vectors, and loops around it that move addresses.
+_PLAIN = re.compile(r"microkernel_|copies_|conv_loops_|gemm_f(32|64)_packed")
+
+
 def add_shared(driver: Driver, sources: dict[str, str]) -> None:
     for name, source in sources.items():
-        driver.add_kernel(KernelSource(name, source, title="shared by all products of this kind"))
+        level = PLAIN if _PLAIN.match(name) else 2
+        driver.add_kernel(KernelSource(name, source, title="shared by all products of this kind", level=level))
 
 
 def title_of(instruction: Instruction, group: Group | None) -> tuple[str, str]:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArgumentSpec", "Buffer", "ErrorSite", "FRAME_ARENA", "FRAME_DETAIL", "FRAME_GENERATOR", "FRAME_HEADER",
-    "FRAME_PLAN", "FRAME_POOL", "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "ResultSpec",
-    "STATUS_INTERNAL", "STATUS_OK", "STATUS_OUT_OF_MEMORY", "without_comments",
+    "FRAME_PLAN", "FRAME_POOL", "FRAME_SCRATCH", "FRAME_WORKSPACE", "GeneratedModule", "KernelSource", "PLAIN",
+    "ResultSpec", "STATUS_INTERNAL", "STATUS_OK", "STATUS_OUT_OF_MEMORY", "without_comments",
 ]  # fmt: skip
 
 FRAME_PLAN = 0  # address of the plan table
@@ -56,6 +56,7 @@ FRAME_SCRATCH = 6  # address of scratch slots, where the driver builds kernels' 
 # Slot 7 belongs to the caller (see runtime/frame.py).
 FRAME_HEADER = 8
 
+PLAIN = 1  # the level of code whose loops are what they should be: written in vectors, or run a few times
 STATUS_OK = 0  # statuses from 1 on are positions in `errors`, plus one
 STATUS_OUT_OF_MEMORY = -1
 STATUS_INTERPRET = -3  # only the interpreter can go on, from the start: nothing that the caller sees has happened
@@ -72,7 +73,8 @@ class KernelSource:
     """A range kernel `def name(p, lo, hi)`, self-contained with the functions it calls (vector math, bodies).
 
     `name` ends in a hash of the source, so that equal kernels (the layers of one model) are one kernel.
-    `flags` are the fast-math flags that it may be compiled with, `level` is how hard LLVM tries (2 or 3).
+    `flags` are the fast-math flags that it may be compiled with, `level` is how hard LLVM tries: `PLAIN`, 2 or 3. Its
+    third level takes a third more time than the second, and made no workload faster.
     """
 
     name: str
@@ -81,7 +83,7 @@ class KernelSource:
     bytes_moved: Dim | None = None
     flops: Dim | None = None
     title: str = ""  # what it computes, for explain(): "add, mul, tanh (model.py:12)"
-    level: int = 3
+    level: int = 2
 
 
 @record

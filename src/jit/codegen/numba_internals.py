@@ -19,9 +19,8 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, codegen, compiler, cpu, errors, fastmathpass, typed_passes, typing, untyped_passes
+from numba.core import cgutils, codegen, compiler, cpu, errors, fastmathpass, typing
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import PassManager
 from numba.core.datamodel import models, register_default
 from numba.core.imputils import lower_constant
 from numba.core.registry import cpu_target
@@ -32,7 +31,9 @@ from numba.extending import typeof_impl
 
 from ..errors import CompileError
 from . import calls
+from .loop_hints import hint_loops
 from .module import STATUS_INTERNAL
+from .numba_lowering import Passes, ranges, returns_only_zero, user_function
 from .source import ENTRY_KINDS, KernelReference, entry_points, namespace, register_source, run_source
 
 __all__ = [
@@ -75,36 +76,11 @@ class _Codegen(codegen.AOTCPUCodegen):  # type: ignore[misc]
     _library_class = _Library
 
 
-class _Passes(PassManager):  # type: ignore[misc]
-    """Without Numba's repeated preparation after each pass, for passes that a user might add: ours are known."""
-
-    _ENFORCING = False
-
-
 class _Compiler(compiler.CompilerBase):  # type: ignore[misc]
     """Numba's nopython pipeline without what generated code has no use for: closures, parfors, literal unrolling."""
 
-    def define_pipelines(self) -> list[PassManager]:
-        passes = _Passes("ingot")
-        for pipeline_pass in _PASSES:
-            passes.add_pass(pipeline_pass, pipeline_pass.__name__)
-        passes.finalize()
-        return [passes]
-
-
-_PASSES = (
-    untyped_passes.TranslateByteCode,
-    untyped_passes.FixupArgs,
-    untyped_passes.IRProcessing,
-    untyped_passes.GenericRewrites,
-    untyped_passes.ReconstructSSA,
-    typed_passes.NopythonTypeInference,
-    typed_passes.PreLowerStripPhis,
-    typed_passes.IRLegalization,
-    typed_passes.AnnotateTypes,
-    typed_passes.NativeLowering,
-    typed_passes.NoPythonBackend,
-)
+    def define_pipelines(self) -> list[Passes]:
+        return [Passes()]
 
 
 class _TypingContext(typing.Context):  # type: ignore[misc]
@@ -303,15 +279,26 @@ class _Context(cpu.CPUContext):  # type: ignore[misc]
 
     def init(self) -> None:
         super().init()
+        self.quiet: set[str] = set()  # names of functions that raise nothing
         self._internal_codegen = _Codegen("ingot")
         self.aot_mode = True
 
     def load_additional_registries(self) -> None:
         self.install_registry(mathimpl.registry)
+        self.install_registry(ranges)
 
     def post_lowering(self, module: Any, library: Any) -> None:
         if self.fastmath:
             fastmathpass.rewrite_module(module, self.fastmath)
+        hint_loops(module)
+        self.quiet.update(f.name for f in module.functions if f.blocks and returns_only_zero(f))
+
+    def insert_user_function(self, function: Any, descriptor: Any, libraries: Any = ()) -> None:
+        if descriptor.llvm_func_name not in self.quiet:
+            super().insert_user_function(function, descriptor, libraries)
+            return
+        implementation = user_function(descriptor, *libraries)
+        self._defns[function].append(implementation, implementation.signature)
 
     def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:
         if isinstance(function, types.Callable) and hasattr(function, "implementation"):
