@@ -22,6 +22,7 @@ from .contraction import (
     view_address,
 )
 from .conv import CONV_SLOTS, ConvSpec, conv_source, pack_conv_numpy, pack_depthwise_numpy
+from .depthwise import DEPTHWISE_SLOTS, MOST_TAPS, depthwise_source, pack_taps_numpy
 from .driver import Driver, Storage
 from .epilogue import Epilogue
 from .fusion import Group
@@ -147,15 +148,20 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         x = driver.address(images)
         extra: Dim = given.first(_tensor_shape(images)) - _padded_first(given, padded, _tensor_shape(images))
         x = x if extra == 0 else f"{x} + {driver.size(extra * dtype.itemsize)}"
-    weights = _packed_weights(driver, instruction, w, shape, spec, dtype)
+    taps = _taps(driver, instruction, w, shape) if inputs == 1 and layout is not None else None
+    weights = taps if taps is not None else _packed_weights(driver, instruction, w, shape, spec, dtype)
     epilogue, text = Epilogue(), Text()
     if group is not None:
-        epilogue, text = _epilogue(driver, group, value)
+        epilogue, text = _epilogue(driver, group, value) if taps is None else _pixel_epilogue(driver, group, value)
     title, stem = title_of(instruction, group)
     name, source = named_source(stem, lambda n: _kernel_source(n, spec, epilogue))
+    if taps is not None:
+        window: tuple[Any, Any, Any] = (shape.kernel, shape.stride, shape.dilation)
+        name, source = named_source(stem, lambda n: depthwise_source(n, dtype.short, *window, epilogue))
     work = element_count([shape.images, shape.out_channels, shape.out_height, shape.out_width, in_group, *shape.kernel])
     driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))
-    add_shared(driver, spec.shared_sources())
+    if taps is None:
+        add_shared(driver, spec.shared_sources())
     x_strides = (given or padded).strides(_tensor_shape(images))
     plane = shape.out_height * shape.out_width
     if layout is None:
@@ -198,8 +204,34 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         scratch = driver.temporary(scratch_elements(spec, shape.channels), dtype)
         slots = {slot: text for slot, text in slots.items() if slot in table} | {"scratch": scratch.address}
         driver.touch(scratch)
-    run_contraction_kernel(driver, name, spec, table, slots, text, output)
+    plan = ""
+    if taps is not None:
+        table, plan = DEPTHWISE_SLOTS, f"{name}_plan(p, threads)"
+        slots = {slot: given for slot, given in slots.items() if slot in table}
+    run_contraction_kernel(driver, name, spec, table, slots, text, output, plan)
     driver.clock += 1
+
+
+def _taps(driver: Driver, instruction: Instruction, w: StridedView, shape: _Shape) -> str | None:
+    """The address of constant weights with one filter per channel, in the order of kernels that write them out."""
+    known = [size for size in shape.kernel if isinstance(size, int)]
+    if len(known) < 2 or not 0 < known[0] * known[1] <= MOST_TAPS:
+        return None
+    data = strided_constant(w, _tensor_shape(instruction.inputs[1]), w.strides)
+    if data is None:
+        return None
+    key = (id(w.base.instruction), w.offset, w.strides, "taps")
+    if key not in driver.constant_keys:
+        driver.constant(pack_taps_numpy(data), key)
+    return driver.constant_keys[key]
+
+
+def _pixel_epilogue(driver: Driver, group: Group, value: Value) -> tuple[Epilogue, Text]:
+    """The epilogue of kernels that know image, channel, row and column of a pixel."""
+    (read,) = group.accesses[value]
+    extents = {loop.name: loop.extent for loop in group.loops}
+    named = [(v, str(index)) for v, index in zip("njzq", read, strict=True) if not isinstance(index, int)]
+    return epilogue_of(driver, group, value, [(v, [name], [extents[name]]) for v, name in named])
 
 
 def takes_planes(instruction: Instruction, group: Group | None) -> bool:

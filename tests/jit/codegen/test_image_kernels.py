@@ -245,3 +245,36 @@ def test_groups_of_few_channels(groups: int, channels: int, kernel: tuple[int, i
     _agree(_run(traced, "python", x[:1], w), _run(traced, "interpreter", x[:1], w))
     frozen = jit.freeze(jit.trace(lambda x: convolve(x, w), (x,), check_trace=False, on_bake="ignore"))
     _agree(_run(frozen, "native", x), _run(traced, "interpreter", x, w))
+
+
+# -- one filter per channel --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "options"),
+    [
+        (17, (3, 3), {"padding": 1}),
+        (24, (5, 2), {"stride": (1, 2), "padding": (2, 0)}),
+        (300, (1, 3), {"stride": 2, "dilation": (1, 2), "padding": (0, 2)}),
+    ],
+)
+def test_one_filter_per_channel(channels: int, kernel: Any, options: dict[str, Any], threads: Any) -> None:
+    """Between other convolutions, where images have channels last."""
+    model = nn.Sequential(
+        nn.Conv2d(3, channels, 1),
+        nn.Conv2d(channels, channels, kernel, groups=channels, **options),
+        nn.Hardswish(),
+        nn.Conv2d(channels, 4, 1, bias=False),
+    ).eval()
+    traced = jit.freeze(jit.trace(model, _normal(2, 3, 9, 9), check_trace=False))
+    for shape in ((2, 3, 9, 9), (1, 3, 6, 33), (3, 3, 5, 5), (0, 3, 9, 9)):
+        x = _normal(*shape)
+        _agree(_run(traced, "native", x), _run(traced, "interpreter", x))
+    assert "_rows(x, w, c" in traced.kernel_source()
+    small = _normal(1, 3, 5, 6)
+    _agree(_run(traced, "python", small), _run(traced, "interpreter", small))
+    bits = []
+    for count in (1, 2, 3):
+        threads(count)
+        bits.append(traced(_normal(2, 3, 21, 33)).numpy().tobytes())
+    assert bits[0] == bits[1] == bits[2]
