@@ -176,14 +176,20 @@ class _Map(Nest):
                 self.store_outputs(text, elements, self.loops)
 
     def unrolled(self) -> list[Loop]:
-        """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them."""
+        """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them.
+
+        Where a size is not known, what is expected counts: the loops are right for all.
+        """
         loops = list(self.loops)
         count = 1
         short: list[Loop] = []
-        while len(loops) > 1 and isinstance(extent := loops[-1].extent, int) and 0 < count * extent <= _BLOCK:
-            count *= extent
+        while len(loops) > 1 and 0 < count * (expected_size(loops[-1].extent) or 0) <= _BLOCK:
             short.insert(0, loops.pop())
+            count *= expected_size(short[0].extent) or 1
         return short
+
+    def rows(self) -> list[Loop]:
+        return self.unrolled()
 
     def transposed(self) -> tuple[Loop, list[tuple[Value, Indices]]] | None:
         """A loop along which some operands are contiguous that the inner loop strides over, and those operands."""

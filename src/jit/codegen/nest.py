@@ -130,12 +130,17 @@ class Nest:
             grain = dim_max(grain // (per_item + 1), 1)
         return Launch(kernel, launch_n, grain)
 
+    def rows(self) -> list[Loop]:
+        """The innermost loops, which are one for each item of the range."""
+        return self.reduced if self.reduced and self.loops[-1].reduced else []
+
     def short_parameters(self, text: Text) -> dict[str, int]:
         """The kernel's parameters that say how long rows are, with their expected values where these are short."""
-        size = expected_size(element_count([loop.extent for loop in self.reduced]))
-        if not self.reduced or not self.loops[-1].reduced or size is None or not 1 < size <= SHORT:
+        loops = self.rows()
+        size = expected_size(element_count([loop.extent for loop in loops]))
+        if size is None or not 1 < size <= SHORT:
             return {}
-        symbols = {s for loop in self.reduced if isinstance(loop.extent, DimExpr) for s in loop.extent.symbols()}
+        symbols = {s for loop in loops if isinstance(loop.extent, DimExpr) for s in loop.extent.symbols()}
         found = {}
         for parameter in text.parameters.values():
             kind, dim = parameter.source[0], parameter.source[-1]

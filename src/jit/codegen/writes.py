@@ -7,6 +7,7 @@ from ...ir.core import Instruction, Value
 from ...ir.dims import Dim, dim_max, dim_min
 from ...ir.dtypes import DType
 from ...ir.types import TensorType
+from ..expected_sizes import SHORT, expected_size
 from .driver import Driver
 from .fusion import Unsupported
 from .indexing import element_count, row_major_strides
@@ -125,7 +126,11 @@ def run_index_add(driver: Driver, instruction: Instruction) -> None:
     if alpha != 1:
         loops.requirements.helpers.add(f"as_{pointer_kind(dtype)}")
         value = f"as_{pointer_kind(dtype)}({value} * {literal(alpha, dtype)})"
-    combined = _combined("add", dtype, "y[(outer * size + position) * inner + i]", value, loops.requirements)
+    target = "y[(outer * size + position) * inner + i]"
+    if around["inner"] == 1:
+        value, target = value.replace(" * inner + i", ""), "y[outer * size + position]"
+    combined = _combined("add", dtype, target, value, loops.requirements)
+    short = expected_size(around["inner"])
     body = f"""
 for outer in range(lo, hi):
     for k in range(count):
@@ -136,7 +141,10 @@ for outer in range(lo, hi):
             for i in range(inner):
                 {combined}
 """
-    loops.run(body, around["outer"], around["n"] * around["inner"])
+    if around["inner"] == 1:
+        body = body.replace("            for i in range(inner):\n    ", "")
+    constants = {"inner": short} if short is not None and 1 < short <= SHORT else None
+    loops.run(body, around["outer"], around["n"] * around["inner"], constants)
 
 
 def run_index_put(driver: Driver, instruction: Instruction) -> None:

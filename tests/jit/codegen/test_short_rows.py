@@ -67,3 +67,24 @@ def test_threads_do_not_matter(compiled: dict[int, Any]) -> None:
 def test_long_rows_have_one_form() -> None:
     function = jit.trace(lambda x: x.amax(1), numbers(5, 100), check_trace=False)
     assert "else:" not in function.kernel_source()
+
+
+def rows_of(table: Any, index: Any, scale: Any) -> Any:
+    return (
+        ingot.nn.functional.embedding(index, table), table * scale, table[:, None, :] + scale, table.flip(1),
+        table.index_add(0, index, ingot.nn.functional.embedding(index, table)), table.cumsum(0).roll(1, 1),
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_short_rows_of_maps_and_lookups() -> None:
+    def given(rows: int, columns: int, count: int) -> Any:
+        random = np.random.default_rng([rows, columns, count])
+        table, scale = (random.standard_normal(s).astype(np.float32) for s in ((rows, columns), (columns,)))
+        return ingot.tensor(table), ingot.tensor(random.integers(0, rows, count)), ingot.tensor(scale)
+
+    compiled = jit.trace(rows_of, given(11, 6, 50), check_trace=False)
+    for shape in ((11, 6, 50), (1, 6, 3), (701, 6, 9001), (5, 8, 0), (31, 129, 7), (2, 9, 5)):
+        for result, expected in zip(compiled(*given(*shape)), rows_of(*given(*shape)), strict=True):
+            np.testing.assert_allclose(result.numpy(), expected.numpy(), rtol=1e-5, atol=1e-3)
+    assert "== 6:" in compiled.kernel_source()
