@@ -129,6 +129,11 @@ class DeviceProgram:
             self._is_static = self._launches_only()
         return self._is_static
 
+    @property
+    def recorded(self) -> int:
+        """How many calls, each of other sizes, are recorded."""
+        return sum(isinstance(r, Replay) for r in self._replays.values())
+
     def _launches_only(self) -> bool:
         if not all(isinstance(a.type, TensorType) for a in self.graph.arguments):
             return False
