@@ -1,16 +1,20 @@
-"""What is known of ints without running a program: a lower bound, by how a value is computed."""
+"""What is known of ints without running a program: bounds, by how a value is computed."""
 
 from ...ir.core import Block, Instruction, Value
 from ...ir.dims import Dim
 from ...ir.ops._common import is_at_most
 from ...ir.types import BoolType, IntType
 
-__all__ = ["lowest", "nonnegative_values"]
+__all__ = ["LARGEST", "highest_values", "is_count", "lowest", "nonnegative_values"]
+
+LARGEST = (1 << 63) - 1
 
 _COUNTS = {
     "bind_dim", "dict.length", "list.count", "list.index", "list.length", "set.length", "str.length", "str.ord"
 }  # fmt: skip
 _DEEPEST = 8
+# Rounds in which what a loop carries may grow before nothing is known of it.
+_ROUNDS = 3
 
 
 def lowest(value: Value, depth: int = 0) -> int | None:
@@ -150,3 +154,103 @@ def _stays_nonnegative(value: Value, instruction: Instruction, known: set[Value]
             return True
     least = lowest(value)
     return least is not None and least >= 0
+
+
+def highest_values(block: Block, nonnegative: set[Value]) -> dict[Value, int]:
+    """Upper bounds, below the largest int, of the ints among `nonnegative`: what was taken modulo something, say.
+
+    What loops carry is first bounded by what they begin with, and the bounds grow until they hold; those that go on
+    growing are given up.
+    """
+    found: dict[Value, int] = {}
+    for number in range(1000):
+        limit = LARGEST if number < _ROUNDS else 0
+        before = dict(found)
+        _raise_bounds(block, nonnegative, found, limit)
+        if found == before:
+            return {value: bound for value, bound in found.items() if bound < LARGEST}
+    return {}
+
+
+def _raise_bounds(block: Block, nonnegative: set[Value], found: dict[Value, int], limit: int) -> None:
+    """One round over a block: a bound becomes what follows from the others; one that grows beyond `limit` is lost."""
+
+    def bound(value: Value | None) -> int:
+        if value is None or value not in nonnegative:
+            return LARGEST
+        if isinstance(value.type, BoolType):
+            return 1
+        if _is_constant(value):
+            return _constant(value)
+        return found.get(value, LARGEST)
+
+    def put(value: Value, least: int) -> None:
+        if isinstance(value.type, IntType) and value in nonnegative:
+            before = found.get(value)
+            grown = before is not None and least > before
+            found[value] = LARGEST if least >= LARGEST or (grown and least > limit) else max(least, before or 0)
+
+    for instruction in block.instructions:
+        operands = instruction.operands
+        if instruction.op.name == "loop":
+            (region,) = instruction.regions
+            carried, arguments = operands[2:], region.arguments
+            put(arguments[0], LARGEST if operands[0] is None else bound(operands[0]))
+            for argument, start in zip(arguments[1:], carried, strict=True):
+                put(argument, max(bound(start), found.get(argument, 0)))
+            _raise_bounds(region, nonnegative, found, limit)
+            for argument, after in zip(arguments[1:], region.terminator.operands[1:], strict=True):
+                put(argument, max(found.get(argument, 0), bound(after)))
+            for result, argument in zip(instruction.results, arguments[1:], strict=True):
+                put(result, bound(argument))
+            continue
+        for region in instruction.regions:
+            _raise_bounds(region, nonnegative, found, limit)
+        for result in instruction.results:
+            if instruction.op.name == "if":
+                put(result, max(bound(region.terminator.operands[result.index]) for region in instruction.regions))
+            elif result in nonnegative:
+                put(result, _highest(instruction.op.name, [bound(v) for v in operands], operands, nonnegative))
+
+
+def _highest(name: str, bounds: list[int], operands: list[Value | None], nonnegative: set[Value]) -> int:
+    positive = [v is not None and v in nonnegative for v in operands]
+    match name, bounds:
+        case "scalar.add", [a, b] if all(positive):
+            return a + b
+        case "scalar.mul", [a, b] if all(positive):
+            return a * b
+        case "scalar.mod", [a, b] if positive[1]:
+            return min(max(b - 1, 0), a if positive[0] else LARGEST)
+        case (("scalar.floordiv" | "scalar.rshift"), [a, _]) if all(positive):
+            return a
+        case "scalar.and_", [a, b]:
+            return min(a, b)
+        case (("scalar.or_" | "scalar.xor"), [a, b]) if all(positive):
+            return int((1 << max(a, b).bit_length()) - 1)
+        case "scalar.min", [a, b] if all(positive):
+            return min(a, b)
+        case "scalar.max", [a, b]:
+            return max(a, b)
+    return LARGEST
+
+
+def is_count(instruction: Instruction) -> bool:
+    """Whether an addition counts rounds of a loop that knows their number: of 1, at most once a round, from 0 on."""
+    value, one = instruction.operands
+    loop = value.block.parent if value is not None and value.instruction is None and value.block is not None else None
+    if value is None or not _is_constant(one) or _constant(one) != 1 or loop is None or loop.op.name != "loop":
+        return False
+    start, rounds = loop.operands[value.index + 1], loop.operands[0]
+    if rounds is None or value.index == 0 or not _is_constant(start) or _constant(start) != 0:
+        return False
+
+    def counts(after: Value | None) -> bool:
+        made = after.instruction if after is not None else None
+        if after is value or made is instruction:
+            return True
+        if after is None or made is None or made.op.name != "if":
+            return False
+        return all(counts(region.terminator.operands[after.index]) for region in made.regions)
+
+    return counts(loop.regions[0].terminator.operands[value.index])

@@ -27,7 +27,7 @@ from ...ir.types import (
 )
 from ..runtime.pool_code import WORKERS
 from . import helpers
-from .bounds import lowest, nonnegative_values
+from .bounds import LARGEST, highest_values, lowest, nonnegative_values
 from .fusion import Group, Plan, Unsupported
 from .image_layout import ImageLayout, layout_of, stored_elements
 from .indexing import element_count
@@ -118,6 +118,7 @@ class Driver:
         self.imports: set[str] = set()  # helpers that the driver calls
         self.argument_symbols = argument_symbols(graph)
         self.nonnegative: set[Value] | None = None  # ints that are surely not negative, once somebody asked
+        self.highest: dict[Value, int] | None = None  # upper bounds of some of them, likewise
         self.called: Any = None  # the functions that are called (see `functions`)
 
     # -- text --
@@ -526,6 +527,16 @@ class Driver:
             self.nonnegative = nonnegative_values(self.graph.block)
         least = lowest(value)
         return value in self.nonnegative or (least is not None and least >= 0)
+
+    def upper_bound(self, value: Value) -> int:
+        """An int that a value is surely not above."""
+        if isinstance(value.type, IntType) and isinstance(value.type.value, int):
+            return value.type.value
+        if self.highest is None:
+            if self.nonnegative is None:
+                self.nonnegative = nonnegative_values(self.graph.block)
+            self.highest = highest_values(self.graph.block, self.nonnegative)
+        return self.highest.get(value, LARGEST)
 
     def is_below_length(self, index: Value, text: Value) -> bool:
         """Whether an index is surely below the length of a string: it counts a loop of that many rounds."""

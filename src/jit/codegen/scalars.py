@@ -10,6 +10,7 @@ from typing import Any
 from ...ir.core import Instruction
 from ...ir.types import BoolType, FloatType, IntType, TensorType
 from .access import strided_view
+from .bounds import LARGEST, is_count
 from .driver import Driver
 from .fusion import Unsupported
 from .scalar_code import is_half, pointer_kind
@@ -84,8 +85,12 @@ def _arithmetic(symbol: str, helper: str) -> Emit:
         a, b, real = o.pair()
         if real:
             return _Result(f"{a} {symbol} {b}")
-        if symbol == "-" and all(map(o.driver.is_nonnegative, o.instruction.inputs)):
-            return _Result(f"{a} - {b}")  # between two numbers that are not negative
+        if all(map(o.driver.is_nonnegative, o.instruction.inputs)):
+            most = [o.driver.upper_bound(v) for v in o.instruction.inputs]
+            if symbol == "-" or (most[0] + most[1] if symbol == "+" else most[0] * most[1]) <= LARGEST:
+                return _Result(f"{a} {symbol} {b}")  # not below 0 - LARGEST, and not above LARGEST
+        if symbol == "+" and is_count(o.instruction):
+            return _Result(f"{a} + {b}")
         o.use(helper)
         return _Result(f"{a} {symbol} {b}", [(f"{helper}({a}, {b})", "OverflowError", _TOO_LARGE)])
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from ingot import ir, jit
 from ingot.jit.codegen.bits import count_quotient, count_remainder, is_outside
-from ingot.jit.codegen.bounds import lowest, nonnegative_values
+from ingot.jit.codegen.bounds import highest_values, lowest, nonnegative_values
 
 GRAPH = """graph @f(%n: int, %c: bool) -> (int, int) {
   %zero: int<0> = constant() {value=0}
@@ -94,3 +94,90 @@ def test_signs_and_indices_are_pythons(function: Any, calls: list[tuple[Any, ...
         with jit.executor(executor):
             for arguments in calls:
                 assert outcome(scripted, arguments) == outcome(function, arguments), (executor, arguments)
+
+
+def remainders(n: int, modulus: int) -> int:
+    state, other, total = 12345, 1, 0
+    for i in range(n):
+        state = (state * 1103515245 + 12345) % 2147483648
+        other = (other * (state & 1023)) % 4294967296 if i % 2 else min(other, 7)
+        total = (total * 3 + state // 5) % 1000000007
+    return total * 10 + other % 10 + (total + n) % modulus
+
+
+def grows(n: int) -> int:
+    x = 1
+    for _ in range(n):
+        x = x * 3 + 1
+    return x
+
+
+def grows_late(n: int) -> int:
+    a, b, c, d, e = 1, 1, 1, 1, 1
+    for _ in range(n):
+        a, b, c, d, e = b, c, d, e, e * 2
+    return a * 2 + e
+
+
+def test_what_is_bounded_needs_no_checks() -> None:
+    compiled = jit.script(remainders)
+    for n, modulus in ((0, 3), (1, 5), (1000, 7)):
+        assert compiled(n, modulus) == remainders(n, modulus)
+    source = compiled.kernel_source()
+    assert source.count("product_overflows(") == 1 and "* 10" in source  # what the loop computes is bounded
+
+
+@pytest.mark.parametrize("function", [grows, grows_late])
+def test_what_grows_in_a_loop_is_checked(function: Any) -> None:
+    compiled = jit.script(function)
+    assert compiled(20) == function(20)
+    with pytest.raises(OverflowError):
+        compiled(100)
+
+
+def test_upper_bounds() -> None:
+    text = """graph @f(%n: int, %c: bool) -> (int, int) {
+  %zero: int<0> = constant() {value=0}
+  %five: int<5> = constant() {value=5}
+  %x: int, %y: int, %z: int = loop(%n, %c, %zero, %five, %zero) (%i: int, %a: int, %b: int, %d: int) {
+    %a1: int = scalar.mod(%i, %five)
+    %b1: int = scalar.mul(%a, %b)
+    %b2: int = scalar.min(%b1, %five)
+    %d1: int = scalar.add(%d, %five)
+    yield(%c, %a1, %b2, %d1)
+  }
+  return(%x, %y)
+}"""
+    graph = ir.parse(text)
+    bounds = {v.name: k for v, k in highest_values(graph.block, nonnegative_values(graph.block)).items() if v.name}
+    assert bounds["a"] == 4 and bounds["b"] == 5 and bounds["b1"] == 20 and bounds["x"] == 4
+    assert bounds.keys().isdisjoint({"d", "d1", "z", "i", "n"})
+
+
+def counts(n: int, k: int) -> int:
+    odd, even, twice = 0, 0, 0
+    for i in range(n):
+        if i % k == 1:
+            odd += 1
+        elif i > 3:
+            even += 1
+            twice += 2
+    return odd * 100 + even + twice
+
+
+def starts_high(n: int, start: int) -> int:
+    count = start
+    for i in range(n):
+        if i % 2 == 0:
+            count += 1
+    return count
+
+
+def test_counts_of_rounds_need_no_checks() -> None:
+    compiled = jit.script(counts)
+    assert [compiled(n, 3) for n in (0, 1, 100)] == [counts(n, 3) for n in (0, 1, 100)]
+    assert compiled.kernel_source().count("if sum_overflows(") == 3  # of `twice`, and two of the result
+    compiled = jit.script(starts_high)
+    assert compiled(5, 10) == 13
+    with pytest.raises(OverflowError):
+        compiled(5, (1 << 63) - 2)
