@@ -7,8 +7,11 @@ Where llvmlite keeps its functions elsewhere, they are called with the lock: slo
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CompileError
@@ -44,9 +47,31 @@ _PLAIN_PASSES = (
 )
 
 
-def emitters() -> ThreadPoolExecutor:
+_turns = threading.Lock()
+_compiling = 0
+_usual_interval = 0.0
+# Seconds after which Python lets another thread go on. An emission is some dozens of short calls around two long ones,
+# and after each it would wait for Python's own 5 ms while another thread types the next kernel.
+_INTERVAL = 1e-4
+
+
+@contextmanager
+def emitters() -> Iterator[ThreadPoolExecutor]:
     """Threads that emit objects: one for each CPU that this process may use."""
-    return ThreadPoolExecutor(max_workers=available_cpus(), thread_name_prefix="ingot-emit")
+    global _compiling, _usual_interval
+    with _turns:
+        if _compiling == 0:
+            _usual_interval = sys.getswitchinterval()
+            sys.setswitchinterval(min(_INTERVAL, _usual_interval))
+        _compiling += 1
+    try:
+        with ThreadPoolExecutor(max_workers=available_cpus(), thread_name_prefix="ingot-emit") as threads:
+            yield threads
+    finally:
+        with _turns:
+            _compiling -= 1
+            if _compiling == 0:
+                sys.setswitchinterval(_usual_interval)
 
 
 def without_lock(function: Callable[..., Any]) -> Callable[..., Any]:
