@@ -21,6 +21,7 @@ from .epilogue import Epilogue, indent, store_source
 from .external import load
 from .gemm_loops import (
     CACHE_SET_PERIOD,
+    DIRECT_TILES,
     GRAIN_MULTIPLY_ADDS,
     blocking_source,
     narrow_functions,
@@ -278,7 +279,7 @@ def core_source(spec: GemmSpec) -> str:
     elif spec.narrow:
         functions = pack_panel + narrow_functions(spec.dtype, spec.narrow)
         head, loops = unpacked_head(spec.b_bytes), narrow_loops(spec.dtype, spec.b_bytes)
-        path = "path = 0"
+        path = f"path = {DIRECT_TILES}"  # one panel at a time
     else:
         functions = gather_rows + pack_panel + pack_rows + copy_strided
         functions += f"rows = {rows_call(spec.target, spec.dtype)}\ndot_rows, add_rows = rows.dot_rows, rows.add_rows\n"

@@ -10,8 +10,8 @@ from .epilogue import indent
 from .microkernel import NARROW, PANEL_ROWS, TILES_PER_ITEM
 
 __all__ = [
-    "CACHE_SET_PERIOD", "DOT_COLUMNS", "GRAIN_MULTIPLY_ADDS", "blocking_source", "narrow_functions", "narrow_loops",
-    "packed_loops", "unpacked_head", "unpacked_loops", "unpacked_path",
+    "CACHE_SET_PERIOD", "DIRECT_TILES", "DOT_COLUMNS", "GRAIN_MULTIPLY_ADDS", "blocking_source", "narrow_functions",
+    "narrow_loops", "packed_loops", "unpacked_head", "unpacked_loops", "unpacked_path",
 ]  # fmt: skip
 
 # Below this many multiply-adds, handing an item to another thread costs more than it saves (a few microseconds).
@@ -20,6 +20,8 @@ GRAIN_MULTIPLY_ADDS = 100_000
 CACHE_SET_PERIOD = 4096
 # Up to this many rows, products with a transposed B are dot products of rows, with no copy of B.
 DOT_ROWS = 16
+# Shorter dot products take longer to start than packed tiles take.
+DOT_DEPTH = 32
 # Up to this many columns, products are dot products of the rows of A with them.
 DOT_COLUMNS = 4
 # Up to this many rows (or columns), the rows of the other matrix are added up, so many elements of each at a time, in
@@ -88,7 +90,7 @@ def unpacked_path(size: int) -> str:
     """Statements of a plan function that set `path`, from strides counted in elements."""
     return f"""\
 path = {TILES}
-if a_k == 1 and b_k == 1 and m <= {DOT_ROWS}:
+if a_k == 1 and b_k == 1 and m <= {DOT_ROWS} and (k >= {DOT_DEPTH} or n <= {DOT_DEPTH}):
     path = {COLUMN_DOTS}
 elif a_k == 1 and n <= {DOT_COLUMNS} and (b_k == 1 or k * n * {size} <= {_COLUMN_BYTES}):
     path = {ROW_DOTS}
