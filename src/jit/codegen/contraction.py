@@ -12,6 +12,7 @@ from ...ir.core import Array, Instruction, Value
 from ...ir.dims import Dim, dim_min
 from ...ir.types import TensorType
 from .access import StridedView, forward_view
+from .byte_products import byte_operands, byte_reads, is_byte_product, run_byte_product
 from .driver import Driver
 from .elements import Elements
 from .epilogue import Epilogue
@@ -77,6 +78,8 @@ def contraction_reads(instruction: Instruction) -> list[Value] | None:
     """What a product reads from memory: operands are read through views where strides express them."""
     if instruction.op.name not in _MATMULS:
         return None
+    if (reads := byte_reads(instruction)) is not None:
+        return reads
     left, right = instruction.inputs[:2]
     return [forward_view(v, instruction.block).base for v in (left, narrow_source(right) or right)]
 
@@ -106,7 +109,10 @@ def product_of(instruction: Instruction, store: dict[int, tuple[str, Dim]] | Non
     a_type, b_type, result = _tensor(left), _tensor(right), _tensor(instruction.results[0])
     assert left is not None and right is not None
     right = narrow_source(right) or right
-    a, b = forward_view(left, instruction.block), forward_view(right, instruction.block)
+    if (integers := byte_operands(instruction)) is not None:
+        a, b = (operand.view for operand in integers)
+    else:
+        a, b = forward_view(left, instruction.block), forward_view(right, instruction.block)
     a_strides, b_strides = view_strides(a, a_type.shape), view_strides(b, b_type.shape)
     b_shape = list(b_type.shape)
     if instruction.op.name == "linear":
@@ -347,6 +353,9 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     value = instruction.results[0]
     result = _tensor(value)
     dtype = result.dtype
+    if is_byte_product(instruction):
+        run_byte_product(driver, instruction, product_of(instruction), target, run_contraction_kernel)
+        return
     if dtype not in (dtypes.float32, dtypes.float64):
         raise Unsupported(f"{instruction.op.name} of {dtype.name}", instruction.location)
     store = store_strides(group, value) if group is not None else None

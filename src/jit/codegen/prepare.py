@@ -17,6 +17,7 @@ from ...ir.rewrite import Rewriter, rewrite, rule
 from ...ir.symbolic import wrap
 from ...ir.types import TensorType
 from .attending import is_native_attention
+from .byte_products import is_byte_product
 from .contraction import narrow_source
 from .elements import expression_of
 from .scalar_code import is_half
@@ -32,7 +33,7 @@ def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
     """
     whole = keep_volumes if weight_gradients else keep
     graph = decompose(rewrite(graph, _widened), whole)
-    return decompose(rewrite(graph, _RULES if weight_gradients else _RULES + _conv_weight_gradient), whole)
+    return decompose(rewrite(graph, _RULES if weight_gradients else _RULES_OF_DEVICES), whole)
 
 
 def keep_volumes(instruction: Instruction) -> bool:
@@ -143,8 +144,16 @@ def _scaled_weights(instruction: Instruction, rewriter: Rewriter) -> list[Value]
 
 
 @rule("product of integers -> sum", "matmul")
-def _matmul(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+def _integer_matmul(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     if _is_native_product(instruction):
+        return None
+    return rewriter.call(_sum_of_products, instruction)
+
+
+@rule("product of wide integers -> sum", "matmul")
+def _wide_integer_matmul(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    """8-bit integers have a kernel on CPUs."""
+    if _is_native_product(instruction) or is_byte_product(instruction):
         return None
     return rewriter.call(_sum_of_products, instruction)
 
@@ -320,4 +329,6 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
 
 # Groups that the gradient of a weight is unrolled for.
 _MAX_GROUPS = 64
-_RULES = _scaled_weights + _linear + _matmul + _convolution + _conv_gradient + _masks + SINK_VIEWS
+_COMMON = _scaled_weights + _linear + _convolution + _conv_gradient + _masks + SINK_VIEWS
+_RULES = _COMMON + _wide_integer_matmul
+_RULES_OF_DEVICES = _COMMON + _integer_matmul + _conv_weight_gradient

@@ -83,6 +83,8 @@ class TileShape:
 class Target:
     """A CPU as the code generator sees it; sizes in bytes, `registers` counts vector registers.
 
+    `byte_dots` says that it has `vpdpbusd` for its vectors, which multiplies bytes and adds four products at a time.
+
     >>> Target("example", vector_bits=256, registers=16, fused=True).lanes("f32")
     8
     """
@@ -94,6 +96,7 @@ class Target:
     l1_bytes: int = 32 << 10
     l2_bytes: int = 512 << 10
     l3_bytes: int = 8 << 20
+    byte_dots: bool = False
 
     def __post_init__(self) -> None:
         if self.vector_bits not in (32, 64, 128, 256, 512):
@@ -192,4 +195,5 @@ def host_target() -> Target:
         sizes.get(1, base.l1_bytes),
         l2,
         sizes.get(3, max(l2, base.l3_bytes)),
+        base is AVX512 and bool(features.get("avx512vnni")),
     )

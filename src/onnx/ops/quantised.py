@@ -69,17 +69,38 @@ def _rows(zero: Any) -> Any:
     return None if zero is None else F.unsqueeze(zero, -1) if zero.ndim == 1 else zero
 
 
+def _product(a: Any, b: Any, a_zero: Any, b_zero: Any) -> Any:
+    """(a - a_zero) @ (b - b_zero) in int32, exactly: the zero points come off the product of the bytes themselves.
+
+    Sums of all products, of rows and of columns wrap around as int32 does, so that their difference is right.
+    """
+    wide_a, wide_b = F.cast(a, dtype=dtypes.int32), F.cast(b, dtype=dtypes.int32)
+    product = F.matmul(wide_a, wide_b)
+    if a_zero is not None:
+        a_zero = F.cast(a_zero, dtype=dtypes.int32)
+        columns = F.sum(wide_b, (-2,), True, dtype=dtypes.int32) if b.ndim > 1 else F.sum(wide_b, dtype=dtypes.int32)
+        if b_zero is not None:
+            # What the zero points of both have in common.
+            columns = F.sub(columns, F.mul(F.cast(b_zero, dtype=dtypes.int32), a.shape[-1]))
+        # One zero point for each row has no column of its own where b is a vector.
+        zeros = a_zero if b.ndim > 1 or a_zero.ndim == 0 else F.squeeze(a_zero, -1)
+        product = F.sub(product, F.mul(zeros, columns if a.ndim > 1 or b.ndim == 1 else F.squeeze(columns, -2)))
+    if b_zero is not None:
+        rows = F.sum(wide_a, (-1,), a.ndim > 1 and b.ndim > 1, dtype=dtypes.int32)
+        product = F.sub(product, F.mul(rows, F.cast(b_zero, dtype=dtypes.int32)))
+    return product
+
+
 @op("MatMulInteger")
 def matmul_integer(node: Any, a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
-    """A product of integers, exactly: sums of products of 8 bits are far below the 53 bits of a float64."""
-    return F.cast(F.matmul(_centred(a, _rows(a_zero)), _centred(b, b_zero)), dtype=dtypes.int32)
+    return _product(a, b, _rows(a_zero), b_zero)
 
 
 @op("QLinearMatMul")
 def qlinear_matmul(
     node: Any, a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, y_scale: Any, y_zero: Any
 ) -> Any:
-    product = F.matmul(_centred(a, _rows(a_zero)), _centred(b, b_zero))
+    product = F.cast(_product(a, b, _rows(a_zero), b_zero), dtype=dtypes.float64)
     scales = [F.cast(s, dtype=dtypes.float64) for s in (_rows(a_scale), b_scale, y_scale)]
     result = F.mul(F.mul(product, scales[0]), scales[1])
     return _quantise(result, scales[2], y_zero, y_zero.dtype)
