@@ -41,6 +41,9 @@ GRAPHS = {
     "scatter": "graph @f(%x: f32[m, n], %i: i64[k, n], %s: f32[k, n]) -> (f32[m, n]) { "
     "%a: f32[m, n] = scatter_add(%x, %i, %s) {dim=0} return(%a) }",
     "scan": "graph @f(%x: f32[m, n]) -> (f32[m, n]) { %a: f32[m, n] = cumsum(%x) {dim=1} return(%a) }",
+    "signs": "graph @f(%a: f32[n], %b: f32[n], %c: f64[n], %d: f64[n]) -> (f32[n], f64[n], bool[n], f64[n]) { "
+    "%r: f32[n] = remainder(%a, %b) %q: f64[n] = floor_divide(%c, %d) %s: bool[n] = signbit(%c) "
+    "%g: f64[n] = digamma(%d) return(%r, %q, %s, %g) }",
     "special": "graph @f(%a: f32[n], %x: f32[n]) -> (f32[n]) { %g: f32[n] = gammainc(%a, %x) "
     "%r: f32[n] = modified_bessel_i0(%g) return(%r) }",
     "running": "graph @f(%x: f32[m, n]) -> (f32[m, n], i64[m, n], f32[m, n]) { "

@@ -83,7 +83,21 @@ def horner(x, coefficients):
     return value
 """,
     "magnitude": "def magnitude(x):\n    return math.fabs(x)",
-    "copy_sign": "def copy_sign(size, sign):\n    return math.copysign(size, sign)",
+    # By hand, since NVVM does not take what libdevice has for it.
+    "copy_sign": """
+def copy_sign(size, sign):
+    positive = math.fabs(size)
+    negative = 1 / sign < 0 if sign == 0 else sign < 0
+    return -positive if negative else positive
+""",
+    **{
+        f"copy_sign_{short}": f"""
+def copy_sign_{short}(size, sign):
+    bits = (float_to_bits_{short}(size) & {mask}) | (float_to_bits_{short}(sign) & ~{mask})
+    return bits_to_float_{short}(bits)
+"""
+        for short, mask in (("f32", 0x7FFFFFFF), ("f64", 0x7FFFFFFFFFFFFFFF))
+    },
     "square_root": "def square_root(x):\n    return math.sqrt(x)",
     "round_down": "def round_down(x):\n    return math.floor(x)",
     "round_up": "def round_up(x):\n    return math.ceil(x)",
@@ -128,7 +142,7 @@ _FLOATS: dict[str, str] = {
 def floor_remainder_D(a, b):
     rest = math.fmod(a, b)
     shifted = rest + b if (rest < 0) != (b < 0) else rest
-    return shifted if rest != 0 else math.copysign(rest, b)
+    return shifted if rest != 0 else copy_sign_D(rest, b)
 """,
     "floor_divide": """
 def floor_divide_D(a, b):
@@ -137,7 +151,7 @@ def floor_divide_D(a, b):
     quotient = quotient - T(1) if rest != 0 and (rest < 0) != (b < 0) else quotient
     low = math.floor(quotient)
     low = low + T(1) if quotient - low > 0.5 else low
-    near = low if quotient != 0 else math.copysign(T(0), a / b)
+    near = low if quotient != 0 else copy_sign_D(T(0), a / b)
     return near if b != 0 else a / b
 """,
 }

@@ -23,7 +23,7 @@ libdevice: Any = None  # kernels see the front end's own
 
 
 def signbit(x: Any) -> Any:
-    return math.copysign(1.0, x) < 0.0
+    return libdevice.double_as_longlong(x) < 0
 
 
 def greatest_divisor(a: Any, b: Any) -> Any:
@@ -108,7 +108,7 @@ def scaled_bessel_i(x: Any, order: Any) -> Any:
             term = -term * (4 * order * order - (2 * k - 1) * (2 * k - 1)) / (k * 8.0 * size)
             value = value + term
         value = value / math.sqrt(6.283185307179586 * size)
-    return value if order == 0 else math.copysign(1.0, x) * value
+    return -value if order == 1 and x < 0.0 else value
 
 
 def bessel_i(x: Any, order: Any) -> Any:
