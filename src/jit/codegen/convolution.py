@@ -114,7 +114,10 @@ def _shape_of(instruction: Instruction) -> tuple[_Shape, DType]:
 
 def run_convolution(driver: Driver, instruction: Instruction, group: Group | None, target: Target) -> None:
     """Run a convolution, with the group's operations in its epilogue."""
+    where = f" ({instruction.location})" if instruction.location is not None else ""
+    note = f"{instruction.op.name}{where}: "
     if takes_planes(instruction, group):
+        driver.report.append(note + "plane by plane, pixels in vectors: its images are contiguous")
         run_planes(driver, instruction, group, target)
         return
     value = instruction.results[0]
@@ -135,8 +138,6 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     outputs = winograd_outputs(instruction)
     if outputs:
         spec = WinogradSpec(outputs, known, layout is None, target)
-        where = f" ({instruction.location})" if instruction.location is not None else ""
-        driver.report.append(f"conv2d{where}: {winograd_note(outputs)}")
     padded = ImageLayout(*shape.pads)
     given = layout_of(images)
     if given is None:
@@ -149,6 +150,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         extra: Dim = given.first(_tensor_shape(images)) - _padded_first(given, padded, _tensor_shape(images))
         x = x if extra == 0 else f"{x} + {driver.size(extra * dtype.itemsize)}"
     taps = _taps(driver, instruction, w, shape) if inputs == 1 and layout is not None else None
+    driver.report.append(note + _method(outputs, inputs, taps is not None))
     weights = taps if taps is not None else _packed_weights(driver, instruction, w, shape, spec, dtype)
     epilogue, text = Epilogue(), Text()
     if group is not None:
@@ -210,6 +212,19 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         slots = {slot: given for slot, given in slots.items() if slot in table}
     run_contraction_kernel(driver, name, spec, table, slots, text, output, plan)
     driver.clock += 1
+
+
+def _method(outputs: int, inputs: int, written_out: bool) -> str:
+    """How a convolution with channels last is computed, for reports."""
+    if outputs:
+        return winograd_note(outputs)
+    if written_out:
+        return "one filter per channel, its elements written out, channels in vectors"
+    if inputs:
+        return (
+            f"groups of {inputs}, several in a vector" if inputs > 1 else "one filter per channel, channels in vectors"
+        )
+    return "direct: windows, as they lie with channels last, times packed weights"
 
 
 def _taps(driver: Driver, instruction: Instruction, w: StridedView, shape: _Shape) -> str | None:

@@ -271,6 +271,7 @@ def test_one_filter_per_channel(channels: int, kernel: Any, options: dict[str, A
         x = _normal(*shape)
         _agree(_run(traced, "native", x), _run(traced, "interpreter", x))
     assert "_rows(x, w, c" in traced.kernel_source()
+    assert "one filter per channel, its elements written out" in str(traced.explain())
     small = _normal(1, 3, 5, 6)
     _agree(_run(traced, "python", small), _run(traced, "interpreter", small))
     bits = []

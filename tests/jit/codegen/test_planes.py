@@ -67,6 +67,7 @@ def test_shapes(case: Any) -> None:
             x = _normal(images, channels, height, width)
             _agree(traced, "native", x)
         assert "planes_f32" in traced.kernel_source()
+        assert "plane by plane" in str(traced.explain())
         _agree(traced, "python", _normal(2, channels, 7, 19))
         # Images of any strides.
         _agree(traced, "native", _normal(9, 2, 20, channels).permute(1, 3, 0, 2)[:, :, :, ::2])
