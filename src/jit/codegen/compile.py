@@ -249,7 +249,7 @@ def _start(
 
     def make() -> bytes:
         begun = time.perf_counter()
-        blob = emit(compiled.bitcode, target, [reference.name for reference in compiled.entries], level)
+        blob = emit(compiled.modules, target, [reference.name for reference in compiled.entries], level)
         part.milliseconds += _since(begun)
         return blob
 

@@ -1,4 +1,4 @@
-"""From LLVM bitcode to object files, several at a time: the only module that touches private parts of llvmlite.
+"""From LLVM IR to object files, several at a time: the only module that touches private parts of llvmlite.
 
 llvmlite lets one thread at a time into LLVM. The two calls that take long (the passes, and machine code) need no such
 lock, because each emission has a context of its own, which is LLVM's own rule for threads ("LLVM Programmer's Manual",
@@ -80,8 +80,8 @@ def without_lock(function: Callable[..., Any]) -> Callable[..., Any]:
     return plain
 
 
-def emit(bitcode: bytes | Sequence[bytes], target: "CpuTarget", keep: Sequence[str], level: int = 2) -> bytes:
-    """An object file from one LLVM module or several: linked, optimised at a level, and only `keep` visible."""
+def emit(modules: Sequence[str], target: "CpuTarget", keep: Sequence[str], level: int = 2) -> bytes:
+    """An object file from the text of LLVM modules: linked, optimised at a level, and only `keep` visible."""
     binding = llvm()
     features = f"{target.features},+64bit".lstrip(",") if target.triple.startswith("x86_64") else target.features
     # Position-independent, and reached relative to the instruction: LLVM's loader adds stubs for what is far.
@@ -90,7 +90,6 @@ def emit(bitcode: bytes | Sequence[bytes], target: "CpuTarget", keep: Sequence[s
     )
     # A context of its own is freed as a whole, and names of other compilations cannot leak in.
     context = binding.create_context()
-    modules = [bitcode] if isinstance(bitcode, bytes) else bitcode
     try:
         module = _parse(modules[0], target, machine, context)
         try:
@@ -134,9 +133,10 @@ def _machine_code(binding: Any, machine: Any, module: Any) -> bytes:
         library.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
-def _parse(bitcode: bytes, target: "CpuTarget", machine: Any, context: Any) -> Any:
-    module = llvm().parse_bitcode(bitcode, context)
-    if b"llvm.ldexp" in bitcode and not _scales(target):
+def _parse(text: str, target: "CpuTarget", machine: Any, context: Any) -> Any:
+    module = llvm().parse_assembly(text, context)
+    if "llvm.ldexp" in text and not _scales(target):
+        # As LLVM writes it.
         text = without_scaling(str(module))
         module.close()
         module = llvm().parse_assembly(text, context)

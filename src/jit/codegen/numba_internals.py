@@ -58,13 +58,25 @@ def check_version(version: str = numba.__version__) -> None:
 
 
 class _Library(codegen.AOTCodeLibrary):  # type: ignore[misc]
-    """Collects LLVM modules and links them, without Numba's optimisation passes and without machine code."""
+    """Collects the text of LLVM modules, which `emit` reads, links and optimises, in other threads."""
 
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
+    def add_ir_module(self, module: Any) -> None:
+        self.__dict__.setdefault("texts", []).append(cgutils.normalize_ir_text(str(module)))
 
-    def _optimize_final_module(self) -> None:
-        pass
+    def finalize(self) -> None:
+        self._finalized = True
+
+    def modules(self) -> tuple[str, ...]:
+        """The texts of this library and of all that it links, each once."""
+        found: dict[int, tuple[str, ...]] = {}
+        libraries = [self]
+        for library in libraries:
+            if id(library) not in found and isinstance(library, _Library):
+                found[id(library)] = tuple(library.__dict__.get("texts", ()))
+                libraries.extend(library._linking_libraries)
+            elif id(library) not in found:
+                found[id(library)] = (str(library._get_module_for_linking()),)
+        return tuple(text for texts in found.values() for text in texts)
 
     def add_linking_library(self, library: Any) -> None:
         # Generated code never calls Numba's runtime (reference counting), which libraries of built-in functions link.
@@ -410,9 +422,9 @@ def _no_collection() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class CompiledSource:
-    """LLVM bitcode, not optimised, and the entry points that it defines."""
+    """The text of LLVM modules to be linked, not optimised, and the entry points that they define."""
 
-    bitcode: bytes
+    modules: tuple[str, ...]
     entries: tuple[KernelReference, ...]
 
 
@@ -424,7 +436,7 @@ def compile_source(
     kernels: Iterable[KernelReference] = (),
     entry: str | None = None,
 ) -> CompiledSource:
-    """Compile generated source to LLVM bitcode with C entry points, which are its `@kernel` functions and `entry`.
+    """Compile generated source to LLVM IR with C entry points, which are its `@kernel` functions and `entry`.
 
     Raises CompileError, with Numba's message, if the source does not type or needs what native code cannot have.
     """
@@ -474,8 +486,7 @@ def compile_source(
                 reference = references.get(key) or KernelReference(key, function.python.__code__.co_argcount, True)
                 references[key] = reference
                 _add_entry(library, reference, function)
-            library.finalize()
-            bitcode = library._final_module.as_bitcode()
+            modules = library.modules()
         except errors.NumbaError as error:
             raise CompileError(f"{name}: Numba cannot compile the generated source\n{error}") from error
         except (NotImplementedError, AssertionError, KeyError, TypeError, ValueError) as error:
@@ -484,7 +495,7 @@ def compile_source(
             for python in _state.inserted:
                 _context._defns.pop(python, None)
     # A driver's functions are nobody else's business: what is not an entry may be inlined and get other conventions.
-    return CompiledSource(bitcode, tuple(references[key] for key in (entries if entry is None else (entry,))))
+    return CompiledSource(modules, tuple(references[key] for key in (entries if entry is None else (entry,))))
 
 
 def _add_entry(library: Any, reference: KernelReference, function: _Function) -> None:

@@ -28,7 +28,7 @@ def test_threads_emit_what_one_thread_emits(compiled):
     target = CpuTarget()
 
     def objects(part):
-        return emit(part.bitcode, target, [reference.name for reference in part.entries])
+        return emit(part.modules, target, [reference.name for reference in part.entries])
 
     expected = [objects(part) for part in compiled]
     with ThreadPoolExecutor(6) as threads:
@@ -38,7 +38,7 @@ def test_threads_emit_what_one_thread_emits(compiled):
 
 def test_levels_of_effort_differ_in_code_and_not_in_symbols(compiled):
     part, target = compiled[0], CpuTarget()
-    objects = [emit(part.bitcode, target, ["scaled_2"], level) for level in (0, 3)]
+    objects = [emit(part.modules, target, ["scaled_2"], level) for level in (0, 3)]
     assert objects[0] != objects[1]
     assert all(b"scaled_2" in blob for blob in objects)
 
