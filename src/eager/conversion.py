@@ -55,6 +55,8 @@ def _on_other_device(self: Tensor, place: device, dtype: Any, format: Any) -> Te
     """A copy on another device, converted before it travels."""
     source = self if dtype is None or as_dtype(dtype) is self.dtype else _to(self, as_dtype(dtype))
     result = moved(source, place)
+    if (mode := modes.current_mode()) is not None:
+        mode.moves(source, result)
     if format in (channels_last, channels_last_3d):
         result._array = in_format(result._array, format)
     return result

@@ -51,6 +51,9 @@ class Mode:
     def gradient(self, tensor: Any, event: str) -> None:
         """A leaf's `.grad` is about to be looked at ("read"), added to ("add") or replaced ("set")."""
 
+    def moves(self, tensor: Any, moved: Any) -> None:
+        """`moved` is a copy of the tensor on another device."""
+
     def keeps(self, tensor: Any) -> None:
         """The tensor is state from here on, as of an optimiser: calls find it as calls before left it."""
 

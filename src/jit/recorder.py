@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..eager.device import device_of
 from ..eager.dispatch import execute
 from ..eager.modes import Mode
 from ..eager.tensor import Tensor, wrap
@@ -23,8 +24,9 @@ from ..ir.sizes import Sizes
 from ..ir.symbolic import SymbolicTensor, building
 from ..ir.types import TensorType
 from ..ir.views import ViewStep, write_through
+from .errors import TraceError
 from .inline_graph import inline_graph
-from .placement import host_copy, is_array
+from .placement import host_copy, is_array, place_of_arrays
 from .tracked import TrackedInt, dim_of, track
 from .tracked_float import TrackedFloat, tracked_source
 
@@ -362,6 +364,23 @@ class Recorder(Mode):
                     self._bake("tensor", "an argument's gradient is added to, which the graph does not see")
                 return
             self.condition(lambda: tensor._grad is None)
+
+    def moves(self, tensor: Tensor, moved: Tensor) -> None:
+        """What was made here and moves to where the graph runs is there already; nothing else moves."""
+        while tensor._alias_of is not None:
+            tensor = tensor._alias_of
+        if id(tensor) not in self._known and tensor._view is None:
+            return  # a tensor from outside, whose copy is one, too
+        given = [t._array for t, _ in self._arguments] or [t._array for _, t in self._named.values()]
+        here = place_of_arrays(given)
+        if device_of(moved._array) is not here:
+            raise TraceError(
+                f"a tensor is moved to {device_of(moved._array)}, in a program that runs on {here}: "
+                "programs run on one device",
+                user_location(),
+                hint="move the arguments before the call, or the results after it",
+            )
+        self._remember(moved, self.value_of(tensor))
 
     def keeps(self, tensor: Any) -> None:
         """State that begins with constants is outside from here on; calls change it like a parameter."""

@@ -77,6 +77,9 @@ class TracedFunction(CompiledFunction):
             tensor.grad = result.detach() if isinstance(result, Tensor) else None if result is None else wrap(result)
         return returned
 
+    def _only_returns(self, specialisation: Specialisation) -> bool:
+        return not self._gradients.get(id(specialisation.graph), (None, ()))[1]
+
     @property
     def __ingot_scripted__(self) -> Any:
         """What stands for the function in a scripted one: its source is compiled there, like that of any callee."""
@@ -101,12 +104,22 @@ class TracedFunction(CompiledFunction):
     def record(self, call: Call) -> Specialised:
         """Run the callable on the call's arguments and return its graph."""
         recording, structure = self._record(call)
-        self._parameters.update(recording.parameters)
+        self._parameters.update(recording.parameters | self._buffers(recording))
         self._gradients[id(recording.graph)] = (recording.graph, recording.gradients)
         fresh = [e for e in recording.baked if e not in self.baked]
         self.baked.extend(fresh)
         self._report([e for e in fresh if e.kind not in _QUIET_KINDS])
         return Specialised(recording.graph, structure, conditions=tuple(recording.conditions), trains=recording.trains)
+
+    def _buffers(self, recording: Recording) -> dict[str, Callable[[], Tensor]]:
+        """What finds the module's buffers at a call: where they are kept, since moving a module makes new ones."""
+        found: dict[str, Callable[[], Tensor]] = {}
+        if self._module is not None:
+            for name, buffer in self._module.named_buffers():
+                if name in recording.parameters and recording.parameters[name]() is buffer:
+                    owner, _, last = name.rpartition(".")
+                    found[name] = functools.partial(self._module.get_submodule(owner)._buffers.__getitem__, last)
+        return found
 
     def _record(self, call: Call, scale: float = 1.0) -> tuple[Recording, Structure]:
         names = {id(t): (name, t) for name, find in self._parameters.items() if (t := find()) is not None}
