@@ -300,11 +300,8 @@ class _Translator:
             case -1.0:
                 return Code(f"({literal(1, self.compute)} / {x})", self.compute)
             case 0.5:
-                # Unlike the root, the power of -0 is 0, and that of -inf is inf.
-                self.requirements.bits.add("select")
-                root = f"{self.call('square_root_of', base).text} + {literal(0, self.compute)}"
-                lowest, highest = (literal(v, self.compute) for v in (-math.inf, math.inf))
-                return Code(f"select({x} == {lowest}, {highest}, {root})", self.compute)
+                # The root's -0 and NaN for -0 and -inf are PyTorch's and numpy's for an exponent that is a number.
+                return self.call("square_root_of", base)
         return None
 
     def function(self, name: str, arguments: list[ast.expr]) -> Code:
