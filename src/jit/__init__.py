@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .script.forks import Future, fork, wait
     from .trace import TracedFunction, trace
     from .trace_module import TracedModule, trace_module
+    from .tuning import tune
     from .winograd import winograd
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
     "ScriptFunction", "ScriptModule", "TraceError", "TraceWarning", "TracedFunction", "TracedModule", "annotate",
     "current_executor", "Future", "executor", "export", "fast_reductions", "fork", "freeze", "ignore", "is_scripting",
     "is_tracing", "isinstance", "load", "memory_budget", "no_compile", "optimize_for_inference", "save", "script",
-    "trace", "trace_module", "unused", "wait", "winograd",
+    "trace", "trace_module", "tune", "unused", "wait", "winograd",
 ]  # fmt: skip
 
 _HOMES = {
@@ -39,8 +40,8 @@ _HOMES = {
     "load": "archive", "no_compile": "codegen.compile", "optimize_for_inference": "freeze", "save": "archive",
     "trace": "trace", "trace_module": "trace_module", "TracedModule": "trace_module",
     "current_executor": "executors", "Future": "script.forks", "fork": "script.forks", "wait": "script.forks",
-    "memory_budget": ".ir.pipeline", "winograd": "winograd", "fast_reductions": "fast_reductions", "is_tracing": ".eager.scripting",
-    "isinstance": ".eager.scripting",
+    "memory_budget": ".ir.pipeline", "winograd": "winograd", "tune": "tuning", "fast_reductions": "fast_reductions",
+    "is_tracing": ".eager.scripting", "isinstance": ".eager.scripting",
 } | dict.fromkeys(
     ("Final", "ScriptFunction", "ScriptModule", "annotate", "export", "ignore", "is_scripting", "script", "unused"),
     "script",

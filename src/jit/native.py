@@ -24,6 +24,7 @@ from .program import NativeProgram
 from .runtime import cache
 from .runtime.objects import ObjectError
 from .runtime.pieces import PIECE_BYTES, in_threads
+from .tuning import chosen_tiles
 
 if TYPE_CHECKING:
     from .cross import CpuChoice
@@ -77,6 +78,7 @@ def _bundle_key(specialisation: "Specialisation", target: CpuTarget) -> str:
         "winograd" if specialisation.winograd else "direct",
         "by threads" if specialisation.fast_reductions else "by sizes",
         str(sorted(specialisation.expected_sizes.items())),
+        str(chosen_tiles()),
     )
     stamps = (_package_stamp(), toolchain(), *choices)
     return cache.cache_key("program", *stamps, target.triple, target.cpu, target.features, text)

@@ -387,6 +387,8 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
             recover.append(("batch", loops, extents))
         epilogue, text = epilogue_of(driver, group, value, recover)
     title, stem = title_of(instruction, group)
+    if target.tile_rows:
+        driver.report.append(f"{title}: tiles of {spec.tile.rows} x {spec.tile.columns}, measured on this machine")
     name, source = named_source(stem, lambda n: gemm_source(n, spec, epilogue, packed_spec))
     work = element_count([*(axis.extent for axis in product.batches), product.rows.extent, columns, product.depth])
     driver.add_kernel(KernelSource(name, f"# {title}\n{source}", title=title, flops=work * 2))

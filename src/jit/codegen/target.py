@@ -3,11 +3,13 @@
 import ctypes
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import llvmlite.binding as llvm
+
+from ..tuning import chosen_tiles
 
 _ELEMENT_BYTES = {"f32": 4, "f64": 8}
 # Limits of tiles: what 32 registers of 64 bytes hold.
@@ -84,6 +86,7 @@ class Target:
     """A CPU as the code generator sees it; sizes in bytes, `registers` counts vector registers.
 
     `byte_dots` says that it has `vpdpbusd` for its vectors, which multiplies bytes and adds four products at a time.
+    `tile_rows` are the rows of tiles of products where they were measured (`jit.tune`); 0 leaves them to the model.
 
     >>> Target("example", vector_bits=256, registers=16, fused=True).lanes("f32")
     8
@@ -97,6 +100,7 @@ class Target:
     l2_bytes: int = 512 << 10
     l3_bytes: int = 8 << 20
     byte_dots: bool = False
+    tile_rows: int = 0
 
     def __post_init__(self) -> None:
         if self.vector_bits not in (32, 64, 128, 256, 512):
@@ -136,6 +140,8 @@ def tile_shape(target: Target, dtype: str, columns: int | None = None) -> TileSh
     rows = accumulators // vectors
     # A tile that is too high gives clumsy edges and long compile times; an even height splits better.
     rows = min(rows, 28) // 2 * 2
+    if target.tile_rows and vectors == 2:
+        rows = target.tile_rows
     return TileShape(dtype, rows, vectors, lanes, target.fused)
 
 
@@ -170,9 +176,16 @@ def _cache_sizes() -> dict[int, int]:
     return sizes
 
 
-@cache
 def host_target() -> Target:
-    """The CPU of this process."""
+    """The CPU of this process, with the tiles that were measured on it, if they were."""
+    choice = chosen_tiles()
+    target = detected_target()
+    return target if choice is None else replace(target, tile_rows=choice.rows, l2_bytes=choice.l2_bytes)
+
+
+@cache
+def detected_target() -> Target:
+    """The CPU of this process, with the tiles that its description suggests."""
     features = llvm.get_host_cpu_features()
     architecture = llvm.get_process_triple().partition("-")[0]
     if features.get("avx512f") and features.get("avx512vl"):
