@@ -128,6 +128,7 @@ class _Known:
     parameters: list[Any]
     run: Callable[[list[Any]], Any] | None
     quick: Callable[..., Any] | None = None
+    with_parameters: Callable[[list[Any]], Any] | None = None  # as `run`, from arguments, defaults and parameters
 
 
 _UNKNOWN = object()
@@ -251,9 +252,12 @@ class CompiledFunction:
             ):
                 return _UNKNOWN
             tensors.append(parameter)
+        needs_gradients = specialisation.needs_gradients(tensors)
+        if known.with_parameters is not None and not needs_gradients:
+            return known.with_parameters([t._array if isinstance(t, Tensor) else t for t in tensors])
         if specialisation.writes_shared([t._array if isinstance(t, Tensor) else t for t in tensors]):
             return _UNKNOWN
-        if specialisation.needs_gradients(tensors):
+        if needs_gradients:
             results = specialisation.run_with_gradients(tensors, "native")
         else:
             results = specialisation.program("native")([t._array if isinstance(t, Tensor) else t for t in tensors])
@@ -401,17 +405,25 @@ class CompiledFunction:
             return
         if any(isinstance(leaf, Tensor) for leaf in defaults) or specialisation.depends_on_numbers:
             return
-        run = quick = None
-        if not parameters and not specialisation.conditions:
-            run = specialisation.shortcut(call.leaves)
-            quick = None if defaults else specialisation.quick_call(call.leaves)
+        run = quick = with_parameters = None
+        short = specialisation.shortcut([*call.leaves, *parameters]) if self._only_returns(specialisation) else None
+        if short is None:
+            pass
+        elif parameters or specialisation.conditions:
+            with_parameters = short
+        else:
+            run, quick = short, None if defaults else specialisation.quick_call(call.leaves)
         if run is not None and defaults:
             whole = run
             run = lambda values: whole([*values, *defaults])  # noqa: E731
         while len(self._known) >= MAX_KNOWN_CALLS:
             self._known.pop(next(iter(self._known)), None)
         arrays = [p._array for p in parameters]
-        self._known[tuple(parts)] = _Known(specialisation, tuple(defaults), arrays, run, quick)
+        self._known[tuple(parts)] = _Known(specialisation, tuple(defaults), arrays, run, quick, with_parameters)
+
+    def _only_returns(self, specialisation: Specialisation) -> bool:
+        """Whether a call has nothing to do after the program but to return what it returns."""
+        return True
 
     def _finish(
         self, specialisation: Specialisation, arguments: Sequence[Any], results: Sequence[Any], call: Call | None = None

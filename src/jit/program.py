@@ -221,6 +221,10 @@ class NativeProgram(_PlannedProgram):
         if plain and self._written and all(r.kind in ("output", "argument") for r in self.layout.results):
             assert enter is not None
             return self._make_writing_call(plan, enter)
+        simple = plain and not self._written and not self.recurses
+        if simple and allocators is None and all(r.kind in ("output", "scalar") for r in self.layout.results):
+            assert enter is not None
+            return self._make_scalar_call(plan, enter)
         if enter is None or self._written or self._objects or self.layout.uses_arena or allocators is None:
             return lambda arguments: self._run_general(plan, arguments, self._take_state())
         address, nbytes = plan.address, plan.workspace
@@ -317,6 +321,38 @@ class NativeProgram(_PlannedProgram):
                 return self._not_done(plan, arguments, state, status)
             states.append(state)
             return [slot if place is None else arguments[place] for slot, place in zip(slots, places, strict=True)]
+
+        return run
+
+    def _make_scalar_call(self, plan: Plan, enter: Callable[..., int]) -> Callable[[Sequence[Any]], list[Any]]:
+        """The function that runs one plan of a program that returns numbers, perhaps beside tensors."""
+        address, nbytes = plan.address, plan.workspace
+        pool_address, generator = pool.pool_address, default_generator.address
+        acquire, release, states = workspace.acquire, workspace.release, self._states
+        makers = [None if output is None else allocator_of(*output) for output in plan.outputs]
+        types = [result.type for result in self.layout.results]
+
+        def run(arguments: Sequence[Any]) -> list[Any]:
+            state = self._take_state()
+            slots = [0 if make is None else make() for make in makers]
+            block = acquire(nbytes) if nbytes else None
+            memory = 0 if block is None else block.address
+            status = enter(
+                address, memory, pool_address(), 0, generator, 0, state.scratch, state.call, *arguments, *slots
+            )
+            if block is not None:
+                release(block)
+            if status == STATUS_INTERPRET and self.interpreter is not None:
+                states.append(state)
+                return self.interpreter()(arguments)
+            if status:
+                return self._not_done(plan, arguments, state, status)
+            numbers = state.results()
+            states.append(state)
+            return [
+                _scalar(type, number) if make is None else slot
+                for type, number, make, slot in zip(types, numbers, makers, slots, strict=True)
+            ]
 
         return run
 

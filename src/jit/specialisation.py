@@ -330,13 +330,18 @@ class Specialisation:
         if not isinstance(program, NativeProgram) or self._written:
             return None
         plan = program.plan_for([leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves])
-        if plan.allocators is None:
+        kinds = [result.kind for result in program.layout.results]
+        if any(kind not in ("output", "scalar") for kind in kinds):
             return None
         run = program.call_for(plan)
-        if self.results == LEAF:
-            return lambda arrays: wrap(run(arrays)[0])
-        if self.results.kind == "tuple" and all(child == LEAF for child in self.results.children):
-            return lambda arrays: tuple([wrap(array) for array in run(arrays)])
+        finish: list[Callable[[Any], Any]] = [wrap if kind == "output" else _unchanged for kind in kinds]
+        if self.results == LEAF and len(kinds) == 1:
+            only = finish[0]
+            return lambda arrays: only(run(arrays)[0])
+        children = self.results.children
+        plain = self.results.kind == "tuple" and self.results.cls in (None, tuple)
+        if plain and len(children) == len(kinds) and all(child == LEAF for child in children):
+            return lambda arrays: tuple([end(result) for end, result in zip(finish, run(arrays))])  # noqa: B905  # hot
         return None
 
     def quick_call(self, leaves: Sequence[Any]) -> Callable[..., Any] | None:
@@ -416,3 +421,7 @@ def user_level() -> int:
         level += 1
         frame = frame.f_back  # type: ignore[assignment]
     return level
+
+
+def _unchanged(value: Any) -> Any:
+    return value

@@ -160,3 +160,40 @@ def test_after_a_fork_memory_is_there_and_the_pool_starts_again(compiled: Callab
         os._exit(0 if there and same and quick(compiled)(x, y) is not None else 1)
     quick_call._block_cell.value = block
     assert os.waitpid(child, 0)[1] == 0
+
+
+@jit.script
+def scalars(x: ingot.Tensor, k: int, by: float) -> tuple[int, bool, float, ingot.Tensor]:
+    return x.numel() // k, k > 2, by / 2, x * by
+
+
+@jit.script
+def sizes(x: ingot.Tensor):
+    return x.shape
+
+
+def test_numbers_are_returned_the_short_way() -> None:
+    x = numbers(3, 4)
+    for k, by in ((3, 1.5), (2, -0.0), (5, float("inf")), (-7, 0.25)):
+        count, large, half, product = scalars(x, k, by)
+        assert (count, large) == (12 // k, k > 2) and type(count) is int and type(large) is bool
+        assert str(half) == str(by / 2)
+        np.testing.assert_array_equal(product.numpy(), x.numpy() * np.float32(by))
+    for _ in range(3):
+        assert type(sizes(x)) is type(x.shape) and sizes(x) == (3, 4)
+        with pytest.raises(ZeroDivisionError):
+            scalars(x, 0, 1.0)
+
+
+def test_parameters_are_those_of_the_moment() -> None:
+    layer, x = ingot.nn.Linear(4, 3), numbers(2, 4)
+    compiled = jit.trace(layer, x, check_trace=False)
+    for _ in range(4):
+        with ingot.no_grad():
+            layer.weight.mul_(-1.5)
+            np.testing.assert_allclose(compiled(x).numpy(), layer(x).numpy(), rtol=1e-5, atol=1e-6)
+            layer.bias.data = layer.bias.data + 1
+            np.testing.assert_allclose(compiled(x).numpy(), layer(x).numpy(), rtol=1e-5, atol=1e-6)
+        layer.zero_grad()
+        compiled(x).sum().backward()
+        np.testing.assert_allclose(layer.bias.grad.numpy(), np.full(3, 2.0))
