@@ -297,6 +297,10 @@ class _Context(cpu.CPUContext):  # type: ignore[misc]
 
     def load_additional_registries(self) -> None:
         self.install_registry(mathimpl.registry)
+
+    def refresh(self) -> None:
+        super().refresh()
+        # After Numba's own, which it replaces.
         self.install_registry(ranges)
 
     def post_lowering(self, module: Any, library: Any) -> None:

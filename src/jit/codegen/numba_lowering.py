@@ -300,9 +300,11 @@ def _begin_range(context: Any, builder: Any, signature: Any, arguments: Any) -> 
 def _next_of_range(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     position, step, counter = (builder.extract_value(arguments[0], i) for i in (0, 2, 3))
     count, value = builder.load(counter), builder.load(position)
-    builder.store(builder.sub(count, count.type(1)), counter)
-    builder.store(builder.add(value, step), position)
     valid = builder.icmp_signed(">", count, count.type(0))
+    # Only where there is a next one: loops of this form are what LLVM makes the best code of.
+    with builder.if_then(valid):
+        builder.store(builder.sub(count, count.type(1), flags=["nsw"]), counter)
+        builder.store(builder.add(value, step), position)
     return cgutils.make_anonymous_struct(builder, [value, valid], context.get_value_type(signature.return_type))
 
 
