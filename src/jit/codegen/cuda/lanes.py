@@ -14,8 +14,8 @@ from .special_functions import looping
 
 __all__ = ["divisible_by", "repeated", "vector_form"]
 
-# These take much longer than memory does, and would be written out once for each neighbour.
-_SERIES = re.compile(rf"\b({'|'.join(sorted(looping()))})\(")
+# These loop, take much longer than memory does, and would be written out once for each neighbour.
+_SERIES = re.compile(rf"\b({'|'.join(sorted(looping()))}|(floor_remainder|floor_divide|fmod|digamma)_f\d+)\(")
 
 
 def vector_form(accesses: Iterable[tuple[Dim, int]], inner: str, extent: Dim) -> tuple[int, tuple[Dim, ...]]:
