@@ -126,6 +126,7 @@ def tests(options: argparse.Namespace, inside: dict[str, str], deadline: float) 
         limited([sys.executable, "tests/cuda/precompile_kernels.py"], inside, min(left / 3, 120))
     files = ["tests/cuda/test_gpu.py", "tests/cuda/test_kernels_on_a_gpu.py"]
     command = [sys.executable, "-m", "pytest", *files, "-m", "gpu", "-rfE", "-p", "no:cacheprovider", "-vv"]
+    command += ["-W", "ignore::DeprecationWarning"]  # of libraries newer than those that the project is tested with
     status, printed = limited(command, inside, max(deadline - time.monotonic(), 20))
     counts = {word: len(re.findall(rf"::\S+ {word}", printed)) for word in ("PASSED", "FAILED", "ERROR", "SKIPPED")}
     told = ", ".join(f"{count} {word.lower()}" for word, count in counts.items() if count) or "none ran"

@@ -23,6 +23,10 @@ from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid
 __all__ = ["ATTENTION", "attention_limits", "attention_reads", "lower_attention"]
 
 
+# Of 48 KiB, which a block may have.
+_SHARED_BYTES = 47 << 10
+
+
 def attention_reads(instruction: Instruction) -> list[Value] | None:
     """What an attention op reads from memory; None for others, and where it has no kernel."""
     return native_reads(instruction) if is_native_attention(instruction) else None
@@ -44,6 +48,12 @@ def attention_limits(instruction: Instruction, target: DeviceTarget) -> list[tup
     return [(_tensor(instruction.operands[0]).shape[-1], most), (_tensor(instruction.results[0]).shape[-1], most)]
 
 
+def _shared_elements(across: int, each_row: int, each_key: int, most: int) -> int:
+    """The elements that a block keeps in shared memory: tiles of queries, keys and values, scores, and four columns."""
+    tile, keys = across * each_row, across * each_key
+    return (tile + keys) * (most + 1) + keys * -(-most // across) * across + tile * (keys + 5)
+
+
 def lower_attention(instruction: Instruction, storage: Callable[[Value], Value], target: DeviceTarget) -> DeviceKernel:
     """The kernel of an attention op, which stores its contiguous result."""
     text = DeviceText()
@@ -58,9 +68,10 @@ def lower_attention(instruction: Instruction, storage: Callable[[Value], Value],
     wanted = (_tensor(query).shape[-1], result.shape[-1])
     if all(isinstance(n, int) and n <= most for n in wanted):
         most = max(*wanted, 1)  # type: ignore[type-var,assignment]
-    # Wide heads leave room for half as many rows.
-    share = 1 if most * dtype.itemsize * 2 <= target.head_bytes else 2
-    each_row, each_key = max(target.attention_rows // share, 1), max(target.attention_keys // share, 1)
+    each_row, each_key = target.attention_rows, target.attention_keys
+    # Wide heads leave room for fewer rows.
+    while _shared_elements(across, each_row, each_key, most) * dtype.itemsize > _SHARED_BYTES and each_row > 1:
+        each_row, each_key = each_row // 2, max(each_key // 2, 1)
     tile, keys = across * each_row, across * each_key
     per_lane, threads = -(-most // across), across * across
     parts = threads // tile

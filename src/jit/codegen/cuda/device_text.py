@@ -32,7 +32,7 @@ class DeviceTarget:
     threads: int = 256
     warp: int = 32
     blocks: int = 2112  # 16 for each of 132 multiprocessors
-    row_bytes: int = 48 << 10  # shared memory that a row may be kept in
+    row_bytes: int = 47 << 10  # shared memory that a row may be kept in: of 48 KiB, what joins warps needs some
     tile_rows: int = 64
     tile_columns: int = 64
     tile_depth: int = 16
