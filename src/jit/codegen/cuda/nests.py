@@ -120,13 +120,13 @@ class Reduced(_DeviceNest):
 
     def lower_rows(self) -> DeviceKernel:
         """The kernel of a team for each row, with those that are faster where sizes and memory allow it."""
-        text, plain = self.rows(keeps=False)
+        text, plain = self.teams(keeps=False)
         assert plain is not None
-        found = [plain, self.wider(text, lambda nest: nest.rows(keeps=False)[1])]
+        found = [plain, self.wider(text, lambda nest: nest.teams(keeps=False)[1])]
         if self.reduced:
-            text, keeping = self.again().rows(keeps=True)
+            text, keeping = self.again().teams(keeps=True)
             if keeping is not None and keeping.shared != 0:
-                found += [keeping, self.wider(text, lambda nest: nest.rows(keeps=True)[1])]
+                found += [keeping, self.wider(text, lambda nest: nest.teams(keeps=True)[1])]
         return chained(found)
 
     def again(self) -> "Reduced":
@@ -145,7 +145,7 @@ class Reduced(_DeviceNest):
         kernel = write(nest)
         return None if kernel is None else replace(kernel, lanes=lanes, divisible=divisible)
 
-    def rows(self, *, keeps: bool) -> tuple[DeviceText, DeviceKernel | None]:
+    def teams(self, *, keeps: bool) -> tuple[DeviceText, DeviceKernel | None]:
         """One of the kernels; None where `lanes` neighbours cannot be handled together."""
         text, elements = self.start()
         kept = {loop.name for loop in self.kept}
