@@ -308,6 +308,10 @@ def {name}(p, lo, hi, store):
             image_count = min(image_block, images - image)
             flat = (image_count * rows_in - reach_down // stride_height - row_block + rows - 1) * pitch + columns
             place[0], place[2], place[3], place[4], place[5] = 0, z, row, column, columns
+            # Rows that fill vectors are computed one by one where that costs less than what lies between them.
+            exact = pitch != columns and columns % {tile.lanes} == 0 and image_count == 1
+            exact = exact and (count >= 64 or columns >= {4 * tile.lanes}
+                or (columns >= {2 * tile.lanes} and out_channels > 4))
             if padded:
                 # The border, once for all groups: what lies inside is copied over it.
                 clear({pointer}(planes), channels * kernel_depth * downs * rights * plane)
@@ -346,7 +350,8 @@ def {name}(p, lo, hi, store):
                                     # Copies of constant size are vector moves: two that overlap make up any number.
                                     for s in range(0, n_bytes - 63, 64):
                                         copy_memory(target + s, source + s, 64)
-                                    copy_memory(target + n_bytes - 64, source + n_bytes - 64, 64)
+                                    if n_bytes % 64 != 0:
+                                        copy_memory(target + n_bytes - 64, source + n_bytes - 64, 64)
                                 elif n_bytes >= 32:
                                     copy_memory(target, source, 32)
                                     copy_memory(target + n_bytes - 32, source + n_bytes - 32, 32)
@@ -364,13 +369,23 @@ def {name}(p, lo, hi, store):
                     channel_count = min({height}, out_channels - channel)
                     weights = w + (group * tiles + tile) * count * {height * size}
                     done = 0
+                    if exact:
+                        for r in range(rows):
+                            start, out = planes + r * row_bytes, results + r * columns * {size}
+                            done = 0
+                            while done < columns:
+                                done += multiply_planes(weights, channel_count, start + done * {size}, tap_table, count,
+                                    out + done * {size}, result_bytes, columns - done)
+                        done = flat
                     while done < flat:
                         done += multiply_planes(weights, channel_count, planes + done * {size}, tap_table, count,
                             results + done * {size}, result_bytes, flat - done)
                     for i in range(image_count):
                         finished = results + i * rows_in * row_bytes
                         place[0], place[1], first = plane + {SLACK}, image + i, row * out_width + column
-                        if pitch != columns and columns % {4 * tile.lanes} == 0:
+                        if exact:
+                            pass  # they follow each other already
+                        elif pitch != columns and columns % {4 * tile.lanes} == 0:
                             for r in range(rows):
                                 place[3] = row + r
                                 call_store(store, p, finished, table, group, group * out_channels + channel,
@@ -378,7 +393,7 @@ def {name}(p, lo, hi, store):
                                 finished += row_bytes
                             place[3] = row
                             continue
-                        if pitch != columns and rows > 1:
+                        elif pitch != columns and rows > 1:
                             # Rows of pixels without what lies between them.
                             for t in range(channel_count):
                                 source, target = finished + t * result_bytes, dense + t * result_bytes
