@@ -123,17 +123,19 @@ class Record:
         if begun[name] > 2:
             self.add({"name": name, "failed": "the process ended while it was measured, twice"})
             return False
-        self._write()
+        self.save()
         return True
 
     def add(self, row: dict[str, Any]) -> None:
         """Another workload's figures."""
-        self.content["begun"].pop(row["name"], None)
+        if self.content["begun"].get(row["name"], 0) <= 2:
+            self.content["begun"].pop(row["name"], None)
         self.content["workloads"] = [r for r in self.content["workloads"] if r["name"] != row["name"]] + [row]
         self.content["workloads"] = self.rows
-        self._write()
+        self.save()
 
-    def _write(self) -> None:
+    def save(self) -> None:
+        """Write the file, and the picture beside it."""
         if self.path is None:
             return
         self.path.write_text(json.dumps(self.content, indent=1))
@@ -155,7 +157,7 @@ def run_table(options: argparse.Namespace) -> bool:
     head = "".join(f"{who:>12}" for who in peers)
     print(f"{'workload':<40}{'ingot':>12}{head}{'best peer':>9}{'rate, of limit':>19}  cold: ingot inductor jax, s")
     warm_up(options.threads, peers)
-    known = {row["name"]: row for row in record.rows}
+    known = {row["name"]: row for row in record.rows if "failed" not in row}  # failures are tried again
     measured_here = 0  # each part measures something, so that the last one comes
     chosen = [w for w in WORKLOADS if options.only in w.name]
     for workload in chosen:
@@ -176,6 +178,7 @@ def run_table(options: argparse.Namespace) -> bool:
         print(row_text(row, peers), flush=True)
         for who, note in row.get("skipped", {}).items() if options.verbose else ():
             print(f"    {who}: {note[:200]}")
+    record.save()
     done = {row["name"] for row in record.rows}
     left = sum(w.name not in done for w in chosen)
     measured = [row for row in record.rows if "failed" not in row]
