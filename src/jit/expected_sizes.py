@@ -9,10 +9,12 @@ from ..ir.core import Value
 from ..ir.dims import Dim, DimExpr, dim_hint
 from ..ir.types import TensorType
 
-__all__ = ["SHORT", "expected_size", "expecting", "large_sizes", "short_sizes"]
+__all__ = ["SHORT", "SHORT_TO_GATHER", "expected_size", "expecting", "large_sizes", "short_sizes"]
 
 # Up to this, loops are worth a form of their own: LLVM unrolls them, and vectorises the loop around them.
 SHORT = 8
+# And up to this where rows are only read, and much is computed of an element: elements of rows are then gathered.
+SHORT_TO_GATHER = 16
 # Bytes from which on a tensor may not fit into the caches beside others.
 LARGE = 1 << 23
 
@@ -25,7 +27,7 @@ def short_sizes(arguments: Iterable[Value], shapes: Iterable[tuple[int, ...]]) -
     tensors = [a.type for a in arguments if isinstance(a.type, TensorType)]
     for kind, shape in zip(tensors, shapes, strict=False):
         for dim, size in list(zip(kind.shape, shape, strict=False))[1:]:
-            if isinstance(dim, DimExpr) and dim.is_symbol() and 1 < size <= SHORT:
+            if isinstance(dim, DimExpr) and dim.is_symbol() and 1 < size <= SHORT_TO_GATHER:
                 found[str(dim)] = size
     return found
 

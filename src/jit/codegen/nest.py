@@ -9,7 +9,7 @@ from ...ir.dims import Dim, DimExpr, dim_max, substitute
 from ...ir.dtypes import DType
 from ...ir.ops._op import Reduce
 from ...ir.types import TensorType
-from ..expected_sizes import SHORT, expected_size
+from ..expected_sizes import SHORT, SHORT_TO_GATHER, expected_size
 from .access import operand_indices
 from .elements import Elements
 from .fusion import Group, Unsupported, own_cost
@@ -23,6 +23,8 @@ __all__ = ["Launch", "Nest", "Stage", "Temporary", "extreme", "move_together"]
 
 # Work of about 20 microseconds, in units of simple operations on one element.
 _GRAIN = 200_000
+# The cost of an exponential and more.
+_MUCH = 10
 
 # How steps are written inside one loop, where LLVM may use one accumulator per lane.
 _STEPS = {
@@ -134,11 +136,18 @@ class Nest:
         """The innermost loops, which are one for each item of the range."""
         return self.reduced if self.reduced and self.loops[-1].reduced else []
 
+    def gathers(self) -> bool:
+        """Whether it pays to gather the elements of short rows: no rows are stored, and much is computed."""
+        if not self.group.reductions or self.cost < _MUCH:
+            return False
+        kept = frozenset(loop.name for loop in self.kept)
+        return all(self.level(indices) == kept for indices in self.group.outputs.values())
+
     def short_parameters(self, text: Text) -> dict[str, int]:
         """The kernel's parameters that say how long rows are, with their expected values where these are short."""
         loops = self.rows()
         size = expected_size(element_count([loop.extent for loop in loops]))
-        if size is None or not 1 < size <= SHORT:
+        if size is None or not 1 < size <= (SHORT_TO_GATHER if self.gathers() else SHORT):
             return {}
         symbols = {s for loop in loops if isinstance(loop.extent, DimExpr) for s in loop.extent.symbols()}
         found = {}

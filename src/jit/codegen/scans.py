@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ...ir import dtypes
 from ...ir.core import Instruction
 from ...ir.dims import Dim
-from ..expected_sizes import SHORT, expected_size
+from ..expected_sizes import SHORT_TO_GATHER, expected_size
 from .columns import COLUMNS, ceil_div
 from .driver import Driver
 from .fusion import Unsupported
@@ -100,7 +100,7 @@ def _run_extreme(driver: Driver, instruction: Instruction, symbol: str, *, with_
     store = "y[item] = best\n    z[item] = place" if with_value else "y[item] = place"
     step = "maximum_step" if symbol == ">" else "minimum_step"
     size = expected_size(n)
-    if inner == 1 and size is not None and 1 < size <= SHORT:
+    if inner == 1 and size is not None and 1 < size <= SHORT_TO_GATHER:
         text = _EXTREME_SHORT.format(symbol=symbol, store=store)
         loops.run(text, around["outer"], n, {"n": size})
         return

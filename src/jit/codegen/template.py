@@ -76,7 +76,7 @@ class LoopText:
         name = f"k_{instruction.op.name}_{source_digest(text)}"
         where = f" ({instruction.location})" if instruction.location is not None else ""
         title = f"{instruction.op.name}{where}"
-        source = KernelSource(name, f"# {title}\n{text.replace('NAME', name)}", title=title)
+        source = KernelSource(name, f"# {title}\n{text.replace('NAME', name)}", title=title, level=3 if short else 2)
         grain: Dim = _GRAIN // (per_item + 1) + 1
         driver.run_kernel(Kernel(source, list(self.parameters)), n, grain, self.temporaries, instruction.location)
         driver.clock += 1
