@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from ...ir.dims import dim_max, dim_min, symbols
 from .driver import Driver, Storage
 from .gemm import PACK_SLOTS, GemmSpec, pack_b_source, shared_sources
-from .gemm_loops import DOT_COLUMNS
 from .kernel_text import named_source
 from .microkernel import TILES_PER_ITEM
 from .module import KernelSource
@@ -63,9 +62,9 @@ def packed_at_run_time(
     if driver.loops or product.batches or any(not symbols(dim) <= driver.argument_symbols for dim in known):
         return None
     # An item of the loop nest that packs as it goes has at most `many` rows. A matrix that stays in a cache meanwhile
-    # is better packed at once from some tiles of rows on; few columns take dot products instead.
+    # is better packed at once from some tiles of rows on, unless it is a single panel.
     few, many = _FEW_TILES * spec.tile.rows, TILES_PER_ITEM * spec.tile.rows
-    if (isinstance(rows, int) and rows <= few) or (isinstance(columns, int) and columns <= DOT_COLUMNS):
+    if (isinstance(rows, int) and rows <= few) or (isinstance(columns, int) and columns <= spec.tile.columns):
         return None
     size, width = spec.tile.element_bytes, spec.tile.columns
     needed = dim_min(dim_max(rows - few, 0), 1)
@@ -75,7 +74,7 @@ def packed_at_run_time(
     enough = (
         f"({driver.size(rows)} > {few} and {driver.size(columns * depth)} <= {at_hand} or {driver.size(rows)} > {many})"
     )
-    driver.line(f"{is_packed} = 1 if {driver.size(columns)} > {DOT_COLUMNS} and {enough} else 0")
+    driver.line(f"{is_packed} = 1 if {driver.size(columns)} > {spec.tile.columns} and {enough} else 0")
     with driver.block(f"if {is_packed} != 0:"):
         _run_packing(driver, product, spec, storage, add_shared)
     driver.clock += 1
