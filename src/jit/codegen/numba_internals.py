@@ -31,9 +31,8 @@ from numba.extending import typeof_impl
 
 from ..errors import CompileError
 from . import calls
-from .loop_hints import hint_loops
 from .module import STATUS_INTERNAL
-from .numba_lowering import Passes, ranges, returns_only_zero, user_function
+from .numba_lowering import Passes, operator_signature, ranges, returns_only_zero, user_function
 from .source import ENTRY_KINDS, KernelReference, entry_points, namespace, register_source, run_source
 
 __all__ = [
@@ -137,7 +136,9 @@ class _TypingContext(typing.Context):  # type: ignore[misc]
         key = (id(function), tuple(arguments))
         known = self.resolved.get(key)
         if known is None:
-            result = super().resolve_function_type(function, arguments, keywords)
+            result = operator_signature(function, tuple(arguments))
+            if result is None:
+                result = super().resolve_function_type(function, arguments, keywords)
             if result is None:
                 return None
             known = self.resolved[key] = (function, result)
@@ -306,7 +307,6 @@ class _Context(cpu.CPUContext):  # type: ignore[misc]
     def post_lowering(self, module: Any, library: Any) -> None:
         if self.fastmath:
             fastmathpass.rewrite_module(module, self.fastmath)
-        hint_loops(module)
         self.quiet.update(f.name for f in module.functions if f.blocks and returns_only_zero(f))
 
     def insert_user_function(self, function: Any, descriptor: Any, libraries: Any = ()) -> None:
