@@ -7,7 +7,6 @@ its type, and every result of integer arithmetic is cast back; the code then com
 import ast
 import functools
 import math
-import re
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -286,11 +285,11 @@ class _Translator:
 
     def small_power(self, base: Code, exponent: Code) -> Code | None:
         """A float to the power of 2, 3, 4, 1/2 or -1 as products, a root or a quotient; None for others."""
-        constant = re.fullmatch(r"np\.float\d+\((\S+)\)", exponent.text)
         x = base.text
-        if constant is None or self.compute.kind != "f" or not x.isidentifier():
+        if self.compute.kind != "f" or not x.isidentifier():
             return None
-        match float(constant[1]) if constant[1] not in ("np.nan", "np.inf", "-np.inf") else None:
+        known = {literal(power, self.compute): power for power in (2.0, 3.0, 4.0, 0.5, -1.0)}
+        match known.get(exponent.text):
             case 2.0:
                 return Code(f"({x} * {x})", self.compute)
             case 3.0:
