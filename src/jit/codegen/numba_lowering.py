@@ -12,11 +12,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import ir as llvm_ir
-from numba.core import cgutils, errors, ir, ir_utils, lowering, ssa, transforms, typed_passes, types, untyped_passes
+from numba.core import (
+    cgutils,
+    errors,
+    ir,
+    ir_utils,
+    lowering,
+    ssa,
+    transforms,
+    typed_passes,
+    types,
+    typing,
+    untyped_passes,
+)
 from numba.core.imputils import Registry
 from numba.core.rewrites import rewrite_registry
 
-__all__ = ["Passes", "ranges", "returns_only_zero", "user_function"]
+__all__ = ["Passes", "operator_signature", "ranges", "returns_only_zero", "user_function"]
 
 _BOOL, _I64 = types.boolean, types.int64
 
@@ -209,6 +221,22 @@ _ORDER = {
 _INTEGER = {operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.and_: "and_", operator.or_: "or_",
             operator.xor: "xor"}  # fmt: skip
 _FLOAT = {operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv"}
+
+
+def operator_signature(op: Any, arguments: tuple[Any, ...]) -> Any:
+    """The signature of an operator on two numbers of one type, which Numba finds too, by trying dozens of templates."""
+    if len(arguments) != 2 or arguments[0] is not arguments[1]:
+        return None
+    kind = arguments[0]
+    if kind is _I64:
+        same = op in _INTEGER or op is operator.floordiv or op is operator.mod
+    elif kind is types.float32 or kind is types.float64:
+        same = op in _FLOAT
+    else:
+        return None
+    if same:
+        return typing.signature(kind, kind, kind)
+    return typing.signature(_BOOL, kind, kind) if op in _ORDER else None
 
 
 def _direct(op: Any, signature: Any) -> Callable[[Any, Any, Any], Any] | None:

@@ -1,6 +1,7 @@
 """What generated code is lowered to computes what Python does: divisions, ranges, comparisons, variables in loops."""
 
 import ctypes
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from ingot import jit
 from ingot.jit.codegen.compile import CpuTarget
 from ingot.jit.codegen.emission import emit
 from ingot.jit.codegen.numba_internals import compile_source, run_source
+from ingot.jit.codegen.numba_lowering import operator_signature
 from ingot.jit.runtime.loader import load_object
+from numba.core import registry, types
 
 SOURCE = """
 from ingot.jit.codegen.primitives import pointer_f64, pointer_i64, slot_i64
@@ -136,6 +139,21 @@ def test_comparisons_with_nan(compiled: dict[str, Callable[..., int]], a: float,
     data = np.array([a, b])
     expected = [a < b, a <= b, a > b, a >= b, a == b, a != b]
     assert compiled["compare"](data.ctypes.data, 0) == sum(1 << i for i, holds in enumerate(expected) if holds)
+
+
+@pytest.mark.parametrize("kind", [types.int64, types.float32, types.float64])
+def test_signatures_of_operators_are_those_of_numba(kind: types.Type) -> None:
+    context = registry.cpu_target.typing_context
+    context.refresh()
+    arithmetic = ("add", "sub", "mul", "truediv", "floordiv", "mod", "and_", "or_", "xor")
+    names = (*arithmetic, "lt", "le", "gt", "ge", "eq", "ne")
+    known = {name: operator_signature(getattr(operator, name), (kind, kind)) for name in names}
+    for name, signature in known.items():
+        if signature is not None:
+            found = context.resolve_function_type(getattr(operator, name), (kind, kind), {})
+            assert (signature.return_type, signature.args) == (found.return_type, found.args), name
+    assert sum(signature is not None for signature in known.values()) == (14 if kind is types.int64 else 10)
+    assert operator_signature(operator.add, (types.int64, types.float64)) is None
 
 
 def test_kernels_written_on_different_lines_are_one_kernel() -> None:
