@@ -168,7 +168,9 @@ class _Driver(Driver):
         if instruction.op.name == "conv2d_weight_grad":
             run_weight_gradient(self, instruction, self.target)
             return
-        run = {"conv2d": run_convolution, "conv3d": run_convolution, ATTENTION: run_attention}.get(instruction.op.name, run_matmul)
+        run = {"conv2d": run_convolution, "conv3d": run_convolution, ATTENTION: run_attention}.get(
+            instruction.op.name, run_matmul
+        )
         run(self, instruction, group, self.target)
 
     def contraction_reads(self, instruction: Instruction) -> list[Value] | None:
