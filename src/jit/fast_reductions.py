@@ -15,7 +15,7 @@ def fast_reductions(allowed: bool = True) -> Iterator[None]:
     """Let sums over everything be cut by threads, in what is traced, scripted, frozen or loaded inside.
 
     Otherwise they are cut into chunks by their sizes alone, and give the same bits on any number of threads. With
-    this, a thread goes through its share in one run: a few percent faster, with results whose last digits depend on the
+    this, a thread goes through its share in one run, with results whose last digits depend on the
     number of threads. `explain()` says where it is so. `INGOT_FAST_REDUCTIONS=1` does the same for a whole process.
 
     >>> with ingot.jit.fast_reductions():
