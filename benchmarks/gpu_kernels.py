@@ -6,9 +6,7 @@ accesses of global memory of 16 bytes and of fewer, and divisions. `--docs` writ
 """
 
 import argparse
-import importlib.util
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import ingot
 from ingot.jit.codegen.cuda.device_text import DeviceKernel, DeviceTarget
+from ingot.jit.codegen.cuda.frontend import ptxas
 from ingot.jit.codegen.cuda.programs import device_kernels, kernel_ptx
 
 from . import gpu
@@ -54,19 +53,6 @@ class Assembled:
     narrow: int
     divisions: int
     local: int
-
-
-def ptxas() -> str | None:
-    """The assembler: of a CUDA toolkit, or of NVIDIA's wheel."""
-    if (found := shutil.which("ptxas")) is not None:
-        return found
-    spec = importlib.util.find_spec("nvidia")
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for wheel in ("cuda_nvcc", "cu13"):
-            program = Path(place, wheel, "bin", "ptxas")
-            if program.exists():
-                return str(program)
-    return None
 
 
 def assembled(ptx: str, architecture: tuple[int, int], program: str) -> Assembled:

@@ -1,7 +1,5 @@
 """Graphs on a simulated device: kernels run in Numba's simulator of CUDA, and are compared with the interpreter."""
 
-import importlib.util
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from ingot.ir.core import Graph
 from ingot.ir.pipeline import run_pipeline
 from ingot.ir.random_state import default_generator
 from ingot.jit.codegen.cuda.device_text import DeviceKernel, DeviceTarget
+from ingot.jit.codegen.cuda.frontend import ptxas
 from ingot.jit.codegen.cuda.programs import device_program
 from ingot.jit.device_program import DeviceProgram
 
@@ -61,16 +60,3 @@ def agree(text: str, *arguments: Any, tolerance: float = 2e-5) -> DeviceProgram:
     for a, b in zip(arguments, before, strict=True):
         np.testing.assert_array_equal(a, b)
     return program
-
-
-def ptxas() -> str | None:
-    """The assembler of PTX, of a CUDA toolkit or of NVIDIA's wheel; None where there is none."""
-    if (found := shutil.which("ptxas")) is not None:
-        return found
-    spec = importlib.util.find_spec("nvidia")
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for wheel in ("cuda_nvcc", "cu13"):
-            program = Path(place, wheel, "bin", "ptxas")
-            if program.exists():
-                return str(program)
-    return None

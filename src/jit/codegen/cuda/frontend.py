@@ -13,6 +13,7 @@ import importlib.util
 import math
 import os
 import re
+import shutil
 import sys
 import threading
 import types as python_types
@@ -29,7 +30,16 @@ from .flatten import flatten
 from .simulation import NAMES as SIMULATED_NAMES
 from .simulation import of_numpy_floats
 
-__all__ = ["ARCHITECTURES", "compile_ptx", "cuda", "find_toolkit", "is_simulator", "nvvm_problem", "simulated_kernel"]
+__all__ = [
+    "ARCHITECTURES",
+    "compile_ptx",
+    "cuda",
+    "find_toolkit",
+    "is_simulator",
+    "nvvm_problem",
+    "ptxas",
+    "simulated_kernel",
+]
 
 # The compute capabilities that every kernel is tested for: Turing, Ampere, Hopper.
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0))
@@ -50,21 +60,34 @@ def find_toolkit() -> None:
     """
     if os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH"):
         return
+    for wheel in _wheels():
+        nvvm = wheel / "nvvm"
+        libraries = sorted(nvvm.glob("lib*/libnvvm.so*"))
+        devices = sorted(nvvm.glob("libdevice/libdevice*.bc"))
+        if not libraries or not devices:
+            continue
+        name = hashlib.sha256(str(nvvm.resolve()).encode()).hexdigest()[:12]
+        home = default_directory() / f"toolkit-{name}"
+        with contextlib.suppress(OSError):
+            _link(libraries[-1], home / "nvvm" / "lib64" / "libnvvm.so.4")
+            _link(devices[-1], home / "nvvm" / "libdevice" / "libdevice.10.bc")
+            os.environ["CUDA_HOME"] = str(home)
+            return
+
+
+def ptxas() -> str | None:
+    """The assembler of PTX, of a CUDA toolkit or of NVIDIA's wheel; None where there is none."""
+    if (found := shutil.which("ptxas")) is not None:
+        return found
+    programs = (wheel / "bin" / "ptxas" for wheel in _wheels())
+    return next((str(program) for program in programs if program.exists()), None)
+
+
+def _wheels() -> list[Path]:
+    """Where NVIDIA's wheels with the compiler's parts would lie."""
     spec = importlib.util.find_spec("nvidia")
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for wheel in ("cuda_nvcc", "cu13"):
-            nvvm = Path(place, wheel, "nvvm")
-            libraries = sorted(nvvm.glob("lib*/libnvvm.so*"))
-            devices = sorted(nvvm.glob("libdevice/libdevice*.bc"))
-            if not libraries or not devices:
-                continue
-            name = hashlib.sha256(str(nvvm.resolve()).encode()).hexdigest()[:12]
-            home = default_directory() / f"toolkit-{name}"
-            with contextlib.suppress(OSError):
-                _link(libraries[-1], home / "nvvm" / "lib64" / "libnvvm.so.4")
-                _link(devices[-1], home / "nvvm" / "libdevice" / "libdevice.10.bc")
-                os.environ["CUDA_HOME"] = str(home)
-                return
+    places = (spec.submodule_search_locations or ()) if spec is not None else ()
+    return [Path(place, wheel) for place in places for wheel in ("cuda_nvcc", "cu13")]
 
 
 def _link(source: Path, place: Path) -> None:
