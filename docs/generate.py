@@ -53,12 +53,12 @@ def _families() -> dict[str, list[Op]]:
 
 
 # The tests hold code generation to this list: every other op has a native form.
-_INTERPRETED = frozenset((ROOT / "tests" / "jit" / "codegen" / "interpreted_ops.txt").read_text().split())
+_ON_HOST = frozenset((ROOT / "tests" / "jit" / "codegen" / "host_evaluated_ops.txt").read_text().split())
 
 
 def _native(op: Op) -> str:
-    if op.name in _INTERPRETED:
-        return "interpreter"
+    if op.name in _ON_HOST:
+        return "called back"
     if isinstance(op.lower, Custom):
         return "kernel"
     return "made of ops" if isinstance(op.lower, Decompose) else "generated"
@@ -77,7 +77,7 @@ def ops_document() -> str:
         "",
         "*Where*: the namespaces that have it; `Tensor` are methods, and `name_` is there too where *in place* says "
         "yes. *Gradient*: whether the record has a derivative rule. *Compiled*: generated code, a kernel of its own, a "
-        "decomposition into other ops, or no native form, so that a program with it runs in the interpreter.",
+        "decomposition into other ops, or no native form, so that a program calls numpy back for it.",
         "",
     ]
     for family, ops in _families().items():

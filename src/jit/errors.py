@@ -44,9 +44,10 @@ class LoadError(JitError):
 class Unsupported(LocatedError, JitError):
     """What native code generation has no form for; the callable then runs in the interpreter, with a warning."""
 
-    def __init__(self, reason: str, location: Location | None = None) -> None:
+    def __init__(self, reason: str, location: Location | None = None, instruction: Any = None) -> None:
         super().__init__(reason, location)
         self.reason = reason
+        self.instruction = instruction  # the one that has no form, where that is known
 
 
 class TraceWarning(UserWarning):

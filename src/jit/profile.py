@@ -14,7 +14,8 @@ from ..eager.tensor import Tensor
 from ..ir.dims import parse_dim, substitute
 from .errors import JitError
 from .program import NativeProgram, PythonProgram
-from .runtime import pool
+from .runtime import host, pool
+from .runtime.host_ops import evaluated_op
 from .runtime.loader import load_object
 
 if TYPE_CHECKING:
@@ -101,6 +102,29 @@ class _Kernel:
         self.calls += 1
 
 
+class _HostCall:
+    """Calls back into Python; those that evaluate an operation are noted as kernels are."""
+
+    def __init__(self, kernels: dict[str, Any]) -> None:
+        self.kernels = kernels
+
+    def __call__(self, frame: int, request: int, record: int, arena: int) -> int:
+        start = time.perf_counter()
+        status = host.serve(request, record, arena)
+        if request == host.EVALUATE:
+            name = f"{evaluated_op(host.text_in(record))}, by numpy"
+            noted = self.kernels.setdefault(name, _Evaluated())
+            noted.seconds += time.perf_counter() - start
+            noted.calls += 1
+        return status
+
+
+@dataclass
+class _Evaluated:
+    seconds: float = 0.0
+    calls: int = 0
+
+
 def _launch(kernel: _Kernel, p: int, n: int, grain: int, pool_address: int) -> None:
     if n > 0:
         kernel.launch(p, n, max(grain, 1))
@@ -116,10 +140,10 @@ class _ProfiledProgram(PythonProgram):
         super().__init__(module, specialisation.exceptions)
         entries = [entry for kernel in module.kernels for entry in entry_points(kernel.source)]
         addresses = load_object(blob, [entry.name for entry in entries])
-        self.kernels = {
+        self.kernels: dict[str, Any] = {
             e.name: _Kernel(e.name, addresses[e.name], e.arity, e.returns) for e in entries
         }  # fmt: skip
-        names = {**self.kernels, "launch": _launch}
+        names = {**self.kernels, "launch": _launch, "host_call": _HostCall(self.kernels)}
         self._driver = run_source(module.driver, module.driver_source, names)[module.driver]
 
 

@@ -1,9 +1,13 @@
 """`f.profile`: every kernel of a call with its time; and the memory that is planned."""
 
+from typing import Any
+
 import ingot
 import pytest
 from ingot import jit
 from ingot.jit import JitError
+from ingot.jit.codegen import generate
+from ingot.jit.errors import Unsupported
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,17 @@ def test_profiling_leaves_written_arguments_as_they_were() -> None:
     assert x.tolist() == [0, 0, 0, 0]
 
 
-def test_what_has_no_kernels_says_so() -> None:
+def test_operations_that_numpy_computes_are_timed() -> None:
+    function = jit.trace(lambda x: ingot.linalg.det(x) + 1, ingot.eye(3))
+    found = function.profile(ingot.eye(3), repeat=2)
+    assert [(k.name, k.calls) for k in found.kernels if k.name.startswith("det")] == [("det, by numpy", 1)]
+
+
+def test_what_has_no_kernels_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(graph: Any) -> Any:
+        raise Unsupported("it is refused")
+
+    monkeypatch.setattr(generate, "generate", refuse)
     function = jit.trace(lambda x: ingot.linalg.det(x), ingot.eye(3))
     with pytest.warns(jit.FallbackWarning), pytest.raises(JitError, match="no kernels to time"):
         function.profile(ingot.eye(3))

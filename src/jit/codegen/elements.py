@@ -148,6 +148,13 @@ class Elements:
     def compute(self, value: Value, indices: Indices) -> Code:
         instruction = value.instruction
         assert instruction is not None and isinstance(value.type, TensorType)
+        try:
+            return self.compute_instruction(instruction, indices)
+        except Unsupported as unsupported:
+            unsupported.instruction = unsupported.instruction or instruction
+            raise
+
+    def compute_instruction(self, instruction: Instruction, indices: Indices) -> Code:
         lowering = instruction.op.lower
         if isinstance(lowering, View):
             source = instruction.operands[0]

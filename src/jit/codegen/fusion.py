@@ -130,6 +130,7 @@ class Planner:
     stored_operands: Any  # (instruction) -> operands that it reads from memory; None: not computed in kernels
     accepts_epilogue: Any  # (instruction, group) -> bool
     writable: Container[Value] = ()  # arguments of the block whose memory may be overwritten
+    on_host: Container[Instruction] = ()  # what has no kernel
     groups: list[Group] = field(default_factory=list)
     aliases: dict[Value, Value] = field(default_factory=dict)
     hard: dict[Value, int] = field(default_factory=dict)  # value -> first position at which it must lie in memory
@@ -171,7 +172,7 @@ class Planner:
             lowering = instruction.op.lower
             is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
             reads = self.stored_operands(instruction)
-            if instruction.op.name in PARTS and is_tensor:
+            if instruction.op.name in PARTS and is_tensor and instruction not in self.on_host:
                 self.visit_parts(instruction, position)
             elif reads is not None:
                 self.visit_other(instruction, position, reads)
@@ -267,6 +268,13 @@ class Planner:
 
     def spread(self, group: Group, instruction: Instruction, indices: Indices) -> None:
         """Record what an inlined instruction reads."""
+        try:
+            self.spread_reads(group, instruction, indices)
+        except Unsupported as unsupported:
+            unsupported.instruction = unsupported.instruction or instruction
+            raise
+
+    def spread_reads(self, group: Group, instruction: Instruction, indices: Indices) -> None:
         reads = READS.get(instruction.op.name)
         if reads is not None:
             for operand, places in reads(instruction, indices):
@@ -531,14 +539,21 @@ def count_uses(block: Block, value: Value) -> int:
     return sum(operand is value for instruction in block.walk() for operand in instruction.operands)
 
 
-def plan_block(block: Block, stored_operands: Any, accepts_epilogue: Any, writable: Container[Value] = ()) -> Plan:
+def plan_block(
+    block: Block,
+    stored_operands: Any,
+    accepts_epilogue: Any,
+    writable: Container[Value] = (),
+    on_host: Container[Instruction] = (),
+) -> Plan:
     """Fuse the instructions of a block.
 
     `stored_operands(instruction)` gives the values that an instruction reads from memory, or None for one that is
     computed inside kernels; `accepts_epilogue(instruction, group)` says whether the operations of a group can be
-    applied to the instruction's result as it is made. `writable` are arguments whose memory may be overwritten.
+    applied to the instruction's result as it is made. `writable` are arguments whose memory may be overwritten;
+    `on_host` is what has no kernel.
     """
-    return Planner(block, stored_operands, accepts_epilogue, writable).run()
+    return Planner(block, stored_operands, accepts_epilogue, writable, on_host).run()
 
 
 def _stored_at(value: Value, indices: Indices) -> Indices:

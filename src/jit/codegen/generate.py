@@ -17,12 +17,14 @@ from .emitters import EMITTERS
 from .forms import kinds, parts
 from .functions import FunctionDriver, Functions
 from .fusion import Group, Plan, Unsupported, plan_block
+from .host_ops import can_evaluate, run_on_host
+from .image_layout import set_layout
 from .image_pools import is_image_pool
 from .images import choose_layouts
 from .inline import INLINE
 from .interface import argument_specs, check_type, result_slots, result_specs
 from .module import ErrorSite, GeneratedModule
-from .prepare import prepare
+from .prepare import has_kernel, prepare
 from .target import Target, host_target
 from .weight_gradient import run_weight_gradient, weight_gradient_reads
 
@@ -32,22 +34,38 @@ __all__ = ["Unsupported", "generate"]
 def generate(graph: Graph, target: Target | None = None) -> GeneratedModule:
     """Kernels and a driver that compute the graph; `Unsupported` where an op or a type has no native form.
 
-    Composite ops that have no kernel of their own are decomposed first. The graph is not changed.
+    Composite ops that have no kernel of their own are decomposed first. Other ops without one are evaluated by Python,
+    called back. The graph is not changed.
     """
     functions = {name: prepare(function, weight_gradients=True) for name, function in graph.functions.items()}
     graph = prepare(graph, weight_gradients=True)
     graph.functions = functions
     target = target or host_target()
     require_conversions(graph, target)
-    driver, module = _generate(graph, target, [])
+    on_host = {i for i in graph.walk_all() if not has_kernel(i) and can_evaluate(i)}
+    while True:
+        try:
+            driver, module = _generate(graph, target, [], on_host)
+            break
+        except Unsupported as unsupported:
+            # What an emitter finds only when it sees the operands, or an expression in a function without a kernel.
+            instruction = unsupported.instruction
+            if instruction is None or instruction in on_host or not can_evaluate(instruction):
+                raise
+            on_host.add(instruction)
+            for result in instruction.results:
+                set_layout(result, None)
     if functions and driver.called.caught:
         # A `try` around a call catches what functions raise that are generated after it: now all errors are known.
-        _, module = _generate(graph, target, module.errors)
+        _, module = _generate(graph, target, module.errors, on_host)
     return module
 
 
-def _generate(graph: Graph, target: Target, errors: list[ErrorSite]) -> tuple["_Driver", GeneratedModule]:
+def _generate(
+    graph: Graph, target: Target, errors: list[ErrorSite], on_host: set[Instruction]
+) -> tuple["_Driver", GeneratedModule]:
     driver = _Driver(graph, target)
+    driver.on_host = on_host
     driver.errors = list(errors)
     driver.called = Functions(graph, lambda function: _FunctionDriver(function, driver), len(errors))
     written = frozenset(argument for argument, _ in graph.writes)
@@ -105,10 +123,11 @@ class _Driver(Driver):
         super().__init__(graph, lambda driver, block: self.plan(block))
         self.target = target
         self.outputs: dict[Value, Storage] = {}
+        self.on_host: set[Instruction] = set()
 
     def plan(self, block: Block) -> Plan:
         choose_layouts(block, self.in_kernels)
-        plan = plan_block(block, self.stored_operands, self.accepts_epilogue, self.writable)
+        plan = plan_block(block, self.stored_operands, self.accepts_epilogue, self.writable, self.on_host)
         if block is self.graph.block:
             computed = {target for group in plan.groups for _, _, target, _ in group.placed()}
             for value, storage in self.outputs.items():
@@ -123,6 +142,8 @@ class _Driver(Driver):
 
     def stored_operands(self, instruction: Instruction) -> list[Value] | None:
         """Tensors that an instruction reads from memory; None for what is computed inside kernels."""
+        if instruction in self.on_host:
+            return [v for v in instruction.inputs if isinstance(v.type, TensorType)]
         for result in instruction.results:
             if isinstance(result.type, TensorType):
                 check_type(result.type, instruction.location)
@@ -135,7 +156,7 @@ class _Driver(Driver):
             if instruction.op.name != "constant":
                 return None
             array = instruction.attributes["value"]
-            if isinstance(array, Array) and array.shape == () and array.data is not None:
+            if isinstance(array, Array) and array.shape == () and array.data is not None and has_kernel(instruction):
                 return None
         if instruction.op.name == "item":
             return [strided_view(instruction.inputs[0], instruction.block).base]
@@ -146,7 +167,7 @@ class _Driver(Driver):
         return self.stored_operands(instruction) is None
 
     def accepts_epilogue(self, instruction: Instruction, group: Group) -> bool:
-        if group.placements:
+        if group.placements or instruction in self.on_host:
             return False
         if instruction.op.name in ("conv2d", "conv3d"):
             return stores_images(instruction, group)
@@ -157,6 +178,16 @@ class _Driver(Driver):
         return accepts_epilogue(instruction, group)
 
     def run_instruction(self, instruction: Instruction) -> None:
+        if instruction in self.on_host:
+            run_on_host(self, instruction)
+            return
+        try:
+            self.run_native(instruction)
+        except Unsupported as unsupported:
+            unsupported.instruction = unsupported.instruction or instruction
+            raise
+
+    def run_native(self, instruction: Instruction) -> None:
         if self.contraction_reads(instruction) is not None:
             self.run_contraction(instruction, None)
         elif (emit := EMITTERS.get(instruction.op.name)) is not None:
@@ -219,4 +250,5 @@ class _FunctionDriver(FunctionDriver, _Driver):
 
     def __init__(self, graph: Graph, shared: _Driver) -> None:
         super().__init__(graph, shared.target)
+        self.on_host = shared.on_host
         self.share(shared)

@@ -88,12 +88,13 @@ def ask(
     exception: str,
     *others: str,
     listed: Sequence[str] = host.EXCEPTIONS,
+    arena: bool = True,
 ) -> None:
     """Make a request whose record is in the scratch table; what it raises (`exception`, or one of
     `others`, which the answer counts by their place in `listed`) is the program's own exception."""
-    driver.uses_arena = True
+    driver.uses_arena |= arena
     driver.scratch_slots = max(driver.scratch_slots, 16)
-    answer = f"host_call(frame, {request}, p, arena)"
+    answer = f"host_call(frame, {request}, p, {'arena' if arena else 0})"
     if others:
         held = driver.fresh("s")
         driver.line(f"{held} = {answer}")

@@ -16,6 +16,7 @@ from ...ir.types import TensorType
 from .elements import expression_of
 from .image_layout import ImageLayout, set_layout
 from .image_pools import IMAGE_POOLS, is_image_pool
+from .prepare import has_kernel
 
 __all__ = ["choose_layouts", "has_few_outputs"]
 
@@ -116,7 +117,7 @@ def _is_image(value: Value, block: Block) -> bool:
         return False
     if not isinstance(type, TensorType) or type.rank != 4 or type.dtype not in (dtypes.float32, dtypes.float64):
         return False
-    return instruction.op.name == "conv2d" or _keeps_places(instruction)
+    return instruction.op.name == "conv2d" or (_keeps_places(instruction) and has_kernel(instruction))
 
 
 def _keeps_places(instruction: Instruction) -> bool:

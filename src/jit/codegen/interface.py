@@ -27,7 +27,6 @@ from ...ir.types import (
 from ..errors import Unsupported
 from ..memory_form import slot_count
 from .module import FRAME_HEADER, ArgumentSpec, ResultSpec
-from .scalar_code import Untranslatable, pointer_kind
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -77,13 +76,9 @@ def argument_symbols(graph: Graph) -> frozenset[str]:
 def check_type(type: Type, location: Location | None = None) -> None:
     """Raise Unsupported where a value of this type has no native form."""
     match type:
-        case TensorType(dtype=dtype, device=device):
+        case TensorType(device=device):  # kernels compute with some dtypes only, but memory holds all of them
             if device != "cpu":
                 raise Unsupported(f"a tensor on {device}", location)
-            try:
-                pointer_kind(dtype)
-            except Untranslatable as error:
-                raise Unsupported(str(error), location) from None
         case IntType() | FloatType() | BoolType() | ComplexType() | NoneType() | StrType():
             pass
         case TupleType(elements=elements):

@@ -343,7 +343,7 @@ class Nest:
                 expression, operands, instruction.attributes, compute, result, elements.text.requirements, []
             )
         except Untranslatable as error:
-            raise Unsupported(f"{instruction.op.name}: {error}", instruction.location) from error
+            raise Unsupported(f"{instruction.op.name}: {error}", instruction.location, instruction) from error
 
     def initial(self, elements: Elements, value: Value) -> str:
         instruction, lowering, dtype = self.reduction_parts(value)

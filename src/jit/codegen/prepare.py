@@ -20,9 +20,12 @@ from .attending import is_native_attention
 from .byte_products import is_byte_product
 from .contraction import narrow_source
 from .elements import expression_of
-from .scalar_code import is_half
+from .scalar_code import is_half, is_kernel_dtype
 
-__all__ = ["prepare"]
+__all__ = ["has_kernel", "prepare"]
+
+# Instructions that only move tensors, whatever their dtype.
+_MOVES = ("constant", "if", "loop", "call", "undefined", "return", "yield", "save", "try", "python.call")
 
 
 def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
@@ -36,8 +39,19 @@ def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
     return decompose(rewrite(graph, _RULES if weight_gradients else _RULES_OF_DEVICES), whole)
 
 
+def has_kernel(instruction: Instruction) -> bool:
+    """Whether kernels compute with the dtypes of an instruction's tensors, if it computes with them at all."""
+    name = instruction.op.name
+    if name in _MOVES or name.startswith(("tuple.", "list.", "optional.", "dict.")):
+        return True
+    types = [v.type for v in (*instruction.inputs, *instruction.results)]
+    return all(is_kernel_dtype(t.dtype) for t in types if isinstance(t, TensorType))
+
+
 def keep_volumes(instruction: Instruction) -> bool:
-    """Whether a composite op stays whole where convolutions of volumes have kernels."""
+    """Whether a composite op stays whole where convolutions of volumes have kernels, and Python evaluates the rest."""
+    if instruction.op.evaluate is not None and not has_kernel(instruction):
+        return True
     return keep(instruction) or (instruction.op.name == "conv3d" and _is_native_product(instruction))
 
 
@@ -108,7 +122,7 @@ def _linear(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     _, weight, bias = instruction.operands
     assert weight is not None and isinstance(weight.type, TensorType)
     is_native = _is_native_product(instruction)
-    if is_native and bias is None:
+    if (is_native and bias is None) or not has_kernel(instruction):
         return None
 
     def expand(input: Any, weight: Any, bias: Any) -> Any:
@@ -153,7 +167,7 @@ def _integer_matmul(instruction: Instruction, rewriter: Rewriter) -> list[Value]
 @rule("product of wide integers -> sum", "matmul")
 def _wide_integer_matmul(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     """8-bit integers have a kernel on CPUs."""
-    if _is_native_product(instruction) or is_byte_product(instruction):
+    if _is_native_product(instruction) or is_byte_product(instruction) or not has_kernel(instruction):
         return None
     return rewriter.call(_sum_of_products, instruction)
 
@@ -167,7 +181,7 @@ def _convolution(instruction: Instruction, rewriter: Rewriter) -> list[Value] | 
     assert source is not None and isinstance(source.type, TensorType)
     name = instruction.op.name
     spatial = 2 if name == "conv2d" else 3
-    if bias is None and source.type.rank == spatial + 2:
+    if (bias is None and source.type.rank == spatial + 2) or not has_kernel(instruction):
         return None
 
     def expand(input: Any, weight: Any, bias: Any, **attributes: Any) -> Any:
@@ -257,6 +271,8 @@ def _input_grad_by_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, 
 
 @rule("gradient of a convolution's input -> convolution", "conv2d_input_grad")
 def _conv_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    if not has_kernel(instruction):
+        return None
     return rewriter.call(_input_grad, instruction)
 
 

@@ -11,7 +11,7 @@ from .driver import Driver
 from .forms import adopt, kinds, parts, read_slots, width
 from .host import ask
 
-__all__ = ["PYTHON_CALLS"]
+__all__ = ["PYTHON_CALLS", "caught_exceptions"]
 
 
 def _has_object(type: Type) -> bool:
@@ -28,7 +28,7 @@ def _call(driver: Driver, instruction: Instruction) -> None:
         kinds(value.type, instruction.location)
         if _has_object(value.type):
             raise Unsupported(f"it calls back the Python function {title} with a {value.type}", instruction.location)
-    caught = _caught(driver)
+    caught = caught_exceptions(driver)
     if len(driver.tries) > 1 and any("." in exception for exception in caught):
         # Which of two handlers catches a class of the user's is for Python to say.
         raise Unsupported(f"it calls back the Python function {title} in a `try` in another", instruction.location)
@@ -77,14 +77,14 @@ def ask_python(driver: Driver, instruction: Instruction, name: str) -> None:
     driver.allocate(block, str(8 * max(len(texts), 1)))
     for index, (kind, text) in enumerate(texts):
         driver.line(f"set_cell{'_f64' if kind == 'f' else ''}({block}, {index}, {text})")
-    caught = _caught(driver)
+    caught = caught_exceptions(driver)
     for slot, text in enumerate((*driver.literal_text(name), block, *driver.literal_text("\n".join(caught)))):
         driver.set_slot(slot, "i64", text)
     # An exception counts as the class of those that the handlers around list to which it is nearest.
     ask(driver, host.CALL, instruction, "BaseException", *caught, listed=caught)
 
 
-def _caught(driver: Driver) -> list[str]:
+def caught_exceptions(driver: Driver) -> list[str]:
     """The exceptions that handlers around list."""
     return list(dict.fromkeys(name for frame in driver.tries for name, _ in frame.catches))
 

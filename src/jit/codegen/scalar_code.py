@@ -62,6 +62,11 @@ def pointer_kind(dtype: DType) -> str:
     return kind
 
 
+def is_kernel_dtype(dtype: DType) -> bool:
+    """Whether kernels compute with tensors of a dtype."""
+    return dtype.short in _NATIVE or dtype.short in _HALVES
+
+
 def is_half(dtype: DType) -> bool:
     """Whether a dtype is stored in 16 bits and computed with in float32."""
     return dtype.short in _HALVES

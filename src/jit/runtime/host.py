@@ -21,17 +21,20 @@ __all__ = [
     "COMPLEX",
     "COMPLEX_HASH",
     "COMPLEX_POWER",
+    "EVALUATE",
     "FORMAT",
     "MESSAGE",
+    "OPERANDS",
     "PRINT",
     "TO_FLOAT",
     "TO_INT",
     "callback_address",
     "serve",
     "take_error",
+    "text_in",
 ]
 
-FORMAT, PRINT, TO_INT, TO_FLOAT, MESSAGE, ROUND, COMPLEX, CALL = range(8)
+FORMAT, PRINT, TO_INT, TO_FLOAT, MESSAGE, ROUND, COMPLEX, CALL, EVALUATE = range(9)
 COMPLEX_POWER, COMPLEX_HASH = (
     -1,
     -2,
@@ -44,6 +47,7 @@ DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float6
 ANSWER = 6
 EXCEPTIONS = ("OverflowError", "ZeroDivisionError")
 SIZES = 8
+OPERANDS = 8  # where the slots of an operation to evaluate begin, after the record
 
 _CONVERSIONS: dict[int, Callable[[Any], str]] = {ord("r"): repr, ord("s"): str, ord("a"): ascii}
 _state = threading.local()
@@ -51,6 +55,11 @@ _state = threading.local()
 
 def _text(address: int, length: int) -> str:
     return ctypes.string_at(address, 4 * length).decode("utf-32-le", "surrogatepass") if length else ""
+
+
+def text_in(record: int) -> str:
+    """The text whose address and length are in the first slots of a record."""
+    return _text(*(ctypes.c_int64 * 2).from_address(record))
 
 
 def _float(slot: int) -> float:
@@ -184,6 +193,10 @@ def _request(request: int, record: int, arena: int) -> None:
             _complex(record)
         case 7:
             _call(record, arena)
+        case 8:
+            from .host_ops import evaluate
+
+            evaluate(text_in(record), record + 8 * OPERANDS, arena)
 
 
 def serve(request: int, record: int, arena: int) -> int:
@@ -195,12 +208,12 @@ def serve(request: int, record: int, arena: int) -> int:
         _request(request, record, arena)
     except BaseException as error:
         _state.error = error
-        return 1 + _place(error, _listed(record) if request == CALL else EXCEPTIONS)
+        return 1 + _place(error, _listed(record) if request in (CALL, EVALUATE) else EXCEPTIONS)
     return 0
 
 
 def _listed(record: int) -> Sequence[str]:
-    """The names of exceptions that a request to call a function lists."""
+    """The names of exceptions that a request to call a function, or to evaluate an operation, lists."""
     address, length = (ctypes.c_int64 * 2).from_address(record + 24)
     return _text(address, length).split("\n")
 
