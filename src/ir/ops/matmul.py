@@ -230,9 +230,12 @@ def _evaluate_addmm(xp: Any, input: Any, mat1: Any, mat2: Any, *, beta: Any, alp
 
 def _decompose_addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any, alpha: Any) -> Any:
     product = F.matmul(mat1, mat2)
+    ignored = beta == 0
+    if product.dtype.kind in "iu":  # factors of integers lose their fractions
+        alpha, beta = int(alpha), int(beta)
     if alpha != 1:
         product = F.mul(product, alpha)
-    if beta == 0:
+    if ignored:
         return product
     return F.add(product, input if beta == 1 else F.mul(input, beta))
 
@@ -251,6 +254,7 @@ ADDMM = define(
         Sample((randoms(3, 2), randoms(3, 5, seed=1), randoms(5, 2, seed=2))),
         Sample((randoms(2), randoms(3, 5, seed=1), randoms(5, 2, seed=2)), {"beta": 0.5, "alpha": -2.0}),
         Sample((randoms(3, 1), randoms(3, 5, seed=1), randoms(5, 2, seed=2)), {"beta": 0}),
+        Sample((ints(3, 2), ints(3, 5), ints(5, 2)), {"beta": 0.5, "alpha": 2.5}),
     ],
     errors=lambda: [
         ErrorSample((randoms(3, 2), randoms(3, 5), randoms(4, 2)), RuntimeError, "inner dimensions differ"),
