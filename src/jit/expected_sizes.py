@@ -9,12 +9,17 @@ from ..ir.core import Value
 from ..ir.dims import Dim, DimExpr, dim_hint
 from ..ir.types import TensorType
 
-__all__ = ["SHORT", "SHORT_TO_GATHER", "expected_size", "expecting", "large_sizes", "short_sizes"]
+__all__ = [
+    "SHORT", "SHORT_TO_GATHER", "SMALL_PLANE", "expected_size", "expecting", "large_sizes", "plane_sizes",
+    "short_sizes",
+]  # fmt: skip
 
 # Up to this, loops are worth a form of their own: LLVM unrolls them, and vectorises the loop around them.
 SHORT = 8
 # And up to this where rows are only read, and much is computed of an element: elements of rows are then gathered.
 SHORT_TO_GATHER = 16
+# Up to this, the height and width of planes (images) are worth a form of their own: whole rows are written out.
+SMALL_PLANE = 64
 # Bytes from which on a tensor may not fit into the caches beside others.
 LARGE = 1 << 23
 
@@ -42,6 +47,19 @@ def large_sizes(arguments: Iterable[Value], shapes: Iterable[tuple[int, ...]]) -
         for dim, size in zip(kind.shape, shape, strict=False):
             if isinstance(dim, DimExpr) and dim.is_symbol():
                 found[str(dim)] = 1 << (size.bit_length() - 1)
+    return found
+
+
+def plane_sizes(arguments: Iterable[Value], shapes: Iterable[tuple[int, ...]]) -> dict[str, int]:
+    """The symbols of the height and width of tensors of small planes, with their sizes."""
+    found: dict[str, int] = {}
+    tensors = [a.type for a in arguments if isinstance(a.type, TensorType)]
+    for kind, shape in zip(tensors, shapes, strict=False):
+        if len(shape) < 3 or max(shape[-2:]) > SMALL_PLANE:
+            continue
+        for dim, size in zip(kind.shape[-2:], shape[-2:], strict=False):
+            if isinstance(dim, DimExpr) and dim.is_symbol():
+                found[str(dim)] = size
     return found
 
 

@@ -18,6 +18,7 @@ from .driver import Driver
 from .image_layout import layout_of
 from .indexing import element_count
 from .nest import extreme
+from .plane_pools import PlaneWindows, plane_parameters, pool_text
 from .reads import pool_geometry
 from .scalar_code import literal
 from .template import LoopText, tensor_type
@@ -112,7 +113,7 @@ class _Pool:
         attributes = self.instruction.attributes
         if attributes["divisor_override"] is not None:
             return [], [], f"as_{dtype}({attributes['divisor_override']})"
-        if not any(padding) and not attributes["ceil_mode"]:
+        if not attributes["ceil_mode"] and (attributes["count_include_pad"] or not any(padding)):
             return [], [], f"as_{dtype}({kernel[0] * kernel[1]})"
         lines = []
         for axis, (size, start) in enumerate((("height", "top"), ("width", "left"))):
@@ -137,8 +138,11 @@ def run_pool(driver: Driver, instruction: Instruction) -> None:
     loops = LoopText(driver, instruction)
     loops.read("x", pool.wide)
     loops.write("y", result)
-    images, channels, out_height = pool.sizes(loops)
     dtype = tensor_type(result).dtype
+    if not pool.by_channel:
+        _run_plane_pool(pool, loops)
+        return
+    images, channels, out_height = pool.sizes(loops)
     kernel, _, _, dilation = pool_geometry(instruction)
     reach = (kernel[1] - 1) * dilation[1] + 1
     is_max = instruction.op.name == "max_pool2d"
@@ -155,6 +159,24 @@ def run_pool(driver: Driver, instruction: Instruction) -> None:
     per_item = tensor_type(result).shape[-1] * (channels if pool.channels_last else 1) * (kernel[0] + kernel[1])
     loops.run("\n".join([f"v, w = stack_{dtype.short}({_BUFFER}), stack_{dtype.short}({_BUFFER})", *lines]),
               total * out_height, per_item)  # fmt: skip
+
+
+def _run_plane_pool(pool: _Pool, loops: LoopText) -> None:
+    """Maxima or means of windows of contiguous planes."""
+    instruction = pool.instruction
+    shape, out = tensor_type(pool.wide).shape, tensor_type(pool.pooled).shape
+    dtype = tensor_type(pool.wide).dtype
+    is_max = instruction.op.name == "max_pool2d"
+    step = "maximum_step" if is_max else "sum_step"
+    loops.requirements.helpers.update({step, f"stack_{dtype.short}", f"as_{dtype.short}"})
+    identity = extreme(dtype, lowest=True) if is_max else literal(0, dtype)
+    windows = PlaneWindows(pool_geometry(instruction), step, identity, dtype.short)
+    planes = element_count(shape[:-2])
+    known, short = plane_parameters(loops, height=shape[-2], width=shape[-1], out_height=out[-2], out_width=out[-1])
+    row_count, column_count, number = ([], [], "") if is_max else pool.count(dtype.short)
+    text = pool_text(windows, row_count, column_count, f" / {number}" if number else "")
+    per_item = out[-1] * sum(windows.kernel)
+    loops.run("\n".join([*known, text]), planes * out[-2], per_item, short)
 
 
 def _item_lines(pool: _Pool, planes: bool) -> list[str]:
