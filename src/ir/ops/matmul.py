@@ -254,7 +254,7 @@ ADDMM = define(
         Sample((randoms(3, 2), randoms(3, 5, seed=1), randoms(5, 2, seed=2))),
         Sample((randoms(2), randoms(3, 5, seed=1), randoms(5, 2, seed=2)), {"beta": 0.5, "alpha": -2.0}),
         Sample((randoms(3, 1), randoms(3, 5, seed=1), randoms(5, 2, seed=2)), {"beta": 0}),
-        Sample((ints(3, 2), ints(3, 5), ints(5, 2)), {"beta": 0.5, "alpha": 2.5}),
+        Sample((ints(3, 2), ints(3, 5), ints(5, 2)), {"beta": 0.5, "alpha": 2.5}, differentiable=False),
     ],
     errors=lambda: [
         ErrorSample((randoms(3, 2), randoms(3, 5), randoms(4, 2)), RuntimeError, "inner dimensions differ"),
