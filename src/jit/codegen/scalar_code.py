@@ -139,7 +139,7 @@ _HELPERS = {
     "rint": "rint", "sqrt": "square_root_of", "fmod": "fmod", "sum_step": "sum_step", "product_step": "product_step",
     "maximum_step": "maximum_step", "minimum_step": "minimum_step",
 }  # fmt: skip
-_NAN_AT_MINUS_INFINITY = ("gelu", "gelu_tanh", "mish", "silu")
+_NAN_AT_MINUS_INFINITY = ("gelu", "mish")
 _DIVISIONS = {"floor_divide": "floor_divide", "remainder": "floor_remainder", "fmod": "fmod"}
 
 

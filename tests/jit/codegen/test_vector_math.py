@@ -138,7 +138,7 @@ def _gelu_tanh(x: Array) -> Array:
     kind = x.dtype.type
     a = np.clip(x, -100, 100)
     u = np.sqrt(2 / _pi(kind)) * (a + kind(44715) / kind(1000000) * a**3)
-    return np.maximum(x, -100) * _sigmoid(2 * u)
+    return np.where(np.isneginf(x), np.nan, np.maximum(x, -100) * _sigmoid(2 * u))
 
 
 def _pi(kind: Any) -> Any:
@@ -152,7 +152,7 @@ REFERENCES: dict[str, Callable[[Array], Array]] = {
     "atanh": np.arctanh, "cbrt": np.cbrt, "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "floor": np.floor,
     "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "sigmoid": _sigmoid, "mish": _mish, "gelu_tanh": _gelu_tanh,
     "log_sigmoid": lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
-    "silu": lambda x: np.maximum(x, -20000) * _sigmoid(x),
+    "silu": lambda x: np.where(np.isneginf(x), np.nan, np.maximum(x, -20000) * _sigmoid(x)),
 }  # fmt: skip
 
 

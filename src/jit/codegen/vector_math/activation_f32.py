@@ -21,6 +21,7 @@ from ..bits import (
     select,
 )
 from .exponential_f32 import (
+    EXP2_F32,
     EXP_F32,
     EXP_LOWEST_F32,
     HALF_F32,
@@ -30,11 +31,9 @@ from .exponential_f32 import (
     ONE_F32,
     ROUNDER_BITS_F32,
     ROUNDER_F32,
-    SMALLEST_NORMAL_F32,
     TWO_F32,
     ZERO_F32,
     exp_f32,
-    exp_parts_f32,
     exp_reduced_f32,
     log1p_f32,
     quotient_reduced_f32,
@@ -55,20 +54,51 @@ ERF_F32 = tuple(
     )
 )
 
-# erfc(a) = e^(-a T(a)) from 1 to the limit, where erf rounds to 1
-ERF_TAIL_F32 = tuple(
+# erf(x) = x + x N(x^2) / D(x^2) for |x| <= 1.05, and 1 - 1 / P(|x|)^8 from there to the limit, where erf rounds to 1
+# (the form of 7.1.28 in Abramowitz and Stegun, "Handbook of Mathematical Functions", 1964)
+ERF_NEAR_F32 = np.float32(1.05)
+ERF_LIMIT_F32 = np.float32(4)
+ERF_NUMERATOR_F32 = tuple(
     np.float32(c)
     for c in (
-        1.4131646e-05,
-        -0.0003523131,
-        0.0037645958,
-        -0.024025403,
-        0.10654902,
-        0.6349583,
-        1.1286972,
+        -0.034264106,
+        -0.40056431,
+        -8.6538267,
+        3.359309,
     )
 )
-ERF_LIMIT_F32 = np.float32(4)
+ERF_DENOMINATOR_F32 = tuple(
+    np.float32(c)
+    for c in (
+        1.0,
+        9.2561474,
+        26.16709,
+    )
+)
+ERF_ROOT_F32 = tuple(
+    np.float32(c)
+    for c in (
+        0.00058376836,
+        -0.0044894139,
+        0.020240212,
+        -0.039966818,
+        0.085121758,
+        0.038398813,
+        0.16503446,
+        0.99518913,
+    )
+)
+
+# tanh(x) = x + x z (N_1 z + N_0) / (z + D), z = x^2, for |x| <= 0.55
+TANH_NEAR_F32 = np.float32(0.55)
+TANH_N1_F32 = np.float32(-0.0038335607)
+TANH_N0_F32 = np.float32(-0.82376468)
+TANH_D_F32 = np.float32(2.4712949)
+TWO_LOG2E_F32 = np.float32(2.885390043258667)
+
+# Below and above these the logistic function rounds to 0 and to 1, also where x times it is subnormal.
+LOGISTIC_LOWEST_F32 = np.float32(-109)
+LOGISTIC_HIGHEST_F32 = np.float32(60)
 
 # erfcx(a) = N(v) / (a + K), v = (a - C) / (a + K)
 ERFC_K_F32 = np.float32(3)
@@ -124,51 +154,59 @@ NORMAL_F32 = tuple(
     )
 )
 
-# 2 sqrt(2 / pi) and 0.044715 times that, in two parts each
-GELU_C1_F32 = np.float32(1.5957691669464111)
-GELU_C1_LOW_F32 = np.float32(-4.534068054340423e-08)
-GELU_C3_F32 = np.float32(0.07135481387376785)
-GELU_C3_LOW_F32 = np.float32(2.3988324659995897e-09)
+# 2 log2(e) sqrt(2 / pi) (x + 0.044715 x^3) = x (x^2 + A) K, A and K in two parts each
+GELU_TANH_LOWEST_F32 = np.float32(-11)
+GELU_TANH_HIGHEST_F32 = np.float32(8)
+GELU_TANH_A_F32 = np.float32(22.363859176635742)
+GELU_TANH_A_LOW_F32 = np.float32(8.256006367446389e-07)
+GELU_TANH_K_F32 = np.float32(0.10294324159622192)
+GELU_TANH_K_LOW_F32 = np.float32(-2.016198319410023e-09)
 
 
 def tanh_f32(x: Any) -> Any:
-    """The hyperbolic tangent: with t = e^(2|x|) - 1 it is t / (t + 2)."""
+    """The hyperbolic tangent: a quotient of polynomials near 0, beyond 1 - 2 / (e^(2|x|) + 1), with one division."""
     size = magnitude(x)
     size = select(size > np.float32(10), np.float32(10), size)
-    q, n = exp_parts_f32(size + size)
-    scale = power_of_two_f32(n)
-    base = scale - ONE_F32
-    t = mul_add(scale, q, base)
-    t_low = mul_add(scale, q, base - t)
-    divisor = t + TWO_F32
-    y = quotient_reduced_f32(
-        t, t_low, divisor, t_low + select(t > TWO_F32, (t - divisor) + TWO_F32, (TWO_F32 - divisor) + t)
-    )
-    # The correction's own rounding would be felt where the quotient is subnormal.
-    return copy_sign(select(size < SMALLEST_NORMAL_F32, size, y), x)
+    shifted = mul_add(size, TWO_LOG2E_F32, ROUNDER_F32)
+    r = mul_add(size, TWO_LOG2E_F32, ROUNDER_F32 - shifted)
+    scale = power_of_two_f32(float_to_bits_f32(shifted) - ROUNDER_BITS_F32)
+    e = mul_add(scale * r, horner(r, EXP2_F32), scale)
+    square = size * size
+    near = size < TANH_NEAR_F32
+    numerator = select(near, square * mul_add(square, TANH_N1_F32, TANH_N0_F32), -TWO_F32)
+    denominator = select(near, square + TANH_D_F32, e + ONE_F32)
+    base = select(near, size, ONE_F32)
+    return copy_sign(mul_add(base, numerator / denominator, base), x)
 
 
-def logistic_parts_f32(q: Any, n: Any, negative: Any) -> Any:
-    """1 / (1 + e^-x) as (y, m), y 2^m with y a normal number, from e^-|x| = (1 + q) 2^n."""
-    y = q + ONE_F32
-    e = scaled(y, n)
-    divisor = e + ONE_F32
-    high, low = select(negative, y, ONE_F32), select(negative, (ONE_F32 - y) + q, ZERO_F32)
-    return quotient_reduced_f32(high, low, divisor, (ONE_F32 - divisor) + e), select(negative, n, 0)
+def logistic_quotient_f32(q: Any, n: Any, times: Any) -> Any:
+    """times / (1 + e^-x), from e^-x = (1 + q) 2^-n."""
+    scale = scaled(ONE_F32, n)
+    # Added in the order that loses least; the power of two comes last, so that subnormal results are rounded once.
+    larger = select(scale > ONE_F32, scale, ONE_F32)
+    smaller = select(scale > ONE_F32, ONE_F32, scale)
+    return scaled(times / (larger + (smaller + q)), n)
+
+
+def logistic_f32(x: Any, times: Any) -> Any:
+    """times / (1 + e^-x)."""
+    bounded = select(x < LOGISTIC_LOWEST_F32, LOGISTIC_LOWEST_F32, x)
+    bounded = select(bounded > LOGISTIC_HIGHEST_F32, LOGISTIC_HIGHEST_F32, bounded)
+    shifted = mul_add(bounded, LOG2E_F32, ROUNDER_F32)
+    n = shifted - ROUNDER_F32
+    r = mul_add(n, LN2_LOW_F32, mul_add(n, LN2_HIGH_F32, -bounded))
+    q = mul_add(r * r, horner(r, EXP_F32), r)
+    return logistic_quotient_f32(q, float_to_bits_f32(shifted) - ROUNDER_BITS_F32, times)
 
 
 def sigmoid_f32(x: Any) -> Any:
     """1 / (1 + e^-x)."""
-    q, n = exp_parts_f32(-magnitude(x))
-    y, m = logistic_parts_f32(q, n, x < ZERO_F32)
-    return scaled(y, m)
+    return logistic_f32(x, ONE_F32)
 
 
 def silu_f32(x: Any) -> Any:
-    """x / (1 + e^-x); its limit, -0, at -inf."""
-    q, n = exp_parts_f32(-magnitude(x))
-    y, m = logistic_parts_f32(q, n, x < ZERO_F32)
-    return scaled(select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * y, m)
+    """x / (1 + e^-x); NaN, as of a product with 0, at -inf."""
+    return logistic_f32(x, select(x < LOGISTIC_LOWEST_F32, x * ZERO_F32, x))
 
 
 def softplus_f32(x: Any, beta: Any, threshold: Any) -> Any:
@@ -231,13 +269,18 @@ def tail_reduced_f32(a: Any, k: Any, c: Any, coefficients: Any, constant: Any, f
 
 
 def erf_f32(x: Any) -> Any:
-    """The error function."""
+    """The error function, with one division."""
     size = magnitude(x)
-    a = select(size > ERF_LIMIT_F32, ERF_LIMIT_F32, size)
-    near_zero = mul_add(a, horner(a * a, ERF_F32), a)
-    q, n = exp_parts_f32(-a * horner(a, ERF_TAIL_F32))
-    scale = power_of_two_f32(n)
-    return copy_sign(select(a < ONE_F32, near_zero, ONE_F32 - mul_add(scale, q, scale)), x)
+    size = select(size > ERF_LIMIT_F32, ERF_LIMIT_F32, size)
+    square = size * size
+    near = size < ERF_NEAR_F32
+    root = horner(size, ERF_ROOT_F32)
+    power = root * root
+    power = power * power
+    numerator = select(near, horner(square, ERF_NUMERATOR_F32), -ONE_F32)
+    denominator = select(near, horner(square, ERF_DENOMINATOR_F32), power * power)
+    base = select(near, size, ONE_F32)
+    return copy_sign(mul_add(base, numerator / denominator, base), x)
 
 
 def erfc_f32(x: Any) -> Any:
@@ -268,19 +311,20 @@ def gelu_f32(x: Any) -> Any:
 
 
 def gelu_tanh_f32(x: Any) -> Any:
-    """x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3); its limit, -0, at -inf."""
-    size = magnitude(x)
-    size = select(size > np.float32(15), np.float32(15), size)
-    # 2u = size (c1 + c3 size^2) in two parts: e^(2u) magnifies its relative error up to a hundredfold.
-    square = size * size
-    square_low = fma(size, size, -square)
-    product = square * GELU_C3_F32
-    product_low = fma(square, GELU_C3_F32, -product) + mul_add(square_low, GELU_C3_F32, square * GELU_C3_LOW_F32)
-    total = product + GELU_C1_F32
-    part = total - product
-    total_low = (product - (total - part)) + (GELU_C1_F32 - part) + (product_low + GELU_C1_LOW_F32)
-    high = total * size
-    low = fma(total, size, -high) + total_low * size
-    q, n = exp_reduced_f32(-high, -low)
-    y, m = logistic_parts_f32(q, n, x < ZERO_F32)
-    return scaled(select(x < EXP_LOWEST_F32, EXP_LOWEST_F32, x) * y, m)
+    """x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3); NaN at -inf."""
+    bounded = select(x < GELU_TANH_LOWEST_F32, GELU_TANH_LOWEST_F32, x)
+    bounded = select(bounded > GELU_TANH_HIGHEST_F32, GELU_TANH_HIGHEST_F32, bounded)
+    # x (x^2 + A) in two parts: e^(2u) magnifies its relative error up to a hundredfold.
+    square = bounded * bounded
+    total = square + GELU_TANH_A_F32
+    part = total - square
+    total_low = (
+        (square - (total - part)) + (GELU_TANH_A_F32 - part) + (fma(bounded, bounded, -square) + GELU_TANH_A_LOW_F32)
+    )
+    high = total * bounded
+    low = mul_add(total_low, bounded, fma(total, bounded, -high))
+    shifted = mul_add(high, GELU_TANH_K_F32, ROUNDER_F32)
+    r = fma(high, -GELU_TANH_K_F32, shifted - ROUNDER_F32)
+    r = r - mul_add(high, GELU_TANH_K_LOW_F32, low * GELU_TANH_K_F32)
+    n = float_to_bits_f32(shifted) - ROUNDER_BITS_F32
+    return logistic_quotient_f32(r * horner(r, EXP2_F32), n, select(x < GELU_TANH_LOWEST_F32, x * ZERO_F32, x))

@@ -18,8 +18,14 @@ from ..bits import (
     select,
 )
 from .exponential_f64 import (
+    EXP2_F64,
+    EXP_F64,
     EXP_LOWEST_F64,
-    SMALLEST_NORMAL_F64,
+    LN2_HIGH_F64,
+    LN2_LOW_F64,
+    LOG2E_F64,
+    ROUNDER_BITS_F64,
+    ROUNDER_F64,
     exp_f64,
     exp_reduced_f64,
     log1p_f64,
@@ -145,55 +151,81 @@ NORMAL_F64 = (
     0.3989422804014327,
 )
 
-# 2 sqrt(2 / pi) and 0.044715 times that, in two parts each
-GELU_C1_F64 = 1.5957691216057308
-GELU_C1_LOW_F64 = -9.96930880911092e-17
-GELU_C3_F64 = 0.07135481627260025
-GELU_C3_LOW_F64 = -6.175149918155315e-19
+# tanh(x) = x + x z N(z) / D(z), z = x^2, for |x| <= 0.55
+TANH_NEAR_F64 = 0.55
+TANH_NUMERATOR_F64 = (
+    -0.9643742410467495,
+    -99.2241768413269,
+    -1613.3757077437797,
+)
+TANH_DENOMINATOR_F64 = (
+    1.0,
+    112.74284517464903,
+    2233.723379816496,
+    4840.127123231339,
+)
+TWO_LOG2E_F64 = 2.8853900817779268
+
+# Below and above these the logistic function rounds to 0 and to 1, also where x times it is subnormal.
+LOGISTIC_LOWEST_F64 = -760.0
+LOGISTIC_HIGHEST_F64 = 100.0
+
+# 2 log2(e) sqrt(2 / pi) (x + 0.044715 x^3) = x (x^2 + A) K, A and K in two parts each
+GELU_TANH_LOWEST_F64 = -23.0
+GELU_TANH_HIGHEST_F64 = 10.0
+GELU_TANH_A_F64 = 22.363860002236386
+GELU_TANH_A_LOW_F64 = -3.734262393014057e-17
+GELU_TANH_K_F64 = 0.1029432395800235
+GELU_TANH_K_LOW_F64 = -5.978177400718744e-18
 
 
 def tanh_f64(x: Any) -> Any:
-    """The hyperbolic tangent: with t = e^(2|x|) - 1 it is t / (t + 2)."""
+    """The hyperbolic tangent: a quotient of polynomials near 0, beyond 1 - 2 / (e^(2|x|) + 1), with one division."""
     size = magnitude(x)
     size = select(size > 22.0, 22.0, size)
-    q, n = exp_reduced_f64(size + size, 0.0)
-    scale = power_of_two_f64(n)
-    base = scale - 1.0
-    t = mul_add(scale, q, base)
-    t_low = mul_add(scale, q, base - t)
-    divisor = t + 2.0
-    y = quotient_reduced_f64(t, t_low, divisor, t_low + select(t > 2.0, (t - divisor) + 2.0, (2.0 - divisor) + t))
-    # The correction's own rounding would be felt where the quotient is subnormal.
-    return copy_sign(select(size < SMALLEST_NORMAL_F64, size, y), x)
+    shifted = mul_add(size, TWO_LOG2E_F64, ROUNDER_F64)
+    r = mul_add(size, TWO_LOG2E_F64, ROUNDER_F64 - shifted)
+    scale = power_of_two_f64(float_to_bits_f64(shifted) - ROUNDER_BITS_F64)
+    e = mul_add(scale * r, horner(r, EXP2_F64), scale)
+    square = size * size
+    near = size < TANH_NEAR_F64
+    numerator = select(near, square * horner(square, TANH_NUMERATOR_F64), -2.0)
+    denominator = select(near, horner(square, TANH_DENOMINATOR_F64), e + 1.0)
+    base = select(near, size, 1.0)
+    return copy_sign(mul_add(base, numerator / denominator, base), x)
 
 
-def logistic_reduced_f64(q: Any, n: Any, negative: Any) -> Any:
-    """1 / (1 + e^-x) as the product of a normal number and a power of two, from e^-|x| = (1 + q) 2^n."""
+def logistic_quotient_f64(q: Any, n: Any, times: Any) -> Any:
+    """times / (1 + e^-x), from e^-x = (1 + q) 2^-n."""
     half = n >> 1
-    scale = power_of_two_f64(half)
-    rest = power_of_two_f64(n - half)
-    y = q + 1.0
-    y_low = (1.0 - y) + q
-    e = y * scale * rest
-    divisor = e + 1.0
-    divisor_low = (1.0 - divisor) + e + y_low * scale * rest
-    high = select(negative, y * scale, 1.0)
-    low = select(negative, y_low * scale, 0.0)
-    return quotient_reduced_f64(high, low, divisor, divisor_low), select(negative, rest, 1.0)
+    first = power_of_two_f64(half)
+    second = power_of_two_f64(n - half)
+    scale = first * second
+    # Added in the order that loses least; the power of two comes last, so that subnormal results are rounded once.
+    larger = select(scale > 1.0, scale, 1.0)
+    smaller = select(scale > 1.0, 1.0, scale)
+    return times / (larger + (smaller + q)) * first * second
+
+
+def logistic_f64(x: Any, times: Any) -> Any:
+    """times / (1 + e^-x)."""
+    bounded = select(x < LOGISTIC_LOWEST_F64, LOGISTIC_LOWEST_F64, x)
+    bounded = select(bounded > LOGISTIC_HIGHEST_F64, LOGISTIC_HIGHEST_F64, bounded)
+    shifted = mul_add(bounded, LOG2E_F64, ROUNDER_F64)
+    n = shifted - ROUNDER_F64
+    r = mul_add(n, LN2_LOW_F64, mul_add(n, LN2_HIGH_F64, -bounded))
+    q = mul_add(r * r, horner(r, EXP_F64), r)
+    return logistic_quotient_f64(q, float_to_bits_f64(shifted) - ROUNDER_BITS_F64, times)
 
 
 def sigmoid_f64(x: Any) -> Any:
     """1 / (1 + e^-x)."""
-    q, n = exp_reduced_f64(-magnitude(x), 0.0)
-    value, rest = logistic_reduced_f64(q, n, x < 0.0)
-    return value * rest
+    return logistic_f64(x, 1.0)
 
 
 def silu_f64(x: Any) -> Any:
-    """x / (1 + e^-x); its limit, -0, at -inf."""
-    q, n = exp_reduced_f64(-magnitude(x), 0.0)
-    value, rest = logistic_reduced_f64(q, n, x < 0.0)
-    return select(x < EXP_LOWEST_F64, EXP_LOWEST_F64, x) * value * rest
+    """x / (1 + e^-x); NaN, as of a product with 0, at -inf."""
+    return logistic_f64(x, select(x < LOGISTIC_LOWEST_F64, x * 0.0, x))
 
 
 def softplus_f64(x: Any, beta: Any, threshold: Any) -> Any:
@@ -285,19 +317,19 @@ def gelu_f64(x: Any) -> Any:
 
 
 def gelu_tanh_f64(x: Any) -> Any:
-    """x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3); its limit, -0, at -inf."""
-    size = magnitude(x)
-    size = select(size > 25.0, 25.0, size)
-    # 2u = size (c1 + c3 size^2) in two parts: e^(2u) magnifies its relative error up to a hundredfold.
-    square = size * size
-    square_low = fma(size, size, -square)
-    product = square * GELU_C3_F64
-    product_low = fma(square, GELU_C3_F64, -product) + mul_add(square_low, GELU_C3_F64, square * GELU_C3_LOW_F64)
-    total = product + GELU_C1_F64
-    part = total - product
-    total_low = (product - (total - part)) + (GELU_C1_F64 - part) + (product_low + GELU_C1_LOW_F64)
-    high = total * size
-    low = fma(total, size, -high) + total_low * size
-    q, n = exp_reduced_f64(-high, -low)
-    value, rest = logistic_reduced_f64(q, n, x < 0.0)
-    return select(x < EXP_LOWEST_F64, EXP_LOWEST_F64, x) * value * rest
+    """x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3); NaN at -inf."""
+    bounded = select(x < GELU_TANH_LOWEST_F64, GELU_TANH_LOWEST_F64, x)
+    bounded = select(bounded > GELU_TANH_HIGHEST_F64, GELU_TANH_HIGHEST_F64, bounded)
+    # x (x^2 + A) in two parts: e^(2u) magnifies its relative error up to a thousandfold.
+    square = bounded * bounded
+    total = square + GELU_TANH_A_F64
+    part = total - square
+    square_low = fma(bounded, bounded, -square)
+    total_low = (square - (total - part)) + (GELU_TANH_A_F64 - part) + (square_low + GELU_TANH_A_LOW_F64)
+    high = total * bounded
+    low = mul_add(total_low, bounded, fma(total, bounded, -high))
+    shifted = mul_add(high, GELU_TANH_K_F64, ROUNDER_F64)
+    r = fma(high, -GELU_TANH_K_F64, shifted - ROUNDER_F64)
+    r = r - mul_add(high, GELU_TANH_K_LOW_F64, low * GELU_TANH_K_F64)
+    n = float_to_bits_f64(shifted) - ROUNDER_BITS_F64
+    return logistic_quotient_f64(r * horner(r, EXP2_F64), n, select(x < GELU_TANH_LOWEST_F64, x * 0.0, x))
