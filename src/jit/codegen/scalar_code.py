@@ -139,6 +139,18 @@ _HELPERS = {
     "rint": "rint", "sqrt": "square_root_of", "fmod": "fmod", "sum_step": "sum_step", "product_step": "product_step",
     "maximum_step": "maximum_step", "minimum_step": "minimum_step",
 }  # fmt: skip
+
+
+def _product_text(x: str, power: int) -> str:
+    """x to a whole power from 1 as products, squares of squares where it is even."""
+    if power == 1:
+        return x
+    if power % 2:
+        return f"({_product_text(x, power - 1)} * {x})"
+    half = _product_text(x, power // 2)
+    return f"({half} * {half})"
+
+
 _NAN_AT_MINUS_INFINITY = ("gelu", "mish")
 _DIVISIONS = {"floor_divide": "floor_divide", "remainder": "floor_remainder", "fmod": "fmod"}
 
@@ -289,24 +301,35 @@ class _Translator:
         return self.call(_DIVISIONS[name], a, b)
 
     def small_power(self, base: Code, exponent: Code) -> Code | None:
-        """A float to the power of 2, 3, 4, 1/2 or -1 as products, a root or a quotient; None for others."""
+        """A float to a small whole power, 1/2 or -1/2 as products, a root and a quotient; None for other exponents."""
         x = base.text
         if self.compute.kind != "f" or not x.isidentifier():
             return None
-        known = {literal(power, self.compute): power for power in (2.0, 3.0, 4.0, 0.5, -1.0)}
-        match known.get(exponent.text):
-            case 2.0:
-                return Code(f"({x} * {x})", self.compute)
-            case 3.0:
-                return Code(f"({x} * {x} * {x})", self.compute)
-            case 4.0:
-                return Code(f"(({x} * {x}) * ({x} * {x}))", self.compute)
-            case -1.0:
-                return Code(f"({literal(1, self.compute)} / {x})", self.compute)
-            case 0.5:
-                # The root's -0 and NaN for -0 and -inf are PyTorch's and numpy's for an exponent that is a number.
-                return self.call("square_root_of", base)
-        return None
+        if exponent.text == literal(0.5, self.compute):
+            # The root's -0 and NaN for -0 and -inf are PyTorch's and numpy's for an exponent that is a number.
+            return self.call("square_root_of", base)
+        one = literal(1, self.compute)
+        if exponent.text == literal(-0.5, self.compute):
+            # The power of -0 is inf, and that of -inf is 0.
+            self.requirements.bits.add("select")
+            zero, lowest = (literal(v, self.compute) for v in (0.0, -math.inf))
+            root = self.call("square_root_of", Code(f"({x} + {zero})", self.compute))
+            return Code(f"select({x} == {lowest}, {zero}, {one} / {root.text})", self.compute)
+        narrow = self.compute is dtypes.float32
+        powers = (*range(2, 9), *range(-1, -9, -1)) if narrow else (*range(2, 7), -1)
+        power = next((p for p in powers if exponent.text == literal(p, self.compute)), None)
+        match power:
+            case None:
+                return None
+            case -1:
+                return Code(f"({one} / {x})", self.compute)
+            case 2 | 3 | 4:
+                return Code(_product_text(x, power), self.compute)
+        if not narrow:
+            return Code(_product_text(x, power), self.compute)
+        # More products than four would come to more than two units, but for float64's digits.
+        wide = _product_text(f"np.float64({x})", abs(power))
+        return Code(f"np.float32({wide if power > 0 else f'1.0 / {wide}'})", self.compute)
 
     def function(self, name: str, arguments: list[ast.expr]) -> Code:
         if name in ("select", "where"):
