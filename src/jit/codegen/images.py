@@ -22,6 +22,8 @@ __all__ = ["choose_layouts", "has_few_outputs"]
 
 # Up to so many output channels, pixels in vectors are better than channels, even where images change their layout.
 _FEW_OUTPUTS = 8
+# Images of fewer channels stay contiguous: most of a vector of channels would be empty.
+_FEWEST_CHANNELS = 16
 
 
 def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> None:
@@ -116,6 +118,8 @@ def _is_image(value: Value, block: Block) -> bool:
     if instruction is None or instruction.block is not block or len(instruction.results) != 1:
         return False
     if not isinstance(type, TensorType) or type.rank != 4 or type.dtype not in (dtypes.float32, dtypes.float64):
+        return False
+    if isinstance(type.shape[1], int) and type.shape[1] < _FEWEST_CHANNELS:
         return False
     return instruction.op.name == "conv2d" or (_keeps_places(instruction) and has_kernel(instruction))
 

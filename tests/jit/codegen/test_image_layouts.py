@@ -12,12 +12,12 @@ class Mixed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Conv2d(3, 7, 3, padding=1)
-        self.norm = nn.BatchNorm2d(7)
-        self.depthwise = nn.Conv2d(7, 7, 3, padding=2, dilation=2, groups=7)
-        self.strided = nn.Conv2d(7, 5, 1, stride=2)
-        self.last = nn.Conv2d(12, 4, 3, padding=(0, 2))
-        self.wide = nn.Conv2d(7, 7, 5, padding=2, bias=False)
+        self.first = nn.Conv2d(3, 17, 3, padding=1)
+        self.norm = nn.BatchNorm2d(17)
+        self.depthwise = nn.Conv2d(17, 17, 3, padding=2, dilation=2, groups=17)
+        self.strided = nn.Conv2d(17, 5, 1, stride=2)
+        self.last = nn.Conv2d(22, 4, 3, padding=(0, 2))
+        self.wide = nn.Conv2d(17, 17, 5, padding=2, bias=False)
 
     def forward(self, x: ingot.Tensor) -> tuple[ingot.Tensor, ...]:
         y = F.relu(self.norm(self.first(x)))
@@ -51,8 +51,8 @@ def test_a_network_with_images_in_all_layouts(model: Mixed, shape: tuple[int, ..
 
 
 def test_images_change_their_layout_at_the_edges_only(model: Mixed) -> None:
-    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
-    network = nn.Sequential(network, nn.MaxPool2d(2), nn.Conv2d(8, 4, 3)).eval().requires_grad_(False)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())
+    network = nn.Sequential(network, nn.MaxPool2d(2), nn.Conv2d(16, 4, 3)).eval().requires_grad_(False)
     x = ingot.randn(1, 3, 12, 12)
     compiled = jit.freeze(jit.trace(network, x, check_trace=False))
     np.testing.assert_allclose(compiled(x).numpy(), network(x).numpy(), rtol=1e-4, atol=1e-5)
