@@ -54,7 +54,9 @@ def reshape_dims(sizes: Sizes, name: str, shape: tuple[Dim, ...], wanted: tuple[
     known = product([d for i, d in enumerate(wanted) if i not in missing])
     message = f"{name}: shape '{shape_text(wanted)}' is invalid for input of size {total}, given {shape_text(shape)}"
     if not missing:
-        sizes.equal(total, known, message)
+        if sizes.resolve(total) != sizes.resolve(known):
+            for left, right in _runs(sizes, shape, wanted):
+                sizes.equal(left, right, message)
         return wanted
     if isinstance(known, int) and known == 0:
         raise RuntimeError(
@@ -64,6 +66,40 @@ def reshape_dims(sizes: Sizes, name: str, shape: tuple[Dim, ...], wanted: tuple[
     inferred = total // known
     sizes.equal(inferred * known, total, message)
     return tuple(inferred if i in missing else d for i, d in enumerate(wanted))
+
+
+def _runs(sizes: Sizes, shape: tuple[Dim, ...], wanted: tuple[Dim, ...]) -> list[tuple[Dim, Dim]]:
+    """Products of dimensions of both shapes that must be equal: of the shortest runs that are at the example's sizes.
+
+    [n, 56] becomes [n, 8, 7] where h is 56; that n * h is n * 56 would be enough, but with h unknown, an index in the
+    result is one in the input only by a division.
+    """
+    whole = [(product(shape), product(wanted))]
+    found: list[tuple[Dim, Dim]] = []
+    i = j = 0
+    while i < len(shape) or j < len(wanted):
+        left: Dim = 1
+        right: Dim = 1
+        first = True
+        while first or sizes.resolve(left) != sizes.resolve(right):
+            hints = sizes.hint(left), sizes.hint(right)
+            if not first and hints[0] is not None and hints[0] == hints[1]:
+                break
+            if first and i < len(shape) and j < len(wanted):
+                left, right, i, j = shape[i], wanted[j], i + 1, j + 1
+            elif j == len(wanted) or (i < len(shape) and None not in hints and hints[0] < hints[1]):  # type: ignore[operator]
+                if i == len(shape):
+                    return whole
+                left, i = left * shape[i], i + 1
+            elif None in hints:
+                return whole
+            else:
+                right, j = right * wanted[j], j + 1
+            first = False
+        if 0 in (sizes.hint(left), sizes.hint(right)):
+            return whole
+        found.append((left, right))
+    return found
 
 
 def _infer_reshape(sizes: Sizes, input: Any, shape: tuple[Any, ...]) -> TensorType:

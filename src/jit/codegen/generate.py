@@ -21,6 +21,7 @@ from .host_ops import can_evaluate, run_on_host
 from .image_layout import set_layout
 from .image_pools import is_image_pool
 from .images import choose_layouts
+from .indexing import assuming
 from .inline import INLINE
 from .interface import argument_specs, check_type, result_slots, result_specs
 from .module import ErrorSite, GeneratedModule
@@ -80,9 +81,10 @@ def _generate(
     for index, spec in enumerate(results):
         if spec.kind == "output":
             driver.line(f"o{index} = slot_i64(frame, {slots[index]})")
-    driver.run_block(graph.block)
-    driver.clock += 1
-    driver.called.generate()
+    with assuming(graph.guards):
+        driver.run_block(graph.block)
+        driver.clock += 1
+        driver.called.generate()
     driver.return_results(results, slots)
     if driver.calls_back and driver.may_interpret:
         raise Unsupported("it calls back into Python, and has text of which only Python's tables of Unicode know")

@@ -5,18 +5,38 @@ canonical form of polynomials makes an address linear again where the view allow
 strides is needed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
+from ...ir.core import Guard
 from ...ir.dims import Dim, DimExpr, dim_min, product, symbol, symbols
 
 __all__ = [
-    "LOOP_PREFIX", "Loop", "broadcast_indices", "coefficient", "depends_on", "divide_index", "flat_index",
+    "LOOP_PREFIX", "Loop", "assuming", "broadcast_indices", "coefficient", "depends_on", "divide_index", "flat_index",
     "is_loop_variable", "loop_symbols", "loop_variable", "reshape_indices", "row_major_strides", "terms",
 ]  # fmt: skip
 
 LOOP_PREFIX = "loop_index_"
 Indices = tuple[Dim, ...]
+_equal: ContextVar[frozenset[frozenset[Dim]]] = ContextVar(
+    "sizes that a graph's guards say are equal", default=frozenset()
+)
+
+
+@contextmanager
+def assuming(guards: Iterable[Guard]) -> Iterator[None]:
+    """Let reshapes rely on what guards say: that (h // 7) * 7 is h."""
+    token = _equal.set(frozenset(frozenset((guard.left, guard.right)) for guard in guards))
+    try:
+        yield
+    finally:
+        _equal.reset(token)
+
+
+def _are_equal(a: Dim, b: Dim) -> bool:
+    return a == b or frozenset((a, b)) in _equal.get()
 
 
 def loop_variable(name: str) -> DimExpr:
@@ -190,7 +210,7 @@ def _groups(result_shape: Sequence[Dim], input_shape: Sequence[Dim]) -> list[tup
     left: Dim = 1
     right: Dim = 1
     while i < len(result_shape) or j < len(input_shape):
-        if left == right and (i > start_i or j > start_j):
+        if _are_equal(left, right) and (i > start_i or j > start_j):
             groups.append((range(start_i, i), range(start_j, j)))
             start_i, start_j, left, right = i, j, 1, 1
             continue
@@ -198,9 +218,9 @@ def _groups(result_shape: Sequence[Dim], input_shape: Sequence[Dim]) -> list[tup
         take_left = j == len(input_shape)
         if i < len(result_shape) and j < len(input_shape):
             next_left, next_right = left * result_shape[i], right * input_shape[j]
-            if next_left == right:
+            if _are_equal(next_left, right):
                 take_left = True
-            elif next_right == left:
+            elif _are_equal(next_right, left):
                 take_left = False
             elif isinstance(left, int) and isinstance(right, int) and left != right:
                 take_left = left < right

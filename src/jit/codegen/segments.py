@@ -22,8 +22,9 @@ _SHORT = 32
 class _Pieces:
     """The piecewise linear parts of some positions, those first that others are made of."""
 
-    def __init__(self, variable: str, positions: Sequence[Dim]) -> None:
+    def __init__(self, variable: str, positions: Sequence[Dim], known: frozenset[str]) -> None:
         self.variable = variable
+        self.known = known | {variable}  # what is moved by loops inside of this one has no value where a segment starts
         self.found: list[DimExpr] = []  # each is one function of two indices
         self.steps: list[_Step | None] = []  # None: known when a segment starts only
         for position in positions:
@@ -59,7 +60,7 @@ class _Pieces:
         if part in self.found:
             return self.found.index(part)
         monomial = part._terms[0][0]
-        if len(monomial) != 1 or len(monomial[0].arguments) != 2:
+        if len(monomial) != 1 or len(monomial[0].arguments) != 2 or not loop_symbols(part) <= self.known:
             return None
         left, right = monomial[0].arguments
         steps = self.step_of(left), self.step_of(right)
@@ -86,11 +87,16 @@ def loop_in_segments(
     text: Text, variable: str, first: str, stop: str, positions: Sequence[Dim], body: Callable[[], None]
 ) -> None:
     """Write a loop of a variable over range(first, stop) around what `body` writes, which uses these positions."""
-    pieces = _Pieces(variable, [text.resolve(p) for p in positions])
+    positions = [text.resolve(p) for p in positions]
+    fixed: list[DimExpr] = []
+    for position in positions:
+        _hoist(text, variable, position, fixed)
+    pieces = _Pieces(variable, positions, text.scope.variables)
     name = text.variable(variable)
     if not pieces.found:
         with text.block(f"for {name} in range({first}, {stop}):", {variable}):
             body()
+        _forget(text, fixed)
         return
     start, end, until = text.fresh("start"), text.fresh("end"), text.fresh("until")
     text.line(f"{start} = {first}")
@@ -122,8 +128,32 @@ def loop_in_segments(
         else:
             loop(steps)
         text.line(f"{start} = {until}")
-    for part in pieces.found:
+    _forget(text, [*pieces.found, *fixed])
+
+
+def _forget(text: Text, parts: Sequence[DimExpr]) -> None:
+    for part in parts:
         del text.pieces[part]
+
+
+def _hoist(text: Text, variable: str, index: Dim, found: list[DimExpr]) -> None:
+    """Compute what has a quotient, a remainder or the like and does not depend on the variable before its loop.
+
+    LLVM would not move it: a remainder of what is mostly in range is a branch.
+    """
+    for part, _ in terms(index):
+        if isinstance(part, int) or part in text.pieces:
+            continue
+        ((monomial, _),) = part._terms
+        if variable in loop_symbols(part):
+            for atom in monomial:
+                for argument in atom.arguments:
+                    _hoist(text, variable, argument, found)
+        elif any(atom.arguments for atom in monomial) and loop_symbols(part) <= text.scope.variables:
+            value = text.fresh("fixed")
+            text.line(f"{value} = {text.index(part)}")
+            text.pieces[part] = value
+            found.append(part)
 
 
 def _begin(text: Text, part: DimExpr, pieces: _Pieces, number: int, start: str, until: str) -> str:

@@ -68,3 +68,20 @@ def test_ranges_may_end_anywhere() -> None:
                 np.testing.assert_array_equal(result.numpy(), expected.numpy())
     finally:
         ingot.set_num_threads(before)
+
+
+def _windows(x: ingot.Tensor) -> ingot.Tensor:
+    n, h, w, c = x.shape
+    shifted = x.roll((-3, -2), (1, 2))
+    return shifted.view(n, h // 4, 4, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, 8, c)
+
+
+def test_windows_of_shifted_images() -> None:
+    """Each dimension is split by itself, at any size, though only products of sizes have to be equal."""
+    traced = jit.trace(_windows, (image(1, 8, 6, 5),), check_trace=False)
+    for shape in ((1, 8, 6, 5), (2, 12, 4, 3), (1, 4, 2, 7)):
+        np.testing.assert_array_equal(traced(image(*shape)).numpy(), _windows(image(*shape)).numpy())
+    guards = [(str(g.left), str(g.right)) for g in traced.graph.guards]
+    assert ("s1", "(s1//4)*4") in guards and ("s2", "(s2//2)*2") in guards
+    with pytest.raises(RuntimeError, match="invalid for input of size"):
+        traced(image(1, 6, 6, 5))
