@@ -7,6 +7,7 @@ from ...ir.core import Value
 from ...ir.dims import Dim, dim_max, dim_min, substitute
 from ...ir.ops._op import Elementwise, View
 from ...ir.types import TensorType
+from ..expected_sizes import SHORT, expected_size
 from .elements import Elements
 from .fusion import own_cost
 from .image_layout import position
@@ -59,6 +60,17 @@ class Columns(Nest):
         columns = element_count([loop.extent for loop in outer]) * column.extent
         return dim_min(dim_max(ceil_div(columns, _ITEMS * _FEWEST) * _FEWEST, _FEWEST), self.most_columns())
 
+    def short_column(self) -> int | None:
+        """The expected number of columns, where it is so small that vectors run along what is reduced instead."""
+        if len(self.reduced) != 1 or not self.kept or self.loops[-1].reduced:
+            return None
+        size = expected_size(self.kept[-1].extent)
+        flat = all(self.lies_flat(stage, self.reduced[0], self.kept[-1]) for stage in self.stages())
+        return None if flat or size is None or size > SHORT else size
+
+    def rows(self) -> list[Loop]:
+        return [self.kept[-1]] if self.short_column() is not None else super().rows()
+
     def most_columns(self) -> int:
         """The most columns that an item can have."""
         sizes = [self.reduction_parts(value)[2] for value in self.group.reductions]
@@ -80,6 +92,10 @@ class Columns(Nest):
 
     def open_columns(self, text: Text, outer: Sequence[Loop], column: Loop, blocks: Dim, item: str, width: Dim) -> None:
         size, step = text.size(blocks), text.size(width)
+        if self.short_column() is not None:
+            # Where the columns are a known few, so are the bounds of their loop, which LLVM then unrolls.
+            text.line(f"blocks = {size} if {text.size(column.extent)} > {SHORT} else 1")
+            size = "blocks"
         if outer:
             row = "row" if len(outer) > 1 else text.variable(outer[0].name)
             text.line(f"{row} = {item} // {size}")
@@ -88,7 +104,10 @@ class Columns(Nest):
                 self.recover(text, outer, "row")
         else:
             text.line(f"first = {item} * {step}")
-        text.line(f"last = min(first + {step}, {text.size(column.extent)})")
+        last = f"min(first + {step}, {text.size(column.extent)})"
+        text.line(
+            f"last = {last}" if size != "blocks" else f"last = {text.size(column.extent)} if blocks == 1 else {last}"
+        )
 
     def columns_header(self, text: Text, column: Loop) -> str:
         return f"for {text.variable(column.name)} in range(first, last):"
@@ -229,6 +248,7 @@ class Columns(Nest):
         """Accumulate the elements of some rows at the current column, in order; `rows` are the loop's values."""
         place = {value: f"{arrays[value]}[{text.variable(column.name)} - first]" for value in stage.reductions}
         current = {value: self.accumulator(value, place[value]) for value in stage.reductions}
+        free = self.short_column() is not None
         for row in rows:
             text.names[loop.name] = row
             # What was computed for one row is not what another needs.
@@ -236,7 +256,7 @@ class Columns(Nest):
             for value in stage.reductions:
                 _, _, dtype = self.reduction_parts(value)
                 code = self.mapped(elements, value)
-                joined = self.combine(elements, value, current[value], code.text, free_order=False)
+                joined = self.combine(elements, value, current[value], code.text, free_order=free)
                 current[value] = joined if row == rows[-1] else text.assign(text.scope, joined, dtype, "", "c").text
             if len(rows) > 1:
                 for scope, memo in zip(text.scopes, known, strict=True):

@@ -26,32 +26,55 @@ class Rows(Nest):
     def lower_rows(self) -> Launch:
         text, elements = self.start()
         spill = Spill(self, elements)
-        kept = {loop.name for loop in self.kept}
-        single = text.variable(self.kept[0].name) if len(self.kept) == 1 else "row"
-        with text.block(f"for {single} in range(lo, hi):", kept):
-            if len(self.kept) > 1:
-                self.recover(text, self.kept, "row")
-            for number, stage in enumerate(self.stages()):
-                accumulators = {}
-                for value in stage.reductions:
-                    _, _, dtype = self.reduction_parts(value)
-                    instruction = value.instruction
-                    assert instruction is not None
-                    start = self.initial(elements, value)
-                    accumulators[value] = text.assign(text.scope, start, dtype, describe(instruction), "a").text
-                self.sweep(text, elements, stage, accumulators, self.reduced, spill.of_stage(number))
-                self.done.update(self.swept_outputs(stage))
-                for value, accumulator in accumulators.items():
-                    code = self.complete(elements, value, accumulator)
-                    if code.text != accumulator:
-                        code = text.assign(text.scope, code.text, code.dtype, "", "r")
-                    text.scope.memo[value, self.kept_indices(value)] = code
-            self.store_outputs(text, elements, self.kept)
-            left = [i for v, i in self.group.outputs.items() if v not in self.done]
-            if any(self.level(i) != frozenset(kept) for i in left):
-                self.nested(text, self.reduced, lambda: self.store_outputs(text, elements, self.loops))
+        # What depends on a reduction must not move in front of the loop over rows, whatever its indices.
+        text.barrier = 2 if len(self.kept) > 1 else 1
+        self.over_rows(text, lambda: self.lower_row(text, elements, spill))
         per_row = element_count([loop.extent for loop in self.reduced])
         return self.finish(text, element_count([loop.extent for loop in self.kept]), per_row)
+
+    def over_rows(self, text: Text, body: Callable[[], None]) -> None:
+        """A loop over the rows of the range around what `body` writes: neighbours in a loop of their own."""
+        if len(self.kept) < 2:
+            row = text.variable(self.kept[0].name) if self.kept else "row"
+            with text.block(f"for {row} in range(lo, hi):", {loop.name for loop in self.kept}):
+                body()
+            return
+        *outer, inner = self.kept
+        size = text.size(inner.extent)
+        row, first = text.variable(outer[0].name), f"lo // {size}"
+        if len(outer) > 1:
+            row, first = "row", "first"
+            text.line(f"first = lo // {size}")
+            self.recover(text, outer, first)
+        with text.block(f"for {row} in range({first}, (hi - 1) // {size} + 1):", {loop.name for loop in outer}):
+            bounds = f"max(lo - {row} * {size}, 0), min(hi - {row} * {size}, {size})"
+            with text.block(f"for {text.variable(inner.name)} in range({bounds}):", {inner.name}):
+                body()
+            if len(outer) > 1:
+                self.advance(text, outer)
+
+    def lower_row(self, text: Text, elements: Elements, spill: "Spill") -> None:
+        """Everything that is done with one row."""
+        kept = frozenset(loop.name for loop in self.kept)
+        for number, stage in enumerate(self.stages()):
+            accumulators = {}
+            for value in stage.reductions:
+                _, _, dtype = self.reduction_parts(value)
+                instruction = value.instruction
+                assert instruction is not None
+                start = self.initial(elements, value)
+                accumulators[value] = text.assign(text.scope, start, dtype, describe(instruction), "a").text
+            self.sweep(text, elements, stage, accumulators, self.reduced, spill.of_stage(number))
+            self.done.update(self.swept_outputs(stage))
+            for value, accumulator in accumulators.items():
+                code = self.complete(elements, value, accumulator)
+                if code.text != accumulator:
+                    code = text.assign(text.scope, code.text, code.dtype, "", "r")
+                text.scope.memo[value, self.kept_indices(value)] = code
+        self.store_outputs(text, elements, self.kept)
+        left = [i for v, i in self.group.outputs.items() if v not in self.done]
+        if any(self.level(i) != kept for i in left):
+            self.nested(text, self.reduced, lambda: self.store_outputs(text, elements, self.loops))
 
     def in_runs(self, value: Value) -> bool:
         """Whether a sum is long enough to be made from runs."""
