@@ -12,6 +12,7 @@ from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
 from ..winograd import is_winograd_allowed
 from .access import StridedView, forward_view, strided_view
+from .channel_blocks import run_channel_blocks, takes_channel_blocks
 from .contraction import (
     add_shared,
     constant_array,
@@ -117,6 +118,10 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
     where = f" ({instruction.location})" if instruction.location is not None else ""
     note = f"{instruction.op.name}{where}: "
     if takes_planes(instruction, group):
+        if takes_channel_blocks(instruction, target):
+            driver.report.append(note + "one filter per channel, blocks of channels transposed as they are read")
+            run_channel_blocks(driver, instruction, group, target)
+            return
         driver.report.append(note + "plane by plane, pixels in vectors: its images are contiguous")
         run_planes(driver, instruction, group, target)
         return
