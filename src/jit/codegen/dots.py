@@ -139,7 +139,7 @@ def row_kernels(dtype: str, lanes: int, fused: bool) -> RowKernels:
     return RowKernels(dot_rows, add_rows, define_dots, define_sums)
 
 
-class _Vectors:
+class Vectors:
     """Vectors of one length: loads and stores, whole and masked, and multiply-adds."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int, fused: bool) -> None:
@@ -241,7 +241,7 @@ class _Vectors:
         return merged
 
 
-class _Sums(_Vectors):
+class _Sums(Vectors):
     """Writes `add_rows`: groups of rows, each in one pass over the sums, then single rows."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int, fused: bool, arguments: list[ir.Value]) -> None:
@@ -283,7 +283,7 @@ class _Sums(_Vectors):
         return []
 
 
-class _Products(_Vectors):
+class _Products(Vectors):
     """Writes `dot_rows`: loops over `vectors` vectors of each row at a time, the masked rest, and the sums of lanes."""
 
     def __init__(

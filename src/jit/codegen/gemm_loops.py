@@ -18,6 +18,8 @@ __all__ = [
 GRAIN_MULTIPLY_ADDS = 100_000
 # Rows of A that lie a multiple of this apart compete for the same lines of an L1 cache (64 sets of 64 bytes).
 CACHE_SET_PERIOD = 4096
+# So many rows that compete are left where they are.
+GATHERED_ROWS = 4
 # Up to this many rows, products with a transposed B are dot products of rows, with no copy of B.
 DOT_ROWS = 16
 # Shorter dot products take longer to start than packed tiles take.
@@ -58,9 +60,11 @@ elif path == {TILES}:
     # tiles of an item keep their sums on the stack meanwhile; where it is short, rows of the result are written in
     # long runs.
     row_block = max(1, min(row_block, row_tiles))
+    if k > {PANEL_ROWS} and panels <= 4:
+        row_block = min(row_block, {TILES_PER_ITEM} // max(1, panels))
     panel_block = max(1, min({TILES_PER_ITEM} // row_block, {MOST_PANELS}, panels))
     if k <= {PANEL_ROWS} // panel_block:
-        panel_block = {PANEL_ROWS} // max(1, k)
+        panel_block, row_block = {PANEL_ROWS} // max(1, k), 64
     depth = {PANEL_ROWS} // panel_block
 elif path == {DIRECT_TILES}:
     depth = {PANEL_ROWS}
@@ -157,7 +161,8 @@ b_addresses = pointer_i64(b_table)
 wide = row_buffer()
 gathered_stride = {PANEL_ROWS} * SIZE + 128
 # Rows that would push each other out of the L1 cache are copied.
-gather = m > height and (a_row % {CACHE_SET_PERIOD} == 0 if a_k == SIZE else a_k % {CACHE_SET_PERIOD} == 0)
+gather = path <= {DIRECT_TILES} and m > {GATHERED_ROWS}
+gather = gather and (a_row % {CACHE_SET_PERIOD} == 0 if a_k == SIZE else a_k % {CACHE_SET_PERIOD} == 0)
 """
 
 
@@ -165,9 +170,10 @@ def unpacked_loops(dtype: str) -> str:
     """What an item does where B is read as it lies, for each path."""
     zero = "np.float32(0)" if dtype == "f32" else "np.float64(0)"
     return f"""
-block, b_start, b_step, panel_step = max(k, 1), b_batch + first_panel * width * b_column, b_k, width * b_column
+block, b_start, b_step, b_next = k_block if gather else max(k, 1), b_batch + first_panel * width * b_column, b_k, b_k
+panel_step = width * b_column
 if path == {TILES} or path == {DIRECT_TILES} and last_panel * width > n:
-    block, b_start, b_step = k_block, panel_rows, row_bytes
+    block, b_start, b_step, b_next = k_block, panel_rows, row_bytes, 0
     panel_step = k_block * row_bytes
 elif path == {ROW_DOTS}:
     for t in range({DOT_GROUP}):
@@ -208,7 +214,7 @@ for k_start in range(0, max(k, 1), block):
         rows = min(height, last_row - i)
 {indent(_FILL_TABLE, 8)}
         windows, offset, step = table, k_start * a_k, a_k
-        if gather and path == {TILES}:
+        if gather:
             step = gather_rows(table, dense, height, rows, offset, 1, 0, 1, 0, length, a_k, wide, gathered_stride)
             windows, offset = dense, 0
         for panel in range(first_panel, last_panel):
@@ -216,8 +222,8 @@ for k_start in range(0, max(k, 1), block):
             columns = min(width, n - column)
             if path <= {DIRECT_TILES}:
                 count = rows + {NARROW} if columns <= narrow else rows
-                call_tile(multiply, windows, count, offset, b_start + (panel - first_panel) * panel_step, tile, k_start,
-                    1, 0, 1, 0, length, step, b_step)
+                b_rows = b_start + k_start * b_next + (panel - first_panel) * panel_step
+                call_tile(multiply, windows, count, offset, b_rows, tile, k_start, 1, 0, 1, 0, length, step, b_step)
             elif path == {COLUMN_DOTS}:
                 for first in range(0, columns, {DOT_GROUP}):
                     count = min({DOT_GROUP}, columns - first)

@@ -21,6 +21,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from numba.extending import lower_builtin, type_callable
 
 from .external import indirect, load, lower, lower_external
 from .microkernel_llvm import I64, TileFunction, emit_copy, emit_stream, emit_transpose, row_counts
+from .row_copies import has_masks
 from .target import LARGEST_TILE, MOST_ROWS, WIDEST_ROW, TileShape
 
 _DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
@@ -203,6 +205,23 @@ def copy_memory(target: int, source: int, n_bytes: int) -> None:
 lower(copy_memory, ("target", "source", "n_bytes"), emit_copy)
 
 
+def prefetch(address: int) -> None:
+    """Ask for the cache line at an address, which nothing has to be at, for soon."""
+
+
+def _emit_prefetch(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
+    pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    name = "llvm.prefetch.p0"
+    existing = builder.module.globals.get(name)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+    function = existing or ir.Function(builder.module, kind, name)
+    # To be read; to the second level of caches and those behind it; data.
+    builder.call(function, [builder.inttoptr(arguments[0], pointer), i32(0), i32(2), i32(1)])
+
+
+lower(prefetch, ("address",), _emit_prefetch)
+
+
 @cache
 def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
     """The function `(source, source_stride, target, target_stride)` that copies a lanes x lanes block transposed.
@@ -260,11 +279,23 @@ def copies_source(dtype: str, lanes: int) -> str:
     past `columns`. Strides are in bytes.
     """
     size, pointer, name = _DTYPES[dtype].itemsize, f"pointer_{dtype}", copies_name(dtype, lanes)
+    copy = f"""\
+        for r in range(rows):
+            copy_memory(panel + r * row_bytes, b + r * b_k, columns * {size})"""
+    if has_masks(dtype, lanes):
+        copy = f"""\
+        if row_bytes % {lanes * size} == 0:
+            copy_rows(b, b_k, panel, row_bytes, rows, columns)
+            columns = width
+        else:
+{indent(copy, "    ")}"""
     return f"""\
-from ingot.jit.codegen.microkernel import copy_memory, transpose_block
+from ingot.jit.codegen.microkernel import copy_memory, prefetch, transpose_block
+from ingot.jit.codegen.row_copies import row_copies
 from ingot.jit.codegen.primitives import {pointer}, pointer_i64
 
 transpose = transpose_block({dtype!r}, {lanes})
+copy_rows = row_copies({dtype!r}, {lanes})
 
 
 @body
@@ -301,6 +332,12 @@ def gather_rows_{name}(
             for k in range(length):
                 copy_memory(buffer + k * step, source + k * a_step, n_bytes)
     else:
+        if a_step == {size} and outer * inner == 1:
+            # What is copied next is the same rows' next positions: too short a run for the CPU to foresee.
+            for t in range(rows):
+                following = addresses[t] + a_offset + length * {size}
+                for s in range(0, length * {size}, 64):
+                    prefetch(following + s)
         for t in range(rows):
             target = buffer + t * stride
             for y in range(outer):
@@ -334,8 +371,7 @@ def pack_panel_{name}(b, panel, width, b_k, b_column, rows, columns):
     row_bytes = width * {size}
     whole_rows, whole_columns = rows - rows % {lanes}, columns - columns % {lanes}
     if b_column == {size}:
-        for r in range(rows):
-            copy_memory(panel + r * row_bytes, b + r * b_k, columns * {size})
+{copy}
     elif b_k == {size}:
         # B is transposed: its columns are contiguous.
         for s in range(0, whole_columns, {lanes}):
