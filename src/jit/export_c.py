@@ -68,7 +68,7 @@ def export_c(
         weights,
     )
     if any(site.message == "{host}" for site in bundle.layout.errors):
-        asked = [line for line in bundle.report if "in a call back: it has no kernel" in line]
+        asked = [line for line in bundle.report if "is computed by numpy" in line]
         shown = asked[0] if asked else "it formats numbers or prints, for which it asks Python"
         raise Unsupported(shown)
     header, source = program.header(), program.source()  # before anything is written: they may raise

@@ -41,9 +41,9 @@ def test_profiling_leaves_written_arguments_as_they_were() -> None:
 
 
 def test_operations_that_numpy_computes_are_timed() -> None:
-    function = jit.trace(lambda x: ingot.linalg.det(x) + 1, ingot.eye(3))
+    function = jit.trace(lambda x: ingot.linalg.eigvalsh(x) + 1, ingot.eye(3))
     found = function.profile(ingot.eye(3), repeat=2)
-    assert [(k.name, k.calls) for k in found.kernels if k.name.startswith("det")] == [("det, by numpy", 1)]
+    assert [(k.name, k.calls) for k in found.kernels if "numpy" in k.name] == [("eigh, by numpy", 1)]
 
 
 def test_what_has_no_kernels_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ...ir.core import Instruction
 from .driver import Driver
+from .factoring import FACTORING
 from .image_pools import run_pool, run_pool_gradient
 from .ordering import run_sort, run_topk
 from .pooling import run_max_pool_with_indices
@@ -38,4 +39,5 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "avg_pool2d": run_pool,
     "max_pool2d_grad": run_pool_gradient,
     "avg_pool2d_grad": run_pool_gradient,
+    **FACTORING,
 }

@@ -38,13 +38,15 @@ def can_evaluate(instruction: Instruction) -> bool:
     return not any(isinstance(v, Array) for v in instruction.attributes.values())
 
 
-def run_on_host(driver: Driver, instruction: Instruction) -> None:
+def run_on_host(driver: Driver, instruction: Instruction, note: str = "") -> None:
     """Have Python evaluate an instruction: its operands' slots lie in the scratch table, and its results' after them.
 
-    A tensor whose size is known here is written to its memory; others come with an address in the arena.
+    A tensor whose size is known here is written to its memory; others come with an address in the arena. `note` is what
+    the report says.
     """
     where = f" ({instruction.location})" if instruction.location is not None else ""
-    driver.report.append(f"{instruction.op.name} is computed by numpy, in a call back: it has no kernel{where}")
+    note = note or "is computed by numpy, in a call back: it has no kernel"
+    driver.report.append(f"{instruction.op.name} {note}{where}")
     driver.calls_back |= not instruction.op.is_pure  # a draw must not be done again
     known = set(driver.argument_symbols)
     for value in instruction.inputs:

@@ -56,7 +56,8 @@ def test_unjitted_sources_compute_what_the_interpreter_does(op: Op, monkeypatch:
             program = unjitted(case.graph)
             default_generator.manual_seed(0)
             found = program(case.arguments)
-            with_kernels += not any(site.message == "{host}" for site in program.layout.errors)
+            asks = any(site.message == "{host}" for site in program.layout.errors)
+            with_kernels += not asks or not any("it has no kernel" in line for line in generate(case.graph).report)
             for a, b in zip(found, expected, strict=True):
                 assert_same(a, b, sample.tolerance or 3e-6)
             for a, b in zip(case.arguments, before, strict=True):
@@ -443,10 +444,7 @@ def test_scalars_are_pythons(op: Op) -> None:
                 builder.return_([builder.emit(op, *values)])
             except TypeError:
                 continue
-            try:
-                programs[types] = builder.graph, unjitted(builder.graph)
-            except Unsupported:
-                continue
+            programs[types] = builder.graph, unjitted(builder.graph)
         graph, program = programs[types]
         assert _outcome(program, arguments) == _outcome(partial(ir.run, graph), arguments)
         checked += 1
