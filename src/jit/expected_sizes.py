@@ -11,7 +11,7 @@ from ..ir.types import TensorType
 
 __all__ = [
     "SHORT", "SHORT_TO_GATHER", "SMALL_PLANE", "expected_size", "expecting", "large_sizes", "plane_sizes",
-    "short_sizes",
+    "probable_step", "row_sizes", "short_sizes",
 ]  # fmt: skip
 
 # Up to this, loops are worth a form of their own: LLVM unrolls them, and vectorises the loop around them.
@@ -20,6 +20,8 @@ SHORT = 8
 SHORT_TO_GATHER = 16
 # Up to this, the height and width of planes (images) are worth a form of their own: whole rows are written out.
 SMALL_PLANE = 64
+# And up to this, rows are turned in tiles, so that vectors run across them (see `codegen/turning.py`).
+ROW = 64
 # Bytes from which on a tensor may not fit into the caches beside others.
 LARGE = 1 << 23
 
@@ -32,8 +34,20 @@ def short_sizes(arguments: Iterable[Value], shapes: Iterable[tuple[int, ...]]) -
     tensors = [a.type for a in arguments if isinstance(a.type, TensorType)]
     for kind, shape in zip(tensors, shapes, strict=False):
         for dim, size in list(zip(kind.shape, shape, strict=False))[1:]:
-            if isinstance(dim, DimExpr) and dim.is_symbol() and 1 < size <= SHORT_TO_GATHER:
+            if isinstance(dim, DimExpr) and dim.is_symbol() and 0 < size <= SHORT_TO_GATHER:
                 found[str(dim)] = size
+    return found
+
+
+def row_sizes(arguments: Iterable[Value], shapes: Iterable[tuple[int, ...]]) -> dict[str, int]:
+    """The symbols of last dimensions that are not much longer than vectors, rounded up to powers of two."""
+    found: dict[str, int] = {}
+    tensors = [a.type for a in arguments if isinstance(a.type, TensorType)]
+    for kind, shape in zip(tensors, shapes, strict=False):
+        if len(shape) > 1 and SHORT_TO_GATHER < shape[-1] <= ROW:
+            dim = kind.shape[-1]
+            if isinstance(dim, DimExpr) and dim.is_symbol():
+                found[str(dim)] = 1 << (shape[-1] - 1).bit_length()
     return found
 
 
@@ -76,3 +90,23 @@ def expecting(sizes: Mapping[str, int]) -> Iterator[None]:
 def expected_size(dim: Dim) -> int | None:
     """What a dimension is at the expected sizes; None where that is not known."""
     return dim_hint(dim, _expected.get() or {})
+
+
+def probable_step(step: Dim) -> int | None:
+    """0 or 1 where a step that run time decides (0 for what is broadcast) is likely to be that; None elsewhere.
+
+    It is the step at large sizes, those that are defined first larger than those defined later: in
+    `row[:, k : k + 1] + column` the size of the slice is 1 while k is smaller than the row.
+    """
+    if not isinstance(step, DimExpr):
+        return None
+    known = _expected.get() or {}
+    sizes = {name: known.get(name, 1 << 40 >> min(_number(name), 24)) for name in step.symbols()}
+    value = dim_hint(step, sizes)
+    return value if value in (0, 1) else None
+
+
+def _number(name: str) -> int:
+    """The number that the name of a size known at run time ends in; 0 of an argument's."""
+    digits = name.removeprefix("d")
+    return int(digits) + 1 if digits != name and digits.isdigit() else 0

@@ -10,8 +10,7 @@ mean, then square root); the group reduces over the same loops already (mean, th
 are what is reduced, so that rows are handled one by one while they are in cache (softmax, layer_norm).
 """
 
-import re
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +19,11 @@ from ...ir.dims import Dim
 from ...ir.ops._op import Elementwise, Reduce, View
 from ...ir.types import TensorType
 from ..errors import Unsupported
+from ..expected_sizes import SHORT, expected_size
 from .access import operand_indices, reduced_axes
 from .fusion_report import describe, named
-from .image_layout import CHANNELS_LAST, layout_of
+from .groups import Group, Plan, count_uses, loops_over, order_of, own_cost, visits_once
+from .image_layout import layout_of
 from .indexing import (
     LOOP_PREFIX,
     Indices,
@@ -30,6 +31,7 @@ from .indexing import (
     depends_on,
     element_count,
 )
+from .parts import parts_together
 from .reads import PARTS, READS, UPDATES, is_anywhere
 
 __all__ = ["Group", "Plan", "Unsupported", "count_uses", "own_cost", "plan_block", "visits_once"]
@@ -37,89 +39,11 @@ __all__ = ["Group", "Plan", "Unsupported", "count_uses", "own_cost", "plan_block
 # Inner rows up to this many elements may be handled one by one even where there is a single row.
 _SMALL_ROW = 4096
 _CHEAP = 4
+# The cost of an exponential and more, and the numbers up to which a loop is short beside one that is not vectorised.
+_MUCH, _FEW = 10, 64
+# The cost of what a reduction is part of.
+_UNKNOWN = 1000
 _PRODUCTS = ("matmul", "linear", "conv2d", "conv3d")
-_COSTS = {
-    "exp": 10, "exp2": 10, "expm1": 14, "log": 12, "log2": 12, "log10": 12, "log1p": 14, "sin": 16, "cos": 16,
-    "tan": 24, "asin": 16, "acos": 16, "atan": 16, "atan2": 20, "sinh": 20, "cosh": 16, "tanh": 16, "erf": 24,
-    "erfc": 24, "pow": 40, "sigmoid": 16, "sqrt": 3, "rsqrt": 4, "floor_divide": 6, "remainder": 8, "fmod": 20,
-    "gelu": 24, "softplus": 24,
-    # Series: Bessel functions end in the letters, too.
-    **dict.fromkeys(("i0", "i1", "i0e", "i1e", "j0", "j1", "y0", "y1", "erfcx", "log_ndtr", "ndtri"), 60),
-    **dict.fromkeys(("k0", "k1", "zeta", "polygamma", "gammainc", "gammaincc", "airy_ai"), 300),
-}  # fmt: skip
-
-
-@dataclass
-class Group:
-    """What becomes one kernel. `outputs` maps stored values to the indices that the loops visit them at.
-
-    `position` is the place in the block where it runs. `placements` says which outputs are stored as parts of another
-    value (the operands of a concatenation) and where, for which `origin` is the reason. `contraction` is the matrix
-    product or convolution whose epilogue this group is.
-    """
-
-    position: int
-    loops: list[Loop]
-    outputs: dict[Value, Indices]
-    accesses: dict[Value, set[Indices]] = field(default_factory=dict)
-    inlined: dict[Value, None] = field(default_factory=dict)
-    reductions: list[Value] = field(default_factory=list)
-    contraction: Instruction | None = None
-    placements: dict[Value, tuple[Value, Indices]] = field(default_factory=dict)
-    origin: Instruction | None = None
-
-    def placed(self) -> list[tuple[Value, Indices, Value, Indices]]:
-        """What is stored: (value, its indices, stored value, indices there); most outputs are stored as themselves."""
-        return [(v, i, *self.placements.get(v, (v, i))) for v, i in self.outputs.items()]
-
-    def stores(self) -> list[tuple[Value, Indices]]:
-        """The stored values and the indices at which the loops visit them."""
-        return [(target, indices) for _, _, target, indices in self.placed()]
-
-    @property
-    def extents(self) -> dict[str, Dim]:
-        return {loop.name: loop.extent for loop in self.loops}
-
-    @property
-    def kept(self) -> list[Loop]:
-        return [loop for loop in self.loops if not loop.reduced]
-
-    @property
-    def reduced(self) -> list[Loop]:
-        """The reduced loops in the order of the dimensions that they run over, which may not be that of the loops."""
-        return sorted((loop for loop in self.loops if loop.reduced), key=lambda loop: int(re.sub(r"\D", "", loop.name)))
-
-    @property
-    def instructions(self) -> list[Instruction]:
-        """The instructions computed here, in program order."""
-        computed = [v for v in self.outputs if v not in self.placements]
-        members = [v.instruction for v in (*computed, *self.inlined) if v.instruction is not None]
-        if not members:
-            return []
-        assert members[0].block is not None
-        order = {id(i): n for n, i in enumerate(members[0].block.instructions)}
-        return sorted({id(i): i for i in members}.values(), key=lambda i: order.get(id(i), -1))
-
-
-@dataclass
-class Plan:
-    """How a block runs: groups by position, which view shares which value's memory, and why it is so."""
-
-    groups: list[Group]
-    aliases: dict[Value, Value]
-    report: list[str]
-
-
-def own_cost(instruction: Instruction) -> int:
-    """About how many simple operations an instruction costs per element."""
-    lowering = instruction.op.lower
-    if not isinstance(lowering, Elementwise):
-        return 0
-    cost = _COSTS.get(instruction.op.name)
-    if cost is None:
-        text = lowering.expression
-        cost = max([0, *(c for name, c in _COSTS.items() if f"{name}(" in text)]) + (2 if "/" in text else 1)
-    return cost
 
 
 @dataclass
@@ -150,8 +74,8 @@ class Planner:
                 tensors = [o for o in instruction.inputs if isinstance(o.type, TensorType)]
                 cost = own_cost(instruction) + sum(self.chain_cost(o) for o in tensors)
             elif isinstance(lowering, Reduce):
-                cost = 1000
-        self.costs[value] = min(cost, 1000)
+                cost = _UNKNOWN
+        self.costs[value] = min(cost, _UNKNOWN)
         return self.costs[value]
 
     def need(self, value: Value, position: int, reader: Instruction) -> None:
@@ -235,8 +159,12 @@ class Planner:
             self.need(base, position, instruction)
             parts = parts[1:]
             self.note(instruction, "written into its operand, which nothing else uses")
+        if (together := parts_together(self, instruction, parts)) is not None:
+            together.position = position
+            self.groups.append(together)
+            return
         for part, place in reversed(parts):
-            loops, indices = _loops_over(part, value)
+            loops, indices = loops_over(part, value)
             group = Group(position, loops, {part: indices}, accesses={part: {indices}}, origin=instruction)
             group.placements[part] = (value, tuple(place(list(indices))))
             self.groups.append(group)
@@ -288,7 +216,7 @@ class Planner:
     def new_group(self, value: Value, position: int) -> Group:
         """A group whose loops run over the value's own dimensions."""
         assert isinstance(value.type, TensorType)
-        loops, indices = _loops_over(value, value)
+        loops, indices = loops_over(value, value)
         group = Group(position, loops, {value: indices})
         self.groups.append(group)
         assert value.instruction is not None
@@ -323,6 +251,16 @@ class Planner:
         if not group.loops or group.loops[-1].name not in used:
             return False
         return any(loop.name not in used for loop in group.loops)
+
+    def is_alone(self, group: Group, value: Value) -> bool:
+        """Whether much is computed in front of a short inner loop, one number at a time: its own loop fills vectors."""
+        if not _MUCH <= self.chain_cost(value) < _UNKNOWN or not group.loops or group.loops[-1].reduced:
+            return False
+        inner = group.loops[-1]
+        size = expected_size(inner.extent) or 0
+        used = {name for indices in group.accesses[value] for name in depends_on(indices)}
+        # Still shorter loops are unrolled, and vectors run along the loop around them.
+        return SHORT < size <= _FEW and bool(used) and inner.name not in used
 
     def may_join(self, group: Group, value: Value) -> bool:
         """Whether the group runs early enough to store the value for its other users."""
@@ -377,6 +315,9 @@ class Planner:
                 if self.covers(group, value, group.loops) or (group.reductions and self.covers(group, value, target)):
                     joined = group
                     break
+        elif any(self.is_alone(g, value) for g in users):
+            self.note(instruction, "stored: much is computed, between short loops of its consumer")
+            must_store = True
         elif any(self.repeats(g, value) for g in users) and cost > _CHEAP and not free:
             self.note(instruction, "stored: its consumer reads every element several times")
             must_store = True
@@ -457,7 +398,7 @@ class Planner:
         if not rest and wanted:
             # An epilogue: the group's loops are the kept dimensions, and the reduced ones are added.
             new: list[Loop] = []
-            for axis in _order(operand):
+            for axis in order_of(operand):
                 if axis in mapped:
                     new.append(mapped[axis])
                 elif axis in axes and shape[axis] != 1:
@@ -487,7 +428,7 @@ class Planner:
         axes = reduced_axes(instruction)
         loops = [
             Loop(f"{LOOP_PREFIX}{axis}", operand.type.shape[axis], axis in axes)
-            for axis in _order(operand)
+            for axis in order_of(operand)
             if operand.type.shape[axis] != 1
         ]
         by_name = {loop.name: loop for loop in loops}
@@ -501,42 +442,6 @@ class Planner:
         group = Group(position, loops, {value: tuple(kept)}, reductions=[value])
         self.groups.append(group)
         self.spread(group, instruction, tuple(kept))
-
-
-def _order(value: Value) -> Sequence[int]:
-    """A value's dimensions in the order in which loops should run over them, the innermost last."""
-    assert isinstance(value.type, TensorType)
-    return range(value.type.rank) if layout_of(value) is None else CHANNELS_LAST
-
-
-def _loops_over(value: Value, stored: Value) -> tuple[list[Loop], Indices]:
-    """Loops over a value's dimensions, in the order of the memory that it is stored to, and its indices."""
-    assert isinstance(value.type, TensorType)
-    shape = value.type.shape
-    order: Sequence[int] = range(len(shape)) if layout_of(stored) is None else CHANNELS_LAST
-    loops = [Loop(f"{LOOP_PREFIX}{axis}", shape[axis]) for axis in order if shape[axis] != 1]
-    by_name = {loop.name: loop.variable for loop in loops}
-    return loops, tuple(by_name.get(f"{LOOP_PREFIX}{axis}", 0) for axis in range(len(shape)))
-
-
-def visits_once(value: Value, indices: Indices, loops: Sequence[Loop]) -> bool:
-    """Whether loops that read the value at `indices` visit every element of it exactly once."""
-    assert isinstance(value.type, TensorType)
-    extents = {loop.name: loop.extent for loop in loops}
-    seen: set[str] = set()
-    for index, size in zip(indices, value.type.shape, strict=True):
-        if size == 1:
-            continue
-        name = str(index)
-        if extents.get(name) != size or name in seen:
-            return False
-        seen.add(name)
-    return seen == extents.keys()
-
-
-def count_uses(block: Block, value: Value) -> int:
-    """How often a value is an operand in a block and its regions."""
-    return sum(operand is value for instruction in block.walk() for operand in instruction.operands)
 
 
 def plan_block(

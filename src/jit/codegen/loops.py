@@ -58,6 +58,7 @@ class _Map(Nest):
     """One item of the range is an element."""
 
     def lower_map(self) -> Launch:
+        self.loops = self.interleaved()
         text, elements = self.start()
         if len(self.loops) > 1 and (across := self.transposed()) is not None:
             return self.lower_tiles(text, elements, *across)
@@ -91,7 +92,10 @@ class _Map(Nest):
                 along(f"max(lo - {row} * {size}, 0)", f"min(hi - {row} * {size}, {size})")
                 if len(outer) > 1:
                     self.advance(text, outer)
-        return self.finish(text, n, element_count([loop.extent for loop in short]))
+        stored: Dim = 0
+        for value in self.group.outputs:
+            stored = stored + element_count([loop.extent for loop in self.group.rows.get(value, ())])
+        return self.finish(text, n, element_count([loop.extent for loop in short]) * stored)
 
     def streams(self) -> bool:
         """Whether the outputs may be so large that they had better not go through the caches.
@@ -175,6 +179,25 @@ class _Map(Nest):
             with text.block(f"for {name} in range(first, stop):", {loop.name}):
                 self.store_outputs(text, elements, self.loops)
 
+    def interleaved(self) -> list[Loop]:
+        """The loops, a short one innermost where what it runs over lies interleaved: the channels of an image's pixels.
+
+        Whole pixels are then read at once, though each channel is stored somewhere else.
+        """
+        inner = self.loops[-1] if self.loops else None
+        if inner is None or _is_short(inner) or self.group.rows:
+            return self.loops
+        places = [substitute(p, self.merged) for p in self.positions()]
+        for loop in self.loops[:-1]:
+            size = expected_size(loop.extent) or 0
+            if not 1 < size <= _BLOCK:
+                continue
+            for place in places:
+                step = coefficient(place, inner.name)
+                if step is not None and expected_size(step) == size and coefficient(place, loop.name) == 1:
+                    return [other for other in self.loops if other is not loop] + [loop]
+        return self.loops
+
     def unrolled(self) -> list[Loop]:
         """The innermost loops that are so short that LLVM shall unroll them, and vectorise the one around them.
 
@@ -193,6 +216,8 @@ class _Map(Nest):
 
     def transposed(self) -> tuple[Loop, list[tuple[Value, Indices]]] | None:
         """A loop along which some operands are contiguous that the inner loop strides over, and those operands."""
+        if self.group.rows:
+            return None
         inner = self.loops[-1]
         found: dict[str, list[tuple[Value, Indices]]] = {}
         guarded = self.guarded()
@@ -322,7 +347,8 @@ def tile_edge(reads: list[tuple[Value, Indices]]) -> int:
 
 def _is_short(loop: Loop) -> bool:
     """Whether tiles of a loop would be mostly empty."""
-    return isinstance(loop.extent, int) and loop.extent < _BLOCK
+    size = expected_size(loop.extent)
+    return size is not None and size < _BLOCK
 
 
 class _Split(Rows, Columns):

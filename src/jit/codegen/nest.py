@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ...ir import dtypes
 from ...ir.core import Instruction, Value
@@ -9,7 +10,7 @@ from ...ir.dims import Dim, DimExpr, dim_max, substitute
 from ...ir.dtypes import DType
 from ...ir.ops._op import Reduce
 from ...ir.types import TensorType
-from ..expected_sizes import SHORT, SHORT_TO_GATHER, expected_size
+from ..expected_sizes import SHORT, SHORT_TO_GATHER, expected_size, probable_step
 from .access import operand_indices
 from .elements import Elements
 from .fusion import Group, Unsupported, own_cost
@@ -120,7 +121,9 @@ class Nest:
 
     def start(self) -> tuple[Text, Elements]:
         text = Text(renamed=dict(self.merged))
-        text.names = {loop.name: f"i{number}" for number, loop in enumerate(self.loops)}
+        loops = [*self.loops, *(loop for rows in self.group.rows.values() for loop in rows)]
+        names = dict.fromkeys(loop.name for loop in loops)
+        text.names = {name: f"i{number}" for number, name in enumerate(names)}
         # What depends on a reduction must not move in front of the loop over rows, whatever its indices.
         text.barrier = 1 if self.group.reductions else 0
         return text, Elements(text, self.group, self.storage, INLINE)
@@ -144,19 +147,46 @@ class Nest:
         return all(self.level(indices) == kept for indices in self.group.outputs.values())
 
     def short_parameters(self, text: Text) -> dict[str, int]:
-        """The kernel's parameters that say how long rows are, with their expected values where these are short."""
+        """The kernel's parameters whose expected values are small and decide how it is vectorised, with these values.
+
+        They are the lengths of short rows, and the steps with which the inner loops move through memory: LLVM loads
+        three neighbours of each element together where it knows that they are three.
+        """
         loops = self.rows()
         size = expected_size(element_count([loop.extent for loop in loops]))
-        if size is None or not 1 < size <= (SHORT_TO_GATHER if self.gathers() else SHORT):
-            return {}
-        symbols = {s for loop in loops if isinstance(loop.extent, DimExpr) for s in loop.extent.symbols()}
+        short = size is not None and 1 < size <= (SHORT_TO_GATHER if self.gathers() else SHORT)
+        short_loops = [*(loops if short else ()), *(loop for rows in self.group.rows.values() for loop in rows)]
+        symbols = {s for loop in short_loops if isinstance(loop.extent, DimExpr) for s in loop.extent.symbols()}
         found = {}
+        small = {}
         for parameter in text.parameters.values():
             kind, dim = parameter.source[0], parameter.source[-1]
-            if kind == "dim" and isinstance(dim, DimExpr) and dim.symbols() <= symbols:
-                value = expected_size(dim)
-                if value is not None:
+            if kind != "dim" or not isinstance(dim, DimExpr):
+                continue
+            value = expected_size(dim)
+            if value is None:
+                step = probable_step(dim)
+                if step is not None and dim in self.steps():
+                    found[parameter.name] = step
+                continue
+            if dim.symbols() <= symbols:
+                found[parameter.name] = value
+            elif 0 <= value <= SHORT_TO_GATHER:
+                small[parameter.name] = value
+                if 1 < value <= SHORT and dim in self.steps():
                     found[parameter.name] = value
+        return found | small if found else {}
+
+    def steps(self) -> set[Dim]:
+        """How far the innermost loops move through what they read and write."""
+        rows = self.rows()
+        around = next((loop for loop in reversed(self.loops) if loop not in rows), None)
+        found: set[Dim] = set()
+        for place in self.positions():
+            for loop in (*rows, around):
+                if loop is not None:
+                    step = coefficient(substitute(place, self.merged), loop.name)
+                    found |= {step} if isinstance(step, DimExpr) else set()
         return found
 
     def traffic(self) -> dict[str, Dim | None]:
@@ -207,10 +237,18 @@ class Nest:
     def store_outputs(self, text: Text, elements: Elements, loops: Sequence[Loop]) -> None:
         """Store the outputs whose indices use exactly these loops, in the innermost scope."""
         names = frozenset(loop.name for loop in loops)
+        by_rows: dict[tuple[str, ...], list[Value]] = {}
         for value, indices in self.group.outputs.items():
             if self.group.reductions and (self.level(indices) != names or value in self.done):
                 continue
-            self.store_output(text, elements, value)
+            by_rows.setdefault(tuple(loop.name for loop in self.group.rows.get(value, ())), []).append(value)
+
+        def store(values: Sequence[Value]) -> None:
+            for value in values:
+                self.store_output(text, elements, value)
+
+        for values in by_rows.values():
+            self.nested(text, self.group.rows.get(values[0], ()), partial(store, values))
 
     def store_output(self, text: Text, elements: Elements, value: Value) -> Callable[[], Code]:
         """Store one output; gives what loads it again."""
