@@ -206,6 +206,30 @@ class Vectors:
             total = builder.fadd(low, high)
         return builder.extract_element(total, _I32(0))
 
+    def sums_of_lanes(self, totals: list[ir.Value]) -> list[ir.Value]:
+        """The sums of several vectors, each added as `sum_of_lanes` adds it, four at a time."""
+        if self.lanes < 4 or len(totals) % 4:
+            return [self.sum_of_lanes(total) for total in totals]
+        sums = []
+        for first in range(0, len(totals), 4):
+            a, b, c, d = totals[first : first + 4]
+            pairs = self._halves(a, b, self.lanes), self._halves(c, d, self.lanes)
+            total, lanes = self._halves(*pairs, self.lanes // 2), self.lanes // 4
+            while lanes > 1:
+                total, lanes = self._halves(total, None, lanes), lanes // 2
+            sums += [self.builder.extract_element(total, _I32(i)) for i in range(4)]
+        return sums
+
+    def _halves(self, a: ir.Value, b: ir.Value | None, lanes: int) -> ir.Value:
+        """The sums of the halves of each run of `lanes` lanes, of one vector or of two."""
+        both = a.type.count * (1 if b is None else 2)
+        masks = []
+        for half in (0, lanes // 2):
+            chosen = [run + half + i for run in range(0, both, lanes) for i in range(lanes // 2)]
+            masks.append(ir.Constant(ir.VectorType(_I32, len(chosen)), chosen))
+        other = ir.Constant(a.type, ir.Undefined) if b is None else b
+        return self.builder.fadd(*(self.builder.shuffle_vector(a, other, mask) for mask in masks))
+
     def _intrinsic(self, name: str, result: ir.Type, parameters: list[ir.Type]) -> ir.Function:
         module = self.builder.module
         existing = module.globals.get(name)
@@ -325,8 +349,7 @@ class _Products(Vectors):
             sums,
             lambda k, values: self._add(k, values, 1, self.mask(builder.sub(length, k))),
         )
-        for (t, r), total in zip(self.pairs, sums, strict=True):
-            result = self.sum_of_lanes(total)
+        for (t, r), result in zip(self.pairs, self.sums_of_lanes(sums), strict=True):
             wanted = builder.and_(
                 builder.icmp_signed(">", self.count, I64(t)), builder.icmp_signed(">", self.other_count, I64(r))
             )

@@ -94,9 +94,9 @@ def unpacked_path(size: int) -> str:
     """Statements of a plan function that set `path`, from strides counted in elements."""
     return f"""\
 path = {TILES}
-if a_k == 1 and b_k == 1 and m <= {DOT_ROWS} and (k >= {DOT_DEPTH} or n <= {DOT_DEPTH}):
+if a_k == 1 and b_k == 1 and m <= {DOT_ROWS} and (k >= {DOT_DEPTH} or m <= {DOT_GROUP}):
     path = {COLUMN_DOTS}
-elif a_k == 1 and n <= {DOT_COLUMNS} and (b_k == 1 or k * n * {size} <= {_COLUMN_BYTES}):
+elif a_k == 1 and k >= {DOT_DEPTH} and n <= {DOT_COLUMNS} and (b_k == 1 or k * n * {size} <= {_COLUMN_BYTES}):
     path = {ROW_DOTS}
 elif b_column == 1 and m <= {SUM_ROWS}:
     path = {ROW_SUMS}

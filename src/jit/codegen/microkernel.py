@@ -30,7 +30,16 @@ from numba import types
 from numba.extending import lower_builtin, type_callable
 
 from .external import indirect, load, lower, lower_external
-from .microkernel_llvm import I64, TileFunction, emit_copy, emit_stream, emit_transpose, row_counts
+from .microkernel_llvm import (
+    I64,
+    TileFunction,
+    emit_clear,
+    emit_copy,
+    emit_prefetch,
+    emit_stream,
+    emit_transpose,
+    row_counts,
+)
 from .row_copies import has_masks
 from .target import LARGEST_TILE, MOST_ROWS, WIDEST_ROW, TileShape
 
@@ -205,21 +214,19 @@ def copy_memory(target: int, source: int, n_bytes: int) -> None:
 lower(copy_memory, ("target", "source", "n_bytes"), emit_copy)
 
 
+def clear_memory(target: int, n_bytes: int) -> None:
+    """Fill `n_bytes` at an address with zeros."""
+    ctypes.memset(target, 0, n_bytes)
+
+
+lower(clear_memory, ("target", "n_bytes"), emit_clear)
+
+
 def prefetch(address: int) -> None:
     """Ask for the cache line at an address, which nothing has to be at, for soon."""
 
 
-def _emit_prefetch(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
-    pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-    name = "llvm.prefetch.p0"
-    existing = builder.module.globals.get(name)
-    kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
-    function = existing or ir.Function(builder.module, kind, name)
-    # To be read; to the second level of caches and those behind it; data.
-    builder.call(function, [builder.inttoptr(arguments[0], pointer), i32(0), i32(2), i32(1)])
-
-
-lower(prefetch, ("address",), _emit_prefetch)
+lower(prefetch, ("address",), emit_prefetch)
 
 
 @cache
@@ -282,15 +289,16 @@ def copies_source(dtype: str, lanes: int) -> str:
     copy = f"""\
         for r in range(rows):
             copy_memory(panel + r * row_bytes, b + r * b_k, columns * {size})"""
+    unless_masked = ""
     if has_masks(dtype, lanes):
+        unless_masked = f" and (b_column != {size} or row_bytes % {lanes * size} != 0)"
         copy = f"""\
         if row_bytes % {lanes * size} == 0:
             copy_rows(b, b_k, panel, row_bytes, rows, columns)
-            columns = width
         else:
 {indent(copy, "    ")}"""
     return f"""\
-from ingot.jit.codegen.microkernel import copy_memory, prefetch, transpose_block
+from ingot.jit.codegen.microkernel import clear_memory, copy_memory, prefetch, transpose_block
 from ingot.jit.codegen.row_copies import row_copies
 from ingot.jit.codegen.primitives import {pointer}, pointer_i64
 
@@ -306,7 +314,10 @@ def copy_elements(source, source_step, target, target_step, count):
 
 @kernel
 def copy_strided_{name}(source, source_step, target, target_step, count):
-    copy_elements({pointer}(source), source_step // {size}, {pointer}(target), target_step // {size}, count)
+    if source_step == {size} and target_step == {size}:
+        copy_memory(target, source, count * {size})
+    else:
+        copy_elements({pointer}(source), source_step // {size}, {pointer}(target), target_step // {size}, count)
 
 
 @kernel
@@ -370,6 +381,9 @@ def pack_rows_{name}(b, panels, panel_step, row_bytes, b_k, rows, count):
 def pack_panel_{name}(b, panel, width, b_k, b_column, rows, columns):
     row_bytes = width * {size}
     whole_rows, whole_columns = rows - rows % {lanes}, columns - columns % {lanes}
+    # Zeros beside the last columns: what a tile computes there is dropped, whatever it is.
+    if columns < width{unless_masked}:
+        clear_memory(panel, rows * row_bytes)
     if b_column == {size}:
 {copy}
     elif b_k == {size}:
@@ -384,12 +398,6 @@ def pack_panel_{name}(b, panel, width, b_k, b_column, rows, columns):
     else:
         for r in range(rows):
             copy_elements({pointer}(b + r * b_k), b_column // {size}, {pointer}(panel + r * row_bytes), 1, columns)
-    # Zeros beside the last columns: what a tile computes there is dropped, whatever it is.
-    if columns < width:
-        for r in range(rows):
-            target = {pointer}(panel + r * row_bytes)
-            for s in range(columns, width):
-                target[s] = 0
 """
 
 

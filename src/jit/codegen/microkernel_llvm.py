@@ -340,14 +340,30 @@ def emit_transpose(builder: ir.IRBuilder, dtype: str, lanes: int, arguments: lis
 def emit_copy(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
     """Copy memory that does not overlap; the arguments are target, source and a byte count."""
     byte_pointer = ir.IntType(8).as_pointer()
-    name = "llvm.memcpy.p0.p0.i64"
-    memcpy = builder.module.globals.get(name)
-    if memcpy is None:
-        function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, byte_pointer, I64, ir.IntType(1)])
-        memcpy = ir.Function(builder.module, function_type, name)
+    memcpy = _intrinsic(builder, "llvm.memcpy.p0.p0.i64", [byte_pointer, byte_pointer, I64, ir.IntType(1)])
     target, source, n_bytes = arguments
     pointers = (builder.inttoptr(address, byte_pointer) for address in (target, source))
     builder.call(memcpy, [*pointers, n_bytes, ir.IntType(1)(0)])
+
+
+def emit_clear(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
+    """Fill memory with zeros; the arguments are target and a byte count."""
+    byte, truth = ir.IntType(8), ir.IntType(1)
+    target, n_bytes = arguments
+    memset = _intrinsic(builder, "llvm.memset.p0.i64", [byte.as_pointer(), byte, I64, truth])
+    builder.call(memset, [builder.inttoptr(target, byte.as_pointer()), byte(0), n_bytes, truth(0)])
+
+
+def emit_prefetch(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
+    """Fetch the cache line at an address: to be read, to the second level of caches and those behind it."""
+    pointer = ir.IntType(8).as_pointer()
+    function = _intrinsic(builder, "llvm.prefetch.p0", [pointer, _I32, _I32, _I32])
+    builder.call(function, [builder.inttoptr(arguments[0], pointer), _I32(0), _I32(2), _I32(1)])
+
+
+def _intrinsic(builder: ir.IRBuilder, name: str, parameters: list[ir.Type]) -> ir.Function:
+    existing = builder.module.globals.get(name)
+    return existing or ir.Function(builder.module, ir.FunctionType(ir.VoidType(), parameters), name)
 
 
 def emit_stream(builder: ir.IRBuilder, n_bytes: int, arguments: list[ir.Value]) -> None:

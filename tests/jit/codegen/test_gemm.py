@@ -108,7 +108,17 @@ def test_every_small_size(which: str, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("which", ["packed_gemm", "unpacked_gemm"])
 @pytest.mark.parametrize(
-    "m, n, k", [(1, 130, 1025), (43, 70, 3001), (300, 33, 129), (257, 523, 1031), (2, 2, 9001), (31, 97, 2048)]
+    "m, n, k",
+    [
+        (1, 130, 1025),
+        (43, 70, 3001),
+        (300, 33, 129),
+        (257, 523, 1031),
+        (2, 2, 9001),
+        (31, 97, 2048),
+        (8, 8, 4096),
+        (300, 60, 1024),
+    ],
 )
 def test_sizes_beyond_one_block(which: str, m: int, n: int, k: int, request: pytest.FixtureRequest) -> None:
     product = request.getfixturevalue(which)
