@@ -25,7 +25,7 @@ from ..ir.types import BoolType, ComplexType, FloatType, IntType, TensorType, Ty
 from . import executors
 from .containers import Fixed, leaf_type
 from .errors import FallbackWarning, JitError, NeedsRun
-from .expected_sizes import large_sizes, plane_sizes, short_sizes
+from .expected_sizes import large_sizes, plane_sizes, row_sizes, short_sizes
 from .placement import compiling_on, device_key, is_array, place_of_arrays
 from .program import NativeProgram
 from .specialisation import Specialisation, user_level
@@ -354,7 +354,9 @@ class CompiledFunction:
             )
             specialisation.example_shapes = [v.shape for v in values if is_array(v)]
             tensors = made.graph.arguments, specialisation.example_shapes
-            specialisation.expected_sizes = large_sizes(*tensors) | plane_sizes(*tensors) | short_sizes(*tensors)
+            specialisation.expected_sizes = (
+                large_sizes(*tensors) | row_sizes(*tensors) | plane_sizes(*tensors) | short_sizes(*tensors)
+            )
             parameters = [self.parameter(name) for name in made.graph.parameters]
             specialisation.place = place_of_arrays([*values, *parameters])
             specialisation.ptx = dict(made.ptx)

@@ -16,31 +16,48 @@ __all__ = ["run_logcumsumexp", "running_extreme"]
 # One element of a row: NaN is above all and stays, and of equal ones the last counts.
 _ELEMENT = """
 v = x[{start} + k]
-better = v {symbol}= {best} or v != v
-{place} = k if better else {place}
-{best} = v if better else {best}
+better = (v {symbol}= {best}) | (v != v)
+{place} = select(better, k, {place})
+{best} = select(better, v, {best})
 y[{start} + k] = {best}
 z[{start} + k] = {place}
 """
 
-# Rows beside each other: one need not wait for another.
+# Long rows in blocks, most of which change nothing; short rows beside each other: one need not wait for another.
 _ROWS = """
-for item in range(lo, hi - 3, 4):
-    a = item * n
-    b, c, d = a + n, a + 2 * n, a + 3 * n
-    if n > 0:
+if n >= {long}:
+    for item in range(lo, hi):
+        a = item * n
+        best, place = x[a], 0
+        for first in range(0, n, {block}):
+            last = min(first + {block}, n)
+            top = x[a + first]
+            for k in range(first + 1, last):
+                top = {step}(top, x[a + k])
+            if best {symbol} top or (best != best and top == top):
+                for k in range(first, last):
+                    y[a + k] = best
+                    z[a + k] = place
+            else:
+                for k in range(first, last):
+{one}
+elif n > 0:
+    for item in range(lo, hi - 3, 4):
+        a = item * n
+        b, c, d = a + n, a + 2 * n, a + 3 * n
         ta, tb, tc, td = x[a], x[b], x[c], x[d]
         pa, pb, pc, pd = 0, 0, 0, 0
         for k in range(n):
 {several}
-for item in range(hi - (hi - lo) % 4, hi):
-    a = item * n
-    if n > 0:
+    for item in range(hi - (hi - lo) % 4, hi):
+        a = item * n
         ta = x[a]
         pa = 0
         for k in range(n):
 {single}
 """
+# Elements of a block, and of the rows from which on there are blocks.
+_BLOCK, _LONG = 64, 512
 
 _COLUMNS = """
 places = stack_i64({columns})
@@ -90,7 +107,14 @@ def running_extreme(symbol: str) -> Callable[[Driver, Instruction], None]:
                 _indented(_ELEMENT.format(start=row, best=f"t{row}", place=f"p{row}", symbol=symbol), 12)
                 for row in "abcd"
             ]
-            loops.run(_ROWS.format(several="\n".join(parts), single=parts[0]), outer, n)
+            one = _indented(_ELEMENT.format(start="a", best="best", place="place", symbol=symbol), 20)
+            step = "maximum_step" if symbol == ">" else "minimum_step"
+            loops.requirements.helpers.add(step)
+            loops.requirements.bits.add("select")
+            text = _ROWS.format(
+                several="\n".join(parts), single=parts[0], one=one, step=step, symbol=symbol, block=_BLOCK, long=_LONG
+            )
+            loops.run(text, outer, n)
             return
         loops.sizes(n=n, inner=inner, blocks=ceil_div(inner, COLUMNS))
         loops.requirements.helpers.add("stack_i64")

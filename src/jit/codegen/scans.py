@@ -1,18 +1,21 @@
 """Kernels of extremes' positions and of prefix sums: along rows, and along columns in blocks of neighbours."""
 
 from collections.abc import Callable
+from textwrap import indent
 
 from ...ir import dtypes
 from ...ir.core import Instruction
 from ...ir.dims import Dim
-from ..expected_sizes import SHORT_TO_GATHER, expected_size
+from ..expected_sizes import SHORT, expected_size
 from .columns import COLUMNS, ceil_div
 from .driver import Driver
 from .fusion import Unsupported
 from .indexing import element_count
+from .kernel_text import Parameter
 from .reads import axis_of
 from .scalar_code import literal
 from .template import LoopText, along, tensor_type
+from .turning import LANES, LONGEST, are_turned, turning_statements
 
 __all__ = ["extreme_and_place", "place_of_extreme", "scan"]
 
@@ -50,6 +53,34 @@ for item in range(lo, hi):
         place = k if better else place
         best = v if better else best
     {store}
+"""
+
+# Of so many rows beside each other, each element in a vector; places are numbers of the same kind.
+_EXTREME_TURNED = """
+if n > {longest} or n < 2:
+{plain}
+else:
+    tile = tile_buffer()
+    turned = pointer_{kind}(tile)
+    tops = stack_{kind}({lanes})
+    places = stack_{kind}({lanes})
+    for first in range(lo, hi, {lanes}):
+        count = min({lanes}, hi - first)
+        turn_rows_{kind}(rows + first * n * {size}, n, n, count, tile)
+        for c in range({lanes}):
+            tops[c] = turned[c]
+            places[c] = {zero}
+        for k in range(1, n):
+            number = as_{kind}(k)
+            for c in range({lanes}):
+                v = turned[k * {lanes} + c]
+                better = (v {symbol} tops[c]) | ((v != v) & (tops[c] == tops[c]))
+                places[c] = select(better, number, places[c])
+                tops[c] = select(better, v, tops[c])
+        for c in range(count):
+            item = first + c
+            best, place = tops[c], as_i64(places[c])
+            {store}
 """
 
 _EXTREME_COLUMNS = """
@@ -100,12 +131,29 @@ def _run_extreme(driver: Driver, instruction: Instruction, symbol: str, *, with_
     store = "y[item] = best\n    z[item] = place" if with_value else "y[item] = place"
     step = "maximum_step" if symbol == ">" else "minimum_step"
     size = expected_size(n)
-    if inner == 1 and size is not None and 1 < size <= SHORT_TO_GATHER:
+    if inner == 1 and size is not None and 1 < size <= SHORT:
         text = _EXTREME_SHORT.format(symbol=symbol, store=store)
         loops.run(text, around["outer"], n, {"n": size})
         return
     loops.requirements.helpers.add(step)
-    loops.run(_EXTREME.format(symbol=symbol, step=step, store=store), around["outer"] * inner, n)
+    text = _EXTREME.format(symbol=symbol, step=step, store=store)
+    if inner == 1 and are_turned(n, dtype):
+        kind = dtype.short
+        loops.parameters.append(Parameter("rows", "i64", ("address", source)))
+        loops.requirements.helpers.update((f"stack_{kind}", f"as_{kind}", "as_i64"))
+        loops.requirements.bits.add("select")
+        loops.requirements.statements.extend(turning_statements(dtype))
+        text = _EXTREME_TURNED.format(
+            longest=LONGEST,
+            plain=indent(text, "    "),
+            kind=kind,
+            lanes=LANES,
+            size=dtype.itemsize,
+            zero=literal(0, dtype),
+            symbol=symbol,
+            store=store.replace("    ", "            "),
+        )
+    loops.run(text, around["outer"] * inner, n)
 
 
 def place_of_extreme(symbol: str) -> Callable[[Driver, Instruction], None]:
