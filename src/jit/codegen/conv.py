@@ -62,6 +62,10 @@ CONV_SLOTS: dict[str, int] = {
             "y_row_stride",
             "y_pixel_stride",  # NHWC: channels of the buffer; NCHW: 1
             "y_channel_stride",  # NHWC: 1; NCHW: pixels of the buffer
+            "first_live_row",  # the kernel rows and columns that meet more than padding, and behind them
+            "last_live_row",
+            "first_live_column",
+            "last_live_column",
             "row_block",  # written by the plan function, as is all below
             "panel_block",
             "grain",
@@ -254,8 +258,11 @@ def _read(*names: str) -> str:
 # The segments of one window: kernel rows where a row of the window is contiguous, else single kernel elements.
 _SEGMENTS = """
 outer, inner, length = kernel_height, kernel_width, channels
+first_inner, last_inner, first_place, last_place = first_live_column, last_live_column, 0, channels
 if groups == 1 and dilation_width == 1 and x_pixel_stride == channels:
     inner, length = 1, kernel_width * channels
+    first_inner, last_inner = 0, 1
+    first_place, last_place = first_live_column * channels, last_live_column * channels
 """
 
 
@@ -270,6 +277,7 @@ gather_rows = copies({spec.dtype!r}, {lanes})["gather_rows_{copies_name(spec.dty
 def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     {_read("images", "channels", "out_channels", "groups", "out_height", "out_width")}
     {_read("kernel_height", "kernel_width", "dilation_width", "x_pixel_stride")}
+    {_read("first_live_column", "last_live_column")}
     batches, m = groups, images * out_height * out_width
     panels, row_tiles = (out_channels + columns - 1) // columns, (m + rows - 1) // rows
 {indent(_SEGMENTS, 4)}
@@ -282,6 +290,9 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
         parts = (length + block - 1) // block
         length_block = (length + parts - 1) // parts
     outer_block, inner_block, length_block = min(outer_block, max(1, outer)), max(1, inner_block), max(1, length_block)
+    if last_live_column - first_live_column < kernel_width:
+        # What is left of each kernel row does not follow the one before in the packed weights.
+        outer_block = 1
     depth = min(outer_block, outer) * min(inner_block, inner) * min(length_block, length)
 {indent(blocking_source(spec.dtype), 4)}
     set_slot_i64(p, {slots["row_block"]}, row_block * rows)
@@ -297,13 +308,15 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     {_read("channels", "out_channels", "groups")}
     {_read("row_block", "panel_block")}
     {_read("outer_block", "inner_block", "length_block")}
+    {_read("first_live_row", "last_live_row", "first_live_column", "last_live_column")}
 {indent(_SEGMENTS, 4)}
     k, m = outer * inner * length, images * out_height * out_width
     panels = (out_channels + width - 1) // width
     panel_blocks = (panels + panel_block - 1) // panel_block
     row_blocks = (m + row_block - 1) // row_block
     row_bytes = width * {size}
-    one_block = outer_block >= outer and inner_block >= inner and length_block >= length
+    one_block = outer_block >= last_live_row - first_live_row and inner_block >= last_inner - first_inner
+    one_block = one_block and length_block >= last_place - first_place
     tile_step = 0 if one_block else height * row_bytes
     # Neighbouring windows that would push each other out of the L1 cache are copied where several panels use them.
     gather = panel_block > 1 and m > 1 and x_right % {CACHE_SET_PERIOD} == 0
@@ -317,17 +330,18 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
         last_panel = min(first_panel + panel_block, panels)
         x_group, w_group = x + group * channels * {size}, w + group * panels * k * row_bytes
         # One block of the window after the other; an empty window (no channels) still stores its zeros.
-        for outer_start in range(0, max(outer, 1), outer_block):
-            for inner_start in range(0, max(inner, 1), inner_block):
-                for start in range(0, max(length, 1), length_block):
-                    outer_count = min(outer_block, outer - outer_start)
-                    inner_count = min(inner_block, inner - inner_start)
-                    length_count = min(length_block, length - start)
+        seen = 0
+        for outer_start in range(first_live_row, max(last_live_row, first_live_row + 1), outer_block):
+            for inner_start in range(first_inner, max(last_inner, first_inner + 1), inner_block):
+                for start in range(first_place, max(last_place, first_place + 1), length_block):
+                    outer_count = min(outer_block, last_live_row - outer_start)
+                    inner_count = min(inner_block, last_inner - inner_start)
+                    length_count = min(length_block, last_place - start)
                     depth = (outer_start * inner + inner_start) * length + start
                     is_last = (
-                        outer_start + outer_block >= outer
-                        and inner_start + inner_block >= inner
-                        and start + length_block >= length
+                        outer_start + outer_block >= last_live_row
+                        and inner_start + inner_block >= last_inner
+                        and start + length_block >= last_place
                     )
                     tile = tiles
                     for i in range(first_row, last_row, height):
@@ -343,12 +357,13 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
                         for panel in range(first_panel, last_panel):
                             channel = panel * width
                             w_rows = w_group + (panel * k + depth) * row_bytes
-                            call_tile(multiply, windows, rows, start_offset, w_rows, tile, depth,
+                            call_tile(multiply, windows, rows, start_offset, w_rows, tile, seen,
                                 outers, outer_stride, inners, inner_stride, segment, {size}, row_bytes)
                             if is_last:
                                 call_store(store, p, tile, offset_table, group, i, group * out_channels + channel,
                                     rows, min(width, out_channels - channel))
                             tile += tile_step
+                    seen = 1
 """
 
 

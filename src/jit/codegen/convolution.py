@@ -6,10 +6,11 @@ from typing import Any
 
 from ...ir import dtypes
 from ...ir.core import Instruction, Value
-from ...ir.dims import Dim
+from ...ir.dims import Dim, dim_max, dim_min
 from ...ir.dtypes import DType
 from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
+from ..expected_sizes import expected_size
 from ..winograd import is_winograd_allowed
 from .access import StridedView, forward_view, strided_view
 from .channel_blocks import run_channel_blocks, takes_channel_blocks
@@ -199,6 +200,7 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         "y_pixel_stride": strides[3],
         "y_channel_stride": plane,
     }
+    sizes |= _live_elements(shape)
     slots = {slot: driver.size(dim) for slot, dim in sizes.items()}
     if given is None:
         driver.touch(buffer)
@@ -217,6 +219,18 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         slots = {slot: given for slot, given in slots.items() if slot in table}
     run_contraction_kernel(driver, name, spec, table, slots, text, output, plan)
     driver.clock += 1
+
+
+def _live_elements(shape: _Shape) -> dict[str, Dim]:
+    """The kernel rows and columns that meet more than padding: few do where images are small."""
+    sizes: dict[str, Dim] = {}
+    names, extents = ("row", "column"), ((shape.height, shape.out_height), (shape.width, shape.out_width))
+    for axis, (name, (size, out)) in enumerate(zip(names, extents, strict=True)):
+        before, step, dilation = shape.pads[2 * axis], shape.stride[axis], shape.dilation[axis]
+        first = dim_max(0, (before - (out - 1) * step + (dilation - 1)) // dilation)
+        last = dim_min(shape.kernel[axis], (size + (before - 1)) // dilation + 1)
+        sizes |= {f"first_live_{name}": first, f"last_live_{name}": dim_max(first, last)}
+    return sizes
 
 
 def _method(outputs: int, inputs: int, written_out: bool) -> str:
@@ -266,7 +280,7 @@ def takes_planes(instruction: Instruction, group: Group | None) -> bool:
         return True
     shape, _ = _shape_of(instruction)
     channels, out_channels = _divided(shape.channels, shape.groups), _divided(shape.out_channels, shape.groups)
-    if shape.groups > 1 and isinstance(channels, int) and channels < _FEW_CHANNELS:
+    if shape.groups > 1 and isinstance(channels, int) and channels <= _FEW_CHANNELS:
         return True
     if shape.stride != (1, 1):
         depth = element_count([channels, *shape.kernel])
@@ -294,6 +308,8 @@ def winograd_outputs(instruction: Instruction) -> int:
     if not is_winograd_allowed() or instruction.op.name != "conv2d":
         return 0
     shape, dtype = _shape_of(instruction)
+    if expected_size(shape.out_height) == expected_size(shape.out_width) == 1:
+        return 0  # one element of the kernel meets the image
     w = strided_view(instruction.inputs[1], instruction.block)
     is_plain = shape.kernel == (3, 3) and shape.stride == shape.dilation == (1, 1) and shape.groups == 1
     if dtype is not dtypes.float32 or not is_plain or constant_array(w) is None:

@@ -104,6 +104,16 @@ class Conv:
         values |= {"x_image_stride": x_height * x_width * channels, "x_row_stride": x_width * channels}
         values |= {"x_pixel_stride": channels, "y_image_stride": y_height * y_width * out_channels}
         values |= {"y_row_stride": y_width * pixel, "y_pixel_stride": pixel, "y_channel_stride": channel}
+        for axis, name in enumerate(("row", "column")):
+            # Kernel elements that some window has inside the image.
+            places = range((out_height, out_width)[axis])
+            live = [
+                tap
+                for tap in range((kernel_height, kernel_width)[axis])
+                for place in places
+                if 0 <= place * stride[axis] + tap * dilation[axis] - padding[axis] < (height, width)[axis]
+            ]
+            values |= {f"first_live_{name}": min(live, default=0), f"last_live_{name}": max(live, default=-1) + 1}
         table = table_of(CONV_SLOTS, values, extra)
         items = self.functions[f"{self.spec.name}_plan"](table.ctypes.data, threads)
         run_in_pieces(self.functions["conv"], table, items)
