@@ -210,7 +210,7 @@ NDTR = unary_special(
     "tensor([0.5000, 0.8413])",
     lambda x: 0.5 * _erfc(-x / math.sqrt(2)),
     lambda c, g, x: F.mul(g, F.mul(F.exp(F.mul(F.square(x), -0.5)), 1 / math.sqrt(2 * math.pi))),
-    expression="0.5 * erfc({input} * -0.7071067811865476)",
+    expression="ndtr({input})",
 )
 LOG_NDTR = unary_special(
     "log_ndtr",
@@ -254,7 +254,12 @@ ENTR = unary_special(
 
 def _sinc(x: Any) -> Any:
     angle = np.pi * np.where(x == 0, 1.0, x)
-    return np.where(x == 0, 1.0, np.sin(angle) / angle)
+    if np.iscomplexobj(x):
+        return np.where(x == 0, 1.0, np.sin(angle) / angle)
+    # The sine of pi times what is left of the nearest integer, for pi x itself is rounded.
+    nearest = np.rint(x)
+    sine = np.sin(np.pi * (x - nearest)) * np.where(np.fmod(nearest, 2) == 0, 1.0, -1.0)
+    return np.where(x == 0, 1.0, sine / angle)
 
 
 def _sinc_vjp(c: VjpContext, g: Any, x: Any) -> Any:
@@ -273,7 +278,7 @@ SINC = unary_special(
     public=("", "method", "special"),
     inplace=True,
     complexes=True,
-    expression="select({input} == 0, 1, sin({input} * pi) / ({input} * pi))",
+    expression="sinc({input})",
 )
 
 

@@ -17,8 +17,6 @@ from ingot.jit.codegen.vector_math import FUNCTIONS
 
 # Larger errors, as PyTorch's formulas have them: what is rounded in front of a function that amplifies it.
 BOUNDS = {
-    "ndtr": (200.0, "the argument of erfc is rounded, which e^(-x^2 / 2) amplifies"),
-    "sinc": (np.inf, "pi x is rounded, and its sine vanishes at integers"),
     "spherical_bessel_j0": (3.0, "a quotient of rounded numbers, scaled"),
 }
 # The result for infinities is the largest number of the dtype, which differs between float32 and float64.

@@ -18,7 +18,17 @@ from ..bits import (
     select,
     square_root,
 )
-from .activation_f64 import ERF_F64, erfc_f64
+from .activation_f64 import (
+    ERF_F64,
+    GELU_0_F64,
+    GELU_C_F64,
+    GELU_F64,
+    GELU_K_F64,
+    GELU_LIMIT_F64,
+    NORMAL_F64,
+    erfc_f64,
+    tail_reduced_f64,
+)
 from .exponential_f64 import exp_f64, log_f64
 from .trigonometric_f64 import COS_F64, PI_F64, SIN_F64
 
@@ -68,6 +78,20 @@ ERFINV_TAIL_F64 = (
     4.14385446748713,
     -4.3022870581865,
     2.8085718269921522,
+)
+
+
+# sin(pi y) / (pi y) = 1 + z S(z), z = y^2, |y| <= 1/2
+SINC_F64 = (
+    -6.207856729727775e-09,
+    2.519670694885551e-07,
+    -6.975325578216698e-06,
+    0.00014842864877334717,
+    -0.0023460810129167812,
+    0.0261478478155513,
+    -0.19075182412197206,
+    0.8117424252833506,
+    -1.6449340668482264,
 )
 
 
@@ -152,6 +176,22 @@ def erfinv_f64(x: Any) -> Any:
     return copy_sign(select(size < 1.0, y, select(size == 1.0, np.inf, np.nan)), x)
 
 
-def erfinv_f32(x: Any) -> Any:
-    """The inverse of the error function; infinite at +-1, NaN beyond."""
-    return np.float32(erfinv_f64(np.float64(x)))
+def sinc_f64(x: Any) -> Any:
+    """sin(pi x) / (pi x), exactly 0 at whole numbers but 0, where it is 1; NaN at infinity."""
+    n = round_to_even(x)
+    y = x - n
+    half = n * 0.5
+    z = y * y
+    value = y / select(x == 0.0, 1.0, x) * mul_add(z, horner(z, SINC_F64), 1.0)
+    value = select(round_to_even(half) == half, value, -value)
+    return select(x == 0.0, 1.0, value)
+
+
+def ndtr_f64(x: Any) -> Any:
+    """The distribution function of the standard normal distribution."""
+    size = magnitude(x)
+    a = select(size > GELU_LIMIT_F64, GELU_LIMIT_F64, size)
+    value, rest = tail_reduced_f64(a, GELU_K_F64, GELU_C_F64, GELU_F64, GELU_0_F64, 0.5, 1.0)
+    tail = value * rest
+    near_zero = mul_add(x, horner(x * x, NORMAL_F64), 0.5)
+    return select(size < 0.6, near_zero, select(x > 0.0, 1.0 - tail, tail))
