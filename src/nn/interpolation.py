@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from ..eager import namespaces
+from ..eager.creation import tensor
 from ..eager.functions import call as _call
-from ..eager.placement import moved
-from ..eager.tensor import Tensor, wrap
+from ..eager.placement import beside
+from ..eager.tensor import Tensor
 
 __all__ = ["interpolate"]
 
@@ -28,42 +29,42 @@ def _triangle(x: Any) -> Any:
     return np.maximum(0.0, 1 - np.abs(x))
 
 
-def _cubic_matrix(size: int, out: int, ratio: float, aligned: bool) -> Any:
-    """The matrix (out, size) of cubic interpolation along one dimension; beyond the ends the last element counts."""
+# Where the neighbours of each place begin, and their weights: what the op `resample` takes for one dimension.
+_Table = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
+
+def _cubic_table(size: int, out: int, ratio: float, aligned: bool) -> _Table:
+    """Cubic interpolation along one dimension; beyond the ends the last element counts."""
     index = np.arange(out)
     places = index * ((size - 1) / (out - 1) if out > 1 else 0.0) if aligned else (index + 0.5) * ratio - 0.5
     start = np.floor(places)
-    matrix = np.zeros((out, size))
-    for k in range(-1, 3):
-        column = np.clip(start + k, 0, size - 1).astype(np.int64)
-        np.add.at(matrix, (index, column), _cubic(places - start - k, -0.75))
-    return matrix
+    weights = [_cubic(places - start - k, -0.75) for k in range(-1, 3)]
+    return start.astype(np.int64) - 1, np.stack(weights, 1)
 
 
-def _smoothing_matrix(size: int, out: int, ratio: float, aligned: bool, cubic: bool) -> Any:
-    """As `_cubic_matrix`, with the kernel as wide as the step between places, so that details do not alias."""
+def _smoothing_table(size: int, out: int, ratio: float, aligned: bool, cubic: bool) -> _Table:
+    """As `_cubic_table`, with the kernel as wide as the step between places, so that details do not alias."""
     scale = ((size - 1) / (out - 1) if out > 1 else 0.0) if aligned else ratio
     widened = max(scale, 1.0)
     support = (2.0 if cubic else 1.0) * widened
-    matrix = np.zeros((out, size))
-    for i in range(out):
-        centre = scale * (i + 0.5)
-        first = max(int(centre - support + 0.5), 0)
-        last = min(int(centre + support + 0.5), size)
-        places = (np.arange(first, last) - centre + 0.5) / widened
-        weights = _cubic(places, -0.5) if cubic else _triangle(places)
-        matrix[i, first:last] = weights / weights.sum() if weights.sum() else weights
-    return matrix
+    centres = scale * (np.arange(out) + 0.5)
+    first = np.maximum((centres - support + 0.5).astype(np.int64), 0)
+    last = np.minimum((centres + support + 0.5).astype(np.int64), size)
+    places = first[:, None] + np.arange(max(int((last - first).max()), 1))
+    distances = (places - centres[:, None] + 0.5) / widened
+    weights = np.where(places < last[:, None], _cubic(distances, -0.5) if cubic else _triangle(distances), 0.0)
+    total = weights.sum(1, keepdims=True)
+    return first, weights / np.where(total == 0, 1.0, total)
 
 
-def _separable(input: Any, matrices: list[Any]) -> Any:
-    """The input times one matrix per spatial dimension."""
+@beside
+def _separable(input: Any, tables: list[_Table]) -> Any:
+    """The input resampled along each spatial dimension."""
     result = input
-    for axis, matrix in enumerate(matrices, 2):
-        weights = moved(wrap(matrix.astype(input._array.dtype)), input.device)
-        last = _call("transpose", result, axis, -1)
-        result = _call("transpose", _call("matmul", last, _call("transpose", weights, 0, 1)), axis, -1)
-    return _call("contiguous", result)
+    for axis, (start, weight) in enumerate(tables, 2):
+        weights = tensor(weight.astype(input.dtype.numpy))
+        result = _call("resample", result, tensor(start), weights, weight.shape[1], axis)
+    return result
 
 
 def _sizes(name: str, given: Any, spatial: int) -> tuple[Any, ...]:
@@ -143,10 +144,10 @@ def interpolate(
         ratios = [n / m for n, m in zip(extents, out, strict=True)] if factors is None else [1.0 / f for f in factors]
         cubic = mode == "bicubic"
         if antialias:
-            matrices = [_smoothing_matrix(*p, aligned, cubic) for p in zip(extents, out, ratios, strict=True)]
+            tables = [_smoothing_table(*p, aligned, cubic) for p in zip(extents, out, ratios, strict=True)]
         else:
-            matrices = [_cubic_matrix(*p, aligned) for p in zip(extents, out, ratios, strict=True)]
-        return _separable(input, matrices)  # type: ignore[no-any-return]
+            tables = [_cubic_table(*p, aligned) for p in zip(extents, out, ratios, strict=True)]
+        return _separable(input, tables)  # type: ignore[no-any-return]
     wanted = factors if out is None else None
     return _call("interpolate", input, out, wanted, mode=mode, align_corners=aligned)  # type: ignore[no-any-return]
 

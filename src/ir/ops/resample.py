@@ -10,7 +10,10 @@ from ..sizes import Sizes
 from ..types import TensorType
 from ._common import ints, randoms, require_tensor
 from ._derive import derived_vjp
-from ._op import Decompose, ErrorSample, F, Sample, define
+from ._op import Decompose, ErrorSample, F, Sample, VjpContext, define
+from .resampling import weighted_neighbours
+
+__all__ = ["INTERPOLATE", "lookups"]
 
 _LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3}
 _MODES = ("nearest", "nearest-exact", *_LINEAR)
@@ -101,31 +104,64 @@ def _evaluate_interpolate(xp: Any, input: Any, *, size: Any, scale_factor: Any, 
     return xp.asarray(x, input.dtype)
 
 
-def _decompose_interpolate(input: Any, *, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> Any:
+def _nearest_places(count: Any, extent: Any, ratio: tuple[Any, Any], mode: str) -> Any:
+    index = F.arange(0, count, 1, dtype="float64")
+    shifted = F.add(index, 0.5) if mode == "nearest-exact" else index
+    step = F.div(F.full((), ratio[0], dtype="float64"), ratio[1])
+    return F.minimum(F.cast(F.floor(F.mul(shifted, step)), dtype="int64"), extent - 1)
+
+
+def _linear_table(count: Any, extent: Any, ratio: tuple[Any, Any], align_corners: bool, dtype: Any) -> tuple[Any, Any]:
+    """Where the pairs of neighbours begin, and their weights."""
+    index = F.arange(0, count, 1, dtype="float64")
+    last = F.full((), extent - 1, dtype="float64")
+    if align_corners:
+        places = F.mul(index, F.div(last, F.clamp(F.full((), count - 1, dtype="float64"), 1)))
+    else:
+        step = F.div(F.full((), ratio[0], dtype="float64"), ratio[1])
+        places = F.clamp(F.sub(F.mul(F.add(index, 0.5), step), 0.5), 0, last)
+    low = F.cast(F.floor(places), dtype="int64")
+    weight = F.cast(F.sub(places, low), dtype=dtype)
+    return low, F.stack((F.sub(1.0, weight), weight), 1)
+
+
+def _by_dimension(resample: Any, input: Any, *, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> Any:
     out = _output_size(tuple(input.shape), size, scale_factor)
     ratios = _ratios(tuple(input.shape), out, scale_factor, input.ndim - 2)
     x = input
-    for axis, (count, (numerator, denominator)) in enumerate(zip(out, ratios, strict=True), 2):
+    for axis, (count, ratio) in enumerate(zip(out, ratios, strict=True), 2):
         extent = x.shape[axis]
-        index = F.arange(0, count, 1, dtype="float64")
-        step = F.div(F.full((), numerator, dtype="float64"), denominator)
         if mode not in _LINEAR:
-            shifted = F.add(index, 0.5) if mode == "nearest-exact" else index
-            places = F.minimum(F.cast(F.floor(F.mul(shifted, step)), dtype="int64"), extent - 1)
-            x = F.index_select(x, axis, places)
+            x = F.index_select(x, axis, _nearest_places(count, extent, ratio, mode))
             continue
-        if align_corners:
-            steps = F.clamp(F.full((), count - 1, dtype="float64"), 1)
-            places = F.mul(index, F.div(F.full((), extent - 1, dtype="float64"), steps))
-        else:
-            places = F.clamp(F.sub(F.mul(F.add(index, 0.5), step), 0.5), 0, F.full((), extent - 1, dtype="float64"))
-        low = F.cast(F.floor(places), dtype="int64")
-        weight = F.cast(F.sub(places, low), dtype=x.dtype)
-        for _ in range(x.ndim - axis - 1):
-            weight = F.unsqueeze(weight, -1)
-        above = F.index_select(x, axis, F.minimum(F.add(low, 1), extent - 1))
-        x = F.add(F.mul(F.index_select(x, axis, low), F.sub(1.0, weight)), F.mul(above, weight))
+        start, weight = _linear_table(count, extent, ratio, align_corners, x.dtype)
+        x = resample(x, start, weight, taps=2, dim=axis)
     return x
+
+
+def _decompose_interpolate(input: Any, **attributes: Any) -> Any:
+    return _by_dimension(F.resample, input, **attributes)
+
+
+def lookups(input: Any, **attributes: Any) -> Any:
+    """`interpolate` by lookups of neighbours along whole dimensions, with no op that needs them in memory."""
+    return _by_dimension(weighted_neighbours, input, **attributes)
+
+
+_linear_vjp = derived_vjp(_decompose_interpolate)
+
+
+def _vjp_interpolate(c: VjpContext, g: Any, input: Any, **attributes: Any) -> tuple[Any, ...]:
+    mode = attributes["mode"]
+    if mode in _LINEAR:
+        return _linear_vjp(c, g, input, **attributes)
+    shape = tuple(input.shape)
+    out = _output_size(shape, attributes["size"], attributes["scale_factor"])
+    ratios = _ratios(shape, out, attributes["scale_factor"], len(shape) - 2)
+    for axis, (count, ratio) in reversed(list(enumerate(zip(out, ratios, strict=True), 2))):
+        places = _nearest_places(count, shape[axis], ratio, mode)
+        g = F.resample_grad(g, places, F.full((count, 1), 1.0, dtype=g.dtype), shape[axis], taps=1, dim=axis)
+    return (g,)
 
 
 INTERPOLATE = define(
@@ -137,7 +173,7 @@ INTERPOLATE = define(
     "tensor([[[1., 1., 2., 2.]]])",
     infer=_infer_interpolate,
     evaluate=_evaluate_interpolate,
-    vjp=derived_vjp(_decompose_interpolate),
+    vjp=_vjp_interpolate,
     lower=Decompose(_decompose_interpolate),
     public=("functional",),
     samples=lambda: [

@@ -8,6 +8,7 @@ from .factoring import FACTORING
 from .image_pools import run_pool, run_pool_gradient
 from .ordering import run_sort, run_topk
 from .pooling import run_max_pool_with_indices
+from .resampling import run_nearest, run_resample, run_resample_gradient
 from .running import run_logcumsumexp, running_extreme
 from .scans import extreme_and_place, place_of_extreme, scan
 from .searching import run_searchsorted
@@ -39,5 +40,8 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "avg_pool2d": run_pool,
     "max_pool2d_grad": run_pool_gradient,
     "avg_pool2d_grad": run_pool_gradient,
+    "resample": run_resample,
+    "resample_grad": run_resample_gradient,
+    "interpolate": run_nearest,
     **FACTORING,
 }

@@ -20,6 +20,7 @@ from .attending import is_native_attention
 from .byte_products import is_byte_product
 from .contraction import narrow_source
 from .elements import expression_of
+from .resampling import for_convolutions, is_resampled
 from .scalar_code import is_half, is_kernel_dtype
 
 __all__ = ["has_kernel", "prepare"]
@@ -35,6 +36,7 @@ def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
     become convolutions of images.
     """
     whole = keep_volumes if weight_gradients else keep
+    graph = for_convolutions(graph)
     graph = decompose(rewrite(graph, _widened), whole)
     return decompose(rewrite(graph, _RULES if weight_gradients else _RULES_OF_DEVICES), whole)
 
@@ -51,6 +53,8 @@ def has_kernel(instruction: Instruction) -> bool:
 def keep_volumes(instruction: Instruction) -> bool:
     """Whether a composite op stays whole where convolutions of volumes have kernels, and Python evaluates the rest."""
     if instruction.op.evaluate is not None and not has_kernel(instruction):
+        return True
+    if is_resampled(instruction):
         return True
     return keep(instruction) or (instruction.op.name == "conv3d" and _is_native_product(instruction))
 
