@@ -16,6 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
+from . import bits_lowering
+
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _F32, _F64 = ir.FloatType(), ir.DoubleType()
 _MASK_64 = (1 << 64) - 1
@@ -232,51 +234,16 @@ def shift_right_logical(value: int, count: int) -> int:
     return shifted
 
 
-# 1 / (2 pi) in binary behind 53 zero bits, 64 bits a word: enough for the largest float64.
-_INVERSE_TURN = (
-    0x0000000000000145,
-    0xF306DC9C882A53F8,
-    0x4EAFA3EA69BB81B6,
-    0xC52B3278872083FC,
-    0xA2C757BD778AC36E,
-    0x48DC74849BA5C00C,
-    0x925DD413A32439FC,
-    0x3BD63962534E7DD1,
-    0x046BEA5D768909D3,
-    0x38E04D68BEFC8273,
-    0x23AC7306A673E939,
-    0x08BF177BF250763F,
-    0xF12FFFBC0B301FDE,
-    0x5E2316B414DA3EDA,
-    0x6CFD9E4F96136E9E,
-    0x8C7ECD3CBFD45AEA,
-    0x4F758FD7CBE2F67A,
-    0x0E73EF14A525D4D7,
-    0xF6BF623F1ABA10AC,
-    0x06608DF8F6D757E1,
+@_native(_any_integer(types.int64), types.Integer)(
+    lambda builder, sig, args: bits_lowering.inverse_turn_word(builder, _integer(builder, args[0], 64))
 )
-
-
-def _lower_inverse_turn_word(builder: Builder, sig: Any, args: list[Any]) -> Any:
-    name = "ingot.inverse_turn"
-    kind = ir.ArrayType(_I64, len(_INVERSE_TURN))
-    table = builder.module.globals.get(name)
-    if table is None:
-        table = ir.GlobalVariable(builder.module, kind, name)
-        table.linkage = "private"
-        table.global_constant = True
-        table.initializer = ir.Constant(kind, [ir.Constant(_I64, word) for word in _INVERSE_TURN])
-    return builder.load(builder.gep(table, [ir.Constant(_I64, 0), _integer(builder, args[0], 64)], inbounds=True))
-
-
-@_native(_any_integer(types.int64), types.Integer)(_lower_inverse_turn_word)
 def inverse_turn_word(index: int) -> int:
     """64 bits of 1 / (2 pi) from bit 64 * index of its fraction behind 53 zeros, index 0 to 19, unchecked.
 
     >>> hex(inverse_turn_word(0))
     '0x145'
     """
-    word: int = wrap_i64(_INVERSE_TURN[index])
+    word: int = wrap_i64(bits_lowering.INVERSE_TURN[index])
     return word
 
 
@@ -516,48 +483,9 @@ def c_lgamma(x: Any) -> Any:
         return np.float64(np.inf)
 
 
-def float_remainder(builder: Builder, a: Any, b: Any) -> Any:
-    """C's fmod: one division where the quotient q has few digits, for then |a| - q |b| is exact; else the C library.
-
-    The rounded quotient is the right one or, just below an integer, the next one.
-    """
-    double = ir.DoubleType()
-    is_wide = a.type == double
-    function = builder.module.declare_intrinsic("llvm.fabs", [double], ir.FunctionType(double, [double]))
-    x, y = (builder.call(function, [v if is_wide else builder.fpext(v, double)]) for v in (a, b))
-    quotient = builder.fdiv(x, y)
-    # For float32 the product of q and y must fit into float64, for float64 its difference is made by one instruction.
-    few = builder.fcmp_ordered("<", quotient, double(2.0**53 if is_wide else 2.0**29))
-    finite = builder.fcmp_ordered("<", y, double(float("inf")))
-    with builder.if_else(builder.and_(few, finite), likely=True) as (short, long):
-        with short:
-            truncate = builder.module.declare_intrinsic("llvm.trunc", [double], ir.FunctionType(double, [double]))
-            whole = builder.call(truncate, [quotient])
-            if is_wide:
-                fma = builder.module.declare_intrinsic("llvm.fma", [double], ir.FunctionType(double, [double] * 3))
-                rest = builder.call(fma, [builder.fneg(whole), y, x])
-            else:
-                rest = builder.fsub(x, builder.fmul(whole, y))
-            rest = builder.select(builder.fcmp_ordered("<", rest, double(0)), builder.fadd(rest, y), rest)
-            rest = rest if is_wide else builder.fptrunc(rest, a.type)
-            sign = builder.module.declare_intrinsic("llvm.copysign", [a.type], ir.FunctionType(a.type, [a.type] * 2))
-            near = builder.call(sign, [rest, a])
-            at_near = builder.block
-        with long:
-            # As a call: LLVM would compute the instruction `frem` for all elements, and choose afterwards.
-            name = "fmod" if is_wide else "fmodf"
-            called = builder.module.globals.get(name)
-            if called is None:
-                called = ir.Function(builder.module, ir.FunctionType(a.type, [a.type] * 2), name)
-            far = builder.call(called, [a, b])
-            at_far = builder.block
-    result = builder.phi(a.type)
-    result.add_incoming(near, at_near)
-    result.add_incoming(far, at_far)
-    return result
-
-
-@_native(_same_float, types.Float, types.Float)(lambda builder, sig, args: float_remainder(builder, *args))
+@_native(_same_float, types.Float, types.Float)(
+    lambda builder, sig, args: bits_lowering.float_remainder(builder, *args)
+)
 def division_rest(x: Any, y: Any) -> Any:
     """x - n y, exactly, n the quotient x / y without its fraction; the C library's fmod, which does not vectorise.
 

@@ -12,7 +12,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
-from .bits import float_remainder, wrap_i64
+from .bits import wrap_i64
+from .bits_lowering import float_remainder
 from .primitives import set_slot_i64
 from .random_stream import random_word, take_random
 
@@ -415,8 +416,8 @@ def fmod(a: Any, b: Any) -> Any:
     return np.fmod(a, b)
 
 
-def _float_floor_remainder(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """(remainder, whether it was moved by one divisor): C's remainder brought to the sign of the divisor."""
+def _float_floor_remainder(builder: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """(remainder, whether it was moved by one divisor, C's): C's remainder brought to the sign of the divisor."""
     remainder = float_remainder(builder, a, b)
     zero = a.type(0)
     nonzero = builder.fcmp_ordered("!=", remainder, zero)
@@ -428,15 +429,14 @@ def _float_floor_remainder(builder: Any, a: Any, b: Any) -> tuple[Any, Any]:
     adjusted = builder.select(
         builder.fcmp_ordered("==", adjusted, zero), _call(builder, "llvm.copysign", [zero, b]), adjusted
     )
-    return adjusted, moved
+    return adjusted, moved, remainder
 
 
 def _lower_floor_divide(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
     (a, b), kind = arguments, signature.args[0]
     if isinstance(kind, types.Float):
         # As numpy: from the exact remainder, so that the quotient is right where a / b rounds up to an integer.
-        remainder, moved = _float_floor_remainder(builder, a, b)
-        raw = float_remainder(builder, a, b)
+        _, moved, raw = _float_floor_remainder(builder, a, b)
         quotient = builder.fdiv(builder.fsub(a, raw), b)
         quotient = builder.select(moved, builder.fsub(quotient, a.type(1)), quotient)
         down = _call(builder, "llvm.floor", [quotient])
