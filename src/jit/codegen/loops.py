@@ -9,7 +9,6 @@ a second one combines them. The order of every sum is fixed by the sizes alone.
 
 from collections.abc import Callable
 
-from ...ir import dtypes
 from ...ir.core import Value
 from ...ir.dims import Dim, dim_min, substitute
 from ...ir.dtypes import DType
@@ -35,6 +34,8 @@ __all__ = ["Launch", "Temporary", "lower_group"]
 _CHUNK = 16384
 # The edge of the tiles in which transposed operands are read, and of the blocks that registers transpose.
 _TILE, _BLOCK = 32, 8
+# Elements of these bytes are moved in blocks as this type, so many by so many: whatever they are.
+_MOVED_AS = {8: ("f64", 8), 4: ("f32", 8), 2: ("i16", 8), 1: ("u8", 16)}
 # Kernels of at most this cost write their outputs past the caches, so many elements at a time, where what they read and
 # write is more than this and does not fit into the last cache.
 _STREAMED_COST, _STREAMED, _STREAMED_BYTES = 12, 64, 1 << 24
@@ -229,7 +230,7 @@ class _Map(Nest):
             ):
                 continue
             assert isinstance(value.type, TensorType)
-            if value.type.dtype not in (dtypes.float32, dtypes.float64, dtypes.int64):
+            if value.type.dtype.itemsize not in _MOVED_AS:
                 continue
             for indices in accesses:
                 place = substitute(position(value, indices), self.merged)
@@ -269,7 +270,7 @@ class _Map(Nest):
         for number, (value, _) in enumerate(reads):
             assert isinstance(value.type, TensorType)
             tiles.append(text.fresh("t"))
-            text.line(f"{tiles[-1]} = pointer_{value.type.dtype.short}(tiles + {number * edge * edge * 8})")
+            text.line(f"{tiles[-1]} = pointer_{pointer_kind(value.type.dtype)}(tiles + {number * edge * edge * 8})")
         columns, rows = ceil_div(inner.extent, edge), ceil_div(across.extent, edge)
         with text.block("for item in range(lo, hi):", {loop.name for loop in others}):
             text.line(f"left = item % {text.size(columns)} * {edge}")
@@ -284,7 +285,8 @@ class _Map(Nest):
                 assert isinstance(value.type, TensorType)
 
                 def load(tile: str = tile, dtype: DType = value.type.dtype) -> Code:
-                    return text.assign(text.scope, f"{tile}[({j} - top) * {edge} + {i} - left]", dtype)
+                    loaded = text.load(tile, f"({j} - top) * {edge} + {i} - left", dtype)
+                    return text.assign(text.scope, loaded, dtype)
 
                 elements.overrides[value, indices] = load
             with (
@@ -314,18 +316,18 @@ class _Map(Nest):
         step = coefficient(place, inner.name)
         assert step is not None
         size = dtype.itemsize
-        kind = "f32" if size == 4 else "f64"  # integers of the same size are moved like floats
+        kind, block = _MOVED_AS[size]
         transpose = f"transpose_{kind}"
-        statement = f"{transpose} = transpose_block({kind!r}, {_BLOCK})"
+        statement = f"{transpose} = transpose_block({kind!r}, {block})"
         if statement not in text.requirements.statements:
             text.requirements.statements.append(statement)
         address = text.parameter("n", "i64", "address", elements.storage(value))
         text.line(
-            f"right_blocks, bottom_blocks = right - (right - left) % {_BLOCK}, bottom - (bottom - top) % {_BLOCK}"
+            f"right_blocks, bottom_blocks = right - (right - left) % {block}, bottom - (bottom - top) % {block}"
         )
         with (
-            text.block(f"for {i} in range(left, right_blocks, {_BLOCK}):", {inner.name}),
-            text.block(f"for {j} in range(top, bottom_blocks, {_BLOCK}):", {across.name}),
+            text.block(f"for {i} in range(left, right_blocks, {block}):", {inner.name}),
+            text.block(f"for {j} in range(top, bottom_blocks, {block}):", {across.name}),
         ):
             text.line(
                 f"{transpose}({address} + ({text.index(place)}) * {size}, {text.size(step)} * {size}, "
@@ -336,13 +338,13 @@ class _Map(Nest):
             text.line(f"first = bottom_blocks if {i} < right_blocks else top")
             with text.block(f"for {j} in range(first, bottom):", {across.name}):
                 code = elements.load(value, indices)
-                text.line(f"{tile}[({j} - top) * {edge} + {i} - left] = {code.text}")
+                text.store(tile, f"({j} - top) * {edge} + {i} - left", code)
 
 
 def tile_edge(reads: list[tuple[Value, Indices]]) -> int:
     """The edge of the tiles: long runs of memory where the tiles of all operands leave room for them in L1."""
     types = [value.type for value, _ in reads if isinstance(value.type, TensorType)]
-    return 2 * _TILE if len(types) == 1 and types[0].dtype.itemsize == 4 else _TILE
+    return 2 * _TILE if len(types) == 1 and types[0].dtype.itemsize <= 4 else _TILE
 
 
 def _is_short(loop: Loop) -> bool:

@@ -235,7 +235,7 @@ def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
 
     Addresses, and strides of rows in bytes.
     """
-    numpy_dtype = _DTYPES[dtype]
+    numpy_dtype = _DTYPES.get(dtype) or np.dtype({"i16": np.int16, "u8": np.uint8}[dtype])
 
     def transpose(source: int, source_stride: int, target: int, target_stride: int) -> None:
         block = _view(source, numpy_dtype, (lanes, lanes), (source_stride, numpy_dtype.itemsize)).copy()
