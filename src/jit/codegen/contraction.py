@@ -178,6 +178,19 @@ def streamed(product: Product, instruction: Instruction) -> Product:
     )
 
 
+def _in_runs(product: Product) -> tuple[Product, dict[str, Dim]]:
+    """The product with its last batch axis among its rows, where all share one B, and the slots of such runs."""
+    if not product.batches or product.a_depth != 1 or any(axis.b != 0 for axis in product.batches):
+        return product, {}
+    *batches, outer = product.batches
+    inner = product.rows
+    rows = replace(
+        inner, extent=outer.extent * inner.extent, loops=outer.loops + inner.loops, sizes=outer.sizes + inner.sizes
+    )
+    slots: dict[str, Dim] = {"inner_batches": inner.extent, "a_outer_stride": outer.a, "c_outer_stride": outer.c}
+    return replace(product, batches=tuple(batches), rows=rows), slots
+
+
 def _merge(axes: Sequence[Axis]) -> list[Axis]:
     """Neighbouring axes made one where all strides allow it."""
     merged: list[Axis] = []
@@ -359,24 +372,24 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     if dtype not in (dtypes.float32, dtypes.float64):
         raise Unsupported(f"{instruction.op.name} of {dtype.name}", instruction.location)
     store = store_strides(group, value) if group is not None else None
-    product = streamed(product_of(instruction, store), instruction)
+    product, runs = _in_runs(streamed(product_of(instruction, store), instruction))
     output = next(iter(group.outputs)) if group is not None else value
     storage = driver.store(output)
-    batched = bool(product.batches)
+    batched = bool(product.batches) and not runs
     columns = product.columns.extent
     known_columns = _representative(columns, GemmSpec(dtype.short, target=target).tile.columns)
     narrow = narrow_source(instruction.operands[1])
     kind = _tensor(narrow).dtype.short if narrow is not None else ""
-    spec = GemmSpec(dtype.short, False, batched, known_columns, target, kind)
+    spec = GemmSpec(dtype.short, False, batched, known_columns, target, kind, bool(runs))
     packed = None
     if not batched and not kind:
         packed = _packed_weight(driver, product, spec) or packed_before_loop(driver, product, spec, add_shared)
     if packed is not None:
-        spec = GemmSpec(dtype.short, True, False, known_columns, target)
+        spec = replace(spec, packed=True)
     either = None
     if packed is None and not batched and not kind:
         either = packed_at_run_time(driver, product, spec, add_shared)
-    packed_spec = GemmSpec(dtype.short, True, False, known_columns, target) if either is not None else None
+    packed_spec = replace(spec, packed=True) if either is not None else None
     epilogue, text = Epilogue(), Text()
     if group is not None:
         axes = [("i", product.rows), ("j", product.columns)]
@@ -395,7 +408,7 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
     add_shared(driver, spec.shared_sources())
     if packed_spec is not None:
         add_shared(driver, packed_spec.shared_sources())
-    outer, batches = _outer_batches(product)
+    outer, batches = _outer_batches(product, 0 if runs else 2)
     size = dtype.itemsize
     a = view_address(driver, product.a, size)
     b_size = _tensor(narrow).dtype.itemsize if narrow is not None else size
@@ -436,6 +449,7 @@ def run_matmul(driver: Driver, instruction: Instruction, group: Group | None, ta
             "c_outer_stride": first.c,
             "c_inner_stride": second.c,
         }
+    sizes |= runs
     slots |= {slot: driver.size(dim) for slot, dim in sizes.items()}
     plan = ""
     if either is not None and packed_spec is not None:
@@ -493,10 +507,11 @@ def run_contraction_kernel(
     driver.line(f"launch({name}, p, {items}, slot_i64(p, {layout['grain']}), pool)")
 
 
-def _outer_batches(product: Product) -> tuple[list[Axis], list[Axis]]:
-    """Batch axes beyond the two that a kernel handles are loops of the driver."""
+def _outer_batches(product: Product, most: int) -> tuple[list[Axis], list[Axis]]:
+    """Batch axes beyond the `most` that a kernel handles are loops of the driver."""
     batches = list(product.batches)
-    return batches[: max(0, len(batches) - 2)], batches[max(0, len(batches) - 2) :]
+    first = max(0, len(batches) - most)
+    return batches[:first], batches[first:]
 
 
 def view_address(driver: Driver, view: StridedView, size: int) -> str:

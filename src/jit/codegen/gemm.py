@@ -57,7 +57,7 @@ GEMM_SLOTS: dict[str, int] = {
             "b_column_stride",
             "c_row_stride",
             "batches",  # all batches: outer * inner
-            "inner_batches",  # batch = outer * inner_batches + inner
+            "inner_batches",  # batch = outer * inner_batches + inner; the rows of a run, whose strides are outer ones
             "a_outer_stride",
             "a_inner_stride",
             "b_outer_stride",
@@ -92,7 +92,8 @@ class GemmSpec:
     `packed` says that B was packed ahead of time (`pack_b_numpy`, `pack_b_source`); otherwise B has any strides and is
     packed on the fly. `batched` adds two batch dimensions with strides of their own (0 broadcasts). `n`, if known,
     picks a tile that fits few columns; packed operands must have been packed for that tile. `narrow` ("f16", "bf16",
-    "i8", "u8") says that B, which is not packed then, is stored so, and converted where it is read.
+    "i8", "u8") says that B, which is not packed then, is stored so, and converted where it is read. With `runs`, rows
+    come in runs with strides of their own between them: a batch whose B is the same.
 
     >>> GemmSpec("f32", n=10, target=Target("avx512", 512, 32, True)).name
     'gemm_f32_28x1x16_packed_l2_512k'
@@ -104,6 +105,7 @@ class GemmSpec:
     n: int | None = None
     target: Target = field(default_factory=host_target)
     narrow: str = ""
+    runs: bool = False
 
     @property
     def tile(self) -> TileShape:
@@ -125,7 +127,7 @@ class GemmSpec:
     @property
     def _options(self) -> str:
         options = ("_packed" if self.packed else "") + ("_batched" if self.batched else "")
-        return options + (f"_{self.narrow}" if self.narrow else "")
+        return options + (f"_{self.narrow}" if self.narrow else "") + ("_runs" if self.runs else "")
 
     @property
     def b_bytes(self) -> int:
@@ -266,6 +268,11 @@ def core_source(spec: GemmSpec) -> str:
             b_batch = b + outer * b_outer + inner * b_inner
             c_batch = outer * c_outer + inner * c_inner
         """
+    if spec.runs:
+        batch_read = f"""
+            run_rows = {slot("inner_batches")}
+            a_run, c_run = {slot("a_outer_stride")} * {size}, {slot("c_outer_stride")}
+        """
     lanes = block_lanes(spec.target, spec.dtype)
     copies = f"copies({spec.dtype!r}, {lanes})"
     gather_rows, pack_panel, pack_rows, copy_strided = (
@@ -275,16 +282,16 @@ def core_source(spec: GemmSpec) -> str:
     path = ""
     if spec.packed:
         functions = gather_rows
-        head, loops = packed_loops()
+        head, loops = packed_loops(spec.runs)
     elif spec.narrow:
         functions = pack_panel + narrow_functions(spec.dtype, spec.narrow)
-        head, loops = unpacked_head(spec.b_bytes), narrow_loops(spec.dtype, spec.b_bytes)
+        head, loops = unpacked_head(spec.b_bytes), narrow_loops(spec.dtype, spec.b_bytes, spec.runs)
         path = f"path = {DIRECT_TILES}"  # one panel at a time
     else:
         functions = gather_rows + pack_panel + pack_rows + copy_strided
         functions += f"rows = {rows_call(spec.target, spec.dtype)}\ndot_rows, add_rows = rows.dot_rows, rows.add_rows\n"
-        head, loops = unpacked_head(spec.b_bytes), unpacked_loops(spec.dtype)
-        path = unpacked_path(size)
+        head, loops = unpacked_head(spec.b_bytes), unpacked_loops(spec.dtype, spec.runs)
+        path = unpacked_path(size, spec.runs)
     if not spec.packed:
         head = f"b_k, b_column, path = {slot('b_k_stride')}, {slot('b_column_stride')}, {slot('path')}\n{head}"
         path = f"""

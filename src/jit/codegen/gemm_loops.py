@@ -90,18 +90,21 @@ def blocking_source(dtype: str, *, packed: bool = True) -> str:
     return f"packed = {packed}\n{f'path = {TILES}{chr(10)}' if packed else ''}{text}"
 
 
-def unpacked_path(size: int) -> str:
+def unpacked_path(size: int, runs: bool) -> str:
     """Statements of a plan function that set `path`, from strides counted in elements."""
+    sums = f"""\
+elif b_column == 1 and m <= {SUM_ROWS}:
+    path = {ROW_SUMS}
+elif a_row == 1 and n <= {SUM_ROWS}:
+    path = {COLUMN_SUMS}
+"""
     return f"""\
 path = {TILES}
 if a_k == 1 and b_k == 1 and m <= {DOT_ROWS} and (k >= {DOT_DEPTH} or m <= {DOT_GROUP}):
     path = {COLUMN_DOTS}
 elif a_k == 1 and k >= {DOT_DEPTH} and n <= {DOT_COLUMNS} and (b_k == 1 or k * n * {size} <= {_COLUMN_BYTES}):
     path = {ROW_DOTS}
-elif b_column == 1 and m <= {SUM_ROWS}:
-    path = {ROW_SUMS}
-elif a_row == 1 and n <= {SUM_ROWS}:
-    path = {COLUMN_SUMS}
+{"" if runs else sums}\
 elif b_column == 1 and (m <= rows and k * n * {size} <= 8 * l2_bytes or m <= 2 * rows and k * n * {size} <= l2_bytes):
     # Few rows do not pay for a copy of a B that is at hand.
     path = {DIRECT_TILES}"""
@@ -114,9 +117,21 @@ for t in range(height):
     addresses[t] = a_batch + row * a_row
     row_starts[t] = c_batch + row * c_row_stride
 """
+# The same where runs of `run_rows` rows lie `a_run` and `c_run` apart.
+_FILL_TABLE_RUNS = """
+for t in range(height):
+    row = i + min(t, rows - 1)
+    run, row = row // run_rows, row % run_rows
+    addresses[t] = a_batch + run * a_run + row * a_row
+    row_starts[t] = c_batch + run * c_run + row * c_row_stride
+"""
 
 
-def packed_loops() -> tuple[str, str]:
+def _fill_table(runs: bool) -> str:
+    return _FILL_TABLE_RUNS if runs else _FILL_TABLE
+
+
+def packed_loops(runs: bool) -> tuple[str, str]:
     """What precedes the items, and what an item does, of products whose B was packed ahead; SIZE is an element's."""
     head = f"""
 gathered, gathered_stride = row_buffer(), k_block * SIZE // 64 * 64 + 128
@@ -132,7 +147,7 @@ for k_start in range(0, max(k, 1), k_block):
     tile = tiles
     for i in range(first_row, last_row, height):
         rows = min(height, last_row - i)
-{indent(_FILL_TABLE, 8)}
+{indent(_fill_table(runs), 8)}
         windows, offset, step = table, k_start * a_k, a_k
         if gather:
             step = gather_rows(table, dense, height, rows, offset, 1, 0, 1, 0, length, a_k, gathered, gathered_stride)
@@ -166,7 +181,7 @@ gather = gather and (a_row % {CACHE_SET_PERIOD} == 0 if a_k == SIZE else a_k % {
 """
 
 
-def unpacked_loops(dtype: str) -> str:
+def unpacked_loops(dtype: str, runs: bool) -> str:
     """What an item does where B is read as it lies, for each path."""
     zero = "np.float32(0)" if dtype == "f32" else "np.float64(0)"
     return f"""
@@ -212,7 +227,7 @@ for k_start in range(0, max(k, 1), block):
     tile = tiles
     for i in range(first_row, last_row, height):
         rows = min(height, last_row - i)
-{indent(_FILL_TABLE, 8)}
+{indent(_fill_table(runs), 8)}
         windows, offset, step = table, k_start * a_k, a_k
         if gather:
             step = gather_rows(table, dense, height, rows, offset, 1, 0, 1, 0, length, a_k, wide, gathered_stride)
@@ -288,7 +303,7 @@ narrow_pointer = pointer_{pointer}
 """
 
 
-def narrow_loops(dtype: str, b_bytes: int) -> str:
+def narrow_loops(dtype: str, b_bytes: int, runs: bool) -> str:
     """The same where B is converted: for few rows while it streams by, for more rows into packed panels."""
     pointer = f"pointer_{dtype}"
     return f"""
@@ -297,7 +312,7 @@ columns = min(width, n - column)
 b_panel = b_batch + column * b_column
 if b_k == {b_bytes} and a_k == SIZE and m <= {DOT_GROUP}:
     i, rows = first_row, last_row - first_row
-{indent(_FILL_TABLE, 4)}
+{indent(_fill_table(runs), 4)}
     for s in range(columns):
         for r in range(rows):
             tile_row = {pointer}(tiles + r * row_bytes)
@@ -325,7 +340,7 @@ else:
         tile = tiles
         for i in range(first_row, last_row, height):
             rows = min(height, last_row - i)
-{indent(_FILL_TABLE, 12)}
+{indent(_fill_table(runs), 12)}
             offset = k_start * a_k
             call_tile(multiply, table, rows, offset, panel_rows, tile, k_start, 1, 0, 1, 0, length, a_k, row_bytes)
             if k_start + length >= k:
