@@ -77,6 +77,51 @@ def minimax(
     return done, max(abs(t * w) for t, w in zip(target, weights, strict=True))
 
 
+def quotient(
+    function: Callable[[Real], Real],
+    high: Real,
+    degrees: tuple[int, int],
+    rounding: Callable[[Real], Real],
+    weight: Callable[[Real], Real],
+) -> tuple[list[Real], list[Real], Real]:
+    """N and D, whose last coefficient is 1, with N / D near the function from 0 to `high`, and the largest error.
+
+    The equation N - D f = 0 is linear in the coefficients (Loeb's iteration divides it by the last D).
+    """
+    top, bottom = degrees
+    size, unknowns = 24 * (top + bottom + 2), top + 1 + bottom
+    grid = [mp.mpf(high) * (1 - mp.cos(mp.pi * (i + mp.mpf(1) / 2) / size)) / 2 for i in range(size)]
+    target = [function(x) for x in grid]
+    weights = [abs(weight(x)) for x in grid]
+    density, divisors = [w * w for w in weights], [mp.mpf(1)] * size
+    below: list[Real] = []
+    for step in range(60):
+        matrix, right = mp.matrix(unknowns, unknowns), mp.matrix(unknowns, 1)
+        for x, t, d, divisor in zip(grid, target, density, divisors, strict=True):
+            row = [x**k for k in range(top + 1)] + [-t * x**k for k in range(bottom)]
+            for i in range(unknowns):
+                right[i] += d / divisor**2 * row[i] * t * x**bottom
+                for j in range(unknowns):
+                    matrix[i, j] += d / divisor**2 * row[i] * row[j]
+        found = list(mp.lu_solve(matrix, right))
+        above, below = found[: top + 1], [*found[top + 1 :], mp.mpf(1)]
+        divisors = [mp.polyval(below[::-1], x) for x in grid]
+        fits = zip(grid, target, weights, divisors, strict=True)
+        errors = [abs(t - mp.polyval(above[::-1], x) / divisor) * w for x, t, w, divisor in fits]
+        if step > 3:
+            density = [d * (e * size / sum(errors) + mp.mpf("0.001")) for d, e in zip(density, errors, strict=True)]
+    below = [rounding(c) for c in below[:-1]] + [mp.mpf(1)]
+    divisors = [mp.polyval(below[::-1], x) for x in grid]
+    rest = [t * divisor for t, divisor in zip(target, divisors, strict=True)]
+    density = [d / divisor**2 for d, divisor in zip(density, divisors, strict=True)]
+    done: list[Real] = []
+    while len(done) <= top:
+        c = rounding(solve(rest, density, grid, len(done), top)[0])
+        rest = [t - c * x ** len(done) for t, x in zip(rest, grid, strict=True)]
+        done.append(c)
+    return done, below, max(abs(t * w / d) for t, w, d in zip(rest, weights, divisors, strict=True))
+
+
 def show(name: str, coefficients: list[Real], worst: Real) -> None:
     """Print a tuple as the sources have it, highest power first."""
     print(f"# largest error 2^{float(mp.log(worst, 2)):.1f}")
@@ -85,7 +130,7 @@ def show(name: str, coefficients: list[Real], worst: Real) -> None:
     for c in reversed(coefficients):
         text = repr(float(c))
         if single_precision:
-            digits = next(d for d in range(6, 12) if single(float(f"{float(c):.{d}g}")) == c)
+            digits = next(d for d in range(6, 12) if single(float(f"{float(c):.{d}g}")) == single(c))
             text = f"{float(c):.{digits}g}"
         print(f"    {text},")
     print(")", flush=True)
@@ -318,6 +363,107 @@ wide("SIN", 4, function=lambda z: mp.sin(mp.sqrt(z)) / mp.sqrt(z), low=0, high=_
 wide("COS", 4, function=lambda z: mp.cos(mp.sqrt(z)), low=0, high=_z)
 wide("ASIN", 7, function=lambda z: mp.asin(mp.sqrt(z)) / mp.sqrt(z), low=0, high=mp.mpf("0.2501"))
 wide("ATAN", 8, function=lambda z: mp.atan(mp.sqrt(z)) / mp.sqrt(z), low=0, high=mp.mpf("0.3605"))
+
+
+def half(part: int, **options: Any) -> Callable[[], tuple[list[Real], Real]]:
+    """The numerator (0) or denominator (1) of a quotient, with its error."""
+
+    def fit() -> tuple[list[Real], Real]:
+        found = quotient(**options)
+        return found[part], found[2]
+
+    return fit
+
+
+def tanh_rest(z: Real) -> Real:
+    """tanh(x) = x + x z f(z), z = x^2."""
+    return -mp.mpf(1) / 3 if z == 0 else (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z
+
+
+# Quotients in z = x^2: tanh up to 0.55, erf up to 1.05.
+_tanh = {"function": tanh_rest, "weight": lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z))}
+_erf = {
+    "function": lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
+    "weight": lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)),
+    "high": mp.mpf("1.05") ** 2,
+}
+for _part, _word in enumerate(("NUMERATOR", "DENOMINATOR")):
+    TABLE[f"TANH_{_word}_F32"] = half(_part, high=mp.mpf("0.305525"), degrees=(1, 1), rounding=single, **_tanh)
+    TABLE[f"TANH_{_word}_F64"] = half(_part, high=mp.mpf("0.3040125"), degrees=(2, 3), rounding=double, **_tanh)
+    TABLE[f"ERF_{_word}_F32"] = half(_part, degrees=(3, 2), rounding=single, **_erf)
+# 1 - erf(x) = 1 / P(x)^8.
+both(
+    "ERF_ROOT",
+    7,
+    None,
+    function=lambda a: mp.erfc(a) ** (-mp.mpf(1) / 8),
+    low=mp.mpf("1.05"),
+    high=4,
+    weight=lambda a: 8 * mp.erfc(a) ** (mp.mpf(9) / 8),
+)
+# erfinv(x) / x - 1 in float32, in w - 5/2 and sqrt(w) - 3.
+for _name, _argument, _low, _high in (
+    ("NEAR", lambda t: mp.mpf("2.5") + t, mp.mpf("-2.499999"), mp.mpf("2.5")),
+    ("FAR", lambda t: (3 + t) ** 2, mp.sqrt(5) - 3, 1),
+):
+    both(
+        f"ERFINV_{_name}",
+        9,
+        None,
+        function=lambda t, w=_argument: erfinv_ratio(w(t)) - 1,
+        low=_low,
+        high=_high,
+        weight=lambda t, w=_argument: 1 / erfinv_ratio(w(t)),
+    )
+
+
+def sinc_rest(z: Real) -> Real:
+    """sin(pi y) / (pi y) = 1 + z f(z), z = y^2."""
+    return (mp.sin(mp.pi * mp.sqrt(z)) / (mp.pi * mp.sqrt(z)) - 1) / z
+
+
+both("SINC", 5, 8, function=sinc_rest, low="1e-20", high="0.2502", weight=lambda z: z / (1 + z * sinc_rest(z)))
+_kk, _cc, _end = single(3 * mp.sqrt(2)), single(mp.mpf("2.3") * mp.sqrt(2)), mp.mpf("14.4")
+_normal = scaled_tail(normal_tail, _kk, _cc)
+both(
+    "NORMAL_TAIL",
+    10,
+    None,
+    function=_normal,
+    low=-_cc / _kk,
+    high=(_end - _cc) / (_end + _kk),
+    weight=inverse(_normal),
+)
+
+
+def bessel(order: int) -> tuple[Callable[[Real], Real], Callable[[Real], Real]]:
+    """The modified Bessel function over x^order in z = x^2, and sqrt(x) e^-x times it in 1 / x."""
+    return (
+        lambda z: mp.besseli(order, mp.sqrt(z)) / mp.sqrt(z) ** order,
+        lambda t: mp.besseli(order, 1 / t) * mp.exp(-1 / t) / mp.sqrt(t),
+    )
+
+
+def last_exact() -> Callable[[Real], Real]:
+    """Rounds to float32 all but 1 / sqrt(2 pi), which the functions take in two parts."""
+    exact = 1 / mp.sqrt(2 * mp.pi)
+    return lambda value: exact if abs(value / exact - 1) < mp.mpf("1e-7") else single(value)
+
+
+for _order, _degree in ((0, 7), (1, 8)):
+    _near, _far = bessel(_order)
+    both(
+        f"I{_order}_NEAR",
+        7,
+        None,
+        function=lambda z, f=_near, o=_order: (f(z) - mp.mpf(1) / (1 + o)) / z,
+        low="1e-12",
+        high=25,
+        weight=lambda z, f=_near: z / f(z),
+    )
+    TABLE[f"I{_order}_FAR_F32"] = lambda f=_far, d=_degree: minimax(
+        f, "1e-6", mp.mpf(1) / 5, d, last_exact(), inverse(f)
+    )
 
 
 def main(names: list[str]) -> None:
