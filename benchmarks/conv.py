@@ -95,7 +95,8 @@ def main() -> None:
             | {"stride_width": stride, "dilation_height": 1, "dilation_width": 1, "x_pixel_stride": channels}
             | {"x_image_stride": x_height * x_width * channels, "x_row_stride": x_width * channels}
             | {"y_image_stride": out_height * out_width * out_channels, "y_row_stride": out_width * out_channels}
-            | {"y_pixel_stride": out_channels, "y_channel_stride": 1, "last_live_row": kernel, "last_live_column": kernel},
+            | {"y_pixel_stride": out_channels, "y_channel_stride": 1, "in_height": height, "in_width": width}
+            | {"pad_height": padding, "pad_width": padding},
             bias.ctypes.data,
         )
         plan = plan_function(module, spec)

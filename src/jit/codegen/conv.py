@@ -35,6 +35,8 @@ from .target import Target, TileShape, host_target, tile_shape
 
 __all__ = ["CONV_SLOTS", "ConvSpec", "Epilogue", "conv_source", "pack_conv_numpy", "pack_depthwise_numpy"]
 
+# Up to so many pixels of an image, a tile may have one place of several images.
+_FEW_PLACES = 64
 # The slots of a convolution's table; those of the epilogue follow. Strides count elements.
 CONV_SLOTS: dict[str, int] = {
     name: index
@@ -62,16 +64,17 @@ CONV_SLOTS: dict[str, int] = {
             "y_row_stride",
             "y_pixel_stride",  # NHWC: channels of the buffer; NCHW: 1
             "y_channel_stride",  # NHWC: 1; NCHW: pixels of the buffer
-            "first_live_row",  # the kernel rows and columns that meet more than padding, and behind them
-            "last_live_row",
-            "first_live_column",
-            "last_live_column",
+            "in_height",  # of the images without padding, which is 0 or more pixels above and to the left
+            "in_width",
+            "pad_height",
+            "pad_width",
             "row_block",  # written by the plan function, as is all below
             "panel_block",
             "grain",
             "outer_block",
             "inner_block",
             "length_block",
+            "by_place",  # whether the rows of a tile are one pixel of several images
         )
     )
 }
@@ -255,8 +258,19 @@ def _read(*names: str) -> str:
     return f"{', '.join(names)} = {', '.join(f'slot_i64(p, {CONV_SLOTS[n]})' for n in names)}"
 
 
+def _live(name: str, first: str, last: str, axis: str) -> str:
+    """Statements for the kernel elements of one direction that the windows of some pixels have inside the image."""
+    stride, dilation, pad = f"stride_{axis}", f"dilation_{axis}", f"pad_{axis}"
+    return f"""
+first_{name} = min(max(0, (pad_{axis} - {last} * {stride} + {dilation} - 1) // {dilation}), kernel_{axis})
+last_{name} = max(first_{name}, min(kernel_{axis}, (in_{axis} - 1 + {pad} - {first} * {stride}) // {dilation} + 1))
+"""
+
+
 # The segments of one window: kernel rows where a row of the window is contiguous, else single kernel elements.
-_SEGMENTS = """
+_SEGMENTS = f"""
+{_live("live_row", "0", "(out_height - 1)", "height").strip()}
+{_live("live_column", "0", "(out_width - 1)", "width").strip()}
 outer, inner, length = kernel_height, kernel_width, channels
 first_inner, last_inner, first_place, last_place = first_live_column, last_live_column, 0, channels
 if groups == 1 and dilation_width == 1 and x_pixel_stride == channels:
@@ -276,11 +290,27 @@ gather_rows = copies({spec.dtype!r}, {lanes})["gather_rows_{copies_name(spec.dty
 @kernel
 def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     {_read("images", "channels", "out_channels", "groups", "out_height", "out_width")}
-    {_read("kernel_height", "kernel_width", "dilation_width", "x_pixel_stride")}
-    {_read("first_live_column", "last_live_column")}
+    {_read("kernel_height", "kernel_width", "stride_height", "stride_width", "x_pixel_stride")}
+    {_read("dilation_height", "dilation_width", "in_height", "in_width", "pad_height", "pad_width")}
     batches, m = groups, images * out_height * out_width
     panels, row_tiles = (out_channels + columns - 1) // columns, (m + rows - 1) // rows
 {indent(_SEGMENTS, 4)}
+    # Where most of a window is padding, the pixels of a tile are one place of several images: it meets fewer elements.
+    by_place, downs, rights = 0, 0, 0
+    if out_height * out_width <= {_FEW_PLACES} and images > 0:
+        for y in range(out_height):
+{indent(_live("row", "y", "y", "height"), 12)}
+            downs += last_row - first_row
+        for x in range(out_width):
+{indent(_live("column", "x", "x", "width"), 12)}
+            rights += last_column - first_column
+        image_tiles = (images + rows - 1) // rows
+        # A tile of few rows costs as much as one of four.
+        together = row_tiles * rows if m > rows else max(m, 4)
+        apart = image_tiles * rows if images > rows else max(images, 4)
+        together *= (last_live_row - first_live_row) * (last_live_column - first_live_column)
+        if downs * rights * apart * 4 < together * 3:
+            by_place, row_tiles = 1, out_height * out_width * image_tiles
     k = outer * inner * length
     # Blocks of at most `block`: whole kernel rows, or parts of one, or parts of a segment, of equal length.
     outer_block, inner_block, length_block = max(1, block // max(1, inner * length)), inner, length
@@ -290,7 +320,7 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
         parts = (length + block - 1) // block
         length_block = (length + parts - 1) // parts
     outer_block, inner_block, length_block = min(outer_block, max(1, outer)), max(1, inner_block), max(1, length_block)
-    if last_live_column - first_live_column < kernel_width:
+    if by_place == 1 or last_live_column - first_live_column < kernel_width:
         # What is left of each kernel row does not follow the one before in the packed weights.
         outer_block = 1
     depth = min(outer_block, outer) * min(inner_block, inner) * min(length_block, length)
@@ -301,16 +331,20 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
     set_slot_i64(p, {slots["outer_block"]}, outer_block)
     set_slot_i64(p, {slots["inner_block"]}, inner_block)
     set_slot_i64(p, {slots["length_block"]}, length_block)
+    set_slot_i64(p, {slots["by_place"]}, by_place)
     return items
 
 
 {_kernel_head(spec)}
     {_read("channels", "out_channels", "groups")}
     {_read("row_block", "panel_block")}
-    {_read("outer_block", "inner_block", "length_block")}
-    {_read("first_live_row", "last_live_row", "first_live_column", "last_live_column")}
+    {_read("outer_block", "inner_block", "length_block", "by_place")}
+    {_read("in_height", "in_width", "pad_height", "pad_width")}
 {indent(_SEGMENTS, 4)}
     k, m = outer * inner * length, images * out_height * out_width
+    image_tiles = (images + height - 1) // height
+    if by_place == 1:
+        m = out_height * out_width * image_tiles * height
     panels = (out_channels + width - 1) // width
     panel_blocks = (panels + panel_block - 1) // panel_block
     row_blocks = (m + row_block - 1) // row_block
@@ -337,7 +371,6 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
                     outer_count = min(outer_block, last_live_row - outer_start)
                     inner_count = min(inner_block, last_inner - inner_start)
                     length_count = min(length_block, last_place - start)
-                    depth = (outer_start * inner + inner_start) * length + start
                     is_last = (
                         outer_start + outer_block >= last_live_row
                         and inner_start + inner_block >= last_inner
@@ -346,10 +379,31 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
                     tile = tiles
                     for i in range(first_row, last_row, height):
                         rows = min(height, last_row - i)
-{indent(_fill_tables("x_group"), 24)}
-                        start_offset = outer_start * outer_stride + inner_start * inner_stride + start * {size}
-                        windows, outers, inners, segment = table, outer_count, inner_count, length_count
-                        if gather:
+                        outer_at, inner_at, at = outer_start, inner_start, start
+                        outers, inners, segment = outer_count, inner_count, length_count
+                        first_image, down, right = 0, 0, 0
+                        if by_place == 1:
+                            first_image, place = i % (image_tiles * height), i // (image_tiles * height)
+                            down, right = place // out_width, place % out_width
+                            rows = min(height, images - first_image)
+{indent(_fill_place("x_group"), 28)}
+{indent(_live("row_live", "down", "down", "height"), 28)}
+{indent(_live("column", "right", "right", "width"), 28)}
+                            outer_at = max(outer_start, first_row_live)
+                            outers = max(0, min(outer_start + outer_count, last_row_live) - outer_at)
+                            if length == channels:
+                                inner_at = max(inner_start, first_column)
+                                inners = max(0, min(inner_start + inner_count, last_column) - inner_at)
+                            else:
+                                at = max(start, first_column * channels)
+                                segment = max(0, min(start + length_count, last_column * channels) - at)
+                            if inners * segment == 0:
+                                outers = 0
+                        else:
+{indent(_fill_tables("x_group"), 28)}
+                        start_offset = outer_at * outer_stride + inner_at * inner_stride + at * {size}
+                        depth, windows = (outer_at * inner + inner_at) * length + at, table
+                        if gather and outers > 0:
                             gather_rows(table, dense, height, rows, start_offset, outers, outer_stride,
                                 inners, inner_stride, segment, {size}, gathered, gathered_stride)
                             windows, start_offset, segment = dense, 0, outers * inners * segment
@@ -359,7 +413,12 @@ def {spec.core_name}_plan(p, threads, rows, columns, block, l2_bytes):
                             w_rows = w_group + (panel * k + depth) * row_bytes
                             call_tile(multiply, windows, rows, start_offset, w_rows, tile, seen,
                                 outers, outer_stride, inners, inner_stride, segment, {size}, row_bytes)
-                            if is_last:
+                            if is_last and by_place == 1:
+                                for t in range(rows):
+                                    pixel = ((first_image + t) * out_height + down) * out_width + right
+                                    call_store(store, p, tile + t * row_bytes, offset_table + t * 8, group, pixel,
+                                        group * out_channels + channel, 1, min(width, out_channels - channel))
+                            elif is_last:
                                 call_store(store, p, tile, offset_table, group, i, group * out_channels + channel,
                                     rows, min(width, out_channels - channel))
                             tile += tile_step
@@ -387,6 +446,19 @@ def {spec.core_name}(p, lo, hi, store, multiply, height, width):
     offset_table = table + {TABLE_BYTES}
     addresses, offsets = pointer_i64(table), pointer_i64(offset_table)
 """.strip("\n")
+
+
+def _fill_place(start: str) -> str:
+    """The same for one place (`down`, `right`) of images first_image .. first_image + rows - 1."""
+    return f"""
+address = {start} + first_image * x_image + down * x_down + right * x_right
+offset = first_image * y_image_stride + down * y_row_stride + right * y_pixel_stride
+for t in range(height):
+    addresses[t], offsets[t] = address, offset
+    if t < rows - 1:
+        address += x_image
+        offset += y_image_stride
+"""
 
 
 def _fill_tables(start: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...ir import dtypes
 from ...ir.core import Instruction, Value
-from ...ir.dims import Dim, dim_max, dim_min
+from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
@@ -51,6 +51,8 @@ _COPY_GRAIN = 1 << 15
 # Where pixels in vectors are better than channels: with few channels on one side, with strides only where the sums are
 # short (strided copies take longer), and 1x1 with not too many inputs.
 _FEW_CHANNELS, _SHORT_DEPTH, _MANY_CHANNELS = 16, 48, 128
+# In images up to this high and wide, windows of 3x3 have no more places in the image than Winograd's tiles have.
+_TINY_IMAGE = 2
 
 
 def convolution_reads(instruction: Instruction) -> list[Value] | None:
@@ -199,8 +201,11 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         "y_row_stride": strides[2],
         "y_pixel_stride": strides[3],
         "y_channel_stride": plane,
+        "in_height": shape.height,
+        "in_width": shape.width,
+        "pad_height": shape.pads[0],
+        "pad_width": shape.pads[2],
     }
-    sizes |= _live_elements(shape)
     slots = {slot: driver.size(dim) for slot, dim in sizes.items()}
     if given is None:
         driver.touch(buffer)
@@ -219,18 +224,6 @@ def run_convolution(driver: Driver, instruction: Instruction, group: Group | Non
         slots = {slot: given for slot, given in slots.items() if slot in table}
     run_contraction_kernel(driver, name, spec, table, slots, text, output, plan)
     driver.clock += 1
-
-
-def _live_elements(shape: _Shape) -> dict[str, Dim]:
-    """The kernel rows and columns that meet more than padding: few do where images are small."""
-    sizes: dict[str, Dim] = {}
-    names, extents = ("row", "column"), ((shape.height, shape.out_height), (shape.width, shape.out_width))
-    for axis, (name, (size, out)) in enumerate(zip(names, extents, strict=True)):
-        before, step, dilation = shape.pads[2 * axis], shape.stride[axis], shape.dilation[axis]
-        first = dim_max(0, (before - (out - 1) * step + (dilation - 1)) // dilation)
-        last = dim_min(shape.kernel[axis], (size + (before - 1)) // dilation + 1)
-        sizes |= {f"first_live_{name}": first, f"last_live_{name}": dim_max(first, last)}
-    return sizes
 
 
 def _method(outputs: int, inputs: int, written_out: bool) -> str:
@@ -308,8 +301,9 @@ def winograd_outputs(instruction: Instruction) -> int:
     if not is_winograd_allowed() or instruction.op.name != "conv2d":
         return 0
     shape, dtype = _shape_of(instruction)
-    if expected_size(shape.out_height) == expected_size(shape.out_width) == 1:
-        return 0  # one element of the kernel meets the image
+    height, width = expected_size(shape.out_height), expected_size(shape.out_width)
+    if height is not None and width is not None and max(height, width) <= _TINY_IMAGE:
+        return 0
     w = strided_view(instruction.inputs[1], instruction.block)
     is_plain = shape.kernel == (3, 3) and shape.stride == shape.dilation == (1, 1) and shape.groups == 1
     if dtype is not dtypes.float32 or not is_plain or constant_array(w) is None:

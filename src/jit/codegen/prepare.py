@@ -215,6 +215,8 @@ def _input_grad(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any
     stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
     wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
     if max(stride) > 1 and tuple(dilation) == (1, 1) and all(isinstance(k, int) for k in weight.shape[2:]):
+        if all(k % s == 0 and k > 0 for k, s in zip(weight.shape[2:], stride, strict=True)):
+            return _input_grad_of_equal_phases(gradient, weight, wanted, stride, pads, groups)
         return _input_grad_by_phases(gradient, weight, wanted, stride, pads, groups)
     borders: list[Any] = []
     for i in (0, 1):
@@ -236,6 +238,27 @@ def _turned(weight: Any, groups: int) -> Any:
     """The weight with its places reversed, and inputs and outputs swapped within each group."""
     grouped = F.unflatten(F.flip(weight, (2, 3)), 0, (groups, weight.shape[0] // groups))
     return F.flatten(F.transpose(grouped, 1, 2), 0, 1)
+
+
+def _input_grad_of_equal_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, pads: Any, groups: int) -> Any:
+    """The phases (see below) of a kernel that the stride divides, as output channels of one convolution."""
+    sizes = [gradient.shape[2 + i] for i in (0, 1)]
+    counts = [(pads[2 * i] + wanted[i] + (stride[i] - 1)) // stride[i] for i in (0, 1)]
+    reach = [weight.shape[2 + i] // stride[i] for i in (0, 1)]
+    # [group, input, output, place, phase, place, phase] to [group x output x phases, input, place, place].
+    parts = F.unflatten(F.unflatten(weight, 3, (reach[1], stride[1])), 2, (reach[0], stride[0]))
+    parts = F.unflatten(F.flip(parts, (2, 4)), 0, (groups, weight.shape[0] // groups))
+    merged = F.flatten(F.permute(parts, (0, 2, 4, 6, 1, 3, 5)), 0, 3)
+    borders = [(reach[i] - 1, counts[i] - sizes[i]) for i in (0, 1)]
+    padding = (*borders[0], *borders[1])
+    if not all(isinstance(b, int) and b >= 0 for b in padding):
+        gradient, padding = F.pad(gradient, (*borders[1], *borders[0])), (0, 0, 0, 0)
+    phases = F.unflatten(F.conv2d(gradient, merged, None, padding=padding, groups=groups), 1, (-1, *stride))
+    whole = F.permute(phases, (0, 1, 4, 2, 5, 3))
+    whole = F.flatten(F.flatten(whole, 4, 5), 2, 3)
+    for i in (0, 1):
+        whole = F.slice(whole, pads[2 * i], pads[2 * i] + wanted[i], dim=2 + i)
+    return whole
 
 
 def _input_grad_by_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, pads: Any, groups: int) -> Any:

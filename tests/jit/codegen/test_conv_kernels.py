@@ -104,16 +104,7 @@ class Conv:
         values |= {"x_image_stride": x_height * x_width * channels, "x_row_stride": x_width * channels}
         values |= {"x_pixel_stride": channels, "y_image_stride": y_height * y_width * out_channels}
         values |= {"y_row_stride": y_width * pixel, "y_pixel_stride": pixel, "y_channel_stride": channel}
-        for axis, name in enumerate(("row", "column")):
-            # Kernel elements that some window has inside the image.
-            places = range((out_height, out_width)[axis])
-            live = [
-                tap
-                for tap in range((kernel_height, kernel_width)[axis])
-                for place in places
-                if 0 <= place * stride[axis] + tap * dilation[axis] - padding[axis] < (height, width)[axis]
-            ]
-            values |= {f"first_live_{name}": min(live, default=0), f"last_live_{name}": max(live, default=-1) + 1}
+        values |= {"in_height": height, "in_width": width, "pad_height": padding[0], "pad_width": padding[1]}
         table = table_of(CONV_SLOTS, values, extra)
         items = self.functions[f"{self.spec.name}_plan"](table.ctypes.data, threads)
         run_in_pieces(self.functions["conv"], table, items)
@@ -195,6 +186,13 @@ CASES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 0, 5, 5), (4, 0, 3, 3), {}),
     ((2, 3, 5, 5), (0, 3, 3, 3), {}),
     ((2, 3, 3, 1), (5, 3, 3, 1), {}),
+    # Images so small that kernel elements meet nothing but padding, or most pixels' windows are padding.
+    ((3, 20, 1, 1), (33, 20, 3, 3), {"padding": (1, 1)}),
+    ((1, 7, 1, 9), (5, 7, 5, 3), {"padding": (2, 0), "dilation": (1, 2)}),
+    ((17, 6, 1, 1), (35, 6, 4, 4), {"padding": (3, 3)}),  # one place of several images
+    ((31, 300, 2, 1), (3, 300, 3, 5), {"padding": (2, 3), "stride": (1, 2)}),
+    ((16, 8, 2, 3), (70, 4, 3, 3), {"padding": (1, 2), "dilation": (1, 2), "groups": 2}),
+    ((2, 3, 1, 1), (4, 3, 1, 2), {"padding": (2, 1), "stride": (4, 1)}),  # windows of nothing but padding
 ]
 
 
@@ -231,10 +229,11 @@ def test_result_does_not_depend_on_the_division_of_work(nhwc: Conv) -> None:
 @pytest.mark.parametrize("jit", [True, False])
 def test_epilogue(nchw_output: bool, jit: bool) -> None:
     convolution = Conv(ConvSpec(nchw_output=nchw_output), BIAS_RESIDUAL_RELU, jit=jit)
-    for groups in (1, 2):
-        x, weight = operands((2, 4, 5, 6), (34, 4 // groups, 3, 3))
+    for groups, shape in ((1, (2, 4, 5, 6)), (2, (2, 4, 5, 6)), (1, (16, 4, 1, 2))):
+        x, weight = operands(shape, (34, 4 // groups, 3, 3))
         random = np.random.default_rng(1)
-        bias, residual = random.standard_normal(34).astype("f4"), random.standard_normal((2, 34, 5, 6)).astype("f4")
+        bias = random.standard_normal(34).astype("f4")
+        residual = random.standard_normal((shape[0], 34, *shape[2:])).astype("f4")
         same_layout = residual if nchw_output else np.ascontiguousarray(residual.transpose(0, 2, 3, 1))
         result = convolution(
             x, weight, padding=(1, 1), groups=groups, extra=(bias.ctypes.data, same_layout.ctypes.data)

@@ -62,13 +62,21 @@ def test_images_change_their_layout_at_the_edges_only(model: Mixed) -> None:
 
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "extra", "groups"),
-    [(4, 2, 1, 0, 1), (3, 2, 1, 1, 1), (3, 3, 0, 1, 2), (1, 2, 0, 0, 1), ((2, 5), (3, 2), (0, 2), (1, 0), 3)],
+    [
+        (4, 2, 1, 0, 1),
+        (3, 2, 1, 1, 1),
+        (3, 3, 0, 1, 2),
+        (1, 2, 0, 0, 1),
+        ((2, 5), (3, 2), (0, 2), (1, 0), 3),
+        ((2, 6), (2, 3), (1, 4), (1, 2), 2),
+        (4, 1, 0, 0, 1),
+    ],
 )
 def test_transposed_convolutions(kernel: int, stride: int, padding: int, extra: int, groups: int) -> None:
     layer = nn.ConvTranspose2d(6, 4 * groups, kernel, stride, padding, extra, groups=groups)
     layer = layer.eval().requires_grad_(False)
     compiled = jit.freeze(jit.trace(layer, ingot.randn(2, 6, 5, 7), check_trace=False))
-    for shape in ((2, 6, 5, 7), (1, 6, 9, 3)):
+    for shape in ((2, 6, 5, 7), (1, 6, 9, 4), (17, 6, 3, 3)):
         x = ingot.randn(*shape)
         np.testing.assert_allclose(compiled(x).numpy(), layer(x).numpy(), rtol=1e-4, atol=1e-5)
 
