@@ -456,6 +456,8 @@ class Driver:
                 case ("temporary", int() as index):
                     self.touch(temporaries[index])
                     self.set_slot(slot, "i64", temporaries[index].address)
+                case ("constant", np.ndarray() as array):
+                    self.set_slot(slot, "i64", self.constant(array, (array.tobytes(), array.dtype.str)))
                 case ("status",):
                     status = len(kernel.parameters)
                     self.set_slot(slot, "i64", f"p + {8 * status}")

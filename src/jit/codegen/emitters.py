@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ...ir.core import Instruction
 from .driver import Driver
 from .factoring import FACTORING
+from .fourier import FOURIER
 from .image_pools import run_pool, run_pool_gradient
 from .ordering import run_sort, run_topk
 from .pooling import run_max_pool_with_indices
@@ -44,4 +45,5 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "resample_grad": run_resample_gradient,
     "interpolate": run_nearest,
     **FACTORING,
+    **FOURIER,
 }

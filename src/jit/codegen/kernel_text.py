@@ -32,7 +32,8 @@ _LITERAL = 32
 class Parameter:
     """A parameter of a kernel: its name, kind ("f32*", "i64", "f64") and where the driver takes it from.
 
-    source: ("address", value), ("dim", dim), ("scalar", value), ("temporary", index) or ("status",).
+    source: ("address", value), ("dim", dim), ("scalar", value), ("temporary", index), ("constant", array) or
+    ("status",).
     """
 
     name: str

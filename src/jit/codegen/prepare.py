@@ -25,8 +25,9 @@ from .scalar_code import is_half, is_kernel_dtype
 
 __all__ = ["has_kernel", "prepare"]
 
-# Instructions that only move tensors, whatever their dtype.
-_MOVES = ("constant", "if", "loop", "call", "undefined", "return", "yield", "save", "try", "python.call")
+# Instructions that only move tensors, whatever their dtype, and transforms, which read complex numbers as pairs.
+_MOVES = ("constant", "if", "loop", "call", "undefined", "return", "yield", "save", "try", "python.call", "fftn", "ifftn",
+          "rfftn", "irfftn")  # fmt: skip
 
 
 def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
