@@ -40,7 +40,8 @@ ATTENTION_SLOTS: dict[str, int] = {
 }  # fmt: skip
 
 # Rows of an item, keys of a block, and columns of the result (and positions of the depth) at a time, in tiles. Together
-# they keep an item's memory within the stack of any thread, and within the buffers of `microkernel.py`.
+# they keep an item's memory within the stack of any thread, and within the buffers of `microkernel.py`. Results of more
+# columns have half as many rows, so that scores are not computed twice.
 _ROW_TILES, _KEY_TILES, _COLUMN_TILES = 4, 4, 4
 # Up to this many queries, scores are dot products with the keys as they lie.
 _FEW = 3
@@ -112,8 +113,9 @@ pack_panel = copies({dtype!r}, {lanes})["pack_panel_{copies_name(dtype, lanes)}"
 @kernel
 def {spec.name}_plan(p, threads):
     {_read("batches", "queries", "keys", "depth", "columns")}
-    row_tiles = ROW_TILES
-    blocks = batches * ((columns + DEPTH - 1) // DEPTH)
+    column_room = COLUMN_TILES if columns <= DEPTH else 2 * COLUMN_TILES
+    row_tiles = ROW_TILES * COLUMN_TILES // column_room
+    blocks = batches * ((columns + column_room * WIDTH - 1) // (column_room * WIDTH))
     while row_tiles > 1 and blocks * ((queries + row_tiles * HEIGHT - 1) // (row_tiles * HEIGHT)) < 3 * threads:
         row_tiles -= 1
     rows = row_tiles * HEIGHT
@@ -271,19 +273,21 @@ peaks, sums = STACK(ITEM_ROWS), STACK(ITEM_ROWS)
 new_peaks, shifts, changes = STACK(ITEM_ROWS), STACK(ITEM_ROWS), STACK(ITEM_ROWS)
 row_block = row_tiles * HEIGHT
 row_blocks = (queries + row_block - 1) // row_block
-column_blocks = (columns + DEPTH - 1) // DEPTH
+# Wide rows of the result leave room for fewer of them.
+column_room = COLUMN_TILES if columns <= DEPTH else 2 * COLUMN_TILES
+column_blocks = (columns + column_room * WIDTH - 1) // (column_room * WIDTH)
 few = queries <= FEW and q_depth == SIZE and k_depth == SIZE
 for item in range(lo, hi):
     batch = item // (row_blocks * column_blocks)
     first = item % row_blocks * row_block
-    first_column = item // row_blocks % column_blocks * DEPTH
+    first_column = item // row_blocks % column_blocks * column_room * WIDTH
     outer, inner = batch // inner_batches, batch % inner_batches
     q_head = q + outer * q_outer + inner * q_inner
     k_head = k + outer * k_outer + inner // k_share * k_inner
     v_head = v + outer * v_outer + inner // v_share * v_inner + first_column * v_column
     mask_head = outer * mask_outer + inner * mask_inner
     y_head = y + outer * y_outer + inner * y_inner + first_column * SIZE
-    rows, wide = min(row_block, queries - first), min(DEPTH, columns - first_column)
+    rows, wide = min(row_block, queries - first), min(column_room * WIDTH, columns - first_column)
     column_tiles = (wide + WIDTH - 1) // WIDTH
     start_rows(peaks, sums, rows)
     last_key = min(keys, first + rows) if causal != 0 else keys
@@ -329,7 +333,7 @@ for item in range(lo, hi):
             s = POINTER(tiles + r // HEIGHT * KEY_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
             sums[r] += exponentials_of_row(s, lanes, panels, shifts[r])
             if start > 0 and changes[r] != REAL(1):
-                o = POINTER(results + r // HEIGHT * COLUMN_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
+                o = POINTER(results + r // HEIGHT * column_room * TILE_BYTES + r % HEIGHT * ROW_BYTES)
                 scale_tiles(o, column_tiles, changes[r])
         # The products with the values, added to the results.
         whole = count // WIDTH
@@ -343,7 +347,7 @@ for item in range(lo, hi):
                 high = min(HEIGHT, rows - i)
                 for t in range(HEIGHT):
                     p_addresses[t] = tiles + i // HEIGHT * KEY_TILES * TILE_BYTES + min(t, high - 1) * ROW_BYTES
-                out = results + (i // HEIGHT * COLUMN_TILES + j) * TILE_BYTES
+                out = results + (i // HEIGHT * column_room + j) * TILE_BYTES
                 if whole > 0:
                     multiply_tile(p_table, high, 0, b, out, start, whole, TILE_BYTES, 1, 0, WIDTH, SIZE, b_step)
                 if rest > 0:
@@ -355,6 +359,6 @@ for item in range(lo, hi):
             # A row that may look at nothing gives zeros.
             clear_row(out, wide)
         else:
-            o = POINTER(results + r // HEIGHT * COLUMN_TILES * TILE_BYTES + r % HEIGHT * ROW_BYTES)
+            o = POINTER(results + r // HEIGHT * column_room * TILE_BYTES + r % HEIGHT * ROW_BYTES)
             store_row(o, out, wide, REAL(1) / sums[r])
 """
