@@ -17,64 +17,8 @@ __all__ = [
     "fractional_max_pool3d_with_indices", "grid_sample", "pdist", "upsample_bilinear", "upsample_nearest",
 ]  # fmt: skip
 
-_CUBIC = -0.75  # the free parameter of Keys' kernel, as in `interpolate`
-
 
 # -- grids -------------------------------------------------------------------------------------------------------------
-
-
-def _places(grid: Any, size: int, align_corners: bool) -> Any:
-    """Coordinates in [-1, 1] as positions of elements; the ends are elements' centres where corners are aligned."""
-    return (grid + 1) * ((size - 1) / 2) if align_corners else ((grid + 1) * size - 1) / 2
-
-
-def _reflected(places: Any, low: float, high: float) -> Any:
-    """Positions beyond low or high turned back, as often as they pass either."""
-    span = high - low
-    if span == 0:
-        return places * 0.0
-    away = (places - low).abs()
-    extra = away.fmod(span)
-    turns = (away / span).floor().remainder(2)
-    return _call("where", turns == 0, extra + low, span - extra + low)
-
-
-def _within(places: Any, size: int, padding_mode: str, align_corners: bool) -> Any:
-    """Positions inside the image, by the padding mode; with zeros they stay where they are."""
-    if padding_mode == "reflection":
-        low, high = (0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)
-        places = _reflected(places, low, high)
-    return places if padding_mode == "zeros" else places.clamp(0, size - 1)
-
-
-def _at(input: Any, corners: list[Any]) -> Any:
-    """The elements of (N, C, *image) at whole positions (N, *places) per dimension; 0 outside the image."""
-    sizes = [int(n) for n in input.shape[2:]]
-    batch, channels = int(input.shape[0]), int(input.shape[1])
-    index: Any = 0
-    inside: Any = None
-    for corner, size in zip(corners, sizes, strict=True):
-        held = (corner >= 0) & (corner <= size - 1)
-        inside = held if inside is None else inside & held
-        whole = _call("where", held, corner, 0.0).long()
-        index = index * size + whole
-    shape = tuple(int(n) for n in index.shape[1:])
-    flat = input.reshape(batch, channels, math.prod(sizes))
-    wanted = index.reshape(batch, 1, math.prod(shape)).expand(batch, channels, math.prod(shape))
-    values = _call("gather", flat, 2, wanted).reshape(batch, channels, *shape)
-    return _call("where", inside.unsqueeze(1), values, 0.0)
-
-
-def _cubic_weights(fraction: Any) -> list[Any]:
-    """Keys' cubic convolution at 1 + t, t, 1 - t and 2 - t ("Cubic convolution interpolation", 1981)."""
-
-    def near(t: Any) -> Any:
-        return ((_CUBIC + 2) * t - (_CUBIC + 3)) * t * t + 1
-
-    def far(t: Any) -> Any:
-        return ((_CUBIC * t - 5 * _CUBIC) * t + 8 * _CUBIC) * t - 4 * _CUBIC
-
-    return [far(fraction + 1), near(fraction), near(1 - fraction), far(2 - fraction)]
 
 
 def grid_sample(
@@ -125,36 +69,7 @@ def grid_sample(
         )
     if mode == "bicubic" and rank == 3:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
-    aligned = bool(align_corners)
-    sizes = [int(n) for n in input.shape[2:]]
-    raw = [_places(grid[..., rank - 1 - d], n, aligned) for d, n in enumerate(sizes)]  # type: ignore[index]
-    if mode == "bicubic":
-        return _bicubic(input, raw, sizes, padding_mode, aligned)
-    places = [_within(p, n, padding_mode, aligned) for p, n in zip(raw, sizes, strict=True)]
-    if mode == "nearest":
-        return _at(input, [p.round() for p in places])  # type: ignore[no-any-return]
-    floors = [p.floor() for p in places]
-    result: Any = 0.0
-    for corner in range(2**rank):
-        ups = [(corner >> d) & 1 for d in range(rank)]
-        weight: Any = 1.0
-        for place, floor, up in zip(places, floors, ups, strict=True):
-            weight = weight * (place - floor if up else floor + 1 - place)
-        result = result + _at(input, [f + u for f, u in zip(floors, ups, strict=True)]) * weight.unsqueeze(1)
-    return result  # type: ignore[no-any-return]
-
-
-def _bicubic(input: Any, places: list[Any], sizes: list[int], padding_mode: str, aligned: bool) -> Tensor:
-    floors = [p.floor() for p in places]
-    rows, columns = (_cubic_weights(p - f) for p, f in zip(places, floors, strict=True))
-    result: Any = 0.0
-    for i in range(4):
-        y = _within(floors[0] + (i - 1), sizes[0], padding_mode, aligned)
-        for j in range(4):
-            x = _within(floors[1] + (j - 1), sizes[1], padding_mode, aligned)
-            # a reflection about the middle of an element leaves a whole position up to rounding
-            result = result + _at(input, [y.round(), x.round()]) * (rows[i] * columns[j]).unsqueeze(1)
-    return result  # type: ignore[no-any-return]
+    return _call("grid_sample", input, grid, mode, padding_mode, bool(align_corners))  # type: ignore[no-any-return]
 
 
 def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:

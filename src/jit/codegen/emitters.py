@@ -6,6 +6,7 @@ from ...ir.core import Instruction
 from .driver import Driver
 from .factoring import FACTORING
 from .fourier import FOURIER
+from .grid_sampling import run_grid_sample
 from .image_pools import run_pool, run_pool_gradient
 from .ordering import run_sort, run_topk
 from .pooling import run_max_pool_with_indices
@@ -44,6 +45,7 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "resample": run_resample,
     "resample_grad": run_resample_gradient,
     "interpolate": run_nearest,
+    "grid_sample": run_grid_sample,
     **FACTORING,
     **FOURIER,
 }

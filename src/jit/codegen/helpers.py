@@ -23,8 +23,8 @@ __all__ = [
     "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "maximum_step",
     "minimum", "minimum_step",
     "product_step", "random_word",
-    "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i64", "sum_step", "take_random",
-    "trunc", "wrapped_index", "wrapping_difference", "wrapping_product", "wrapping_sum",
+    "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i32", "stack_i64", "sum_step",
+    "take_random", "trunc", "wrapped_index", "wrapping_difference", "wrapping_product", "wrapping_sum",
 ]  # fmt: skip
 
 Lowering = Callable[[Any, Any, Any, list[Any]], Any]
@@ -641,3 +641,4 @@ def _make_stack(name: str, numpy_name: str, numba_type: Any, llvm_type: ir.Type)
 stack_f32 = _make_stack("stack_f32", "float32", types.float32, ir.FloatType())
 stack_f64 = _make_stack("stack_f64", "float64", types.float64, ir.DoubleType())
 stack_i64 = _make_stack("stack_i64", "int64", types.int64, ir.IntType(64))
+stack_i32 = _make_stack("stack_i32", "int32", types.int32, ir.IntType(32))

@@ -20,6 +20,7 @@ from .attending import is_native_attention
 from .byte_products import is_byte_product
 from .contraction import narrow_source
 from .elements import expression_of
+from .grid_sampling import is_grid_sample
 from .resampling import for_convolutions, is_resampled
 from .scalar_code import is_half, is_kernel_dtype
 
@@ -55,7 +56,7 @@ def keep_volumes(instruction: Instruction) -> bool:
     """Whether a composite op stays whole where convolutions of volumes have kernels, and Python evaluates the rest."""
     if instruction.op.evaluate is not None and not has_kernel(instruction):
         return True
-    if is_resampled(instruction):
+    if is_resampled(instruction) or is_grid_sample(instruction):
         return True
     return keep(instruction) or (instruction.op.name == "conv3d" and _is_native_product(instruction))
 
