@@ -1,24 +1,31 @@
 """Kernels of sort and topk: elements become integers in their order, with their places beside them.
 
 Rows are sorted by digits from the last to the first (Knuth, The Art of Computer Programming, volume 3, 5.2.5), which
-keeps equal elements in their order; short rows by insertion. The few largest of a row are kept in order while it is
-read once; blocks that hold nothing large enough are passed over at the speed of a maximum.
+keeps equal elements in their order; where only a part of the order is read, its first digit says which elements can be
+in it. Short rows are sorted beside each other by a network. The few largest of a row are kept in order while it is read
+once; blocks that hold nothing large enough are passed over at the speed of a maximum.
 """
 
+import re
+from textwrap import indent
+
 from ...ir import dtypes
-from ...ir.core import Instruction
+from ...ir.core import Instruction, Value
 from ...ir.dims import Dim
 from ...ir.dtypes import DType
+from ...ir.types import IntType
 from .driver import Driver
-from .reads import axis_of
+from .kernel_text import Parameter
+from .ordering_text import EXCHANGE, EXCHANGE_WITH_PLACES, INSERTION, LIST, NETWORK, SELECTION, SORT
+from .reads import axis_of, slice_start
+from .scans import extreme_and_place
 from .template import LoopText, along, tensor_type
+from .turning import LANES, LONGEST, are_turned, turning_statements
 
 __all__ = ["run_sort", "run_topk"]
 
-_INSERTION = 64
-# Up to this many, topk keeps a list in order; more are taken from the sorted row.
+# Up to this many, topk keeps a list in order; more are selected by digits.
 _FEW = 128
-_DIGIT = 11
 
 
 def _key(dtype: DType, *, descending: bool) -> tuple[str, list[str]]:
@@ -30,178 +37,164 @@ def _key(dtype: DType, *, descending: bool) -> tuple[str, list[str]]:
         zero = f"np.{dtype.name}(0)"
         code = f"float_to_bits_{short}(v + {zero})"
         text, bits = f"({low} if v != v else {code} if {code} >= 0 else {code} ^ {low})", [f"float_to_bits_{short}"]
-    return (f"~({text})" if descending else text), bits
+    return (f"~({text})" if descending else f"({text})"), bits
 
 
-def _passes(bits: int, first: int) -> str:
-    """The passes over digits of `bits` bits from bit `first` on; `{digit}` of the last one has the sign."""
-    lines = []
-    for shift in range(first, first + bits, _DIGIT):
-        width = min(_DIGIT, first + bits - shift)
-        mask, flip = (1 << width) - 1, 1 << (width - 1) if shift + width == first + bits else 0
-        digit = f"((keys[old + k] >> {shift}) & {mask}) ^ {flip}"
-        lines.append(_PASS.format(counters=mask + 1, digit=digit))
-    return "".join(lines)
+def _filled(text: str, parts: dict[str, str]) -> str:
+    """A text with the parts in the places of their names: whole lines become as many as they have."""
+    for name, part in parts.items():
+        lines = part.strip("\n")
+
+        def block(match: re.Match[str], lines: str = lines) -> str:
+            return indent(lines, match[1])
+
+        def word(match: re.Match[str], part: str = part) -> str:
+            return part
+
+        text = re.sub(rf"^( *){name}$", block, text, flags=re.MULTILINE)
+        text = re.sub(rf"\b{name}\b", word, text)
+    return text
 
 
-_PASS = """
-        for d in range({counters}):
-            counts[d] = 0
-        for k in range(n):
-            counts[{digit}] += 1
-        total = 0
-        for d in range({counters}):
-            count = counts[d]
-            counts[d] = total
-            total += count
-        for k in range(n):
-            d = {digit}
-            keys[new + counts[d]] = keys[old + k]
-            MOVE
-            counts[d] += 1
-        old, new = new, old
-"""
-
-_SORT = """
-counts = stack_i64(2048)
-for item in range(lo, hi):
-    start = item // inner * n * inner + item % inner
-    out = item // inner * taken * inner + item % inner
-    old = item * 2 * n
-    new = old + n
-    for k in range(n):
-        v = x[start + k * inner]
-        FIRST
-    if n <= INSERTION:
-        for k in range(1, n):
-            key = keys[old + k]
-            HELD
-            p = k
-            while p > 0 and keys[old + p - 1] > key:
-                keys[old + p] = keys[old + p - 1]
-                SHIFT
-                p -= 1
-            keys[old + p] = key
-            DROP
-    else:
-        PASSES
-    for k in range(taken):
-        place = PLACE
-        y[out + k * inner] = x[start + place * inner]
-        z[out + k * inner] = place
-"""
-
-
-def _sort(driver: Driver, instruction: Instruction, descending: bool) -> None:
-    """The row sorted, as much of it as the result takes."""
-    source, (value, place) = instruction.inputs[0], instruction.results
-    dtype = tensor_type(source).dtype
-    around: dict[str, Dim] = {"outer": 1, "n": 1, "inner": 1}
-    taken: Dim = 1
-    if tensor_type(source).shape:
-        axis = axis_of(instruction, source)
-        around, taken = along(source, axis), tensor_type(value).shape[axis]
-    rows = around["outer"] * around["inner"]
-    loops = LoopText(driver, instruction)
-    loops.read("x", source)
-    loops.write("y", value)
-    loops.write("z", place)
-    loops.temporary("keys", rows * around["n"] * 2, dtypes.int64)
-    loops.sizes(n=around["n"], inner=around["inner"], taken=taken)
-    loops.requirements.helpers.add("stack_i64")
-    key, bits = _key(dtype, descending=descending)
-    loops.requirements.bits.update(bits)
+def _sort_parts(dtype: DType, key: str) -> dict[str, str]:
+    """What sorting by digits does with keys: elements of up to four bytes share an integer with their place."""
     if dtype.itemsize <= 4:
-        # Key and place in one integer.
-        parts = {
-            "FIRST": f"keys[old + k] = (({key}) << 32) | k",
-            "PASSES": _passes(32, 32).strip("\n").strip(),
-            "PLACE": "keys[old + k] & 4294967295",
+        return {
+            "KEEP": f"keys[old + count] = ({key} << 32) | k",
+            "PLACE": "keys[at] & 4294967295",
+            "FROM": "32",
+            "TOP": "21",
             **dict.fromkeys(("MOVE", "HELD", "SHIFT", "DROP"), "pass"),
         }
-    else:
-        loops.temporary("places", rows * around["n"] * 2, dtypes.int64)
-        parts = {
-            "FIRST": f"keys[old + k] = {key}\n        places[old + k] = k",
-            "PASSES": _passes(64, 0).strip("\n").strip(),
-            "PLACE": "places[old + k]",
-            "MOVE": "places[new + counts[d]] = places[old + k]",
-            "HELD": "held = places[old + k]",
-            "SHIFT": "places[old + p] = places[old + p - 1]",
-            "DROP": "places[old + p] = held",
+    return {
+        "KEEP": f"keys[old + count] = {key}\nplaces[old + count] = k",
+        "PLACE": "places[at]",
+        "FROM": "0",
+        "TOP": "53",
+        "MOVE": "places[new + counts[d]] = places[old + k]",
+        "HELD": "held = places[old + k]",
+        "SHIFT": "places[old + p] = places[old + p - 1]",
+        "DROP": "places[old + p] = held",
+    }
+
+
+def _network(dtype: DType, key: str, general: str) -> str:
+    """A text that sorts short rows by a network, and others as the given one does."""
+    area = LONGEST * LANES * 8
+    parts = {
+        "GENERAL": indent(general.strip("\n"), "    "),
+        "KIND": dtype.short,
+        "SIZE": str(dtype.itemsize),
+        "LONGEST": str(LONGEST),
+        "LANES": str(LANES),
+        "AREA": str(area),
+    }
+    count = f"min(p, n - distance - k) * {LANES}"
+    text = NETWORK.replace("turn_rows_KIND", f"turn_rows_{dtype.short}")
+    if dtype.itemsize == 4:
+        parts |= {
+            "OFFSET": str(area),
+            "PLACES": "0",
+            "SET": f"v = other[c]\nnet[c] = ({key} << 32) | number",
+            "EXCHANGE": f"exchange(pointer_i64(a), pointer_i64(b), {count})",
+            "FINISH": f"for c in range(n * {LANES}):\n    net[c] &= 4294967295",
         }
-    text = _SORT.replace("PASSES", parts.pop("PASSES")).replace("INSERTION", str(_INSERTION))
-    for name, part in parts.items():
-        text = text.replace(name, part)
-    loops.run(text, rows, around["n"] * 24)
+        return _filled(text.replace("pointer_OTHER", f"pointer_{dtype.short}"), parts)
+    parts |= {
+        "OFFSET": "0",
+        "PLACES": str(area),
+        "SET": f"v = raw[c]\nnet[c] = {key}\nother[c] = number",
+        "EXCHANGE": "exchange(pointer_i64(a), pointer_i64(b), "
+        f"pointer_i64(a + {area}), pointer_i64(b + {area}), {count})",
+        "FINISH": "pass",
+    }
+    text = text.replace("other = pointer_OTHER", f"raw = pointer_{dtype.short}(tile)\n    other = pointer_i64")
+    return _filled(text, parts)
+
+
+def _part_of_order(driver: Driver, values: tuple[Value, ...], n: Dim) -> tuple[Dim, Dim] | None:
+    """The places of the order that are read, where all that reads it are slices of the same few; None if it is all."""
+    instruction = values[0].instruction
+    assert instruction is not None and instruction.block is not None
+    found: set[tuple[Dim, Dim]] = set()
+    for other in instruction.block.walk():
+        used = [v for v in values if v in other.operands]
+        if not used:
+            continue
+        source, *bounds = other.operands
+        if other.op.name != "slice" or source is None or axis_of(other, source) != tensor_type(source).rank - 1:
+            return None
+        types = [bound.type for bound in bounds if bound is not None]
+        places = [kind.value for kind in types if isinstance(kind, IntType)]
+        if len(places) != 2 or other.attributes["step"] != 1 or any(place is None for place in places):
+            return None
+        first, stop = (slice_start(place, n) for place in places)
+        found.add((first, stop))
+    return found.pop() if len(found) == 1 else None
+
+
+def _run(driver: Driver, instruction: Instruction, *, descending: bool) -> None:
+    """The row sorted, as much of it as the result takes."""
+    source, (value, place) = instruction.inputs[0], instruction.results
+    dtype, shape = tensor_type(source).dtype, tensor_type(source).shape
+    around: dict[str, Dim] = {"outer": 1, "n": 1, "inner": 1}
+    taken: Dim = 1
+    last = False
+    if shape:
+        axis = axis_of(instruction, source)
+        around, taken, last = along(source, axis), tensor_type(value).shape[axis], axis == len(shape) - 1
+    n, rows = around["n"], around["outer"] * around["inner"]
+    part = _part_of_order(driver, (value, place), n) if instruction.op.name == "sort" and last else None
+    loops = LoopText(driver, instruction)
+    network = last and are_turned(n, dtype, shortest=1)
+    loops.read("x", source)
+    loops.write("y", value)
+    if network:
+        driver.store(place)
+        loops.parameters.append(Parameter("rows", "i64", ("address", source)))
+        loops.parameters.append(Parameter("results", "i64", ("address", place)))
+    else:
+        loops.write("z", place)
+    loops.sizes(n=n, inner=around["inner"], taken=taken)
+    key, bits = _key(dtype, descending=descending)
+    loops.requirements.bits.update(bits)
+    few = instruction.op.name == "topk" and isinstance(taken, int) and 0 < taken <= _FEW and dtype is not dtypes.bool_
+    if few:
+        loops.temporary("keys", rows * taken, dtypes.int64)
+        loops.temporary("places", rows * taken, dtypes.int64)
+        step = "maximum_step" if descending else "minimum_step"
+        loops.requirements.helpers.add(step)
+        text = _filled(LIST, {"COUNT": str(taken), "STEP": step, "COMPARE": "<=" if descending else ">=", "KEY": key})
+        work = n * 2
+    else:
+        loops.temporary("keys", rows * n * 2, dtypes.int64)
+        if dtype.itemsize > 4:
+            loops.temporary("places", rows * n * 2, dtypes.int64)
+        first, stop = part or (0, taken)
+        loops.sizes(first=first, stop=stop)
+        loops.requirements.helpers.add("stack_i64")
+        selects = part is not None or instruction.op.name == "topk"
+        parts = {"SELECTION": SELECTION if selects else "    if True:"}
+        parts |= _sort_parts(dtype, key) | {"KEY": key, "INSERTION": str(INSERTION)}
+        text, work = _filled(SORT, parts), n * 24
+    if network:
+        loops.requirements.statements.extend(turning_statements(dtype))
+        if dtype is not dtypes.int64:
+            loops.requirements.statements.append(turning_statements(dtypes.int64)[-1])
+            loops.requirements.statements.append(turning_statements(dtypes.int64)[1])
+        loops.requirements.statements.append(EXCHANGE if dtype.itemsize == 4 else EXCHANGE_WITH_PLACES)
+        loops.requirements.bits.add("select")
+        text = _network(dtype, key, text)
+    loops.run(text, rows, work)
 
 
 def run_sort(driver: Driver, instruction: Instruction) -> None:
-    _sort(driver, instruction, instruction.attributes["descending"])
-
-
-_SELECT = """
-for item in range(lo, hi):
-    start = item // inner * n * inner + item % inner
-    base = item * COUNT
-    filled = 0
-    worst = np.int64(0)
-    limit = x[start]
-    for first in range(0, n, 64):
-        last = min(first + 64, n)
-        wanted = True
-        if filled == COUNT:
-            best = x[start + first * inner]
-            for k in range(first + 1, last):
-                best = STEP(best, x[start + k * inner])
-            wanted = not (best COMPARE limit)
-        if wanted:
-            for k in range(first, last):
-                v = x[start + k * inner]
-                key = KEY
-                if filled < COUNT or key < worst:
-                    p = min(filled, COUNT - 1)
-                    while p > 0 and keys[base + p - 1] > key:
-                        keys[base + p] = keys[base + p - 1]
-                        places[base + p] = places[base + p - 1]
-                        p -= 1
-                    keys[base + p] = key
-                    places[base + p] = k
-                    filled = min(filled + 1, COUNT)
-                    worst = keys[base + filled - 1]
-                    limit = x[start + places[base + filled - 1] * inner]
-    out = item // inner * COUNT * inner + item % inner
-    for k in range(COUNT):
-        place = places[base + k]
-        y[out + k * inner] = x[start + place * inner]
-        z[out + k * inner] = place
-"""
+    _run(driver, instruction, descending=instruction.attributes["descending"])
 
 
 def run_topk(driver: Driver, instruction: Instruction) -> None:
-    source, (value, place) = instruction.inputs[0], instruction.results
-    largest = instruction.attributes["largest"]
-    shape = tensor_type(source).shape
-    count = tensor_type(value).shape[axis_of(instruction, source)] if shape else 1
-    dtype = tensor_type(source).dtype
-    if not isinstance(count, int) or not 0 < count <= _FEW or not shape or dtype is dtypes.bool_:
-        _sort(driver, instruction, largest)
+    shape = tensor_type(instruction.results[0]).shape
+    if instruction.attributes["largest"] and shape and shape[instruction.attributes["dim"]] == 1:
+        extreme_and_place(">")(driver, instruction)  # the first of equal ones, too, and NaN above all
         return
-    around = along(source, axis_of(instruction, source))
-    rows = around["outer"] * around["inner"]
-    loops = LoopText(driver, instruction)
-    loops.read("x", source)
-    loops.write("y", value)
-    loops.write("z", place)
-    loops.temporary("keys", rows * count, dtypes.int64)
-    loops.temporary("places", rows * count, dtypes.int64)
-    loops.sizes(n=around["n"], inner=around["inner"])
-    key, bits = _key(dtype, descending=largest)
-    step = "maximum_step" if largest else "minimum_step"
-    loops.requirements.bits.update(bits)
-    loops.requirements.helpers.add(step)
-    text = _SELECT
-    parts = {"COUNT": str(count), "STEP": step, "COMPARE": "<=" if largest else ">=", "KEY": key}
-    for name, part in parts.items():
-        text = text.replace(name, part)
-    loops.run(text, rows, around["n"] * 2)
+    _run(driver, instruction, descending=instruction.attributes["largest"])

@@ -137,7 +137,7 @@ def _run_extreme(driver: Driver, instruction: Instruction, symbol: str, *, with_
         return
     loops.requirements.helpers.add(step)
     text = _EXTREME.format(symbol=symbol, step=step, store=store)
-    if inner == 1 and are_turned(n, dtype):
+    if inner == 1 and are_turned(n, dtype) and dtype is not dtypes.int32:
         kind = dtype.short
         loops.parameters.append(Parameter("rows", "i64", ("address", source)))
         loops.requirements.helpers.update((f"stack_{kind}", f"as_{kind}", "as_i64"))

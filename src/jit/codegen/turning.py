@@ -16,10 +16,11 @@ LANES, LONGEST = 32, 64
 _BLOCK = 8
 
 
-def are_turned(length: Dim, dtype: DType) -> bool:
-    """Whether rows are expected to be of a length at which turning them pays, of elements that can be turned."""
+def are_turned(length: Dim, dtype: DType, *, shortest: int = SHORT) -> bool:
+    """Whether rows are expected to be longer than `shortest`, and not too long, of elements that can be turned."""
     size = expected_size(length)
-    return dtype in (dtypes.float32, dtypes.float64, dtypes.int64) and size is not None and SHORT < size <= LONGEST
+    kinds = (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64)
+    return dtype in kinds and size is not None and shortest < size <= LONGEST
 
 
 def turning_statements(dtype: DType) -> list[str]:
