@@ -114,13 +114,16 @@ def _middle(name: str, input: Tensor, dim: int, keepdim: bool, skip_nan: bool) -
     values, indices = _call("sort", rows, -1, False, True)
     missing = _call("sum", _call("ne", rows, rows), -1, True)
     size = rows.shape[-1]
-    present = _call("sub", size, missing)
     if skip_nan:
-        place = _call("clamp", _call("floor_divide", _call("sub", present, 1), 2), 0)
-    else:  # NaN are last: the first of them is the median where there are any
-        place = _call("where", _call("gt", missing, 0), present, _call("full_like", missing, (size - 1) // 2))
+        place = _call("clamp", _call("floor_divide", _call("sub", _call("sub", size, missing), 1), 2), 0)
+    else:  # The first NaN is the median where there are any: it is what argmax finds, too.
+        middle = (size - 1) // 2
+        place = _call("slice", indices, middle, middle + 1, dim=-1)
+        place = _call("where", _call("gt", missing, 0), _call("argmax", rows, -1, True), place)
+        values, indices = rows, None
     result = return_types.nanmedian if skip_nan else return_types.median
-    return result(*(_finish(_call("gather", v, -1, place), axis, input.ndim, keepdim) for v in (values, indices)))
+    found = _call("gather", values, -1, place), place if indices is None else _call("gather", indices, -1, place)
+    return result(*(_finish(v, axis, input.ndim, keepdim) for v in found))
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
