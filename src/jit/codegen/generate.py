@@ -28,6 +28,7 @@ from .module import ErrorSite, GeneratedModule
 from .prepare import has_kernel, prepare
 from .target import Target, host_target
 from .weight_gradient import run_weight_gradient, weight_gradient_reads
+from .writes import scatter_reads
 
 __all__ = ["Unsupported", "generate"]
 
@@ -162,7 +163,7 @@ class _Driver(Driver):
                 return None
         if instruction.op.name == "item":
             return [strided_view(instruction.inputs[0], instruction.block).base]
-        reads = self.contraction_reads(instruction)
+        reads = self.contraction_reads(instruction) or scatter_reads(instruction)
         return [v for v in instruction.inputs if isinstance(v.type, TensorType)] if reads is None else reads
 
     def in_kernels(self, instruction: Instruction) -> bool:

@@ -7,7 +7,8 @@ from ...ir.core import Instruction, Value
 from ...ir.dims import Dim, dim_max, dim_min
 from ...ir.dtypes import DType
 from ...ir.types import TensorType
-from ..expected_sizes import SHORT, expected_size
+from ..expected_sizes import SHORT_TO_GATHER, expected_size
+from .access import StridedView, forward_view
 from .driver import Driver
 from .fusion import Unsupported
 from .indexing import element_count, row_major_strides
@@ -15,7 +16,7 @@ from .reads import axis_of, index_layout, slice_start
 from .scalar_code import Requirements, literal, pointer_kind
 from .template import LoopText, along, tensor_type
 
-__all__ = ["run_index_add", "run_index_put", "run_nonzero", "run_scatter"]
+__all__ = ["run_index_add", "run_index_put", "run_nonzero", "run_scatter", "scatter_reads"]
 
 
 def _copied(driver: Driver, source: Value, result: Value) -> None:
@@ -37,33 +38,37 @@ def _combined(reduce: str | None, dtype: DType, target: str, value: str, require
     return f"{target} = as_{dtype.short}({target} {'+' if reduce == 'add' else '*'} {value})"
 
 
+def scatter_reads(instruction: Instruction) -> list[Value] | None:
+    """What a scatter reads from memory, through views of its index and values; None for other instructions."""
+    if instruction.op.name not in ("scatter", "scatter_add", "scatter_reduce"):
+        return None
+    source, *others = (v for v in instruction.inputs if isinstance(v.type, TensorType))
+    return [source, *(forward_view(v, instruction.block).base for v in others)]
+
+
 def run_scatter(driver: Driver, instruction: Instruction) -> None:
     source, index, values = instruction.inputs
     result = instruction.results[0]
     reduce = "add" if instruction.op.name == "scatter_add" else instruction.attributes["reduce"]
-    reduce = {"sum": "add", "prod": "multiply"}.get(reduce, reduce)
-    if reduce == "mean":
-        raise Unsupported(f"{instruction.op.name} of means has no native kernel", instruction.location)
     dtype = tensor_type(result).dtype
+    if reduce == "mean" and dtype is dtypes.bool_:
+        raise Unsupported(f"{instruction.op.name} of means of bools has no native kernel", instruction.location)
+    means, reduce = reduce == "mean", {"sum": "add", "prod": "multiply", "mean": "add"}.get(reduce, reduce)
     _copied(driver, source, result)
+    include_self = instruction.attributes.get("include_self", True)
+    counts = _Counts(driver, instruction, result, int(include_self)) if means else None
     shape = tensor_type(index).shape
     axis = axis_of(instruction, source)
     loops = LoopText(driver, instruction)
-    loops.read("index", index)
+    index_offset = _strided(loops, "index", "i", forward_view(index, instruction.block))
     loops.write("y", result)
     loops.status()
-    extents = {f"e{a}": size for a, size in enumerate(shape)}
-    loops.sizes(**extents)
-    for prefix, tensor in (("i", index), ("y", result)):
-        strides = row_major_strides(tensor_type(tensor).shape)
-        loops.sizes(**{f"{prefix}s{a}": stride for a, stride in enumerate(strides)})
+    loops.sizes(**{f"e{a}": size for a, size in enumerate(shape)})
     target_shape = tensor_type(result).shape
+    strides = [_written(loops, f"ys{a}", stride) for a, stride in enumerate(row_major_strides(target_shape))]
     loops.sizes(size=target_shape[axis] if target_shape else 1)
     if isinstance(values.type, TensorType):
-        loops.read("source", values)
-        strides = row_major_strides(values.type.shape)
-        loops.sizes(**{f"vs{a}": stride for a, stride in enumerate(strides)})
-        value = f"source[{_offset('v', len(shape))}]"
+        value = f"source[{_strided(loops, 'source', 'v', forward_view(values, instruction.block))[0]}]"
     else:
         loops.scalar("source", values)
         loops.requirements.helpers.add(f"as_{pointer_kind(dtype)}")
@@ -72,39 +77,96 @@ def run_scatter(driver: Driver, instruction: Instruction) -> None:
             value = "as_u8(source != 0)"
     # Only the dimension that is scattered along can bring two elements to one place.
     parallel = bool(shape) and axis != 0
-    lines = []
-    depth = 0
-    if not parallel:
-        lines.append("for once in range(lo, hi):")
-        depth = 1
+    start = [] if parallel else ["for once in range(lo, hi):"]
     place = " + ".join(
-        ["position * " + (f"ys{axis}" if shape else "1"), *(f"k{a} * ys{a}" for a in range(len(shape)) if a != axis)]
+        [
+            f"position * {strides[axis] if shape else 1}",
+            *(f"k{a} * {strides[a]}" for a in range(len(shape)) if a != axis),
+        ]
     )
     actions = [_combined(reduce, dtype, f"y[{place}]", value, loops.requirements)]
-    if not instruction.attributes.get("include_self", True):
+    if counts is not None:
+        loops.read("counts", counts.holder)
+        actions[0] += f"; counts[{place}] += 1"
+    if not include_self:
         # What is there does not count: first the places get a value that changes nothing.
         neutral = {"add": 0, "multiply": 1}
         kind = dtypes.uint8 if dtype is dtypes.bool_ else dtype
         actions.insert(0, f"y[{place}] = {literal(neutral[reduce], kind) if reduce in neutral else value}")
+    lines = []
+    offset, inner = index_offset
     for action in actions:
-        for a in range(len(shape)):
-            bounds = "lo, hi" if parallel and a == 0 else f"e{a}"
-            lines.append("    " * (depth + a) + f"for k{a} in range({bounds}):")
-        indent = "    " * (depth + len(shape))
-        lines += [
-            f"{indent}position = index[{_offset('i', len(shape))}]",
-            f"{indent}if position < 0 or position >= size:",
-            f"{indent}    status[0] = 3",
-            f"{indent}else:",
-            f"{indent}    {action}",
-        ]
+        depth = len(start)
+        lines += start
+        for a in range(len(shape) + 1):
+            if a == len(shape) - inner:
+                # The loops inside move along one place of the index.
+                indent = "    " * depth
+                lines += [
+                    f"{indent}position = index[{offset}]",
+                    f"{indent}if position < 0 or position >= size:",
+                    f"{indent}    status[0] = 3",
+                    f"{indent}else:",
+                ]
+                depth += 1
+            if a < len(shape):
+                bounds = "lo, hi" if parallel and a == 0 else f"e{a}"
+                lines.append("    " * depth + f"for k{a} in range({bounds}):")
+                depth += 1
+        lines.append("    " * depth + action)
     count: Dim = shape[0] if parallel else 1
     per_item = element_count(shape[1:] if parallel else shape)
     loops.run("\n".join(lines), count, per_item)
+    if counts is not None:
+        counts.divide()
 
 
-def _offset(prefix: str, rank: int) -> str:
-    return " + ".join(f"k{a} * {prefix}s{a}" for a in range(rank)) or "0"
+class _Counts:
+    """How many values came to each place of a tensor."""
+
+    def __init__(self, driver: Driver, instruction: Instruction, result: Value, first: int) -> None:
+        self.driver, self.instruction, self.result = driver, instruction, result
+        self.total = element_count(tensor_type(result).shape)
+        self.storage = driver.temporary(self.total, dtypes.int64)
+        driver.touch(self.storage)
+        self.holder = Value(TensorType(dtypes.int64, (self.total,)))
+        driver.storages[self.holder] = self.storage
+        loops = LoopText(driver, instruction)
+        loops.read("counts", self.holder)
+        loops.run(f"for k in range(lo, hi):\n    counts[k] = {first}", self.total, 1)
+
+    def divide(self) -> None:
+        """Divide the sums by the counts; what no value came to stays."""
+        dtype = tensor_type(self.result).dtype
+        loops = LoopText(self.driver, self.instruction)
+        loops.read("y", self.result)
+        loops.read("counts", self.holder)
+        cast = f"as_{dtype.short}"
+        loops.requirements.helpers.add(cast)
+        count = f"{cast}(max(counts[k], 1))"
+        quotient = f"y[k] / {count}" if dtype.kind == "f" else f"{cast}(y[k] // {count})"
+        loops.run(f"for k in range(lo, hi):\n    y[k] = {quotient}", self.total, 1)
+        self.driver.touch(self.storage)
+
+
+def _written(loops: LoopText, name: str, dim: Dim) -> str:
+    """A stride as text: a literal where it is known, so that LLVM sees what is contiguous."""
+    if isinstance(dim, int):
+        return str(dim)
+    loops.sizes(**{name: dim})
+    return name
+
+
+def _strided(loops: LoopText, name: str, prefix: str, view: StridedView) -> tuple[str, int]:
+    """Read a tensor through a view: the text of an element's position, and how many inner loops do not move it."""
+    loops.read(name, view.base)
+    terms = [] if view.offset == 0 else [_written(loops, f"{prefix}o", view.offset)]
+    still = 0
+    for a, stride in enumerate(view.strides):
+        still = still + 1 if stride == 0 else 0
+        if stride != 0:
+            terms.append(f"k{a} * {_written(loops, f'{prefix}s{a}', stride)}")
+    return " + ".join(terms) or "0", still
 
 
 def run_index_add(driver: Driver, instruction: Instruction) -> None:
@@ -143,7 +205,7 @@ for outer in range(lo, hi):
 """
     if around["inner"] == 1:
         body = body.replace("            for i in range(inner):\n    ", "")
-    constants = {"inner": short} if short is not None and 1 < short <= SHORT else None
+    constants = {"inner": short} if short is not None and 1 < short <= SHORT_TO_GATHER else None
     loops.run(body, around["outer"], around["n"] * around["inner"], constants)
 
 
@@ -179,13 +241,13 @@ def run_index_put(driver: Driver, instruction: Instruction) -> None:
     q = len(layout.shape)
     full = [*extents[: layout.place], *layout.shape, *extents[layout.place :]]
     loops.sizes(**{f"e{a}": size for a, size in enumerate(full)})
-    loops.sizes(**{f"ys{a}": stride for a, stride in enumerate(row_major_strides(shape))})
+    target = [_written(loops, f"ys{a}", stride) for a, stride in enumerate(row_major_strides(shape))]
+    # The loops inside those over the index tensors move along one place.
+    outside = layout.place + q
     lines = ["for once in range(lo, hi):"]
-    depth = 1
-    for a in range(len(full)):
-        lines.append("    " * depth + f"for k{a} in range(e{a}):")
-        depth += 1
-    indent = "    " * depth
+    for a in range(outside):
+        lines.append("    " * (a + 1) + f"for k{a} in range(e{a}):")
+    indent = "    " * (outside + 1)
     part = [f"k{a}" for a in range(layout.place, layout.place + q)]
     rest = iter(
         [
@@ -210,19 +272,21 @@ def run_index_put(driver: Driver, instruction: Instruction) -> None:
                 lines.append(f"{indent}if place{a} < 0 or place{a} >= size{a}:")
                 lines.append(f"{indent}    status[0] = 3")
                 lines.append(f"{indent}    valid = False")
-                terms.append(f"place{a} * ys{a}")
+                terms.append(f"place{a} * {target[a]}")
             case ("along", start, step):
                 loops.sizes(**{f"start{a}": start})  # type: ignore[arg-type]
-                terms.append(f"(start{a} + {next(rest)} * {step}) * ys{a}")
+                terms.append(f"(start{a} + {next(rest)} * {step}) * {target[a]}")
             case (_, fixed):
                 loops.sizes(**{f"fixed{a}": fixed})  # type: ignore[arg-type]
-                terms.append(f"fixed{a} * ys{a}")
-    strides = _broadcast_strides(tensor_type(values).shape, full)
-    loops.sizes(**{f"vs{a}": stride for a, stride in enumerate(strides)})
-    value = f"source[{_offset('v', len(full))}]"
+                terms.append(f"fixed{a} * {target[a]}")
+    steps = [_written(loops, f"vs{a}", s) for a, s in enumerate(_broadcast_strides(tensor_type(values).shape, full))]
+    value = f"source[{' + '.join(f'k{a} * {step}' for a, step in enumerate(steps)) or 0}]"
     reduce = "add" if instruction.attributes["accumulate"] else None
     place_text = " + ".join(terms) or "0"
     lines.append(f"{indent}if valid:")
+    for a in range(outside, len(full)):
+        indent += "    "
+        lines.append(f"{indent}for k{a} in range(e{a}):")
     lines.append(f"{indent}    {_combined(reduce, dtype, f'y[{place_text}]', value, loops.requirements)}")
     loops.run("\n".join(lines), 1, element_count(full))
 
@@ -266,10 +330,40 @@ def run_nonzero(driver: Driver, instruction: Instruction) -> None:
     loops = LoopText(driver, instruction)
     loops.read("x", source)
     loops.write("y", result)
-    loops.sizes(n=total)
-    lines = ["for once in range(lo, hi):", "    found = 0", "    for k in range(n):", "        if x[k] != 0:"]
-    for axis, stride in enumerate(row_major_strides(shape)):
+    width = shape[-1] if shape else 1
+    loops.sizes(n=total, width=width)
+    outer = [f"row // s{axis} % e{axis}" for axis in range(len(shape) - 1)]
+    for axis, stride in enumerate(row_major_strides(shape[:-1])):
         loops.sizes(**{f"s{axis}": stride, f"e{axis}": shape[axis]})
-        lines.append(f"            y[found * {len(shape)} + {axis}] = k // s{axis} % e{axis}")
-    lines.append("            found += 1")
-    loops.run("\n".join(lines), 1, total)
+    coordinates = [f"c{axis}" for axis in range(len(outer))] + (["k"] if shape else [])
+    loops.run(
+        _NONZERO.format(
+            rows="; ".join(f"c{axis} = {text}" for axis, text in enumerate(outer)) or "pass",
+            store="; ".join(f"y[found * {len(shape)} + {axis}] = {c}" for axis, c in enumerate(coordinates)) or "pass",
+        ),
+        1,
+        total,
+    )
+
+
+# Every place is written and then kept or not: a branch that nobody can predict would take longer. Nothing is written
+# behind the last element that is not zero.
+_NONZERO = """
+for once in range(lo, hi):
+    found, last = 0, n - 1
+    while last >= 0 and x[last] == 0:
+        last -= 1
+    for row in range(last // max(width, 1) + 1):
+        base = row * width
+        stop = min(width, last + 1 - base)
+        {rows}
+        for first in range(0, stop, 32):
+            until = min(first + 32, stop)
+            some = 0
+            for k in range(first, until):
+                some |= x[base + k] != 0
+            if some != 0:
+                for k in range(first, until):
+                    {store}
+                    found += x[base + k] != 0
+"""
