@@ -27,6 +27,7 @@ from .rows import Rows
 from .scalar_code import Code, cast, pointer_kind
 from .segments import loop_in_segments
 from .target import host_target
+from .transposing import lower_transposed_copy
 
 __all__ = ["Launch", "Temporary", "lower_group"]
 
@@ -61,8 +62,11 @@ class _Map(Nest):
     def lower_map(self) -> Launch:
         self.loops = self.interleaved()
         text, elements = self.start()
-        if len(self.loops) > 1 and (across := self.transposed()) is not None:
-            return self.lower_tiles(text, elements, *across)
+        if len(self.loops) > 1 and (found := self.transposed()) is not None:
+            across, reads = found
+            if len(reads) == 1 and (launch := lower_transposed_copy(self, text, across, *reads[0], self.storage)):
+                return launch
+            return self.lower_tiles(text, elements, across, reads)
         loops, short = self.loops, self.unrolled()
         *outer, inner = loops[: len(loops) - len(short)] or [Loop("_", 1)]
         n = element_count([loop.extent for loop in (*outer, inner)])
@@ -322,9 +326,7 @@ class _Map(Nest):
         if statement not in text.requirements.statements:
             text.requirements.statements.append(statement)
         address = text.parameter("n", "i64", "address", elements.storage(value))
-        text.line(
-            f"right_blocks, bottom_blocks = right - (right - left) % {block}, bottom - (bottom - top) % {block}"
-        )
+        text.line(f"right_blocks, bottom_blocks = right - (right - left) % {block}, bottom - (bottom - top) % {block}")
         with (
             text.block(f"for {i} in range(left, right_blocks, {block}):", {inner.name}),
             text.block(f"for {j} in range(top, bottom_blocks, {block}):", {across.name}),

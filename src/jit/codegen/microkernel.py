@@ -230,10 +230,11 @@ lower(prefetch, ("address",), emit_prefetch)
 
 
 @cache
-def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
+def transpose_block(dtype: str, lanes: int, past: bool = False) -> Callable[..., None]:
     """The function `(source, source_stride, target, target_stride)` that copies a lanes x lanes block transposed.
 
-    Addresses, and strides of rows in bytes.
+    Addresses, and strides of rows in bytes. With `past`, rows of 64 bytes are written past the caches to addresses
+    that are multiples of 64; `stream_end` is called before others may read them.
     """
     numpy_dtype = _DTYPES.get(dtype) or np.dtype({"i16": np.int16, "u8": np.uint8}[dtype])
 
@@ -244,7 +245,7 @@ def transpose_block(dtype: str, lanes: int) -> Callable[..., None]:
     lower(
         transpose,
         ("source", "source_stride", "target", "target_stride"),
-        lambda builder, arguments: emit_transpose(builder, dtype, lanes, arguments),
+        lambda builder, arguments: emit_transpose(builder, dtype, lanes, arguments, past=past),
     )
     return transpose
 

@@ -311,12 +311,14 @@ class TileFunction:
         return ir.Function(self.module, ir.FunctionType(result, parameters), name)
 
 
-def emit_transpose(builder: ir.IRBuilder, dtype: str, lanes: int, arguments: list[ir.Value]) -> None:
+def emit_transpose(
+    builder: ir.IRBuilder, dtype: str, lanes: int, arguments: list[ir.Value], *, past: bool = False
+) -> None:
     """Copy a `lanes` x `lanes` block transposed; the arguments are source, its row stride, target, its row stride.
 
     In step s = 1, 2, 4, ... rows i and i + s exchange the lanes in which their indices differ from their lanes'. Where
     a row has 16 bytes, all rows are interleaved with those of the other half instead, as often: that is one
-    instruction for a row on any CPU.
+    instruction for a row on any CPU. With `past`, rows are whole lines of the cache and do not stay there.
     """
     source, source_stride, target, target_stride = arguments
     size = ELEMENT_BYTES[dtype]
@@ -346,7 +348,9 @@ def emit_transpose(builder: ir.IRBuilder, dtype: str, lanes: int, arguments: lis
                     rows[i], rows[i + step] = shuffled(both, low), shuffled(both, high)
         step *= 2
     for i in range(lanes):
-        builder.store(rows[i], row(target, target_stride, i), align=size)
+        store = builder.store(rows[i], row(target, target_stride, i), align=64 if past else size)
+        if past:
+            store.set_metadata("nontemporal", builder.module.add_metadata([_I32(1)]))
 
 
 def emit_copy(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
