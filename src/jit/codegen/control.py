@@ -21,6 +21,7 @@ from ...ir.types import (
     Type,
     contained_types,
 )
+from .complex_parts import ALIASES
 from .complex_scalars import is_complex, run_complex
 from .dicts import DICTS, run_hash
 from .driver import Driver, Storage, _LoopFrame
@@ -436,6 +437,7 @@ CONTROL: dict[str, Handler] = {
     "constant": _nothing,
     **dict.fromkeys(PARTS, _nothing),  # each part is stored by a group
     "dim": _nothing,
+    **dict.fromkeys(ALIASES, _nothing),
     "bind_dim": _bind_dim,
     "require_equal": _require_equal,
     **TRIES,

@@ -21,6 +21,7 @@ from ...ir.types import TensorType
 from ..errors import Unsupported
 from ..expected_sizes import SHORT, expected_size
 from .access import operand_indices, reduced_axes
+from .complex_parts import ALIASES
 from .fusion_report import describe, named
 from .groups import Group, Plan, count_uses, loops_over, order_of, own_cost, visits_once
 from .image_layout import layout_of
@@ -54,7 +55,7 @@ class Planner:
     stored_operands: Any  # (instruction) -> operands that it reads from memory; None: not computed in kernels
     accepts_epilogue: Any  # (instruction, group) -> bool
     writable: Container[Value] = ()  # arguments of the block whose memory may be overwritten
-    on_host: Container[Instruction] = ()  # what has no kernel
+    on_host: Container[Instruction] | None = None  # what Python is called back for; None where it never is
     groups: list[Group] = field(default_factory=list)
     aliases: dict[Value, Value] = field(default_factory=dict)
     hard: dict[Value, int] = field(default_factory=dict)  # value -> first position at which it must lie in memory
@@ -96,8 +97,10 @@ class Planner:
             lowering = instruction.op.lower
             is_tensor = len(instruction.results) == 1 and isinstance(instruction.results[0].type, TensorType)
             reads = self.stored_operands(instruction)
-            if instruction.op.name in PARTS and is_tensor and instruction not in self.on_host:
+            if instruction.op.name in PARTS and is_tensor and instruction not in (self.on_host or ()):
                 self.visit_parts(instruction, position)
+            elif instruction.op.name in ALIASES and self.on_host is not None:
+                self.visit_alias(instruction)
             elif reads is not None:
                 self.visit_other(instruction, position, reads)
             elif is_tensor and isinstance(lowering, View):
@@ -178,7 +181,7 @@ class Planner:
         instruction = value.instruction
         if instruction is None or instruction.block is not self.block or instruction.regions:
             return False
-        if instruction.op.name in ("constant", "tuple.get", "list.get", "call"):
+        if instruction.op.name in ("constant", "tuple.get", "list.get", "call", *ALIASES):
             return False  # somebody else's memory, perhaps
         return not isinstance(instruction.op.lower, View)
 
@@ -269,6 +272,16 @@ class Planner:
         return all(g is group or g.position > group.position for g in self.using(value))
 
     # -- one method per kind of instruction --
+
+    def visit_alias(self, instruction: Instruction) -> None:
+        """Another name for the memory of the operand."""
+        value, source = instruction.results[0], instruction.inputs[0]
+        positions = [group.position for group in self.using(value)]
+        if value in self.hard:
+            positions.append(self.hard[value])
+        if positions:
+            self.aliases[value] = source
+            self.need(source, min(positions), self.readers.get(value, instruction))
 
     def visit_view(self, instruction: Instruction, position: int) -> None:
         value = instruction.results[0]
@@ -449,14 +462,14 @@ def plan_block(
     stored_operands: Any,
     accepts_epilogue: Any,
     writable: Container[Value] = (),
-    on_host: Container[Instruction] = (),
+    on_host: Container[Instruction] | None = None,
 ) -> Plan:
     """Fuse the instructions of a block.
 
     `stored_operands(instruction)` gives the values that an instruction reads from memory, or None for one that is
     computed inside kernels; `accepts_epilogue(instruction, group)` says whether the operations of a group can be
     applied to the instruction's result as it is made. `writable` are arguments whose memory may be overwritten;
-    `on_host` is what has no kernel.
+    `on_host` is what Python is called back for, None where that is never done, as on a GPU.
     """
     return Planner(block, stored_operands, accepts_epilogue, writable, on_host).run()
 

@@ -11,6 +11,7 @@ from ...ir.dtypes import DType, bool_, float32, float64, uint8
 from ...ir.ops._op import Decompose, F, Op
 from ...ir.ops._reduced import BY_DTYPE
 from ...ir.ops.selection import CAST
+from ...ir.passes.dce import dead_code_elimination
 from ...ir.passes.decompose import decompose
 from ...ir.passes.sink_views import SINK_VIEWS
 from ...ir.rewrite import Rewriter, rewrite, rule
@@ -18,6 +19,7 @@ from ...ir.symbolic import wrap
 from ...ir.types import TensorType
 from .attending import is_native_attention
 from .byte_products import is_byte_product
+from .complex_parts import ALIASES, parts_rules
 from .contraction import narrow_source
 from .elements import expression_of
 from .grid_sampling import is_grid_sample
@@ -27,8 +29,8 @@ from .scalar_code import is_half, is_kernel_dtype
 __all__ = ["has_kernel", "prepare"]
 
 # Instructions that only move tensors, whatever their dtype, and transforms, which read complex numbers as pairs.
-_MOVES = ("constant", "if", "loop", "call", "undefined", "return", "yield", "save", "try", "python.call", "fftn", "ifftn",
-          "rfftn", "irfftn")  # fmt: skip
+_MOVES = ("constant", "if", "loop", "call", "undefined", "return", "yield", "save", "try", "python.call", "fftn",
+          "ifftn", "rfftn", "irfftn", *ALIASES)  # fmt: skip
 
 
 def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
@@ -37,6 +39,8 @@ def prepare(graph: Graph, *, weight_gradients: bool = False) -> Graph:
     `weight_gradients` says that gradients of convolutions' weights and convolutions of volumes have kernels; else they
     become convolutions of images.
     """
+    if weight_gradients and any(not has_kernel(i) for i in graph.walk()):
+        graph = dead_code_elimination(rewrite(graph, parts_rules()))
     whole = keep_volumes if weight_gradients else keep
     graph = for_convolutions(graph)
     graph = decompose(rewrite(graph, _widened), whole)

@@ -80,7 +80,7 @@ def assert_same(found: Any, expected: Any, tolerance: float = 2e-6) -> None:
     """Equal values, shapes and dtypes; floats within a relative tolerance of the largest magnitude around 1."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-    if expected.dtype.kind == "f":
+    if expected.dtype.kind in "fc":
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
     else:
         np.testing.assert_array_equal(found, expected)
