@@ -12,7 +12,7 @@ from ...ir.types import TensorType
 from .access import StridedView, forward_view
 from .driver import Driver
 from .indexing import element_count
-from .integer_products import INTEGER_SLOTS, IntegerSpec, integer_source
+from .integer_products import INTEGER_SLOTS, IntegerSpec, integer_source, pack_bytes
 from .kernel_text import Text
 from .module import KernelSource
 from .target import Target
@@ -98,8 +98,8 @@ def run_byte_product(
     work = element_count([*(axis.extent for axis in product.batches), rows.extent, columns.extent, product.depth])
     title = f"product of {left.kind} and {right.kind} ({instruction.location})"
     driver.add_kernel(KernelSource(spec.name, integer_source(spec), title=title, flops=work * 2))
-    addresses = [_address(driver, operand) for operand in operands]
-    addresses.append(storage.address)
+    packed = _packed(driver, right, product, spec)
+    addresses = [_address(driver, left), packed or _address(driver, right), storage.address]
     for axis in product.batches:
         index = driver.fresh("t")
         driver.line(f"for {index} in range({driver.size(axis.extent)}):")
@@ -116,11 +116,27 @@ def run_byte_product(
         "b_k_stride": product.b_depth,
         "b_column_stride": columns.b,
         "c_row_stride": rows.c if rows.extent != 1 else columns.extent,
+        "b_is_packed": 0 if packed is None else 1,
     }
     slots |= {slot: driver.size(size) for slot, size in sizes.items()}
     launch(driver, spec.name, spec, INTEGER_SLOTS, slots, Text(), output)
     driver.depth -= len(product.batches)
     driver.clock += 1
+
+
+def _packed(driver: Driver, operand: ByteOperand, product: "Product", spec: IntegerSpec) -> str | None:
+    """The packed form of a constant matrix that all batches share, made now."""
+    shape, strides = (product.depth, product.columns.extent), (product.b_depth, product.columns.b)
+    known = (*shape, *strides, operand.view.offset)
+    if operand.data is None or any(axis.b != 0 for axis in product.batches):
+        return None
+    numbers = [size for size in known if isinstance(size, int)]
+    if len(numbers) < len(known):
+        return None
+    k, n, k_stride, column_stride, offset = numbers
+    flat = np.ascontiguousarray(operand.data.astype(np.int8 if operand.kind == "i8" else np.uint8)).reshape(-1)
+    matrix = np.lib.stride_tricks.as_strided(flat[offset:], (k, n), (k_stride, column_stride), writeable=False)
+    return driver.constant(pack_bytes(matrix, spec), ("packed bytes", id(operand.data), *numbers, spec.lanes))
 
 
 def _address(driver: Driver, operand: ByteOperand) -> str:

@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -19,15 +20,17 @@ from .epilogue import indent
 from .external import lower
 from .gemm_loops import GRAIN_MULTIPLY_ADDS
 from .microkernel_llvm import I64, row_counts
+from .packing import aligned_empty
 from .target import LARGEST_TILE, Target
 
-__all__ = ["INTEGER_SLOTS", "IntegerSpec", "byte_products", "integer_source"]
+__all__ = ["INTEGER_SLOTS", "IntegerSpec", "byte_products", "integer_source", "pack_bytes"]
 
 INTEGER_SLOTS: dict[str, int] = {
     name: index
     for index, name in enumerate(
         (
             "a", "b", "c", "m", "n", "k", "a_row_stride", "a_k_stride", "b_k_stride", "b_column_stride", "c_row_stride",
+            "b_is_packed",  # 1 where B was packed ahead of time (`pack_bytes`)
             "row_block",  # written by the plan function, as is the next
             "grain",
         )
@@ -37,7 +40,7 @@ INTEGER_SLOTS: dict[str, int] = {
 _I32, _I8 = ir.IntType(32), ir.IntType(8)
 # Positions of a block of the depth, a multiple of four, and tiles of rows of an item.
 _DEPTH, _ROW_TILES = 512, 8
-_PARAMETERS = ("a", "b", "out", "rows", "groups", "accumulate")
+_PARAMETERS = ("a", "a_step", "b", "out", "rows", "groups", "accumulate")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def integer_source(spec: IntegerSpec) -> str:
     def read(*names: str) -> str:
         return f"{', '.join(names)} = {', '.join(f'slot_i64(p, {slots[n]})' for n in names)}"
 
-    sums = f"multiply(ones, b_block, tiles + {_ROW_TILES * LARGEST_TILE}, 1, groups, start)"
+    sums = f"multiply(ones, 0, b_panel, tiles + {_ROW_TILES * LARGEST_TILE}, 1, groups, start)"
     loops = f"""
 for item in range(lo, hi):
     first_row = item % row_blocks * row_block
@@ -88,20 +91,27 @@ for item in range(lo, hi):
     for start in range(0, max(k, 1), {_DEPTH}):
         length = min({_DEPTH}, k - start)
         groups = (length + 3) // 4
-        done = 0
-        if b_k == 1:
-            # Four positions of a column lie together already.
-            done = length // 4
-            for s in range(columns):
-                copy_groups(pointer_i32(b + start + (column + s) * b_column), pointer_i32(b_block + 4 * s), done)
-        pack_columns(pointer_i8(b + start * b_k + column * b_column), pointer_i8(b_block), b_k, b_column, length,
-            columns, done)
+        b_panel = b_block
+        if b_is_packed != 0:
+            b_panel = b + column * ((k + 3) // 4 * 4) + start * {width}
+        else:
+            done = 0
+            if b_k == 1:
+                # Four positions of a column lie together already.
+                done = length // 4
+                for s in range(columns):
+                    copy_groups(pointer_i32(b + start + (column + s) * b_column), pointer_i32(b_block + 4 * s), done)
+            pack_columns(pointer_i8(b + start * b_k + column * b_column), pointer_i8(b_block), b_k, b_column, length,
+                columns, done)
         {sums if flip else ""}
         tile = tiles
         for i in range(first_row, last_row, {spec.rows}):
             rows = min({spec.rows}, last_row - i)
-            pack_rows(pointer_u8(a + i * a_row + start * a_k), pointer_u8(a_block), a_row, a_k, length, rows)
-            multiply(a_block, b_block, tile, rows, groups, start)
+            if in_place:
+                multiply(a + i * a_row + start, a_row, b_panel, tile, rows, groups, start)
+            else:
+                pack_rows(pointer_u8(a + i * a_row + start * a_k), pointer_u8(a_block), a_row, a_k, length, rows)
+                multiply(a_block, {_DEPTH}, b_panel, tile, rows, groups, start)
             if start + length >= k:
                 store(pointer_i32(tile), pointer_i32(tiles + {_ROW_TILES * LARGEST_TILE}),
                     pointer_i32(c + (i * c_row + column) * 4), c_row, rows, columns)
@@ -175,7 +185,9 @@ def fill(target, count, value):
 def {spec.name}(p, lo, hi):
     {read("a", "b", "c", "m", "n", "k", "a_row_stride", "a_k_stride", "b_k_stride", "b_column_stride", "c_row_stride")}
     a_row, a_k, b_k, b_column, c_row = a_row_stride, a_k_stride, b_k_stride, b_column_stride, c_row_stride
-    row_block = slot_i64(p, {slots["row_block"]})
+    {read("row_block", "b_is_packed")}
+    # Rows whose bytes lie together, in whole groups, and keep their signs, are read as they lie.
+    in_place = {"False" if flip else "a_k == 1 and k % 4 == 0"}
     row_blocks = max(1, (m + row_block - 1) // row_block)
     a_block, b_block, tiles = row_buffer(), panel_buffer(), tile_buffer()
     ones = a_block + {spec.rows * _DEPTH}
@@ -187,15 +199,33 @@ def {spec.name}(p, lo, hi):
 """
 
 
+def pack_bytes(b: np.ndarray[Any, Any], spec: IntegerSpec) -> np.ndarray[Any, Any]:
+    """A K x N matrix as the kernel reads panels: for each, groups of four positions of each of its columns.
+
+    >>> spec = IntegerSpec("u8", "i8", Target("example", 512, 32, True, byte_dots=True))
+    >>> pack_bytes(np.ones((5, 33), np.int8), spec).shape
+    (2, 2, 32, 4)
+    """
+    width = 2 * spec.lanes
+    (k, n), panels = b.shape, -(-b.shape[1] // width)
+    groups = -(-k // 4)
+    packed = np.zeros((groups * 4, panels * width), b.dtype)
+    packed[:k, :n] = b
+    ordered = packed.reshape(groups, 4, panels, width).transpose(2, 0, 3, 1)
+    aligned = aligned_empty(ordered.shape, b.dtype)
+    aligned[...] = ordered
+    return aligned
+
+
 @cache
 def byte_products(rows: int, lanes: int, b_signed: bool, dots: bool) -> Callable[..., None]:
-    """The micro-kernel `(a, b, out, rows, groups, accumulate)`: a tile (+)= rows of A times a panel of B.
+    """The micro-kernel `(a, a_step, b, out, rows, groups, accumulate)`: a tile (+)= rows of A times a panel of B.
 
-    Row t of A begins at `a + t * 512`; `b` has, for each group of four positions, four bytes for each of 2 * lanes
+    Row t of A begins at `a + t * a_step`; `b` has, for each group of four positions, four bytes for each of 2 * lanes
     columns. One of the two is signed, the other one is not.
     """
 
-    def multiply(a: int, b: int, out: int, count: int, groups: int, accumulate: int) -> None:
+    def multiply(a: int, a_step: int, b: int, out: int, count: int, groups: int, accumulate: int) -> None:
         width, a_type, b_type = 2 * lanes, np.uint8 if b_signed else np.int8, np.int8 if b_signed else np.uint8
         if groups <= 0 and accumulate:
             return
@@ -204,15 +234,15 @@ def byte_products(rows: int, lanes: int, b_signed: bool, dots: bool) -> Callable
             tile[...] = 0
         if groups <= 0:
             return
-        left, right = (
-            np.ndarray(shape, dtype, memoryview((ctypes.c_char * int(np.prod(shape))).from_address(address)))
-            for address, shape, dtype in ((a, (count, _DEPTH), a_type), (b, (groups, width, 4), b_type))
+        rows = [(ctypes.c_char * (4 * groups)).from_address(a + t * a_step) for t in range(count)]
+        depth = np.array([np.frombuffer(memoryview(row), a_type) for row in rows]).reshape(count, groups, 4).astype(np.int32)
+        right = np.ndarray(
+            (groups, width, 4), b_type, memoryview((ctypes.c_char * (groups * width * 4)).from_address(b))
         )
-        depth = left[:, : 4 * groups].reshape(count, groups, 4).astype(np.int32)
         tile += np.einsum("tgq,gsq->ts", depth, right.astype(np.int32))
 
     def emit(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
-        count, arguments = arguments[3], [*arguments[:3], *arguments[4:]]
+        count = arguments[4]
         heights = row_counts(rows)
         done = builder.append_basic_block("done")
         full = builder.append_basic_block("full")
@@ -231,16 +261,22 @@ def byte_products(rows: int, lanes: int, b_signed: bool, dots: bool) -> Callable
 
 
 def _tile_function(module: ir.Module, rows: int, lanes: int, b_signed: bool, dots: bool) -> ir.Function:
-    """void(a, b, out, groups, accumulate) for tiles of one height."""
+    """void(a, a_step, b, out, rows, groups, accumulate) for tiles of one height, of which `rows` are there."""
     name = f"multiply_bytes_{rows}"
     existing = module.globals.get(name)
     if existing is not None:
         return existing
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 5), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * 7), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    a, b, out, groups, accumulate = function.args
+    a, a_step, b, out, count, groups, accumulate = function.args
+    last = builder.sub(count, I64(1))
+    first_bytes = []
+    for i in range(rows):
+        # Rows that are not there repeat the last one.
+        row = builder.select(builder.icmp_signed("<", I64(i), last), I64(i), last)
+        first_bytes.append(builder.inttoptr(builder.add(a, builder.mul(row, a_step)), _I8.as_pointer()))
     vector = ir.VectorType(_I32, lanes)
     tile = [(i, j) for i in range(rows) for j in range(2)]
 
@@ -263,8 +299,8 @@ def _tile_function(module: ir.Module, rows: int, lanes: int, b_signed: bool, dot
     ]
     new = list(sums)
     for i in range(rows):
-        address = builder.add(a, builder.add(builder.mul(g, I64(4)), I64(i * _DEPTH)))
-        four = _splat(builder, builder.load(builder.inttoptr(address, _I32.as_pointer()), align=1), lanes)
+        address = builder.gep(first_bytes[i], [builder.mul(g, I64(4))])
+        four = _splat(builder, builder.load(builder.bitcast(address, _I32.as_pointer()), align=1), lanes)
         for j in range(2):
             new[2 * i + j] = _add_dots(builder, new[2 * i + j], four, columns[j], b_signed, dots)
     following = builder.add(g, I64(1))

@@ -16,6 +16,9 @@ def _aligned(node: Any, x: Any, parameter: Any) -> Any:
     """A scale or zero point as it broadcasts to the tensor: one number, one per index of an axis, or one per block."""
     if parameter.ndim == 0:
         return parameter
+    if parameter.ndim == 1 and parameter.shape[0] == 1 and not node.attribute("block_size", 0):
+        # One number in a list of one, as ONNX Runtime's tools write it, whatever the axis.
+        return F.squeeze(parameter, 0)
     axis = node.axis(node.attribute("axis", 1), x.ndim)
     block = node.attribute("block_size", 0)
     if block:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from generated_kernels import functions_of, run_in_pieces, table_of
 from ingot import jit
-from ingot.jit.codegen.integer_products import INTEGER_SLOTS, IntegerSpec, integer_source
+from ingot.jit.codegen.integer_products import INTEGER_SLOTS, IntegerSpec, integer_source, pack_bytes
 from ingot.jit.codegen.target import AVX2, NEON, host_target
 
 TYPES = {"i8": np.int8, "u8": np.uint8}
@@ -22,15 +22,17 @@ class Product:
 
     def __init__(self, spec: IntegerSpec, jit: bool = True) -> None:
         functions = functions_of({spec.name: integer_source(spec)}, jit)
+        self.spec = spec
         self.kernel, self.plan = functions[spec.name], functions[f"{spec.name}_plan"]
 
-    def __call__(self, a: Any, b: Any, threads: int = 1, pieces: int = 1) -> Any:
+    def __call__(self, a: Any, b: Any, threads: int = 1, pieces: int = 1, packed: bool = False) -> Any:
         (m, k), n = a.shape, b.shape[1]
         memory = np.full((m + 2, n + 3), GUARD, np.int32)
+        matrix = pack_bytes(b, self.spec) if packed else b
         values = {
-            "a": a.ctypes.data, "b": b.ctypes.data, "c": memory[1:].ctypes.data, "m": m, "n": n, "k": k,
+            "a": a.ctypes.data, "b": matrix.ctypes.data, "c": memory[1:].ctypes.data, "m": m, "n": n, "k": k,
             "a_row_stride": a.strides[0], "a_k_stride": a.strides[1], "b_k_stride": b.strides[0],
-            "b_column_stride": b.strides[1], "c_row_stride": n + 3,
+            "b_column_stride": b.strides[1], "c_row_stride": n + 3, "b_is_packed": int(packed),
         }  # fmt: skip
         table = table_of(INTEGER_SLOTS, values)
         items = self.plan(table.ctypes.data, threads)
@@ -51,13 +53,14 @@ def bytes_of(kind: str, *shape: int, seed: int = 0) -> Any:
 def test_every_pair_of_types_is_exact(kinds: tuple[str, str], form: str) -> None:
     target = host_target() if form == "host" else replace(host_target(), byte_dots=False)
     product = Product(IntegerSpec(*kinds, target), jit=form != "python")
-    sizes = [(1, 2, 1), (3, 5, 7), (14, 32, 4), (15, 33, 18), (61, 40, 515), (130, 70, 1030)]
+    sizes = [(1, 2, 1), (3, 5, 7), (14, 32, 4), (15, 33, 18), (61, 40, 515), (130, 70, 1032)]
     for m, n, k in sizes[: 4 if form == "python" else 6]:
         a, b = bytes_of(kinds[0], m, k), bytes_of(kinds[1], k, n, seed=1)
         expected = a.astype(np.int32) @ b.astype(np.int32)
         for left, right in itertools.product((a, np.asfortranarray(a)), (b, np.asfortranarray(b))):
             for threads, pieces in ((1, 1), (3, 5)):
-                np.testing.assert_array_equal(product(left, right, threads, pieces), expected)
+                for packed in (False, True):
+                    np.testing.assert_array_equal(product(left, right, threads, pieces, packed), expected)
     np.testing.assert_array_equal(product(bytes_of(kinds[0], 3, 0 + 2)[:, :0], bytes_of(kinds[1], 2, 4)[:0]), 0)
     a, b = bytes_of(kinds[0], 20, 30), bytes_of(kinds[1], 30, 40)
     # Pointers of plain Python have no elements before their first one.
