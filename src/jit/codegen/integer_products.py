@@ -235,7 +235,8 @@ def byte_products(rows: int, lanes: int, b_signed: bool, dots: bool) -> Callable
         if groups <= 0:
             return
         rows = [(ctypes.c_char * (4 * groups)).from_address(a + t * a_step) for t in range(count)]
-        depth = np.array([np.frombuffer(memoryview(row), a_type) for row in rows]).reshape(count, groups, 4).astype(np.int32)
+        left = np.array([np.frombuffer(memoryview(row), a_type) for row in rows], np.int32)
+        depth = left.reshape(count, groups, 4)
         right = np.ndarray(
             (groups, width, 4), b_type, memoryview((ctypes.c_char * (groups * width * 4)).from_address(b))
         )
