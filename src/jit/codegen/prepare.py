@@ -4,9 +4,12 @@ A bias becomes an addition of its own, which fusion then puts into the epilogue 
 Products of integers, for which there is no micro-kernel, become sums of elementwise products.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from ...ir.core import Graph, Instruction, Value
+import numpy as np
+
+from ...ir.core import Array, Graph, Instruction, Value
 from ...ir.dtypes import DType, bool_, float32, float64, uint8
 from ...ir.ops._op import Decompose, F, Op
 from ...ir.ops._reduced import BY_DTYPE
@@ -17,10 +20,11 @@ from ...ir.passes.sink_views import SINK_VIEWS
 from ...ir.rewrite import Rewriter, rewrite, rule
 from ...ir.symbolic import wrap
 from ...ir.types import TensorType
+from .access import strided_view
 from .attending import is_native_attention
 from .byte_products import is_byte_product
 from .complex_parts import ALIASES, parts_rules
-from .contraction import narrow_source
+from .contraction import narrow_source, strided_constant
 from .elements import expression_of
 from .grid_sampling import is_grid_sample
 from .resampling import for_convolutions, is_resampled
@@ -216,13 +220,15 @@ def _spread(g: Any, axis: int, step: int) -> Any:
     return F.slice(wide, 0, (size - 1) * step + 1, dim=axis)
 
 
-def _input_grad(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any:
+def _input_grad(gradient: Any, weight: Any, size: Any, merge: Callable[..., Any], **attributes: Any) -> Any:
     """The gradient of an input: the gradient spread by the stride, convolved with the flipped, transposed weight."""
     stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
     wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
     if max(stride) > 1 and tuple(dilation) == (1, 1) and all(isinstance(k, int) for k in weight.shape[2:]):
         if all(k % s == 0 and k > 0 for k, s in zip(weight.shape[2:], stride, strict=True)):
-            return _input_grad_of_equal_phases(gradient, weight, wanted, stride, pads, groups)
+            merged = merge(weight, stride, groups)
+            reach = [k // s for k, s in zip(weight.shape[2:], stride, strict=True)]
+            return _input_grad_of_equal_phases(gradient, merged, reach, wanted, stride, pads, groups)
         return _input_grad_by_phases(gradient, weight, wanted, stride, pads, groups)
     borders: list[Any] = []
     for i in (0, 1):
@@ -246,25 +252,95 @@ def _turned(weight: Any, groups: int) -> Any:
     return F.flatten(F.transpose(grouped, 1, 2), 0, 1)
 
 
-def _input_grad_of_equal_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, pads: Any, groups: int) -> Any:
-    """The phases (see below) of a kernel that the stride divides, as output channels of one convolution."""
-    sizes = [gradient.shape[2 + i] for i in (0, 1)]
-    counts = [(pads[2 * i] + wanted[i] + (stride[i] - 1)) // stride[i] for i in (0, 1)]
+def _phases_as_outputs(weight: Any, stride: Any, groups: int) -> Any:
+    """A weight whose phases (see below) are of equal size as one with an output for each output and phase."""
     reach = [weight.shape[2 + i] // stride[i] for i in (0, 1)]
     # [group, input, output, place, phase, place, phase] to [group x output x phases, input, place, place].
     parts = F.unflatten(F.unflatten(weight, 3, (reach[1], stride[1])), 2, (reach[0], stride[0]))
     parts = F.unflatten(F.flip(parts, (2, 4)), 0, (groups, weight.shape[0] // groups))
-    merged = F.flatten(F.permute(parts, (0, 2, 4, 6, 1, 3, 5)), 0, 3)
-    borders = [(reach[i] - 1, counts[i] - sizes[i]) for i in (0, 1)]
+    return F.flatten(F.permute(parts, (0, 2, 4, 6, 1, 3, 5)), 0, 3)
+
+
+def _constant_phases(weight: Any, stride: Any, groups: int) -> Any:
+    """The same of an array."""
+    channels, outputs, height, width = weight.shape
+    places = (height // stride[0], stride[0], width // stride[1], stride[1])
+    parts = weight.reshape(groups, channels // groups, outputs, *places)[:, :, :, ::-1, :, ::-1]
+    merged = parts.transpose(0, 2, 4, 6, 1, 3, 5)
+    return np.ascontiguousarray(merged).reshape(-1, channels // groups, places[0], places[2])
+
+
+def _input_grad_of_equal_phases(
+    gradient: Any, merged: Any, reach: Any, wanted: Any, stride: Any, pads: Any, groups: int
+) -> Any:
+    """The phases (see below) of a kernel that the stride divides, as output channels of one convolution."""
+    sizes = [gradient.shape[2 + i] for i in (0, 1)]
+    counts = [(wanted[i] + (stride[i] - 1)) // stride[i] for i in (0, 1)]
+    # Place s * i + e of the input is place i + shift of the phase (e + padding) % s.
+    shifts = [[(e + pads[2 * i]) // stride[i] for e in range(stride[i])] for i in (0, 1)]
+    first, spread = [s[0] for s in shifts], [s[-1] - s[0] for s in shifts]
+    borders = [(reach[i] - 1 - first[i], counts[i] - sizes[i] + first[i] + spread[i]) for i in (0, 1)]
     padding = (*borders[0], *borders[1])
     if not all(isinstance(b, int) and b >= 0 for b in padding):
         gradient, padding = F.pad(gradient, (*borders[1], *borders[0])), (0, 0, 0, 0)
     phases = F.unflatten(F.conv2d(gradient, merged, None, padding=padding, groups=groups), 1, (-1, *stride))
-    whole = F.permute(phases, (0, 1, 4, 2, 5, 3))
-    whole = F.flatten(F.flatten(whole, 4, 5), 2, 3)
+    if spread == [0, 0]:
+        whole = F.permute(phases, (0, 1, 4, 2, 5, 3))
+        whole = F.flatten(F.flatten(whole, 4, 5), 2, 3)
+    else:
+        rows = []
+        for down in range(stride[0]):
+            row = []
+            for right in range(stride[1]):
+                part = phases
+                for i, e in ((0, down), (1, right)):
+                    part = F.select(part, (e + pads[2 * i]) % stride[i], dim=2)
+                for i, e in ((0, down), (1, right)):
+                    start = shifts[i][e] - first[i]
+                    part = F.slice(part, start, start + counts[i], dim=2 + i)
+                row.append(part)
+            rows.append(row[0] if len(row) == 1 else F.flatten(F.stack(tuple(row), 4), 3, 4))
+        whole = rows[0] if len(rows) == 1 else F.flatten(F.stack(tuple(rows), 3), 2, 3)
     for i in (0, 1):
-        whole = F.slice(whole, pads[2 * i], pads[2 * i] + wanted[i], dim=2 + i)
+        if wanted[i] // stride[i] * stride[i] != wanted[i]:
+            whole = F.slice(whole, 0, wanted[i], dim=2 + i)
     return whole
+
+
+@rule("phases beside each other + bias -> phases of what has the bias", "add")
+def _bias_of_phases(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+    """What follows then joins the convolution, and the phases are only moved."""
+    whole, bias = instruction.inputs[:2]
+    views: list[Instruction] = []
+    value = whole
+    for name in ("flatten", "flatten", "permute", "unflatten"):
+        view = value.instruction
+        if view is None or view.op.name != name:
+            return None
+        views.append(view)
+        value = view.inputs[0]
+    if (
+        value.instruction is None
+        or value.instruction.op.name != "conv2d"
+        or instruction.attributes.get("alpha", 1) != 1
+    ):
+        return None
+    assert isinstance(value.type, TensorType) and isinstance(whole.type, TensorType)
+    if not isinstance(bias.type, TensorType) or len(instruction.inputs) > 2 or bias.type.dtype != value.type.dtype:
+        return None
+    channels, outputs = whole.type.shape[1], value.type.shape[1]
+    if bias.type.shape != (channels, 1, 1) or not isinstance(channels, int) or not isinstance(outputs, int):
+        return None
+
+    def expand(_: Any, bias: Any) -> Any:
+        each = F.flatten(F.expand(bias, (channels, outputs // channels, 1)), 0, 1)
+        result = F.add(wrap(rewriter.builder, value), F.unsqueeze(F.unsqueeze(F.squeeze(each, 1), -1), -1))
+        for view in reversed(views):
+            (moved,) = rewriter.builder.emit_all(view.op, [result.value, *view.operands[1:]], view.attributes)
+            result = wrap(rewriter.builder, moved)
+        return result
+
+    return rewriter.call(expand, instruction)
 
 
 def _input_grad_by_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, pads: Any, groups: int) -> Any:
@@ -306,7 +382,20 @@ def _input_grad_by_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, 
 def _conv_gradient(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     if not has_kernel(instruction):
         return None
-    return rewriter.call(_input_grad, instruction)
+    weight, block = instruction.inputs[1], instruction.block
+    assert isinstance(weight.type, TensorType)
+    view = strided_view(weight, block)
+    data = strided_constant(view, weight.type.shape, view.strides) if weight.type.device == "cpu" else None
+
+    def merge(weight: Any, stride: Any, groups: int) -> Any:
+        if data is None:
+            return _phases_as_outputs(weight, stride, groups)
+        return wrap(rewriter.builder, rewriter.constant(Array(_constant_phases(data, stride, groups))))
+
+    def expand(gradient: Any, weight: Any, size: Any, **attributes: Any) -> Any:
+        return _input_grad(gradient, weight, size, merge, **attributes)
+
+    return rewriter.call(expand, instruction)
 
 
 def _weight_grad(gradient: Any, input: Any, size: Any, **attributes: Any) -> Any:
@@ -378,6 +467,6 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
 
 # Groups that the gradient of a weight is unrolled for.
 _MAX_GROUPS = 64
-_COMMON = _scaled_weights + _linear + _convolution + _conv_gradient + _masks + SINK_VIEWS
+_COMMON = _scaled_weights + _linear + _convolution + _conv_gradient + _bias_of_phases + _masks + SINK_VIEWS
 _RULES = _COMMON + _wide_integer_matmul
 _RULES_OF_DEVICES = _COMMON + _integer_matmul + _conv_weight_gradient
