@@ -11,7 +11,7 @@ from ._common import randoms, require_tensor
 from ._derive import derived_vjp
 from ._op import Decompose, ErrorSample, F, Sample, VjpContext, define
 
-__all__ = ["CUBIC", "GRID_SAMPLE"]
+__all__ = ["CUBIC", "GRID_SAMPLE", "GRID_SAMPLE_GRAD"]
 
 CUBIC = -0.75  # the free parameter of Keys' kernel, as in `interpolate`
 _MODES = ("bilinear", "nearest", "bicubic")
@@ -228,10 +228,9 @@ _derived = derived_vjp(_decompose)
 
 
 def _vjp(c: VjpContext, g: Any, input: Any, grid: Any, **options: Any) -> tuple[Any, ...]:
-    to_input, to_grid = _derived(c, g, input, grid, **options)
-    if c.needs[1] and to_grid is None:  # the nearest pixel stays the same: zeros, as in PyTorch
-        to_grid = F.full(tuple(grid.shape), 0.0, dtype=grid.dtype)
-    return to_input, to_grid
+    if options["mode"] == "bicubic":
+        return _derived(c, g, input, grid, **options)
+    return F.grid_sample_grad(g, input, grid, **options)  # type: ignore[no-any-return]
 
 
 def _samples() -> list[Sample]:
@@ -267,3 +266,113 @@ GRID_SAMPLE = define(
         ErrorSample((randoms(1, 1, 2, 2), randoms(1, 1, 1, 2), "cubic"), ValueError, "one of"),
     ],
 )
+
+
+# -- gradients ---------------------------------------------------------------------------------------------------------
+
+
+def _infer_grad(sizes: Sizes, gradient: Any, input: Any, grid: Any, **options: Any) -> tuple[TensorType, TensorType]:
+    result = _infer(sizes, input, grid, **options)
+    if options["mode"] == "bicubic":
+        raise RuntimeError("grid_sample_grad: expected the mode bilinear or nearest, given bicubic")
+    gradient = require_tensor("grid_sample_grad", "gradient", gradient)
+    for a, b in zip(gradient.shape, result.shape, strict=True):
+        sizes.equal(a, b, f"grid_sample_grad: expected a gradient of shape {result.shape}, given {gradient}")
+    return input, grid
+
+
+def _slope(xp: Any, place: Any, size: int, padding_mode: str, align_corners: bool) -> Any:
+    """How far `_inside` moves with the place that it is given."""
+    if padding_mode == "zeros":
+        return 1
+    slope: Any = 1
+    if padding_mode == "reflection":
+        low, span = (0.0, max(size - 1, 1)) if align_corners else (-0.5, size)
+        away = xp.abs(place - low)
+        turned = xp.remainder(xp.floor(away / span), 2) != 0
+        slope = xp.sign(place - low) * xp.where(turned, -1, 1)
+        extra = xp.fmod(away, span)
+        place = xp.where(turned, span - extra, extra) + low
+    return slope * ((place >= 0) & (place <= size - 1))
+
+
+def _evaluate_grad(
+    xp: Any, gradient: Any, input: Any, grid: Any, *, mode: str, padding_mode: str, align_corners: bool
+) -> tuple[Any, Any]:
+    sizes = input.shape[2:]
+    batch, channels = input.shape[:2]
+    rank = len(sizes)
+    flat = xp.reshape(input, (batch, channels, -1))
+    to_input = xp.zeros(flat.shape, input.dtype)
+    to_grid = xp.zeros(grid.shape, grid.dtype)
+    rows, planes = xp.arange(batch)[:, None, None], xp.arange(channels)[None, :, None]
+    with np.errstate(all="ignore"):
+        places, slopes = [], []
+        for d, size in enumerate(sizes):
+            g = grid[..., rank - 1 - d]
+            scale = (size - 1) / 2 if align_corners else size / 2
+            raw = (g + 1) * ((size - 1) / 2) if align_corners else ((g + 1) * size - 1) / 2
+            slopes.append(_slope(xp, raw, size, padding_mode, align_corners) * scale)
+            places.append(_inside(xp, raw, size, padding_mode, align_corners))
+        floors = [xp.floor(p) for p in places]
+        corners = _corners(xp, grid, sizes, mode, padding_mode, align_corners)
+        for number, (at, weight) in enumerate(corners):
+            held: Any = True
+            index: Any = 0
+            for place, size in zip(at, sizes, strict=True):
+                within = (place >= 0) & (place <= size - 1)
+                held = held & within
+                index = index * size + xp.where(within, place, 0).astype(np.int64)
+            index = xp.reshape(index, (batch, 1, -1))
+            part = gradient if weight is None else gradient * weight[:, None]
+            part = xp.reshape(xp.where(held[:, None], part, 0), (batch, channels, -1))
+            xp.add.at(to_input, (rows, planes, index), part)
+            if weight is None:
+                continue
+            values = xp.reshape(xp.take_along_axis(flat, index, 2), gradient.shape)
+            shared = xp.where(held, (gradient * values).sum(1), 0)
+            for d in range(rank):
+                moved: Any = slopes[d] if number >> d & 1 else -slopes[d]
+                for other in range(rank):
+                    if other != d:
+                        up = number >> other & 1
+                        share = places[other] - floors[other]
+                        moved = moved * (share if up else 1 - share)
+                to_grid[..., rank - 1 - d] += xp.where(shared == 0, 0, shared * moved)
+    return xp.reshape(to_input, input.shape), to_grid
+
+
+def _decompose_grad(gradient: Any, input: Any, grid: Any, **options: Any) -> tuple[Any, Any]:
+    to_input, to_grid = _derived(VjpContext((), (True, True)), gradient, input, grid, **options)
+    if to_grid is None:  # the nearest pixel stays the same: zeros, as in PyTorch
+        to_grid = F.full(tuple(grid.shape), 0.0, dtype=grid.dtype)
+    return to_input, to_grid
+
+
+GRID_SAMPLE_GRAD = define(
+    "grid_sample_grad(gradient: Tensor, input: Tensor, grid: Tensor, mode: str = 'bilinear', "
+    "padding_mode: str = 'zeros', align_corners: bool = False)",
+    "The gradients of grid_sample's input and grid, in the modes bilinear and nearest.",
+    infer=_infer_grad,
+    evaluate=_evaluate_grad,
+    vjp=derived_vjp(_decompose_grad),
+    lower=Decompose(_decompose_grad),
+    outputs=2,
+    samples=lambda: [
+        Sample((randoms(*_result(image, grid), seed=3), image, grid, *options))
+        for image, grid, *options in (s.args for s in _samples())
+        if "bicubic" not in options and image.size > 1
+    ],
+    errors=lambda: [
+        ErrorSample(
+            (randoms(1, 1, 1, 1), randoms(1, 1, 2, 2), randoms(1, 1, 1, 2), "bicubic"),
+            RuntimeError,
+            "expected the mode",
+        ),
+        ErrorSample((randoms(1, 1, 1, 3), randoms(1, 1, 2, 2), randoms(1, 1, 1, 2)), RuntimeError, "gradient of shape"),
+    ],
+)
+
+
+def _result(image: Any, grid: Any) -> tuple[int, ...]:
+    return (*image.shape[:2], *grid.shape[1:-1])

@@ -6,7 +6,7 @@ from ...ir.core import Instruction
 from .driver import Driver
 from .factoring import FACTORING
 from .fourier import FOURIER
-from .grid_sampling import run_grid_sample
+from .grid_sampling import run_grid_sample, run_grid_sample_gradient
 from .image_pools import run_pool, run_pool_gradient
 from .ordering import run_sort, run_topk
 from .pooling import run_max_pool_with_indices
@@ -46,6 +46,7 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "resample_grad": run_resample_gradient,
     "interpolate": run_nearest,
     "grid_sample": run_grid_sample,
+    "grid_sample_grad": run_grid_sample_gradient,
     **FACTORING,
     **FOURIER,
 }
