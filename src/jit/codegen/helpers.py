@@ -21,8 +21,7 @@ __all__ = [
     "compare_int_float", "difference_overflows", "power_overflows", "product_overflows", "sum_overflows",
     "absolute", "as_bool", "as_f32", "as_f64", "as_i16", "as_i32", "as_i64", "as_i8", "as_u8", "ceil", "floor",
     "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "maximum_step",
-    "minimum", "minimum_step",
-    "product_step", "random_word",
+    "minimum", "minimum_step", "product_step", "quotient_of", "random_word",
     "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i32", "stack_i64", "sum_step",
     "take_random", "trunc", "wrapped_index", "wrapping_difference", "wrapping_product", "wrapping_sum",
 ]  # fmt: skip
@@ -276,6 +275,35 @@ def _lower_sign(context: Any, builder: Any, signature: Any, arguments: list[Any]
 
 
 _native(sign, 1, _same, _lower_sign)
+
+
+def quotient_of(x: Any, divisor: Any, inverse: Any) -> Any:
+    """x / divisor, with the divisor's nearest inverse: three products take a fifth of the time of a quotient.
+
+    >>> quotient_of(6.0, 3.0, 1 / 3)
+    2.0
+    """
+    return x / divisor
+
+
+def _lower_quotient(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    """What the rounded product with the inverse leaves over, known exactly, corrects it (Markstein, "Computation of
+    elementary functions on the IBM RISC System/6000", 1990): the nearest number, or a unit beside where the rest would
+    be subnormal or the quotient is the largest number. Nothing is left over of zeros, whose sign stays; what is
+    infinite has no rest.
+    """
+    x, divisor, inverse = arguments
+    rough = builder.fmul(x, inverse)
+    rest = _call(builder, "llvm.fma", [builder.fneg(rough), divisor, x])
+    corrected = _call(builder, "llvm.fma", [rest, inverse, rough])
+    has_rest = builder.fcmp_ordered("!=", rest, rest.type(0))
+    # An inverse is a constant, and quotients by larger numbers than 1 are never infinite.
+    is_small = builder.fcmp_ordered("<=", _call(builder, "llvm.fabs", [inverse]), inverse.type(1))
+    is_number = builder.or_(builder.fcmp_ordered("ord", corrected, corrected), is_small)
+    return builder.select(builder.and_(has_rest, is_number), corrected, rough)
+
+
+_native(quotient_of, 3, _same, _lower_quotient)
 
 
 def _rounding(name: str, intrinsic: str, numpy_function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ...ir import dtypes
 from ...ir.dtypes import DType
 from . import halves
+from .target import host_target
 from .vector_math import FUNCTIONS
 
 __all__ = ["Code", "Untranslatable", "cast", "is_half", "literal", "pointer_kind", "translate", "working"]
@@ -151,6 +154,8 @@ def _product_text(x: str, power: int) -> str:
     return f"({half} * {half})"
 
 
+# Up to this size, and down to its inverse, divisors have an inverse that stands for them.
+_DIVISOR = 2.0**60
 _NAN_AT_MINUS_INFINITY = ("gelu", "mish")
 _DIVISIONS = {"floor_divide": "floor_divide", "remainder": "floor_remainder", "fmod": "fmod"}
 
@@ -266,10 +271,22 @@ class _Translator:
                 raise Untranslatable(f"no native form for {symbol} on bools")
             return Code(f"({a.text} {symbol} {b.text})", dtypes.bool_)
         if self.compute.kind == "f":
+            if symbol == "/" and (inverse := self.inverse(b)) is not None:
+                return self.call("quotient_of", a, b, inverse)
             return Code(f"({a.text} {symbol} {b.text})", self.compute)
         if self.compute is dtypes.int64 and symbol in _WRAPPING:
             return self.call(_WRAPPING[symbol], a, b)
         return self.integer(f"{a.text} {symbol} {b.text}")
+
+    def inverse(self, divisor: Code) -> Code | None:
+        """The nearest inverse of a literal divisor where quotients are to be computed with it."""
+        if self.requirements.functions or not isinstance(divisor.value, (int, float)) or not host_target().fused:
+            return None
+        kind = np.float32 if self.compute is dtypes.float32 else np.float64
+        number = float(kind(divisor.value))
+        if not 1 / _DIVISOR <= abs(number) <= _DIVISOR or math.frexp(number)[0] in (0.5, -0.5):
+            return None  # quotients by powers of two are products anyway
+        return Code(literal(float(kind(1) / kind(number)), self.compute), self.compute)
 
     def compare(self, operator: ast.cmpop, left: ast.expr, right: ast.expr) -> Code:
         a, b = self.visit(left), self.visit(right)
