@@ -244,7 +244,9 @@ def _start(
     from .numba_internals import compile_source
 
     start = time.perf_counter()
-    compiled = compile_source(name, source, fastmath=flags, kernels=kernels, entry=entry)
+    compiled = compile_source(
+        name, source, fastmath=flags, kernels=kernels, entry=entry, twice=entry is None and level == 3
+    )
     part = _Part(name, [], Future(), _since(start))
 
     def make() -> bytes:

@@ -5,6 +5,7 @@ from emitting machine code, so that every function is optimised once, by `compil
 Functions become C functions of 64-bit integers; there is no reference counting (NRT) and no Python object in them.
 """
 
+import ast
 import functools
 import gc
 import hashlib
@@ -19,7 +20,7 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, codegen, compiler, cpu, errors, fastmathpass, typing
+from numba.core import callconv, cgutils, codegen, compiler, cpu, errors, fastmathpass, typing
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.datamodel import models, register_default
 from numba.core.imputils import lower_constant
@@ -32,6 +33,7 @@ from numba.extending import typeof_impl
 from ..errors import CompileError
 from . import calls
 from .module import STATUS_INTERNAL
+from .numba_direct import Indirect, QuietConvention, Unit
 from .numba_lowering import Passes, operator_signature, ranges, returns_only_zero, user_function
 from .source import ENTRY_KINDS, KernelReference, entry_points, namespace, register_source, run_source
 
@@ -290,11 +292,17 @@ def _call_extremum(extremum: _Extremum, is_float: bool, builder: Any, arguments:
 class _Context(cpu.CPUContext):  # type: ignore[misc]
     """Numba's CPU context with our code library, and with lowerings of what generated code uses."""
 
+    convention: Any = None  # another one than Numba's own
+
     def init(self) -> None:
         super().init()
         self.quiet: set[str] = set()  # names of functions that raise nothing
         self._internal_codegen = _Codegen("ingot")
         self.aot_mode = True
+
+    @property
+    def call_conv(self) -> Any:
+        return self.convention or super().call_conv
 
     def load_additional_registries(self) -> None:
         self.install_registry(mathimpl.registry)
@@ -348,6 +356,7 @@ _state = threading.local()
 
 _context: Any = None
 _typing_context: Any = None
+_writing: Any = None
 
 
 def _prepare_contexts() -> None:
@@ -439,9 +448,11 @@ def compile_source(
     fastmath: Iterable[str] = (),
     kernels: Iterable[KernelReference] = (),
     entry: str | None = None,
+    twice: bool = False,
 ) -> CompiledSource:
     """Compile generated source to LLVM IR with C entry points, which are its `@kernel` functions and `entry`.
 
+    `twice`: LLVM is to simplify entry points twice, for forms with constant sizes (see `Unit.entry`).
     Raises CompileError, with Numba's message, if the source does not type or needs what native code cannot have.
     """
     fastmath = frozenset(fastmath)
@@ -459,7 +470,8 @@ def compile_source(
     space.update(min=_Extremum("min"), max=_Extremum("max"))
     filename = register_source(name, source)
     # Generated from a verified graph: names and constants from a file never reach it unescaped.
-    exec(compile(source, filename, "exec"), space)
+    tree = ast.parse(source, filename)
+    exec(compile(tree, filename, "exec"), space)
     if entry is not None:
         if not isinstance(space.get(entry), python_types.FunctionType):
             raise CompileError(f"{name}: the source does not define {entry}")
@@ -476,7 +488,7 @@ def compile_source(
         raise CompileError(f"{name}: the source has no function decorated with @kernel")
     # Compiled functions find each other as globals of the source's namespace.
     space.update({key: function for key, function in functions.items() if key not in entries})
-    references = {r.name: r for r in entry_points(source)}
+    references = {r.name: r for r in entry_points(tree)}
     # Entry points call each other, and themselves, by symbol.
     space.update({key: references[key] for key in entries if key in references})
     with global_compiler_lock, warnings.catch_warnings(), _no_collection():
@@ -485,12 +497,16 @@ def compile_source(
         _prepare_contexts()
         _state.inserted = []
         try:
-            library = _context.codegen().create_library(f"ingot.{name}")
             for key, function in entries.items():
-                reference = references.get(key) or KernelReference(key, function.python.__code__.co_argcount, True)
-                references[key] = reference
-                _add_entry(library, reference, function)
-            modules = library.modules()
+                if key not in references:
+                    references[key] = KernelReference(key, function.python.__code__.co_argcount, True)
+            try:
+                modules = _compile_directly(name, tree, space, [references[key] for key in entries], fastmath, twice)
+            except Indirect:
+                library = _context.codegen().create_library(f"ingot.{name}")
+                for key, function in entries.items():
+                    _add_entry(library, references[key], function)
+                modules = library.modules()
         except errors.NumbaError as error:
             raise CompileError(f"{name}: Numba cannot compile the generated source\n{error}") from error
         except (NotImplementedError, AssertionError, KeyError, TypeError, ValueError) as error:
@@ -500,6 +516,42 @@ def compile_source(
                 _context._defns.pop(python, None)
     # A driver's functions are nobody else's business: what is not an entry may be inlined and get other conventions.
     return CompiledSource(modules, tuple(references[key] for key in (entries if entry is None else (entry,))))
+
+
+def _compile_directly(
+    name: str,
+    tree: ast.Module,
+    space: dict[str, Any],
+    entries: Iterable[KernelReference],
+    fastmath: frozenset[str],
+    twice: bool,
+) -> tuple[str, ...]:
+    """The text of LLVM modules with these entry points, by one walk over the source; Indirect where that is not all."""
+    context = _direct_context()
+    library = context.codegen().create_library(f"ingot.{name}")
+    with context.push_code_library(library):
+        unit = Unit(
+            f"ingot.{name}",
+            context,
+            tree,
+            space,
+            lambda value: isinstance(value, _Function),
+            (_Extremum, _call_extremum),
+            sorted(fastmath),
+        )
+        for reference in entries:
+            unit.entry(reference, twice=twice)
+    library.add_ir_module(unit.module)
+    return library.modules()
+
+
+def _direct_context() -> Any:
+    """The context in which functions are written directly: division by zero is NumPy's."""
+    global _writing
+    if _writing is None:
+        _writing = _context.subtarget(convention=QuietConvention(_context))
+        _writing.error_model = callconv.create_error_model("numpy", _writing)
+    return _writing
 
 
 def _add_entry(library: Any, reference: KernelReference, function: _Function) -> None:

@@ -28,7 +28,7 @@ from numba.core import (
 from numba.core.imputils import Registry
 from numba.core.rewrites import rewrite_registry
 
-__all__ = ["Passes", "operator_signature", "ranges", "returns_only_zero", "user_function"]
+__all__ = ["Passes", "direct_operator", "operator_signature", "ranges", "returns_only_zero", "user_function"]
 
 _BOOL, _I64 = types.boolean, types.int64
 
@@ -259,6 +259,14 @@ def _direct(op: Any, signature: Any) -> Callable[[Any, Any, Any], Any] | None:
     if not is_float and op in (operator.floordiv, operator.mod):
         return functools.partial(_divide, op is operator.floordiv)
     return None
+
+
+@functools.cache
+def direct_operator(op: Any, left: Any, right: Any) -> tuple[Any, Callable[[Any, Any, Any], Any]] | None:
+    """The type of an operator's result on two numbers of one type, and what writes it; None where Numba knows."""
+    signature = operator_signature(op, (left, right))
+    emit = None if signature is None else _direct(op, signature)
+    return None if emit is None else (signature.return_type, emit)
 
 
 def _divide(quotient: bool, builder: Any, a: Any, b: Any) -> Any:

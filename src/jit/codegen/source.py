@@ -45,10 +45,10 @@ class KernelReference:
         return existing if existing is not None else ir.Function(module, self.function_type, self.name)
 
 
-def entry_points(source: str) -> tuple[KernelReference, ...]:
+def entry_points(source: str | ast.Module) -> tuple[KernelReference, ...]:
     """The functions of a source that are decorated `@kernel` or `@driver`, in order, without compiling anything."""
     found = []
-    for node in ast.parse(source).body:
+    for node in (ast.parse(source) if isinstance(source, str) else source).body:
         if isinstance(node, ast.FunctionDef) and any(
             isinstance(d, ast.Name) and d.id in ENTRY_KINDS for d in node.decorator_list
         ):
