@@ -123,27 +123,36 @@ class Columns(Nest):
         finish: bool = True,
     ) -> None:
         """Every stage: clear the accumulators, sweep the reduced loops, and finish."""
-        name = text.variable(column.name)
         for stage in self.stages():
-            with text.block(self.columns_header(text, column), {column.name}):
-                for value in stage.reductions:
-                    text.line(f"{arrays[value]}[{name} - first] = {self.initial(elements, value)}")
-
+            self.clear(text, elements, stage, arrays, column)
             self.sweep_rows(text, elements, stage, arrays, column, self.reduced, bounds)
             self.done.update(self.swept_outputs(stage))
-            if not finish:
-                continue
-            if any(self.is_finished_later(v) for v in stage.reductions):
-                with text.block(self.columns_header(text, column), {column.name}):
-                    for value in stage.reductions:
-                        place = f"{arrays[value]}[{name} - first]"
-                        code = self.complete(elements, value, self.accumulator(value, place))
-                        text.line(f"{place} = {self.stored(text, value, code.text)}")
+            if finish:
+                self.finish_stage(text, elements, stage, arrays, column)
+
+    def clear(self, text: Text, elements: Elements, stage: Stage, arrays: dict[Value, str], column: Loop) -> None:
+        """Give the accumulators of a stage their first values."""
+        name = text.variable(column.name)
+        with text.block(self.columns_header(text, column), {column.name}):
             for value in stage.reductions:
-                _, _, dtype = self.reduction_parts(value)
-                place = f"{arrays[value]}[{name} - first]"
-                code = Code(self.accumulator(value, place), dtype)
-                elements.overridden[value] = lambda indices, code=code: code  # type: ignore[misc]
+                text.line(f"{arrays[value]}[{name} - first] = {self.initial(elements, value)}")
+
+    def finish_stage(
+        self, text: Text, elements: Elements, stage: Stage, arrays: dict[Value, str], column: Loop
+    ) -> None:
+        """Make the results of a stage from its accumulators, for what reads them."""
+        name = text.variable(column.name)
+        if any(self.is_finished_later(v) for v in stage.reductions):
+            with text.block(self.columns_header(text, column), {column.name}):
+                for value in stage.reductions:
+                    place = f"{arrays[value]}[{name} - first]"
+                    code = self.complete(elements, value, self.accumulator(value, place))
+                    text.line(f"{place} = {self.stored(text, value, code.text)}")
+        for value in stage.reductions:
+            _, _, dtype = self.reduction_parts(value)
+            place = f"{arrays[value]}[{name} - first]"
+            code = Code(self.accumulator(value, place), dtype)
+            elements.overridden[value] = lambda indices, code=code: code  # type: ignore[misc]
 
     def sweep_rows(
         self,

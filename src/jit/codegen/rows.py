@@ -25,12 +25,21 @@ class Rows(Nest):
 
     def lower_rows(self) -> Launch:
         text, elements = self.start()
-        spill = Spill(self, elements)
-        # What depends on a reduction must not move in front of the loop over rows, whatever its indices.
-        text.barrier = 2 if len(self.kept) > 1 else 1
-        self.over_rows(text, lambda: self.lower_row(text, elements, spill))
+        self.write_rows(text, elements)
         per_row = element_count([loop.extent for loop in self.reduced])
         return self.finish(text, element_count([loop.extent for loop in self.kept]), per_row)
+
+    def write_rows(self, text: Text, elements: Elements) -> None:
+        spill = Spill(self, elements)
+        # What depends on a reduction must not move in front of the loop over rows, whatever its indices.
+        text.barrier = len(text.scopes) + (1 if len(self.kept) > 1 else 0)
+        self.over_rows(text, lambda: self.lower_row(text, elements, spill))
+
+    def row_place(self, text: Text, value: Value, indices: Indices) -> tuple[str, str]:
+        """The pointer and the address of an element of a stored row."""
+        assert isinstance(value.type, TensorType)
+        pointer = text.pointer(self.storage(value), value.type.dtype, written=True)
+        return pointer, text.index(position(value, indices))
 
     def over_rows(self, text: Text, body: Callable[[], None]) -> None:
         """A loop over the rows of the range around what `body` writes: neighbours in a loop of their own."""
@@ -170,7 +179,7 @@ class Spill:
     Only one value at a time: the costliest that a sweep computes and a later one needs.
     """
 
-    def __init__(self, nest: Nest, elements: Elements) -> None:
+    def __init__(self, nest: Rows, elements: Elements) -> None:
         self.nest = nest
         self.elements = elements
         self.slot: tuple[Value, Indices] | None = None
@@ -223,8 +232,7 @@ class Spill:
         def store() -> None:
             elements.overrides.pop((chosen, indices), None)
             code = elements.element(chosen, indices)
-            pointer = text.pointer(nest.storage(output), dtype, written=True)
-            address = text.index(position(output, place))
+            pointer, address = nest.row_place(text, output, place)
             text.store(pointer, address, code)
 
             def load() -> Code:

@@ -16,11 +16,11 @@ LANES, LONGEST = 32, 64
 _BLOCK = 8
 
 
-def are_turned(length: Dim, dtype: DType, *, shortest: int = SHORT) -> bool:
+def are_turned(length: Dim, dtype: DType, *, shortest: int = SHORT, longest: int = LONGEST) -> bool:
     """Whether rows are expected to be longer than `shortest`, and not too long, of elements that can be turned."""
     size = expected_size(length)
     kinds = (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64)
-    return dtype in kinds and size is not None and shortest < size <= LONGEST
+    return dtype in kinds and size is not None and shortest < size <= longest
 
 
 def turning_statements(dtype: DType) -> list[str]:
