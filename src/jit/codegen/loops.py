@@ -28,6 +28,7 @@ from .scalar_code import Code, cast, pointer_kind
 from .segments import loop_in_segments
 from .target import host_target
 from .transposing import lower_transposed_copy
+from .turned_rows import TurnedRows
 
 __all__ = ["Launch", "Temporary", "lower_group"]
 
@@ -52,7 +53,8 @@ def lower_group(group: Group, storage: Callable[[Value], Value]) -> list[Launch]
     if split.should_split():
         return split.lower_split()
     if not split.reduced or split.loops[-1].reduced:
-        return [Rows(group, storage).lower_rows()]
+        turned = TurnedRows(group, storage)
+        return [turned.lower_turned() if turned.should_turn() else Rows(group, storage).lower_rows()]
     return [Columns(group, storage).lower_columns()]
 
 
