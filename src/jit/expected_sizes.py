@@ -22,6 +22,8 @@ SHORT_TO_GATHER = 16
 SMALL_PLANE = 64
 # And up to this, rows are turned in tiles, so that vectors run across them (see `codegen/turning.py`).
 ROW = 64
+# So many times as large as a vector another tensor is that the vector is taken for one that lies along its rows.
+_MUCH_SMALLER = 16
 # Bytes from which on a tensor may not fit into the caches beside others.
 LARGE = 1 << 23
 
@@ -29,11 +31,17 @@ _expected: ContextVar[Mapping[str, int] | None] = ContextVar("expected_sizes", d
 
 
 def short_sizes(arguments: Iterable[Value], shapes: Iterable[tuple[int, ...]]) -> dict[str, int]:
-    """The symbols of short dimensions of tensor arguments, with their sizes; the first dimension is often a batch."""
+    """The symbols of short dimensions of tensor arguments, with their sizes.
+
+    The first dimension is often a batch, if it is not the only one of a tensor that is much smaller than another.
+    """
     found: dict[str, int] = {}
     tensors = [a.type for a in arguments if isinstance(a.type, TensorType)]
+    shapes = list(shapes)
+    largest = max((math.prod(shape) for shape in shapes), default=0)
     for kind, shape in zip(tensors, shapes, strict=False):
-        for dim, size in list(zip(kind.shape, shape, strict=False))[1:]:
+        first = 0 if len(shape) == 1 and _MUCH_SMALLER * shape[0] <= largest else 1
+        for dim, size in list(zip(kind.shape, shape, strict=False))[first:]:
             if isinstance(dim, DimExpr) and dim.is_symbol() and 0 < size <= SHORT_TO_GATHER:
                 found[str(dim)] = size
     return found
@@ -93,7 +101,7 @@ def expected_size(dim: Dim) -> int | None:
 
 
 def probable_step(step: Dim) -> int | None:
-    """0 or 1 where a step that run time decides (0 for what is broadcast) is likely to be that; None elsewhere.
+    """What a step that run time decides (0 for what is broadcast) is likely to be where that is small; None elsewhere.
 
     It is the step at large sizes, those that are defined first larger than those defined later: in
     `row[:, k : k + 1] + column` the size of the slice is 1 while k is smaller than the row.
@@ -103,7 +111,7 @@ def probable_step(step: Dim) -> int | None:
     known = _expected.get() or {}
     sizes = {name: known.get(name, 1 << 40 >> min(_number(name), 24)) for name in step.symbols()}
     value = dim_hint(step, sizes)
-    return value if value in (0, 1) else None
+    return value if value is not None and 0 <= value <= SHORT else None
 
 
 def _number(name: str) -> int:
