@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...ir import dtypes
 from ...ir.core import Instruction, Value
 from ...ir.dims import Dim
@@ -272,20 +274,22 @@ def takes_planes(instruction: Instruction, group: Group | None) -> bool:
     if instruction.op.name != "conv2d":
         return True
     shape, _ = _shape_of(instruction)
-    channels, out_channels = _divided(shape.channels, shape.groups), _divided(shape.out_channels, shape.groups)
-    if shape.groups > 1 and isinstance(channels, int) and channels <= _FEW_CHANNELS:
+    # Planes are computed so for all sizes: what the first call has will do to choose.
+    channels = expected_size(_divided(shape.channels, shape.groups))
+    out_channels = expected_size(_divided(shape.out_channels, shape.groups))
+    if shape.groups > 1 and channels is not None and channels <= _FEW_CHANNELS:
         return True
     if shape.stride != (1, 1):
-        depth = element_count([channels, *shape.kernel])
-        return isinstance(depth, int) and depth <= _SHORT_DEPTH
+        depth = expected_size(element_count([channels if channels is not None else shape.channels, *shape.kernel]))
+        return depth is not None and depth <= _SHORT_DEPTH
     if winograd_outputs(instruction):
         return False
     if shape.height == shape.kernel[0] == 1:
         return True
     if shape.kernel == (1, 1):
-        return isinstance(channels, int) and channels < _MANY_CHANNELS
+        return channels is not None and channels < _MANY_CHANNELS
     # A dilated kernel reaches far past the image, and most of what lies between rows of planes is computed, too.
-    few = any(isinstance(c, int) and c < _FEW_CHANNELS for c in (channels, out_channels))
+    few = any(c is not None and c < _FEW_CHANNELS for c in (channels, out_channels))
     return few and shape.dilation == (1, 1)
 
 
@@ -306,7 +310,9 @@ def winograd_outputs(instruction: Instruction) -> int:
         return 0
     w = strided_view(instruction.inputs[1], instruction.block)
     is_plain = shape.kernel == (3, 3) and shape.stride == shape.dilation == (1, 1) and shape.groups == 1
-    if dtype is not dtypes.float32 or not is_plain or constant_array(w) is None:
+    weight = constant_array(w) if dtype is dtypes.float32 and is_plain else None
+    # Sums of whole numbers are exact as long as they are computed directly.
+    if weight is None or (weight == np.round(weight)).all():
         return 0
     return output_size(shape.channels, shape.out_channels)
 

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from ...ir import dtypes
+from ...ir.dtypes import DType
 from ...ir.ops._op import F
+from ...ir.symbolic import SymbolicTensor
 from ..registry import op
 
 
@@ -33,6 +37,10 @@ def pad_spatial(x: Any, pads: list[int], value: float = 0) -> Any:
         return x
     flat = [n for d in reversed(range(rank)) for n in (pads[d], pads[rank + d])]
     return F.pad(x, tuple(flat), "constant", value)
+
+
+# From so many channels on, and positions of a window, products of bytes pay for the copies of windows.
+_MANY_CHANNELS = 32
 
 
 @op("Conv")
@@ -116,16 +124,72 @@ def _spread(x: Any, axis: int, stride: int) -> Any:
 
 @op("ConvInteger")
 def conv_integer(node: Any, x: Any, weight: Any, x_zero: Any = None, weight_zero: Any = None) -> Any:
-    """A convolution of integers, exactly: sums of products of 8 bits are far below the 53 bits of a float64."""
-    wide_x, wide_weight = _centred(x, x_zero), _centred(weight, weight_zero, 0)
-    return F.cast(conv(node, wide_x, wide_weight), dtype=dtypes.int32)
+    return F.cast(whole_convolution(node, x, weight, x_zero, weight_zero), dtype=dtypes.int32)
 
 
-def _centred(x: Any, zero: Any, axis: int | None = None) -> Any:
-    x = F.cast(x, dtype=dtypes.float64)
+def whole_convolution(node: Any, x: Any, weight: Any, x_zero: Any, weight_zero: Any) -> Any:
+    """A convolution of 8-bit integers, exactly: sums of 32 bits, or floats that hold them.
+
+    Products of bytes with copied windows where enough channels come out to make up for the copy. Else in float32 where
+    its 24 bits are known to hold all sums, which are far below the 53 bits of a float64.
+    """
+    zero = np.zeros((), np.int8) if x_zero is None else _constant(x_zero)
+    known, weight_zeros = _constant(weight), np.array(0) if weight_zero is None else _constant(weight_zero)
+    is_plain = x.ndim == 4 and node.attribute("group", 1) == 1 and zero is not None and zero.size == 1
+    is_large = known is not None and known.size >= _MANY_CHANNELS * max(known.shape[0], _MANY_CHANNELS)
+    if is_plain and is_large and weight_zeros is not None and not weight_zeros.any():
+        return _window_products(node, x, weight, int(zero.reshape(())))
+    dtype = dtypes.float32 if _is_small(weight, weight_zero) else dtypes.float64
+    return conv(node, _centred(x, x_zero, dtype), _centred(weight, weight_zero, dtype, 0))
+
+
+def _window_products(node: Any, x: Any, weight: Any, zero: int) -> Any:
+    """A convolution in two dimensions as the product of the weight with windows of the image, less the zero points."""
+    kernel = [node.fix(d) for d in tuple(weight.shape)[2:]]
+    strides = list(node.attribute("strides", (1, 1)))
+    dilations = list(node.attribute("dilations", (1, 1)))
+    pads = same_pads(node, list(x.shape)[2:], kernel, strides, dilations)
+    x = pad_spatial(x, pads, zero)
+    sizes = [
+        (n - d * (k - 1) - 1) // s + 1
+        for n, k, s, d in zip(tuple(x.shape)[2:], kernel, strides, dilations, strict=True)
+    ]
+    windows = []
+    for at in np.ndindex(*kernel):
+        window = x
+        for axis, (i, n, s, d) in enumerate(zip(at, sizes, strides, dilations, strict=True), 2):
+            window = F.slice(window, i * d, i * d + (n - 1) * s + 1, dim=axis, step=s)
+        windows.append(window)
+    depth = weight.shape[1] * len(windows)
+    columns = F.cat(windows, 1) if len(windows) > 1 else windows[0]
+    columns = F.cast(F.reshape(columns, (x.shape[0], depth, sizes[0] * sizes[1])), dtype=dtypes.int32)
+    rows = F.cast(F.reshape(F.permute(weight, (0, 2, 3, 1)), (weight.shape[0], depth)), dtype=dtypes.int32)
+    product = F.matmul(rows, columns)
+    if zero:
+        product = F.sub(product, F.mul(F.sum(rows, (1,), True, dtype=dtypes.int32), zero))
+    return F.reshape(product, (x.shape[0], weight.shape[0], *sizes))
+
+
+def _is_small(weight: Any, zero: Any) -> bool:
+    """Whether the weights are known, and no sum of their products with 8-bit numbers has more than 24 bits."""
+    known, zeros = _constant(weight), np.array(0) if zero is None else _constant(zero)
+    if known is None or zeros is None or known.size == 0:
+        return False
+    rows = known.astype(np.int64).reshape(known.shape[0], -1) - zeros.astype(np.int64).reshape(-1, 1)
+    return int(np.abs(rows).sum(axis=1).max()) * 255 < 1 << 24
+
+
+def _constant(tensor: Any) -> Any:
+    """The data of a constant of the graph, None for other tensors."""
+    made = tensor.value.instruction if isinstance(tensor, SymbolicTensor) else None
+    return made.attributes["value"].data if made is not None and made.op.name == "constant" else None
+
+
+def _centred(x: Any, zero: Any, dtype: DType, axis: int | None = None) -> Any:
+    x = F.cast(x, dtype=dtype)
     if zero is None:
         return x
-    zero = F.cast(zero, dtype=dtypes.float64)
+    zero = F.cast(zero, dtype=dtype)
     if zero.ndim == 1 and axis is not None:
         for _ in range(x.ndim - 1 - axis):
             zero = F.unsqueeze(zero, -1)

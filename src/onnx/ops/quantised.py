@@ -9,7 +9,7 @@ from ...ir.dtypes import DType
 from ...ir.ops._op import F
 from ..proto import element_type
 from ..registry import op
-from .conv import _centred, conv
+from .conv import whole_convolution
 
 
 def _aligned(node: Any, x: Any, parameter: Any) -> Any:
@@ -114,8 +114,9 @@ def qlinear_conv(
     node: Any, x: Any, x_scale: Any, x_zero: Any, w: Any, w_scale: Any, w_zero: Any, y_scale: Any, y_zero: Any,
     bias: Any = None,
 ) -> Any:  # fmt: skip
-    wide = None if bias is None else F.cast(bias, dtype=dtypes.float64)
-    total = conv(node, _centred(x, x_zero), _centred(w, w_zero, 0), wide)
+    total = F.cast(whole_convolution(node, x, w, x_zero, w_zero), dtype=dtypes.float64)
+    if bias is not None:
+        total = F.add(total, F.reshape(F.cast(bias, dtype=dtypes.float64), (-1, *[1] * (x.ndim - 2))))
     scale = F.mul(F.cast(x_scale, dtype=dtypes.float64), F.cast(w_scale, dtype=dtypes.float64))
     if scale.ndim == 1:
         scale = F.reshape(scale, (-1, *[1] * (x.ndim - 2)))
