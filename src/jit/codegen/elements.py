@@ -58,6 +58,7 @@ class Elements:
     inline: Mapping[str, "Inline"]
     overrides: dict[tuple[Value, Indices], Callable[[], Code]] = field(default_factory=dict)
     overridden: dict[Value, Callable[[Indices], Code]] = field(default_factory=dict)
+    inside: frozenset[tuple[Dim, Dim | None]] = frozenset()  # conditions of borders that hold here (see `borders`)
 
     def element(self, value: Value, indices: Indices) -> Code:
         """Code for the value's element at `indices`, written once per scope."""

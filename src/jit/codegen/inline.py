@@ -10,6 +10,7 @@ from ...ir import dtypes
 from ...ir.core import Array, Instruction, Value
 from ...ir.dims import Dim, DimExpr, dim_max, dim_min
 from ...ir.types import BoolType, IntType, TensorType
+from .borders import border_conditions
 from .elements import Elements, Inline, describe
 from .fusion import Unsupported
 from .indexing import Indices, broadcast_indices, flat_index
@@ -19,7 +20,6 @@ from .reads import (
     gather_place,
     index_layout,
     index_select_indices,
-    pad_pairs,
     pool_geometry,
     tensor_operands,
 )
@@ -203,13 +203,11 @@ def _pad(elements: Elements, instruction: Instruction, indices: Indices) -> Code
     if instruction.attributes["mode"] != "constant":
         return elements.element(source, place)
     fill = literal(instruction.attributes["value"] or 0, result.dtype)
-    conditions = []
-    for index, (before, after), size in zip(place, pad_pairs(instruction), _shape(source), strict=True):
-        where = text.index(index)
-        if before != 0:
-            conditions.append(f"{where} >= 0")
-        if after != 0:
-            conditions.append(f"{where} < {text.size(size)}")
+    conditions = [
+        f"{text.index(index)} >= 0" if size is None else f"{text.index(index)} < {text.size(size)}"
+        for index, size in border_conditions(instruction, indices)
+        if (index, size) not in elements.inside
+    ]
     if not conditions:
         return elements.element(source, place)
     with text.at(indices) as scope:

@@ -15,6 +15,8 @@ from ...ir.dtypes import DType
 from ...ir.types import TensorType
 from ..expected_sizes import expected_size
 from ..fast_reductions import are_reductions_fast
+from .borders import inside_and_border
+from .buffered import buffers_of
 from .columns import COLUMNS, Columns, ceil_div
 from .elements import Elements, describe
 from .fusion import Group
@@ -70,6 +72,9 @@ class _Map(Nest):
                 return launch
             return self.lower_tiles(text, elements, across, reads)
         loops, short = self.loops, self.unrolled()
+        if (buffers := buffers_of(self, short)) is not None:
+            buffers.lower(text, elements)
+            return self.finish(text, element_count([loop.extent for loop in loops]), 1)
         *outer, inner = loops[: len(loops) - len(short)] or [Loop("_", 1)]
         n = element_count([loop.extent for loop in (*outer, inner)])
 
@@ -78,7 +83,14 @@ class _Map(Nest):
 
         def along(first: str, stop: str) -> None:
             if loops:
-                loop_in_segments(text, inner.name, first, stop, self.positions(), store)
+                inside_and_border(
+                    text,
+                    elements,
+                    inner.name,
+                    first,
+                    stop,
+                    lambda a, b: loop_in_segments(text, inner.name, a, b, self.positions(), store),
+                )
             else:
                 with text.block(f"for _ in range({first}, {stop}):"):
                     store()
