@@ -83,6 +83,12 @@ def embedding_bag(
             f"embedding_bag: expected per_sample_weights of the input's shape {list(input.shape)}, given "
             f"{list(per_sample_weights.shape)}"
         )
+    if input.ndim == 2 and offsets is None and padding_idx is None and mode != "max" and input.shape[1] != 0:
+        # Bags of one length: nothing depends on what the indices are.
+        rows = embedding(input, weight, None, max_norm, norm_type, scale_grad_by_freq)
+        if per_sample_weights is not None:
+            rows = rows * per_sample_weights.unsqueeze(-1)
+        return rows.sum(1) if mode == "sum" else rows.mean(1)  # type: ignore[no-any-return]
     indices, starts = _bags(input, offsets, include_last_offset)
     count = len(starts)
     bag_of = np.searchsorted(starts, np.arange(indices.shape[0]), side="right") - 1
