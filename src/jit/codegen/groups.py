@@ -90,10 +90,11 @@ class Plan:
 def own_cost(instruction: Instruction) -> int:
     """About how many simple operations an instruction costs per element."""
     lowering = instruction.op.lower
-    if not isinstance(lowering, Elementwise):
+    cost = _COSTS.get(instruction.op.name)  # some composites are expressions in kernels, too
+    if cost is None and not isinstance(lowering, Elementwise):
         return 0
-    cost = _COSTS.get(instruction.op.name)
     if cost is None:
+        assert isinstance(lowering, Elementwise)
         text = lowering.expression
         cost = max([0, *(c for name, c in _COSTS.items() if f"{name}(" in text)]) + (2 if "/" in text else 1)
     return cost

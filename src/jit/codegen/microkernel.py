@@ -208,7 +208,7 @@ def _grouped_products(shape: TileShape, row: Any, b: int, b_step: int) -> Any:
 
 def copy_memory(target: int, source: int, n_bytes: int) -> None:
     """Copy `n_bytes` between addresses; a constant size becomes vector moves, any other a call of memcpy."""
-    ctypes.memmove(target, source, n_bytes)
+    ctypes.memmove(int(target), int(source), n_bytes)
 
 
 lower(copy_memory, ("target", "source", "n_bytes"), emit_copy)
