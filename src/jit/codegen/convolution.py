@@ -275,7 +275,9 @@ def takes_planes(instruction: Instruction, group: Group | None) -> bool:
         return True
     shape, _ = _shape_of(instruction)
     # Planes are computed so for all sizes: what the first call has will do to choose.
-    channels = expected_size(_divided(shape.channels, shape.groups))
+    weight = instruction.inputs[1].type
+    assert isinstance(weight, TensorType)
+    channels = expected_size(weight.shape[1])
     out_channels = expected_size(_divided(shape.out_channels, shape.groups))
     if shape.groups > 1 and channels is not None and channels <= _FEW_CHANNELS:
         return True

@@ -13,6 +13,7 @@ from ...ir.core import Block, Instruction, Value
 from ...ir.ops._op import Elementwise, View
 from ...ir.ops.conv import geometry
 from ...ir.types import TensorType
+from ..expected_sizes import expected_size
 from .elements import expression_of
 from .image_layout import ImageLayout, set_layout
 from .image_pools import IMAGE_POOLS, is_image_pool
@@ -54,7 +55,7 @@ def choose_layouts(block: Block, in_kernels: Callable[[Instruction], bool]) -> N
         layout = ImageLayout()
         for user, place in uses.get(value, []):
             if user.op.name == "conv2d" and place == 0 and user.block is block:
-                if has_few_outputs(user):
+                if has_few_outputs(user) or _has_unknown_groups(user):
                     break
                 layout = layout.joined(_pads(user))
             elif user.op.name == "conv2d_weight_grad" and user.block is block:
@@ -103,7 +104,15 @@ def has_few_outputs(convolution: Instruction) -> bool:
     is_plain = convolution.attributes["groups"] == 1 and set(convolution.attributes["stride"]) == {1}
     if not is_plain or set(convolution.attributes["dilation"]) != {1} or kernel == [1, 1]:
         return False
-    return isinstance(outputs, int) and outputs <= _FEW_OUTPUTS and isinstance(channels, int) and channels >= 16
+    few, inputs = expected_size(outputs), expected_size(channels)
+    return few is not None and few <= _FEW_OUTPUTS and (inputs is None or inputs >= _FEWEST_CHANNELS)
+
+
+def _has_unknown_groups(convolution: Instruction) -> bool:
+    """Whether the channels of groups are not known, so that vectors cannot be laid out for them."""
+    weight = convolution.inputs[1].type
+    assert isinstance(weight, TensorType)
+    return convolution.attributes["groups"] > 1 and not all(isinstance(n, int) for n in weight.shape[:2])
 
 
 def _pads(convolution: Instruction) -> tuple[int, ...]:
@@ -119,9 +128,12 @@ def _is_image(value: Value, block: Block) -> bool:
         return False
     if not isinstance(type, TensorType) or type.rank != 4 or type.dtype not in (dtypes.float32, dtypes.float64):
         return False
-    if isinstance(type.shape[1], int) and type.shape[1] < _FEWEST_CHANNELS:
+    channels = expected_size(type.shape[1])
+    if channels is not None and channels < _FEWEST_CHANNELS:
         return False
-    return instruction.op.name == "conv2d" or (_keeps_places(instruction) and has_kernel(instruction))
+    if instruction.op.name == "conv2d":
+        return not _has_unknown_groups(instruction)
+    return _keeps_places(instruction) and has_kernel(instruction)
 
 
 def _keeps_places(instruction: Instruction) -> bool:
