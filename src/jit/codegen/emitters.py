@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ...ir.core import Instruction
+from .counting import run_bincount, run_unique
 from .driver import Driver
 from .factoring import FACTORING
 from .fourier import FOURIER
@@ -26,6 +27,8 @@ EMITTERS: dict[str, Callable[[Driver, Instruction], None]] = {
     "cummax": running_extreme(">"),
     "cummin": running_extreme("<"),
     "logcumsumexp": run_logcumsumexp,
+    "bincount": run_bincount,
+    "unique": run_unique,
     "cumsum": scan("+", 0),
     "cumprod": scan("*", 1),
     "searchsorted": run_searchsorted,

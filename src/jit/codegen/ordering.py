@@ -15,6 +15,7 @@ from ...ir.dims import Dim
 from ...ir.dtypes import DType
 from ...ir.types import IntType
 from .driver import Driver
+from .indexing import element_count
 from .kernel_text import Parameter
 from .ordering_text import EXCHANGE, EXCHANGE_WITH_PLACES, INSERTION, LIST, NETWORK, SELECTION, SORT
 from .reads import axis_of, slice_start
@@ -22,7 +23,7 @@ from .scans import extreme_and_place
 from .template import LoopText, along, tensor_type
 from .turning import LANES, LONGEST, are_turned, turning_statements
 
-__all__ = ["run_sort", "run_topk"]
+__all__ = ["run_sort", "run_topk", "sort_all"]
 
 # Up to this many, topk keeps a list in order; more are selected by digits.
 _FEW = 128
@@ -133,6 +134,33 @@ def _part_of_order(driver: Driver, values: tuple[Value, ...], n: Dim) -> tuple[D
     return found.pop() if len(found) == 1 else None
 
 
+def _by_digits(
+    loops: LoopText, dtype: DType, key: str, rows: Dim, n: Dim, part: tuple[Dim, Dim], *, selects: bool
+) -> str:
+    """The text that sorts rows by digits, and what it needs; `part` are the places of the order that are stored."""
+    loops.temporary("keys", rows * n * 2, dtypes.int64)
+    if dtype.itemsize > 4:
+        loops.temporary("places", rows * n * 2, dtypes.int64)
+    loops.sizes(first=part[0], stop=part[1])
+    loops.requirements.helpers.add("stack_i64")
+    parts = {"SELECTION": SELECTION if selects else "    if True:"}
+    parts |= _sort_parts(dtype, key) | {"KEY": key, "INSERTION": str(INSERTION)}
+    return _filled(SORT, parts)
+
+
+def sort_all(driver: Driver, instruction: Instruction, source: Value, value: Value, place: Value) -> None:
+    """The kernel that sorts all elements of a tensor, and says where they were."""
+    dtype, n = tensor_type(source).dtype, element_count(tensor_type(source).shape)
+    loops = LoopText(driver, instruction)
+    loops.read("x", source)
+    loops.write("y", value)
+    loops.write("z", place)
+    loops.sizes(n=n, inner=1, taken=n)
+    key, bits = _key(dtype, descending=False)
+    loops.requirements.bits.update(bits)
+    loops.run(_by_digits(loops, dtype, key, 1, n, (0, n), selects=False), 1, n * 24)
+
+
 def _run(driver: Driver, instruction: Instruction, *, descending: bool) -> None:
     """The row sorted, as much of it as the result takes."""
     source, (value, place) = instruction.inputs[0], instruction.results
@@ -167,16 +195,8 @@ def _run(driver: Driver, instruction: Instruction, *, descending: bool) -> None:
         text = _filled(LIST, {"COUNT": str(taken), "STEP": step, "COMPARE": "<=" if descending else ">=", "KEY": key})
         work = n * 2
     else:
-        loops.temporary("keys", rows * n * 2, dtypes.int64)
-        if dtype.itemsize > 4:
-            loops.temporary("places", rows * n * 2, dtypes.int64)
-        first, stop = part or (0, taken)
-        loops.sizes(first=first, stop=stop)
-        loops.requirements.helpers.add("stack_i64")
         selects = part is not None or instruction.op.name == "topk"
-        parts = {"SELECTION": SELECTION if selects else "    if True:"}
-        parts |= _sort_parts(dtype, key) | {"KEY": key, "INSERTION": str(INSERTION)}
-        text, work = _filled(SORT, parts), n * 24
+        text, work = _by_digits(loops, dtype, key, rows, n, part or (0, taken), selects=selects), n * 24
     if network:
         loops.requirements.statements.extend(turning_statements(dtype))
         if dtype is not dtypes.int64:
