@@ -112,7 +112,11 @@ class Elements:
         if wraps:
             scope.lines.append(f"{name} = {name} + {text.size(size)} if {name} < 0 else {name}")
         flag, inside = text.flag(), text.fresh("o")
-        scope.lines.append(f"{inside} = ({name} >= 0) & ({name} < {text.size(size)})")
+        if text.requirements.functions:
+            scope.lines.append(f"{inside} = ({name} >= 0) & ({name} < {text.size(size)})")
+        else:
+            text.requirements.helpers.add("is_inside")
+            scope.lines.append(f"{inside} = is_inside({name}, {text.size(size)})")
         scope.lines.append(f"{flag} = {flag} if {inside} else {error}")
         scope.lines.append(f"{name} = {name} if {inside} else 0")
         return self.index_variable(name, scope)

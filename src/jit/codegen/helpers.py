@@ -14,14 +14,15 @@ from numba.extending import lower_builtin, type_callable
 
 from .bits import wrap_i64
 from .bits_lowering import float_remainder
+from .near_division import floor_quotient, floored
 from .primitives import set_slot_i64
 from .random_stream import random_word, take_random
 
 __all__ = [
     "compare_int_float", "difference_overflows", "power_overflows", "product_overflows", "sum_overflows",
     "absolute", "as_bool", "as_f32", "as_f64", "as_i16", "as_i32", "as_i64", "as_i8", "as_u8", "ceil", "floor",
-    "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "maximum", "maximum_step",
-    "minimum", "minimum_step", "product_step", "quotient_of", "random_word",
+    "floor_divide", "floor_remainder", "fmod", "integer_power", "is_finite", "is_infinite", "is_inside", "maximum",
+    "maximum_step", "minimum", "minimum_step", "product_step", "quotient_of", "random_word",
     "set_slots", "rint", "sign", "square_root_of", "stack_f32", "stack_f64", "stack_i32", "stack_i64", "sum_step",
     "take_random", "trunc", "wrapped_index", "wrapping_difference", "wrapping_product", "wrapping_sum",
 ]  # fmt: skip
@@ -252,6 +253,26 @@ def _lower_absolute(context: Any, builder: Any, signature: Any, arguments: list[
 _native(absolute, 1, _same, _lower_absolute)
 
 
+def is_inside(index: Any, size: Any) -> Any:
+    """Whether an index is in [0, size); one comparison, since a negative index is a large unsigned one.
+
+    >>> bool(is_inside(-1, 3)), bool(is_inside(2, 3))
+    (False, True)
+    """
+    return 0 <= index < size
+
+
+def _type_of_is_inside(index: Any, size: Any) -> Any:
+    return types.boolean if index == size == types.int64 else None
+
+
+def _lower_is_inside(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
+    return builder.icmp_unsigned("<", *arguments)
+
+
+_native(is_inside, 2, _type_of_is_inside, _lower_is_inside)
+
+
 def sign(x: Any) -> Any:
     """-1, 0 or 1 by the sign of x; 0 for NaN, as in PyTorch.
 
@@ -444,36 +465,10 @@ def fmod(a: Any, b: Any) -> Any:
     return np.fmod(a, b)
 
 
-def _float_floor_remainder(builder: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
-    """(remainder, whether it was moved by one divisor, C's): C's remainder brought to the sign of the divisor."""
-    remainder = float_remainder(builder, a, b)
-    zero = a.type(0)
-    nonzero = builder.fcmp_ordered("!=", remainder, zero)
-    negative = builder.fcmp_ordered("<", remainder, zero)
-    differs = builder.xor(negative, builder.fcmp_ordered("<", b, zero))
-    moved = builder.and_(nonzero, differs)
-    adjusted = builder.select(moved, builder.fadd(remainder, b), remainder)
-    # A zero remainder takes the divisor's sign.
-    adjusted = builder.select(
-        builder.fcmp_ordered("==", adjusted, zero), _call(builder, "llvm.copysign", [zero, b]), adjusted
-    )
-    return adjusted, moved, remainder
-
-
 def _lower_floor_divide(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
     (a, b), kind = arguments, signature.args[0]
     if isinstance(kind, types.Float):
-        # As numpy: from the exact remainder, so that the quotient is right where a / b rounds up to an integer.
-        _, moved, raw = _float_floor_remainder(builder, a, b)
-        quotient = builder.fdiv(builder.fsub(a, raw), b)
-        quotient = builder.select(moved, builder.fsub(quotient, a.type(1)), quotient)
-        down = _call(builder, "llvm.floor", [quotient])
-        up = builder.fcmp_ordered(">", builder.fsub(quotient, down), a.type(0.5))
-        result = builder.select(up, builder.fadd(down, a.type(1)), down)
-        plain = builder.fdiv(a, b)
-        signed_zero = _call(builder, "llvm.copysign", [a.type(0), plain])
-        result = builder.select(builder.fcmp_ordered("==", quotient, a.type(0)), signed_zero, result)
-        return builder.select(builder.fcmp_ordered("==", b, b.type(0)), plain, result)
+        return floor_quotient(builder, a, b, float_remainder(builder, a, b))
     if not kind.signed:
         return builder.udiv(a, b)
     # The most negative number over -1 overflows, which traps on x86: negate instead.
@@ -490,7 +485,7 @@ def _lower_floor_divide(context: Any, builder: Any, signature: Any, arguments: l
 def _lower_floor_remainder(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
     (a, b), kind = arguments, signature.args[0]
     if isinstance(kind, types.Float):
-        return _float_floor_remainder(builder, a, b)[0]
+        return floored(builder, a, b, float_remainder(builder, a, b))[0]
     if not kind.signed:
         return builder.urem(a, b)
     safe = builder.select(builder.icmp_signed("==", b, b.type(-1)), b.type(1), b)
