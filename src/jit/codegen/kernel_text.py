@@ -14,7 +14,7 @@ from textwrap import indent
 
 from ...ir.core import Value
 from ...ir.dims import Dim, DimExpr, substitute
-from ...ir.dtypes import DType, bool_
+from ...ir.dtypes import DType, bool_, int64
 from . import halves, helpers
 from .indexing import LOOP_PREFIX, depends_on, is_loop_variable, terms
 from .module import KernelSource, without_comments
@@ -144,19 +144,33 @@ class Text:
                     self.variable(atom.name) if is_loop_variable(atom.name) else self.size(DimExpr({(atom,): 1}))
                 )
                 continue
-            left, right = (self.index(a) for a in atom.arguments)
-            if atom.name == "mod" and not right.isdigit():
-                # Most indices that are wrapped are in range, and a division takes longer than all else.
-                self.requirements.helpers.add("wrapped_index")
-                factors.append(f"wrapped_index({left}, {right})")
-                continue
-            operators = {"floordiv": "//", "mod": "%"}
-            if atom.name in operators:
-                factors.append(f"(({left}) {operators[atom.name]} ({right}))")
-            else:
-                assert atom.name in ("max", "min")  # what sizes broadcast to does not depend on a loop's place
-                factors.append(f"{atom.name}({left}, {right})")
+            factors.append(self._atom(DimExpr({(atom,): 1}), atom.name, atom.arguments))
         return " * ".join(factors)
+
+    def _atom(self, whole: DimExpr, name: str, arguments: tuple[Dim, ...]) -> str:
+        """A quotient, a remainder or the like, computed in the outermost scope that has what it depends on.
+
+        LLVM would leave it in the innermost loop: a remainder of what is mostly in range is a branch.
+        """
+        scope = self.place((whole,))
+        key = ("fixed", whole)
+        if key in scope.memo:
+            return scope.memo[key].text
+        left, right = (self.index(a) for a in arguments)
+        operators = {"floordiv": "//", "mod": "%"}
+        if name == "mod" and not right.isdigit():
+            # Most indices that are wrapped are in range, and a division takes longer than all else.
+            self.requirements.helpers.add("wrapped_index")
+            text = f"wrapped_index({left}, {right})"
+        elif name in operators:
+            text = f"(({left}) {operators[name]} ({right}))"
+        else:
+            assert name in ("max", "min")  # what sizes broadcast to does not depend on a loop's place
+            text = f"{name}({left}, {right})"
+        if scope is self.scope:
+            return text
+        code = scope.memo[key] = self.assign(scope, text, int64, prefix="fixed")
+        return code.text
 
     def variable(self, name: str) -> str:
         """How the text calls a loop variable."""

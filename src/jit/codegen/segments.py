@@ -88,15 +88,11 @@ def loop_in_segments(
 ) -> None:
     """Write a loop of a variable over range(first, stop) around what `body` writes, which uses these positions."""
     positions = [text.resolve(p) for p in positions]
-    fixed: list[DimExpr] = []
-    for position in positions:
-        _hoist(text, variable, position, fixed)
     pieces = _Pieces(variable, positions, text.scope.variables)
     name = text.variable(variable)
     if not pieces.found:
         with text.block(f"for {name} in range({first}, {stop}):", {variable}):
             body()
-        _forget(text, fixed)
         return
     start, end, until = text.fresh("start"), text.fresh("end"), text.fresh("until")
     text.line(f"{start} = {first}")
@@ -128,32 +124,8 @@ def loop_in_segments(
         else:
             loop(steps)
         text.line(f"{start} = {until}")
-    _forget(text, [*pieces.found, *fixed])
-
-
-def _forget(text: Text, parts: Sequence[DimExpr]) -> None:
-    for part in parts:
+    for part in pieces.found:
         del text.pieces[part]
-
-
-def _hoist(text: Text, variable: str, index: Dim, found: list[DimExpr]) -> None:
-    """Compute what has a quotient, a remainder or the like and does not depend on the variable before its loop.
-
-    LLVM would not move it: a remainder of what is mostly in range is a branch.
-    """
-    for part, _ in terms(index):
-        if isinstance(part, int) or part in text.pieces:
-            continue
-        ((monomial, _),) = part._terms
-        if variable in loop_symbols(part):
-            for atom in monomial:
-                for argument in atom.arguments:
-                    _hoist(text, variable, argument, found)
-        elif any(atom.arguments for atom in monomial) and loop_symbols(part) <= text.scope.variables:
-            value = text.fresh("fixed")
-            text.line(f"{value} = {text.index(part)}")
-            text.pieces[part] = value
-            found.append(part)
 
 
 def _begin(text: Text, part: DimExpr, pieces: _Pieces, number: int, start: str, until: str) -> str:
