@@ -4,7 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["INVERSE_TURN", "float_remainder", "inverse_turn_word"]
+__all__ = ["INVERSE_TURN", "float_remainder", "inverse_turn_word", "is_near_quotient", "near_remainder"]
 
 _I64 = ir.IntType(64)
 
@@ -46,36 +46,52 @@ def inverse_turn_word(builder: Any, index: Any) -> Any:
     return builder.load(builder.gep(table, [ir.Constant(_I64, 0), index], inbounds=True))
 
 
-def float_remainder(builder: Any, a: Any, b: Any) -> Any:
-    """C's fmod: one division where the quotient q has few digits, for then |a| - q |b| is exact; else the C library.
+def near_remainder(builder: Any, a: Any, b: Any) -> Any:
+    """C's fmod by one division, where the quotient q has few digits, for then |a| - q |b| is exact.
 
-    The rounded quotient is the right one or, just below an integer, the next one.
+    The rounded quotient is the right one or, just below an integer, the next one. `is_near_quotient` says where.
     """
     double = ir.DoubleType()
-    is_wide = a.type == double
-    function = builder.module.declare_intrinsic("llvm.fabs", [double], ir.FunctionType(double, [double]))
-    x, y = (builder.call(function, [v if is_wide else builder.fpext(v, double)]) for v in (a, b))
-    quotient = builder.fdiv(x, y)
+    x, y = _wide_magnitudes(builder, a, b)
+    truncate = builder.module.declare_intrinsic("llvm.trunc", [double], ir.FunctionType(double, [double]))
+    whole = builder.call(truncate, [builder.fdiv(x, y)])
+    if a.type == double:
+        fma = builder.module.declare_intrinsic("llvm.fma", [double], ir.FunctionType(double, [double] * 3))
+        rest = builder.call(fma, [builder.fneg(whole), y, x])
+    else:
+        rest = builder.fsub(x, builder.fmul(whole, y))
+    rest = builder.select(builder.fcmp_ordered("<", rest, double(0)), builder.fadd(rest, y), rest)
+    rest = rest if a.type == double else builder.fptrunc(rest, a.type)
+    sign = builder.module.declare_intrinsic("llvm.copysign", [a.type], ir.FunctionType(a.type, [a.type] * 2))
+    return builder.call(sign, [rest, a])
+
+
+def is_near_quotient(builder: Any, a: Any, b: Any) -> Any:
+    """Whether `near_remainder` is right: never where a number is infinite or NaN, or b is 0."""
+    double = ir.DoubleType()
+    x, y = _wide_magnitudes(builder, a, b)
     # For float32 the product of q and y must fit into float64, for float64 its difference is made by one instruction.
-    few = builder.fcmp_ordered("<", quotient, double(2.0**53 if is_wide else 2.0**29))
-    finite = builder.fcmp_ordered("<", y, double(float("inf")))
-    with builder.if_else(builder.and_(few, finite), likely=True) as (short, long):
+    most = builder.fmul(y, double(2.0**52 if a.type == double else 2.0**28))
+    few = builder.fcmp_ordered("<", x, most)
+    finite = builder.and_(*(builder.fcmp_ordered("<", v, double(float("inf"))) for v in (x, y)))
+    return builder.and_(few, finite)
+
+
+def _wide_magnitudes(builder: Any, *values: Any) -> list[Any]:
+    double = ir.DoubleType()
+    function = builder.module.declare_intrinsic("llvm.fabs", [double], ir.FunctionType(double, [double]))
+    return [builder.call(function, [v if v.type == double else builder.fpext(v, double)]) for v in values]
+
+
+def float_remainder(builder: Any, a: Any, b: Any) -> Any:
+    """C's fmod: one division where that is right; else the C library."""
+    with builder.if_else(is_near_quotient(builder, a, b), likely=True) as (short, long):
         with short:
-            truncate = builder.module.declare_intrinsic("llvm.trunc", [double], ir.FunctionType(double, [double]))
-            whole = builder.call(truncate, [quotient])
-            if is_wide:
-                fma = builder.module.declare_intrinsic("llvm.fma", [double], ir.FunctionType(double, [double] * 3))
-                rest = builder.call(fma, [builder.fneg(whole), y, x])
-            else:
-                rest = builder.fsub(x, builder.fmul(whole, y))
-            rest = builder.select(builder.fcmp_ordered("<", rest, double(0)), builder.fadd(rest, y), rest)
-            rest = rest if is_wide else builder.fptrunc(rest, a.type)
-            sign = builder.module.declare_intrinsic("llvm.copysign", [a.type], ir.FunctionType(a.type, [a.type] * 2))
-            near = builder.call(sign, [rest, a])
+            near = near_remainder(builder, a, b)
             at_near = builder.block
         with long:
             # As a call: LLVM would compute the instruction `frem` for all elements, and choose afterwards.
-            name = "fmod" if is_wide else "fmodf"
+            name = "fmod" if a.type == ir.DoubleType() else "fmodf"
             called = builder.module.globals.get(name)
             if called is None:
                 called = ir.Function(builder.module, ir.FunctionType(a.type, [a.type] * 2), name)

@@ -3,9 +3,14 @@
 A sine costs as much as twenty additions, and four times that where LLVM does not vectorise it: in rows that fill no
 vectors, and where elements are found by quotients and remainders. Such kernels go block by block: first the operands of
 all that takes long are put into buffers on the stack, one element after the other; then vectors pass over these.
+
+Angles and quotients have a short form where they are not large, and a long one. Neither is chosen for an element, which
+would be a branch, but for a block: one pass asks whether any of its elements is far.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,6 +43,8 @@ _ROW = 64
 # an element in them.
 _BLOCK, _BYTES, _MOST = 512, 16 << 10, 64
 
+_NEAR_FORMS = re.compile(r"\b(sin|cos|tan|fmod|remainder|floor_divide)\(|//|%")
+
 _Read = tuple[Value, Indices]
 
 
@@ -47,9 +54,11 @@ def buffers_of(nest: "Nest", short: list[Loop]) -> "Buffers | None":
     `short` are its innermost loops where LLVM is to unroll them, and to vectorise the one around them.
     """
     group = nest.group
-    if group.rows or not any(_costs_much(i) for i in group.instructions) or _is_vectorised(nest, short):
+    if group.rows or not nest.loops or not any(_costs_much(i) for i in group.instructions):
         return None
     buffers = Buffers(nest)
+    if not buffers.asks and _is_vectorised(nest, short):
+        return None
     return buffers if buffers.possible and any(buffers.computed.values()) and buffers.bytes_each() <= _MOST else None
 
 
@@ -70,7 +79,15 @@ def _is_vectorised(nest: "Nest", short: list[Loop]) -> bool:
 
 
 def _costs_much(instruction: Instruction) -> bool:
-    return own_cost(instruction) >= _MUCH
+    return own_cost(instruction) >= _MUCH or _has_near_form(instruction)
+
+
+def _has_near_form(instruction: Instruction) -> bool:
+    """Whether an instruction is computed in another way where its operands are far."""
+    expression, kind = expression_of(instruction), instruction.results[0].type
+    if expression is None or not isinstance(kind, TensorType) or kind.dtype.kind != "f":
+        return False
+    return _NEAR_FORMS.search(expression.expression) is not None
 
 
 class Buffers:
@@ -81,6 +98,7 @@ class Buffers:
         self.operands: dict[_Read, None] = {}
         self.computed: dict[_Read, bool] = {}
         self.possible = True
+        self.asks = any(_has_near_form(i) for i in nest.group.instructions)
         for value, indices in nest.group.outputs.items():
             self.collect(value, indices)
 
@@ -101,6 +119,8 @@ class Buffers:
         if isinstance(instruction.op.lower, View) or expression_of(instruction) is not None:
             reads = [self.is_computed(*read) for read in self.reads(value, indices)]
             self.computed[key] = _costs_much(instruction) or any(reads)
+            if any(reads) and _has_near_form(instruction):
+                self.asks = False  # what is asked would take long itself
         elif any(_costs_much(v.instruction) for v in self.nest.reach([value]) if v.instruction is not None):
             self.possible = False  # it is computed under a condition, or where a place says that is found here
         return self.computed[key]
@@ -164,28 +184,54 @@ class Buffers:
             text.line(f"stop = min(block + {size}, hi)")
             if operands:
                 self.for_each(text, fill)
-            with text.block("for k in range(block, stop):", {loop.name for loop in nest.loops}):
-                self.compute(text, elements, operands, results)
+            self.pass_over(text, elements, operands, results)
             for key in self.operands:
                 del elements.overrides[key]
             if results:
                 self.for_each(text, store)
 
-    def compute(self, text: Text, elements: Elements, operands: dict[_Read, str], results: dict[Value, str]) -> None:
-        """What is computed of the element k, whose operands and results have these buffers."""
-        nest = self.nest
+    def pass_over(self, text: Text, elements: Elements, operands: dict[_Read, str], results: dict[Value, str]) -> None:
+        """Loops over a block's elements in which all is computed that takes long."""
+        requirements = text.requirements
         for key in self.operands:
             if key in operands:
                 load = partial(_get, text, operands[key], "k - block", _dtype(key[0]))
             else:
                 load = partial(self.load, text, key[0])
             elements.overrides[key] = load
-        for value, indices, target, _ in nest.group.placed():
+
+        @contextmanager
+        def loop() -> Iterator[None]:
+            with text.block("for k in range(block, stop):", {loop.name for loop in self.nest.loops}):
+                yield
+
+        if not self.asks:
+            with loop():
+                self.compute(text, elements, results)
+            return
+        text.line("far = 0")
+        requirements.far = []
+        with loop():
+            for value, indices, _, _ in self.nest.group.placed():
+                elements.element(value, indices)
+            for condition in requirements.far:
+                text.line(f"far = 1 if {condition} else far")
+        requirements.far = None
+        with text.block("if far != 0:"), loop():
+            self.compute(text, elements, results)
+        requirements.near = True
+        with text.block("else:"), loop():
+            self.compute(text, elements, results)
+        requirements.near = False
+
+    def compute(self, text: Text, elements: Elements, results: dict[Value, str]) -> None:
+        """Compute the element k, and put it into its buffer or its place."""
+        for value, indices, target, _ in self.nest.group.placed():
             code = cast(elements.element(value, indices), self.stored_dtype(value), text.requirements)
             if value in results:
                 _put(text, results[value], "k - block", code)
             else:
-                text.store(text.pointer(nest.storage(target), code.dtype, written=True), "k", code)
+                text.store(text.pointer(self.nest.storage(target), code.dtype, written=True), "k", code)
 
     def for_each(self, text: Text, body: Callable[[str], None]) -> None:
         """Loops over a block's elements around what `body` writes, which is given their places in the buffers."""

@@ -46,7 +46,8 @@ class Requirements:
 
     `statements` come before the kernel as they are. Helpers in `typed` have one form per dtype, which their names say.
     `functions` are what else expressions may call here, with the dtypes that they take and give (a device's special
-    functions).
+    functions). With `far`, what says of operands that they are far (of zero, or of what they are divided by) is put
+    there; with `near`, none is, and functions are called that are right there only (see `buffered`).
     """
 
     helpers: set[str] = field(default_factory=set)
@@ -55,6 +56,8 @@ class Requirements:
     statements: list[str] = field(default_factory=list)
     typed: frozenset[str] = frozenset()
     functions: Mapping[str, Any] = field(default_factory=dict)
+    far: list[str] | None = None
+    near: bool = False
 
 
 def pointer_kind(dtype: DType) -> str:
@@ -157,6 +160,8 @@ def _product_text(x: str, power: int) -> str:
 # Up to this size, and down to its inverse, divisors have an inverse that stands for them.
 _DIVISOR = 2.0**60
 _NAN_AT_MINUS_INFINITY = ("gelu", "mish")
+# Functions with a form for angles below a limit (NEAR_F32 and NEAR_F64 in `vector_math`).
+_ANGLES, NEAR_ANGLE = ("sin", "cos", "tan", "cos", "tan"), 1048576.0
 _DIVISIONS = {"floor_divide": "floor_divide", "remainder": "floor_remainder", "fmod": "fmod"}
 
 
@@ -315,7 +320,28 @@ class _Translator:
             self.requirements.bits.add("select")
             guarded = self.integer(f"select({b.text} == 0, {literal(1, self.compute)}, {b.text})")
             b = guarded
+        if self.compute.kind == "f" and (self.requirements.near or self.requirements.far is not None):
+            return self.near_division(name, a, b)
         return self.call(_DIVISIONS[name], a, b)
+
+    def near_division(self, name: str, a: Code, b: Code) -> Code:
+        """A division for a block of which all elements are near, or the question whether they are."""
+        function = f"near_{_DIVISIONS[name]}" if self.requirements.near else "is_near"
+        statement = f"from ingot.jit.codegen.near_division import {function}"
+        if statement not in self.requirements.statements:
+            self.requirements.statements.append(statement)
+        code = Code(f"{function}({a.text}, {b.text})", self.compute)
+        if self.requirements.far is None:
+            return code
+        self.requirements.far.append(f"not {code.text}")
+        return self.call(_DIVISIONS[name], a, b)
+
+    def near_angle(self, name: str, x: Code) -> str:
+        """The name of a function of an angle for such a block."""
+        self.requirements.bits.add("magnitude")
+        if self.requirements.far is not None:
+            self.requirements.far.append(f"magnitude({x.text}) >= {literal(NEAR_ANGLE, self.compute)}")
+        return f"{name}_near" if self.requirements.near else name
 
     def small_power(self, base: Code, exponent: Code) -> Code | None:
         """A float to a small whole power, 1/2 or -1/2 as products, a root and a quotient; None for other exponents."""
@@ -390,11 +416,12 @@ class _Translator:
             return self.call(_HELPERS[name], *values)
         variants = FUNCTIONS.get(name)
         if variants is not None and self.compute.short in variants:
-            self.requirements.vector.add((name, self.compute.short))
+            form = self.near_angle(name, values[0]) if name in _ANGLES else name
+            self.requirements.vector.add((form, self.compute.short))
             text = ", ".join(v.text for v in values)
             if variants[self.compute.short].arity != len(values):
                 raise Untranslatable(f"{name} takes {variants[self.compute.short].arity} arguments")
-            call = f"{variants[self.compute.short].function.__name__}({text})"
+            call = f"{form}_{self.compute.short}({text})"
             if name in _NAN_AT_MINUS_INFINITY:
                 # The vector function gives the limit, 0; the product of -inf and 0 that defines it is NaN.
                 self.requirements.bits.add("select")

@@ -189,8 +189,7 @@ def source(name: str, dtype: str) -> list[tuple[str, str]]:
     >>> [name for name, text in source("exp2", "f32")][-1]
     'exp2_f32'
     """
-    full_name = FUNCTIONS[name][dtype].function.__name__
-    return [(needed, _definitions()[needed].text) for needed in _needed(full_name)]
+    return [(needed, _definitions()[needed].text) for needed in _needed(f"{name}_{dtype}")]
 
 
 def primitives(name: str, dtype: str) -> list[str]:
@@ -199,6 +198,5 @@ def primitives(name: str, dtype: str) -> list[str]:
     >>> primitives("sigmoid", "f32")[:2]
     ['float_to_bits_f32', 'horner']
     """
-    full_name = FUNCTIONS[name][dtype].function.__name__
-    used = {use for needed in _needed(full_name) for use in _definitions()[needed].uses}
+    used = {use for needed in _needed(f"{name}_{dtype}") for use in _definitions()[needed].uses}
     return sorted(use for use in used if getattr(getattr(bits, use, None), "__module__", None) == bits.__name__)

@@ -1,8 +1,8 @@
 """Sine, cosine, tangent and their inverses in float64, for arguments of any size.
 
 The argument is reduced by Payne and Hanek's method ("Radian reduction for trigonometric functions", 1983): the
-mantissa, an integer, times those bits of 1 / (2 pi) that decide the angle, in 64-bit integers. The same operations
-serve all arguments, so there is no slow path and nothing to branch on.
+mantissa, an integer, times those bits of 1 / (2 pi) that decide the angle, in 64-bit integers. Near zero are forms
+that take multiples of pi / 2 from the argument, `*_near`, as in float32.
 """
 
 from typing import Any
@@ -38,6 +38,13 @@ HALF_PI_F64 = 1.5707963267948966
 HALF_PI_LOW_F64 = 6.123233995736766e-17
 QUARTER_PI_F64 = 0.7853981633974483
 QUARTER_PI_LOW_F64 = 3.061616997868383e-17
+
+# Below this, multiples of 33 bits of pi / 2 are exact.
+NEAR_F64 = 1048576.0
+QUARTERS_F64 = 0.6366197723675814
+HALF_PI_PARTS_F64 = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487111665e-21, 8.4784276603689e-32)
+# Adding 1.5 * 2^52 leaves the nearest integer in the low bits of the sum.
+WIDE_ROUNDER_F64 = 6755399441055744.0
 
 # sin(r) = r + r z S(z), cos(r) = 1 - z / 2 + z^2 C(z), z = r^2
 SIN_F64 = (
@@ -100,6 +107,20 @@ def word_reduced_f64(word: int) -> Any:
     return bits_to_float_f64(word | INTEGER_BITS_F64) - INTEGER_BIAS_F64
 
 
+def angle_near_f64(size: Any) -> Any:
+    """(r, r_low, n) as `angle_reduced_f64` gives them, n plus a multiple of 4, for 0 <= size < NEAR_F64."""
+    shifted = mul_add(size, QUARTERS_F64, WIDE_ROUNDER_F64)
+    n = shifted - WIDE_ROUNDER_F64
+    first = mul_add(-n, HALF_PI_PARTS_F64[0], size)
+    part = n * HALF_PI_PARTS_F64[1]
+    second = first - part
+    back = second - first
+    error = (first - (second - back)) - (part + back)
+    rest = mul_add(-n, HALF_PI_PARTS_F64[3], mul_add(-n, HALF_PI_PARTS_F64[2], error))
+    r = second + rest
+    return r, (second - r) + rest, float_to_bits_f64(shifted)
+
+
 def angle_reduced_f64(size: Any) -> Any:
     """(r, r_low, n) with size = r + r_low + n pi / 2 up to whole turns, |r| <= pi / 4; for finite size >= 0."""
     bits = float_to_bits_f64(size)
@@ -151,8 +172,9 @@ def angle_reduced_f64(size: Any) -> Any:
     fraction_low = (total - fraction) + total_low
     r = fraction * TWO_PI_F64
     r_low = mul_add(fraction, TWO_PI_LOW_F64, mul_add(fraction_low, TWO_PI_F64, fma(fraction, TWO_PI_F64, -r)))
-    small = size < QUARTER_PI_F64
-    return select(small, size, r), select(small, 0.0, r_low), select(small, 0, n)
+    near = size < NEAR_F64
+    near_r, near_low, near_n = angle_near_f64(size)
+    return select(near, near_r, r), select(near, near_low, r_low), select(near, near_n, n)
 
 
 def sine_pair_f64(r: Any, r_low: Any) -> Any:
@@ -175,42 +197,71 @@ def cosine_pair_f64(r: Any, r_low: Any) -> Any:
     return cosine, (base - cosine) + correction
 
 
-def sine_reduced_f64(size: Any, quadrants: Any) -> Any:
-    """sin(size + quadrants pi / 2), for size >= 0; NaN at infinity."""
-    r, r_low, n = angle_reduced_f64(size)
-    n = n + quadrants
+def sine_reduced_f64(r: Any, r_low: Any, n: Any) -> Any:
+    """sin(r + r_low + n pi / 2), for |r| <= pi / 4."""
     sine, _ = sine_pair_f64(r, r_low)
     cosine, _ = cosine_pair_f64(r, r_low)
     y = select((n & 1) == 0, sine, cosine)
-    return select(size < np.inf, select((n & 2) == 0, y, -y), np.nan)
+    return select((n & 2) == 0, y, -y)
+
+
+def signed_f64(x: Any, y: Any) -> Any:
+    """y with its sign changed where x is below 0."""
+    return select(float_to_bits_f64(x) < 0, -y, y)
 
 
 def sin_f64(x: Any) -> Any:
     """The sine; NaN at infinity."""
-    y = sine_reduced_f64(magnitude(x), 0)
-    return select(float_to_bits_f64(x) < 0, -y, y)
+    size = magnitude(x)
+    r, r_low, n = angle_reduced_f64(size)
+    return select(size < np.inf, signed_f64(x, sine_reduced_f64(r, r_low, n)), np.nan)
+
+
+def sin_near_f64(x: Any) -> Any:
+    """The sine, for |x| < NEAR_F64."""
+    r, r_low, n = angle_near_f64(magnitude(x))
+    return signed_f64(x, sine_reduced_f64(r, r_low, n))
 
 
 def cos_f64(x: Any) -> Any:
     """The cosine; NaN at infinity."""
-    return sine_reduced_f64(magnitude(x), 1)
+    size = magnitude(x)
+    r, r_low, n = angle_reduced_f64(size)
+    return select(size < np.inf, sine_reduced_f64(r, r_low, n + 1), np.nan)
+
+
+def cos_near_f64(x: Any) -> Any:
+    """The cosine, for |x| < NEAR_F64."""
+    r, r_low, n = angle_near_f64(magnitude(x))
+    return sine_reduced_f64(r, r_low, n + 1)
+
+
+def tangent_reduced_f64(r: Any, r_low: Any, n: Any) -> Any:
+    """tan(r + r_low + n pi / 2), for |r| <= pi / 4."""
+    sine, sine_low = sine_pair_f64(r, r_low)
+    cosine, cosine_low = cosine_pair_f64(r, r_low)
+    even = (n & 1) == 0
+    return quotient_reduced_f64(
+        select(even, sine, -cosine),
+        select(even, sine_low, -cosine_low),
+        select(even, cosine, sine),
+        select(even, cosine_low, sine_low),
+    )
 
 
 def tan_f64(x: Any) -> Any:
     """The tangent; NaN at infinity."""
     size = magnitude(x)
     r, r_low, n = angle_reduced_f64(size)
-    sine, sine_low = sine_pair_f64(r, r_low)
-    cosine, cosine_low = cosine_pair_f64(r, r_low)
-    even = (n & 1) == 0
-    y = quotient_reduced_f64(
-        select(even, sine, -cosine),
-        select(even, sine_low, -cosine_low),
-        select(even, cosine, sine),
-        select(even, cosine_low, sine_low),
-    )
-    y = select(size < 1e-290, size, y)
-    return select(size < np.inf, select(float_to_bits_f64(x) < 0, -y, y), np.nan)
+    y = select(size < 1e-290, size, tangent_reduced_f64(r, r_low, n))
+    return select(size < np.inf, signed_f64(x, y), np.nan)
+
+
+def tan_near_f64(x: Any) -> Any:
+    """The tangent, for |x| < NEAR_F64."""
+    size = magnitude(x)
+    r, r_low, n = angle_near_f64(size)
+    return signed_f64(x, select(size < 1e-290, size, tangent_reduced_f64(r, r_low, n)))
 
 
 def asin_reduced_f64(size: Any) -> Any:
