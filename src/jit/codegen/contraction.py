@@ -91,8 +91,7 @@ def narrow_source(value: Value | None) -> Value | None:
         return None
     source = instruction.inputs[0]
     known = _tensor(source).dtype.short in ("f16", "bf16", "i8", "u8")
-    constant = source.instruction is not None and source.instruction.op.name == "constant"
-    return source if known and not constant and instruction.block is not None else None
+    return source if known and instruction.block is not None else None
 
 
 def view_strides(view: StridedView, shape: Sequence[Dim]) -> list[Dim]:

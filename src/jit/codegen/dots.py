@@ -30,32 +30,32 @@ _DOT_PARAMETERS = ("table", "count", "others", "other_count", "out", "out_step",
 _SUM_PARAMETERS = ("y", "x", "x_step", "b", "b_step", "count", "depth")
 
 
-def rows_name(target: Target, dtype: str) -> str:
+def rows_name(target: Target, dtype: str, narrow: str = "") -> str:
     """The name of the module of `rows_source`, which the names of its kernels end in.
 
     >>> rows_name(Target("avx512", 512, 32, True), "f32")
     'rows_f32_16'
     """
-    return _name(dtype, target.lanes(dtype), target.fused)
+    return _name(dtype, target.lanes(dtype), target.fused, narrow)
 
 
-def _name(dtype: str, lanes: int, fused: bool) -> str:
-    return f"rows_{dtype}_{lanes}" + ("" if fused else "_unfused")
+def _name(dtype: str, lanes: int, fused: bool, narrow: str) -> str:
+    return f"rows_{dtype}_{lanes}" + ("" if fused else "_unfused") + (f"_{narrow}" if narrow else "")
 
 
-def rows_call(target: Target, dtype: str) -> str:
+def rows_call(target: Target, dtype: str, narrow: str = "") -> str:
     """The expression that gives the kernels in generated source that imports `row_kernels`."""
-    return f"row_kernels({dtype!r}, {target.lanes(dtype)}, {target.fused})"
+    return f"row_kernels({dtype!r}, {target.lanes(dtype)}, {target.fused}, {narrow!r})"
 
 
-def rows_source(target: Target, dtype: str) -> str:
+def rows_source(target: Target, dtype: str, narrow: str = "") -> str:
     """Source of the module that defines the kernels, external symbols of others."""
     dots, sums = ", ".join(_DOT_PARAMETERS), ", ".join(_SUM_PARAMETERS)
-    name = rows_name(target, dtype)
+    name = rows_name(target, dtype, narrow)
     return f"""\
 from ingot.jit.codegen.dots import row_kernels
 
-kernels = {rows_call(target, dtype)}
+kernels = {rows_call(target, dtype, narrow)}
 define_dots, define_sums = kernels.define_dots, kernels.define_sums
 
 
@@ -86,13 +86,24 @@ class RowKernels:
 
 
 @cache
-def row_kernels(dtype: str, lanes: int, fused: bool) -> RowKernels:
-    """The kernels for one vector length, which also run in plain Python."""
+def row_kernels(dtype: str, lanes: int, fused: bool, narrow: str = "") -> RowKernels:
+    """The kernels for one vector length, which also run in plain Python.
+
+    With `narrow` ("f16", "bf16", "i8", "u8") the rows of `table`, and b, are stored so, and converted as they are read.
+    """
     real = np.dtype(np.float32 if dtype == "f32" else np.float64)
+    stored = np.dtype({"f16": np.float16, "bf16": np.uint16, "i8": np.int8, "u8": np.uint8}.get(narrow, real))
 
     def elements(address: int, count: int) -> Any:
         memory = memoryview((ctypes.c_char * (count * real.itemsize)).from_address(int(address)))
         return np.ndarray(count, real, memory)
+
+    def converted(address: int, count: int) -> Any:
+        if not narrow:
+            return elements(address, count)
+        memory = memoryview((ctypes.c_char * (count * stored.itemsize)).from_address(int(address)))
+        values = np.ndarray(count, stored, memory)
+        return (values.astype(np.uint32) << 16).view(np.float32) if narrow == "bf16" else values.astype(real)
 
     def dot_rows(
         table: int, count: int, others: int, other_count: int, out: int, out_step: int, out_row: int, length: int
@@ -104,7 +115,7 @@ def row_kernels(dtype: str, lanes: int, fused: bool) -> RowKernels:
                 total[0] = 0
                 if length > 0:
                     with np.errstate(all="ignore"):
-                        total[0] = (elements(addresses[t], length) * elements(other[r], length)).sum()
+                        total[0] = (converted(addresses[t], length) * elements(other[r], length)).sum()
 
     def define_dots(
         table: int, count: int, others: int, other_count: int, out: int, out_step: int, out_row: int, length: int
@@ -114,7 +125,7 @@ def row_kernels(dtype: str, lanes: int, fused: bool) -> RowKernels:
     def add_rows(y: int, x: int, x_step: int, b: int, b_step: int, count: int, depth: int) -> None:
         for q in range(depth if count > 0 else 0):
             with np.errstate(all="ignore"):
-                elements(y, count)[...] += elements(x + q * x_step, 1) * elements(b + q * b_step, count)
+                elements(y, count)[...] += elements(x + q * x_step, 1) * converted(b + q * b_step, count)
 
     def define_sums(y: int, x: int, x_step: int, b: int, b_step: int, count: int, depth: int) -> None:
         add_rows(y, x, x_step, b, b_step, count, depth)
@@ -122,14 +133,14 @@ def row_kernels(dtype: str, lanes: int, fused: bool) -> RowKernels:
     def emit_dots(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
         with builder.if_else(builder.icmp_signed("==", arguments[3], I64(1))) as (one, several):
             with one:
-                _Products(builder, dtype, lanes, fused, arguments, others=1, vectors=2).emit()
+                _Products(builder, dtype, lanes, fused, arguments, narrow, others=1, vectors=2).emit()
             with several:
-                _Products(builder, dtype, lanes, fused, arguments, others=DOT_GROUP, vectors=1).emit()
+                _Products(builder, dtype, lanes, fused, arguments, narrow, others=DOT_GROUP, vectors=1).emit()
 
     def emit_sums(builder: ir.IRBuilder, arguments: list[ir.Value]) -> None:
-        _Sums(builder, dtype, lanes, fused, arguments).emit()
+        _Sums(builder, dtype, lanes, fused, arguments, narrow).emit()
 
-    name = _name(dtype, lanes, fused)
+    name = _name(dtype, lanes, fused, narrow)
     for function, prefix in ((dot_rows, "dot"), (add_rows, "add")):
         function.__name__ = function.__qualname__ = f"{prefix}_{name}"
     lower_external(dot_rows, _DOT_PARAMETERS)
@@ -142,8 +153,8 @@ def row_kernels(dtype: str, lanes: int, fused: bool) -> RowKernels:
 class Vectors:
     """Vectors of one length: loads and stores, whole and masked, and multiply-adds."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int, fused: bool) -> None:
-        self.builder, self.lanes, self.fused = builder, lanes, fused
+    def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int, fused: bool, narrow: str = "") -> None:
+        self.builder, self.lanes, self.fused, self.narrow = builder, lanes, fused, narrow
         self.element, self.size = ELEMENTS[dtype], 4 if dtype == "f32" else 8
         self.vector = ir.VectorType(self.element, lanes)
         self.mask_type = ir.VectorType(ir.IntType(1), lanes)
@@ -176,6 +187,29 @@ class Vectors:
         parameters = [self.vector.as_pointer(), _I32, self.mask_type, self.vector]
         load = self._intrinsic(f"llvm.masked.load.{self.suffix}.p0", self.vector, parameters)
         return self.builder.call(load, [pointer, _I32(self.size), mask, self.zero])
+
+    def load_narrow(self, start: ir.Value, k: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        """The vector k elements after an address where they are stored narrow, converted."""
+        if not self.narrow:
+            return self.load(self.at(start, k), mask)
+        builder, bits = self.builder, 16 if self.narrow in ("f16", "bf16") else 8
+        stored = ir.VectorType(ir.IntType(bits), self.lanes)
+        address = builder.add(start, builder.mul(k, I64(bits // 8)))
+        pointer = builder.inttoptr(address, stored.as_pointer())
+        if mask is None:
+            value = builder.load(pointer, align=1)
+        else:
+            parameters = [stored.as_pointer(), _I32, self.mask_type, stored]
+            load = self._intrinsic(f"llvm.masked.load.v{self.lanes}i{bits}.p0", stored, parameters)
+            value = builder.call(load, [pointer, _I32(1), mask, ir.Constant(stored, [0] * self.lanes)])
+        if self.narrow == "f16":
+            return builder.fpext(builder.bitcast(value, ir.VectorType(ir.HalfType(), self.lanes)), self.vector)
+        wide = ir.VectorType(_I32, self.lanes)
+        if self.narrow == "bf16":
+            shift = ir.Constant(wide, [16] * self.lanes)
+            return builder.bitcast(builder.shl(builder.zext(value, wide), shift), self.vector)
+        integers = builder.sext(value, wide) if self.narrow == "i8" else builder.zext(value, wide)
+        return builder.sitofp(integers, self.vector)
 
     def store(self, value: ir.Value, pointer: ir.Value, mask: ir.Value | None = None) -> None:
         """Store a vector, where a mask is on."""
@@ -268,8 +302,10 @@ class Vectors:
 class _Sums(Vectors):
     """Writes `add_rows`: groups of rows, each in one pass over the sums, then single rows."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, lanes: int, fused: bool, arguments: list[ir.Value]) -> None:
-        super().__init__(builder, dtype, lanes, fused)
+    def __init__(
+        self, builder: ir.IRBuilder, dtype: str, lanes: int, fused: bool, arguments: list[ir.Value], narrow: str
+    ) -> None:
+        super().__init__(builder, dtype, lanes, fused, narrow)
         self.y, self.x, self.x_step, self.b, self.b_step, self.count, self.depth = arguments
 
     def emit(self) -> None:
@@ -292,7 +328,7 @@ class _Sums(Vectors):
             # Two chains, so that short rows do not wait for every multiply-add.
             totals = [self.load(self.at(self.y, j), mask)]
             for row, (factor, start) in enumerate(zip(factors, starts, strict=True)):
-                value = self.load(self.at(start, j), mask)
+                value = self.load_narrow(start, j, mask)
                 if row == 1:
                     totals.append(builder.fmul(factor, value))
                 else:
@@ -317,11 +353,12 @@ class _Products(Vectors):
         lanes: int,
         fused: bool,
         arguments: list[ir.Value],
+        narrow: str,
         *,
         others: int,
         vectors: int,
     ) -> None:
-        super().__init__(builder, dtype, lanes, fused)
+        super().__init__(builder, dtype, lanes, fused, narrow)
         self.vectors = vectors
         table, self.count, other_table, self.other_count, self.out, self.out_step, self.out_row, self.length = arguments
         self.rows = self._addresses(table, DOT_GROUP)
@@ -361,13 +398,11 @@ class _Products(Vectors):
     def _add(self, k: ir.Value, sums: list[ir.Value], vectors: int, mask: ir.Value | None) -> list[ir.Value]:
         """The sums (`vectors` for each pair) with the products of positions k and on."""
 
-        def read(row: ir.Value) -> list[ir.Value]:
-            return [self.load(self.at(row, self.builder.add(k, I64(v * self.lanes))), mask) for v in range(vectors)]
-
-        others = [read(row) for row in self.others]
+        places = [self.builder.add(k, I64(v * self.lanes)) for v in range(vectors)]
+        others = [[self.load(self.at(row, place), mask) for place in places] for row in self.others]
         new: list[ir.Value] = []
         for row in self.rows:
-            own = read(row)
+            own = [self.load_narrow(row, place, mask) for place in places]
             for other in others:
                 for x, y in zip(own, other, strict=True):
                     new.append(self.multiply_add(x, y, sums[len(new)]))

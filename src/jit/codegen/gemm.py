@@ -21,11 +21,11 @@ from .epilogue import Epilogue, indent, store_source
 from .external import load
 from .gemm_loops import (
     CACHE_SET_PERIOD,
-    DIRECT_TILES,
     GRAIN_MULTIPLY_ADDS,
     blocking_source,
     narrow_functions,
     narrow_loops,
+    narrow_path,
     packed_loops,
     unpacked_head,
     unpacked_loops,
@@ -122,7 +122,7 @@ class GemmSpec:
         """The name of the loop nest that all tiles share."""
         name = f"gemm_{self.dtype}{self._options}"
         # Products with a transposed B call dot products of the CPU, and packing transposes blocks of its vectors.
-        return name if self.packed else f"{name}_{rows_name(self.target, self.dtype)}"
+        return name if self.packed else f"{name}_{rows_name(self.target, self.dtype, self.narrow)}"
 
     @property
     def _options(self) -> str:
@@ -140,7 +140,8 @@ class GemmSpec:
         own = tile_source(self.name, self.core_name, "gemm", replace(self, n=None), self.tile, self.target, narrow=True)
         sources = shared_sources((self.tile,), self.target)
         if not self.packed:
-            sources[rows_name(self.target, self.dtype)] = rows_source(self.target, self.dtype)
+            kinds = (self.target, self.dtype, self.narrow)
+            sources[rows_name(*kinds)] = rows_source(*kinds)
         return sources | {self.core_name: core_source(self), self.name: own}
 
 
@@ -279,17 +280,19 @@ def core_source(spec: GemmSpec) -> str:
         f"{function} = {copies}['{function}_{copies_name(spec.dtype, lanes)}']\n"
         for function in ("gather_rows", "pack_panel", "pack_rows", "copy_strided")
     )
+    rows = f"rows = {rows_call(spec.target, spec.dtype, spec.narrow)}\n"
+    rows += "dot_rows, add_rows = rows.dot_rows, rows.add_rows\n"
     path = ""
     if spec.packed:
         functions = gather_rows
         head, loops = packed_loops(spec.runs)
     elif spec.narrow:
-        functions = pack_panel + narrow_functions(spec.dtype, spec.narrow)
+        functions = pack_panel + copy_strided + rows + narrow_functions(spec.dtype, spec.narrow)
         head, loops = unpacked_head(spec.b_bytes), narrow_loops(spec.dtype, spec.b_bytes, spec.runs)
-        path = f"path = {DIRECT_TILES}"  # one panel at a time
+        path = narrow_path(spec.runs)
     else:
         functions = gather_rows + pack_panel + pack_rows + copy_strided
-        functions += f"rows = {rows_call(spec.target, spec.dtype)}\ndot_rows, add_rows = rows.dot_rows, rows.add_rows\n"
+        functions += rows
         head, loops = unpacked_head(spec.b_bytes), unpacked_loops(spec.dtype, spec.runs)
         path = unpacked_path(size, spec.runs)
     if not spec.packed:

@@ -11,7 +11,7 @@ from .microkernel import NARROW, PANEL_ROWS, TILES_PER_ITEM
 
 __all__ = [
     "CACHE_SET_PERIOD", "DIRECT_TILES", "DOT_COLUMNS", "GRAIN_MULTIPLY_ADDS", "blocking_source", "narrow_functions",
-    "narrow_loops", "packed_loops", "unpacked_head", "unpacked_loops", "unpacked_path",
+    "narrow_loops", "narrow_path", "packed_loops", "unpacked_head", "unpacked_loops", "unpacked_path",
 ]  # fmt: skip
 
 # Below this many multiply-adds, handing an item to another thread costs more than it saves (a few microseconds).
@@ -22,6 +22,8 @@ CACHE_SET_PERIOD = 4096
 GATHERED_ROWS = 4
 # Up to this many rows, products with a transposed B are dot products of rows, with no copy of B.
 DOT_ROWS = 16
+# The same where B is converted as it is read.
+NARROW_DOT_ROWS, NARROW_SUM_ROWS = 8, 4
 # Shorter dot products take longer to start than packed tiles take.
 DOT_DEPTH = 32
 # Up to this many columns, products are dot products of the rows of A with them.
@@ -181,6 +183,21 @@ gather = gather and (a_row % {CACHE_SET_PERIOD} == 0 if a_k == SIZE else a_k % {
 """
 
 
+def _column_dots() -> str:
+    """A tile as dot products of its columns of B, which are contiguous, with its rows."""
+    return f"""
+for first in range(0, columns, {DOT_GROUP}):
+    count = min({DOT_GROUP}, columns - first)
+    for t in range({DOT_GROUP}):
+        b_addresses[t] = b_batch + (column + first + min(t, count - 1)) * b_column
+    for group in range(0, rows, {DOT_GROUP}):
+        # Groups overlap, so that all addresses of a group are there.
+        r = max(0, min(group, rows - {DOT_GROUP}))
+        dot_rows(b_table, count, table + r * 8, min({DOT_GROUP}, rows),
+            tiles + r * row_bytes + first * SIZE, SIZE, row_bytes, k)
+"""
+
+
 def unpacked_loops(dtype: str, runs: bool) -> str:
     """What an item does where B is read as it lies, for each path."""
     zero = "np.float32(0)" if dtype == "f32" else "np.float64(0)"
@@ -240,15 +257,7 @@ for k_start in range(0, max(k, 1), block):
                 b_rows = b_start + k_start * b_next + (panel - first_panel) * panel_step
                 call_tile(multiply, windows, count, offset, b_rows, tile, k_start, 1, 0, 1, 0, length, step, b_step)
             elif path == {COLUMN_DOTS}:
-                for first in range(0, columns, {DOT_GROUP}):
-                    count = min({DOT_GROUP}, columns - first)
-                    for t in range({DOT_GROUP}):
-                        b_addresses[t] = b_batch + (column + first + min(t, count - 1)) * b_column
-                    for group in range(0, rows, {DOT_GROUP}):
-                        # Groups overlap, so that all addresses of a group are there.
-                        r = max(0, min(group, rows - {DOT_GROUP}))
-                        dot_rows(b_table, count, table + r * 8, min({DOT_GROUP}, rows),
-                            tiles + r * row_bytes + first * SIZE, SIZE, row_bytes, k)
+{indent(_column_dots(), 16)}
             elif path == {ROW_DOTS}:
                 for group in range(0, rows, {DOT_GROUP}):
                     r = max(0, min(group, rows - {DOT_GROUP}))
@@ -269,6 +278,16 @@ for k_start in range(0, max(k, 1), block):
 """
 
 
+def narrow_path(runs: bool) -> str:
+    """Statements of a plan function that set `path` where B is converted as it is read."""
+    sums = f"elif b_column == 1 and m <= {NARROW_SUM_ROWS}:\n    path = {ROW_SUMS}" if not runs else ""
+    return f"""\
+path = {DIRECT_TILES}
+if a_k == 1 and b_k == 1 and m <= {NARROW_DOT_ROWS}:
+    path = {COLUMN_DOTS}
+{sums}"""
+
+
 def narrow_functions(dtype: str, narrow: str) -> str:
     """Source of what reads a B of another dtype: a product of a row with a column, and the copy of a run."""
     convert, pointer = {"f16": ("from_f16", "i16"), "bf16": ("from_bf16", "i16")}.get(narrow, (f"as_{dtype}", narrow))
@@ -276,15 +295,6 @@ def narrow_functions(dtype: str, narrow: str) -> str:
     real = "np.float32" if dtype == "f32" else "np.float64"
     return f"""\
 from ingot.jit.codegen.{module} import {convert}
-from ingot.jit.codegen.helpers import sum_step
-
-
-@body
-def narrow_dot(a, b, count):
-    total = {real}(0)
-    for q in range(count):
-        total = sum_step(total, a[q] * {convert}(b[q]))
-    return total
 
 
 @body
@@ -305,19 +315,34 @@ narrow_pointer = pointer_{pointer}
 
 def narrow_loops(dtype: str, b_bytes: int, runs: bool) -> str:
     """The same where B is converted: for few rows while it streams by, for more rows into packed panels."""
-    pointer = f"pointer_{dtype}"
+    pointer, zero = f"pointer_{dtype}", "np.float32(0)" if dtype == "f32" else "np.float64(0)"
     return f"""
 column = first_panel * width
 columns = min(width, n - column)
 b_panel = b_batch + column * b_column
-if b_k == {b_bytes} and a_k == SIZE and m <= {DOT_GROUP}:
+if path == {COLUMN_DOTS}:
     i, rows = first_row, last_row - first_row
 {indent(_fill_table(runs), 4)}
-    for s in range(columns):
-        for r in range(rows):
-            tile_row = {pointer}(tiles + r * row_bytes)
-            tile_row[s] = narrow_dot({pointer}(addresses[r]), narrow_pointer(b_panel + s * b_column), k)
+{indent(_column_dots(), 4)}
     call_store(store, p, tiles, offsets, batch, i, column, rows, columns)
+elif path == {ROW_SUMS}:
+    count = min(last_panel * width, n) - column
+    for r in range(m):
+        sums = pointer_{dtype}(wide + r * {SUM_WIDTH} * SIZE)
+        for s in range(count):
+            sums[s] = {zero}
+    for k_start in range(0, k, {SUM_DEPTH}):
+        for r in range(m):
+            add_rows(wide + r * {SUM_WIDTH} * SIZE, a_batch + r * a_row + k_start * a_k, a_k,
+                b_panel + k_start * b_k, b_k, count, min({SUM_DEPTH}, k - k_start))
+    i, rows = 0, m
+{indent(_fill_table(runs), 4)}
+    for panel in range(first_panel, last_panel):
+        columns = min(width, n - panel * width)
+        for r in range(rows):
+            copy_strided(wide + (r * {SUM_WIDTH} + panel * width - column) * SIZE, SIZE, tiles + r * row_bytes, SIZE,
+                columns)
+        call_store(store, p, tiles, offsets, batch, 0, panel * width, rows, columns)
 else:
     for k_start in range(0, max(k, 1), {PANEL_ROWS}):
         length = min({PANEL_ROWS}, k - k_start)
