@@ -18,6 +18,10 @@ def fast_reductions(allowed: bool = True) -> Iterator[None]:
     this, a thread goes through its share in one run, with results whose last digits depend on the
     number of threads. `explain()` says where it is so. `INGOT_FAST_REDUCTIONS=1` does the same for a whole process.
 
+    The gain is small, since chunks are long: a sum of 2^20 float32 takes 25.1 us in chunks and 24.7 us without on two
+    threads, one of 2^24 the same time. Measured by `python -m timeit -s "import ingot; x = ingot.rand(1 << 20);
+    f = ingot.jit.trace(lambda x: x.sum(), x)" "f(x)"`, with the variable and without.
+
     >>> with ingot.jit.fast_reductions():
     ...     total = ingot.jit.trace(lambda x: x.sum(), ingot.ones(100_000))
     >>> float(total(ingot.ones(100_000)))
