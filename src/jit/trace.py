@@ -19,6 +19,7 @@ from ..ir.passes.canonicalise import canonicalise
 from ..ir.passes.dce import dead_code_elimination
 from ..ir.random_state import default_generator
 from ..ir.types import TensorType
+from .eager_kernels.library import running_once
 from .elsewhere import graph_of_another_device
 from .errors import JitError, TraceError, TraceWarning
 from .function import Call, CompiledFunction, Specialised
@@ -320,7 +321,7 @@ def _record(
         recorder.argument(unique, tensor)
     state = default_generator.get_state()
     try:
-        with use_mode(recorder), followed_builtins(Tensor):
+        with use_mode(recorder), followed_builtins(Tensor), running_once():
             output = function(*call.arguments, **call.keywords)
             leaves, structure = flatten(output)
             _check_returned(name, structure)

@@ -353,6 +353,22 @@ def test_nothing_is_compiled_where_that_is_forbidden(monkeypatch: pytest.MonkeyP
     assert not library._loaded
 
 
+def test_a_trace_does_not_wait_for_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("INGOT_CACHE_DIR", str(tmp_path / "empty"))
+    monkeypatch.setattr(library, "_PATIENCE", 3600.0)
+    x, w = ingot.ones(1, 1, 3, 3), ingot.ones(1, 1, 2, 2)
+    traced = jit.trace(lambda x, w: F.conv2d(x, w), (x, w), check_trace=False)
+    assert "conv2d" in str(traced.graph) and not library._loaded
+    # Where numpy has taken so long, they are compiled after all, as they are outside of traces.
+    monkeypatch.setattr(library, "_PATIENCE", 0.0)
+    emitted: list[Any] = []
+    monkeypatch.setattr(library, "emit_object", lambda *_, **__: emitted.append(1) or b"")
+    monkeypatch.setattr(library, "load_object", lambda *_: None)
+    with library.running_once():
+        assert not library.ready("convolution", np.dtype(np.float32))
+    assert emitted
+
+
 PROGRAM = """
 import os, sys
 import ingot, ingot.nn.functional as F

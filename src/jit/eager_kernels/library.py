@@ -7,7 +7,10 @@ Numba. The key covers the sources that write them, the versions and the CPU.
 import functools
 import importlib
 import threading
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +24,7 @@ from ..runtime.pool import get_num_threads, parallel_for
 from ..runtime.targets import feature_string, host_cpu_name, host_features, host_triple, llvm_version
 from .geometry import host_tile
 
-__all__ = ["KERNELS", "grain_of", "kernels", "ready", "run", "short_name"]
+__all__ = ["KERNELS", "grain_of", "kernels", "ready", "run", "running_once", "short_name"]
 
 KERNELS = {
     "activations": (
@@ -52,6 +55,22 @@ def _sources() -> tuple[str, ...]:
     folder = Path(__file__).parent
     files = [*sorted(folder.glob("*.py")), folder.parent / "codegen" / "microkernel_llvm.py"]
     return tuple(path.read_text() for path in files)
+
+
+# Seconds that numpy may take in place of kernels that are not compiled yet, about what compiling them takes.
+_PATIENCE = 0.3
+_local = threading.local()
+
+
+@contextmanager
+def running_once() -> Iterator[None]:
+    """Compile nothing in this thread as long as numpy is fast enough: what a trace runs, it runs once."""
+    before = getattr(_local, "until", 0.0)
+    _local.until = time.monotonic() + _PATIENCE
+    try:
+        yield
+    finally:
+        _local.until = before
 
 
 _loaded: dict[tuple[str, str], dict[str, int] | None] = {}
@@ -101,7 +120,7 @@ def _load(family: str, dtype: str) -> dict[str, int] | None:
     if blob is None:
         from ..codegen.compile import compiling_allowed
 
-        if not compiling_allowed():
+        if not compiling_allowed() or time.monotonic() < getattr(_local, "until", 0.0):
             return None
         # Optimised a little less than most: it takes half the time, and what counts is written as vectors already.
         blob = emit_object(_text(family, dtype), cpu=cpu, features=features, opt=2, keep=names)
