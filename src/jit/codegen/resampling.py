@@ -23,6 +23,8 @@ RESAMPLING = ("resample", "resample_grad", "interpolate")
 _UNROLLED = 16
 # Rows that share the reading of the tables.
 _ROWS = 4
+# Up to so many weights, rows that get so many times as long are computed by vectors where their weights repeat.
+_REPEATED, _PERIODS = 4, (2, 4)
 # Columns of the table on the stack that says which pixels of a row are the nearest.
 _COLUMNS = 2048
 
@@ -108,8 +110,8 @@ def run_resample(driver: Driver, instruction: Instruction) -> None:
 
 
 def _along_rows(taps: int) -> list[str]:
-    """Rows [lo, hi), some side by side."""
-    return [
+    """Rows [lo, hi): by vectors where they get two or four times as long and weights repeat, else side by side."""
+    plain = [
         "item = lo",
         "while item < hi:",
         f"    if hi - item >= {_ROWS}:",
@@ -118,6 +120,52 @@ def _along_rows(taps: int) -> list[str]:
         "    else:",
         *_indented(_row_loop(taps, 1), 2),
         "        item += 1",
+    ]
+    if taps > _REPEATED:
+        return plain
+    lines = _find_period(taps)
+    for number, period in enumerate(_PERIODS):
+        lines += [f"{'elif' if number else 'if'} period == {period}:", *_indented(_periodic_rows(taps, period), 1)]
+    return [*lines, "else:", *_indented(plain, 1)]
+
+
+def _find_period(taps: int) -> list[str]:
+    """Statements that find the `period` of the tables, but for two periods at either end; 0 where there is none."""
+    differs = [f"weight[(o + period) * {taps} + {t}] != weight[o * {taps} + {t}]" for t in range(taps)]
+    lines = ["period = 0"]
+    for period in _PERIODS:
+        lines += [f"if count == {period} * n and n > 6:", f"    period = {period}"]
+    return [
+        *lines,
+        "if period > 0:",
+        "    same = True",
+        "    for o in range(2 * period, count - 3 * period):",
+        f"        if start[o + period] != start[o] + 1 or {' or '.join(differs)}:",
+        "            same = False",
+        "    for o in range(2 * period, 3 * period):",
+        f"        if start[o] < 0 or start[o + count - 5 * period] + {taps} > n:",
+        "            same = False",
+        "    if not same:",
+        "        period = 0",
+    ]
+
+
+def _periodic_rows(taps: int, period: int) -> list[str]:
+    stores = []
+    for r in range(period):
+        total = _sum([f"x[s{r} + q + {t}] * w{r}_{t}" for t in range(taps)])
+        stores.append(f"y[y0 + q * {period} + {r}] = {total}")
+    edge = _sum([f"x[x0 + p{t}] * w{t}" for t in range(taps)])
+    return [
+        *(f"w{r}_{t} = weight[{(2 * period + r) * taps + t}]" for r in range(period) for t in range(taps)),
+        "for item in range(lo, hi):",
+        "    x0, y0 = item * n, item * count",
+        f"    for k in range({4 * period}):",
+        f"        o = k if k < {2 * period} else count - {4 * period} + k",
+        *_indented([*_tap_lines(taps), f"y[y0 + o] = {edge}"], 2),
+        *(f"    s{r} = x0 + start[{2 * period + r}] - 2" for r in range(period)),
+        "    for q in range(2, n - 2):",
+        *_indented(stores, 2),
     ]
 
 

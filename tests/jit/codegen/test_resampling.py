@@ -6,6 +6,7 @@ import ingot
 import numpy as np
 import pytest
 from ingot import jit
+from ingot.eager.functions import call
 
 F = ingot.nn.functional
 
@@ -15,6 +16,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "nearest": {"size": (7, 11)},
     "bilinear": {"size": (9, 4), "mode": "bilinear"},
     "bilinear aligned": {"scale_factor": 3, "mode": "bilinear", "align_corners": True},
+    "bilinear twice": {"scale_factor": 2, "mode": "bilinear"},
     "bicubic": {"size": (5, 13), "mode": "bicubic"},
     "smoothed": {"size": (3, 2), "mode": "bilinear", "antialias": True},
     "smoothed from afar": {"size": (1, 1), "mode": "bicubic", "antialias": True},
@@ -35,7 +37,11 @@ def _loss(x: ingot.Tensor, kind: dict[str, Any]) -> tuple[ingot.Tensor, ingot.Te
 def test_images(name: str) -> None:
     traced = jit.trace(lambda x: F.interpolate(x, **KINDS[name]), (_image(2, 3, 6, 5),), check_trace=False)
     fixed = "size" not in KINDS[name] or ("antialias" not in KINDS[name] and "bicubic" not in KINDS[name].values())
-    for shape in ((2, 3, 6, 5), (5, 1, 6, 5), *(((1, 2, 70, 3), (1, 1, 1, 1), (0, 3, 6, 5)) if fixed else ())):
+    for shape in (
+        (2, 3, 6, 5),
+        (5, 1, 6, 5),
+        *(((1, 2, 70, 3), (1, 1, 1, 1), (0, 3, 6, 5), (1, 2, 7, 23)) if fixed else ()),
+    ):
         x = _image(*shape)
         if x.numel() > 20:
             x[0, 0, 2, 2], x[-1, -1, 0, 0] = float("nan"), float("inf")
@@ -48,6 +54,25 @@ def test_images(name: str) -> None:
         for other in results[1:]:
             np.testing.assert_allclose(other, results[0], rtol=1e-5, atol=1e-5)
     assert "interpreter" not in traced.explain().splitlines()[0]
+
+
+def test_rows_with_weights_that_repeat() -> None:
+    """Rows that get two or four times as long, but for tables that only look so."""
+    x = _image(3, 2, 9)
+    bend = np.arange(36)[:, None] == 17
+
+    def resampled(x: ingot.Tensor, start: ingot.Tensor, weight: ingot.Tensor) -> ingot.Tensor:
+        return call("resample", x, start, weight, 2, -1)
+
+    start = np.arange(36) // 4 - (np.arange(36) % 4 < 2)
+    weight = np.tile(np.random.default_rng(0).random((4, 2)).astype(np.float32), (9, 1))
+    tables = [(start, weight), (start + bend[:, 0], weight), (start, weight + bend), (start * 0 - 3, weight)]
+    traced = jit.trace(resampled, (x, *map(ingot.from_numpy, tables[0])), check_trace=False)
+    for s, w in tables:
+        places = np.clip(s[:, None] + np.arange(2), 0, 8)
+        expected = (x.numpy()[..., places] * w).sum(-1)
+        found = traced(x, ingot.from_numpy(s), ingot.from_numpy(w.astype(np.float32)))
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["twice", "nearest", "bilinear", "bicubic", "smoothed"])
