@@ -1,5 +1,6 @@
 """Columns: the innermost dimension is kept, and each column has an accumulator on the stack."""
 
+import os
 from collections.abc import Sequence
 
 from ...ir import dtypes
@@ -22,8 +23,9 @@ __all__ = ["COLUMNS", "Columns", "ceil_div"]
 COLUMNS = 256
 # The bytes of accumulators of one item of a column reduction: they stay in L1, and rows are read in long runs.
 _ACCUMULATORS = 16 << 10
-# Items are narrower where there would be fewer than this, down to a number of columns whose runs still stream.
-_ITEMS, _FEWEST = 4, 512
+# Items are narrower where there would be fewer than this (the processors, but two to four), down to a number of columns
+# whose runs still stream: a thread reads memory the faster the longer its runs are. How wide they are changes no sum.
+_ITEMS, _FEWEST = min(max(os.cpu_count() or 1, 2), 4), 512
 # Rows that items narrower than a row read side by side (each in streams of its own, which hides memory's latency), and
 # operations on an element up to which that pays. Whole rows are read one after the other, as they lie.
 _ROWS_AT_ONCE, _CHEAP = 4, 8
