@@ -9,7 +9,7 @@ from typing import Any
 
 from ...ir.core import Instruction, Value
 from ...ir.dtypes import DType, complex64, float32, float64
-from ...ir.ops._op import F, View
+from ...ir.ops._op import Decompose, F, View
 from ...ir.rewrite import Rewriter, Rules, rule
 from ...ir.types import ComplexType, TensorType
 
@@ -131,6 +131,8 @@ _TO_REAL: dict[str, Callable[[Parts], Any]] = {
     "abs": lambda a: F.hypot(a[0], a[1]),
     "angle": lambda a: F.atan2(a[1], a[0]),
 }
+# Made of products and of what only moves elements, which holds for complex numbers, too.
+_COMPOSITES = ("einsum", "mm", "bmm", "dot", "outer", "addmm")
 # Elements only move, or are added up.
 _EACH = ("sum", "mean", "index_select", "gather", "where", "pad", "clone")
 
@@ -223,6 +225,13 @@ def parts_rules() -> Rules:
             lambda a, b: finished(result, *_matmul(apart.parts(a, dtype), apart.parts(b, dtype))), instruction
         )
 
+    @rule("composite of complex -> its decomposition", *_COMPOSITES)
+    def composite(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
+        lowering = instruction.op.lower
+        if not is_for(instruction) or not isinstance(lowering, Decompose):
+            return None
+        return rewriter.call(lowering.function, instruction)
+
     @rule("elements of complex -> of parts", when=lambda op: isinstance(op.lower, View) or op.name in _EACH)
     def each(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
         if not is_for(instruction) or instruction.op.name in (*_TO_REAL, *_UNARY):
@@ -258,7 +267,7 @@ def parts_rules() -> Rules:
 
         return rewriter.call(expand, instruction)
 
-    return unary + binary + to_real + pair + cast + product + each + joined
+    return unary + binary + to_real + pair + cast + product + composite + each + joined
 
 
 def _part(apart: _Apart, x: Any, place: int) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .arena import allocate, write_slots
+from .host_ops import evaluate
 
 __all__ = [
     "CALL",
@@ -194,8 +195,6 @@ def _request(request: int, record: int, arena: int) -> None:
         case 7:
             _call(record, arena)
         case 8:
-            from .host_ops import evaluate
-
             evaluate(text_in(record), record + 8 * OPERANDS, arena)
 
 

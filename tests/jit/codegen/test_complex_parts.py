@@ -33,7 +33,7 @@ def rotary(x: Tensor, frequencies: Tensor) -> Tensor:
 
 
 def products(a: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    return a @ b, (a @ b).abs(), a.to(ingot.complex128) @ x.to(ingot.complex128)
+    return a @ b, ingot.einsum("ij,jk->ki", a, b).abs(), a.to(ingot.complex128) @ x.to(ingot.complex128)
 
 
 def filtered(x: Tensor, w: Tensor) -> Tensor:
