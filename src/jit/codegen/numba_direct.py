@@ -398,38 +398,31 @@ class _Writer(Expressions):
             self.value(node.value)
 
     def _do_Assign(self, node: ast.Assign) -> None:
-        if len(node.targets) != 1:
-            typed = self.value(node.value)
-            for target in node.targets:
-                self._set(target, typed)
+        target, value = node.targets[0], node.value
+        same = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)
+        if same and len(node.targets) == 1:
+            # All of the right side is computed before anything changes.
+            parts = [self.value(element) for element in value.elts]  # type: ignore[attr-defined]
+            for inner, part in zip(target.elts, parts, strict=True):  # type: ignore[attr-defined]
+                self._set(inner, part)
             return
-        target = node.targets[0]
-        if isinstance(target, ast.Tuple):
-            self._unpack(target.elts, node.value)
-        else:
-            self._set(target, self.value(node.value))
-
-    def _unpack(self, targets: Sequence[ast.expr], value: ast.expr) -> None:
-        if isinstance(value, ast.Tuple) and len(value.elts) == len(targets):
-            parts = [self.value(element) for element in value.elts]
-        else:
-            kind, found = self.value(value)
-            if not isinstance(kind, types.BaseTuple) or len(kind) != len(targets):
-                raise Indirect(f"unpacking {kind}")
-            parts = [(t, self.builder.extract_value(found, i)) for i, t in enumerate(kind.types)]
-        for target, part in zip(targets, parts, strict=True):
-            self._set(target, part)
+        typed = self.value(value)
+        for target in node.targets:
+            self._set(target, typed)
 
     def _set(self, target: ast.expr, typed: Typed) -> None:
+        kind, value = typed
         match target:
             case ast.Name(id=name):
                 self.assign(name, typed)
             case ast.Subscript(value=pointer, slice=index):
-                kind, address = self.value(pointer)
-                place = self.place(kind, address, index)
-                self._store(kind, place, typed)
+                memory, address = self.value(pointer)
+                self._store(memory, self.place(memory, address, index), typed)
+            case ast.Tuple(elts=parts) if isinstance(kind, types.BaseTuple) and len(kind) == len(parts):
+                for i, part in enumerate(parts):
+                    self._set(part, (kind.types[i], self.builder.extract_value(value, i)))
             case _:
-                raise Indirect(type(target).__name__)
+                raise Indirect(f"{ast.unparse(target)} = {kind}")
 
     def _store(self, kind: Any, place: Any, typed: Typed) -> None:
         if not isinstance(typed[0], (types.Number, types.Boolean)):
