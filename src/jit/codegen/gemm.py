@@ -361,6 +361,8 @@ def dot_tile(target: Target, dtype: str) -> TileShape:
     return TileShape(dtype, 8 if target.registers < 32 else 14, 1, target.lanes(dtype), target.fused, True)
 
 
+# Panels that are packed together.
+_PANELS_AT_ONCE = 8
 PACK_SLOTS: dict[str, int] = {
     name: index
     for index, name in enumerate(("b", "packed", "n", "k", "b_k_stride", "b_column_stride", "b_batch_stride"))
@@ -377,6 +379,7 @@ def pack_b_source(name: str, tile: TileShape, target: Target | None = None) -> s
     lanes = block_lanes(target or host_target(), tile.dtype)
     return f"""{IMPORTS}
 pack_panel = copies({tile.dtype!r}, {lanes})["pack_panel_{copies_name(tile.dtype, lanes)}"]
+pack_rows = copies({tile.dtype!r}, {lanes})["pack_rows_{copies_name(tile.dtype, lanes)}"]
 
 
 @kernel
@@ -386,9 +389,17 @@ def {name}(p, lo, hi):
     b_k, b_column = slot_i64(p, {slots["b_k_stride"]}), slot_i64(p, {slots["b_column_stride"]})
     b_batch = slot_i64(p, {slots["b_batch_stride"]})
     panels = (n + {columns - 1}) // {columns}
-    for item in range(lo, hi):
-        column = item % panels * {columns}
+    item = lo
+    while item < hi:
+        panel = item % panels
+        column = panel * {columns}
         start = b + (item // panels * b_batch + column * b_column) * {size}
-        pack_panel(start, packed + item * k * {tile.row_bytes}, {columns}, b_k * {size}, b_column * {size}, k,
-            min({columns}, n - column))
+        target = packed + item * k * {tile.row_bytes}
+        # Panels beside each other are copied together, so that rows are read in longer runs.
+        count = max(1, min({_PANELS_AT_ONCE}, hi - item, n // {columns} - panel)) if b_column == 1 else 1
+        if count > 1:
+            pack_rows(start, target, k * {tile.row_bytes}, {tile.row_bytes}, b_k * {size}, k, count)
+        else:
+            pack_panel(start, target, {columns}, b_k * {size}, b_column * {size}, k, min({columns}, n - column))
+        item += count
 """
