@@ -24,9 +24,10 @@ from .access import strided_view
 from .attending import is_native_attention
 from .byte_products import is_byte_product
 from .complex_parts import ALIASES, parts_rules
-from .contraction import narrow_source, strided_constant
+from .contraction import strided_constant
 from .elements import expression_of
 from .grid_sampling import is_grid_sample
+from .products import narrow_source
 from .resampling import for_convolutions, is_resampled
 from .scalar_code import is_half, is_kernel_dtype
 
@@ -225,7 +226,10 @@ def _input_grad(gradient: Any, weight: Any, size: Any, merge: Callable[..., Any]
     stride, pads, dilation, groups = (attributes[n] for n in ("stride", "padding", "dilation", "groups"))
     wanted = [s if not hasattr(s, "value") else s.value.type.value for s in size]
     if max(stride) > 1 and tuple(dilation) == (1, 1) and all(isinstance(k, int) for k in weight.shape[2:]):
-        if all(k % s == 0 and k > 0 for k, s in zip(weight.shape[2:], stride, strict=True)):
+        # Phases that the padding shifts are computed where only some of them are wanted: few outputs are worth that.
+        joined = all(pads[2 * i] % stride[i] == 0 for i in (0, 1))
+        joined = joined or (groups == 1 and weight.shape[1] in range(_FEW_OUTPUTS + 1))
+        if joined and all(k % s == 0 and k > 0 for k, s in zip(weight.shape[2:], stride, strict=True)):
             merged = merge(weight, stride, groups)
             reach = [k // s for k, s in zip(weight.shape[2:], stride, strict=True)]
             return _input_grad_of_equal_phases(gradient, merged, reach, wanted, stride, pads, groups)
@@ -276,31 +280,45 @@ def _input_grad_of_equal_phases(
     """The phases (see below) of a kernel that the stride divides, as output channels of one convolution."""
     sizes = [gradient.shape[2 + i] for i in (0, 1)]
     counts = [(wanted[i] + (stride[i] - 1)) // stride[i] for i in (0, 1)]
-    # Place s * i + e of the input is place i + shift of the phase (e + padding) % s.
     shifts = [[(e + pads[2 * i]) // stride[i] for e in range(stride[i])] for i in (0, 1)]
-    first, spread = [s[0] for s in shifts], [s[-1] - s[0] for s in shifts]
-    borders = [(reach[i] - 1 - first[i], counts[i] - sizes[i] + first[i] + spread[i]) for i in (0, 1)]
-    padding = (*borders[0], *borders[1])
-    if not all(isinstance(b, int) and b >= 0 for b in padding):
-        gradient, padding = F.pad(gradient, (*borders[1], *borders[0])), (0, 0, 0, 0)
+    borders = [(reach[i] - 1 - shifts[i][0], counts[i] - sizes[i] + shifts[i][-1]) for i in (0, 1)]
+    gradient, padding = _padded(gradient, borders)
     phases = F.unflatten(F.conv2d(gradient, merged, None, padding=padding, groups=groups), 1, (-1, *stride))
-    if spread == [0, 0]:
+    if all(s[0] == s[-1] for s in shifts):
         whole = F.permute(phases, (0, 1, 4, 2, 5, 3))
-        whole = F.flatten(F.flatten(whole, 4, 5), 2, 3)
-    else:
-        rows = []
-        for down in range(stride[0]):
-            row = []
-            for right in range(stride[1]):
-                part = phases
-                for i, e in ((0, down), (1, right)):
-                    part = F.select(part, (e + pads[2 * i]) % stride[i], dim=2)
-                for i, e in ((0, down), (1, right)):
-                    start = shifts[i][e] - first[i]
-                    part = F.slice(part, start, start + counts[i], dim=2 + i)
-                row.append(part)
-            rows.append(row[0] if len(row) == 1 else F.flatten(F.stack(tuple(row), 4), 3, 4))
-        whole = rows[0] if len(rows) == 1 else F.flatten(F.stack(tuple(rows), 3), 2, 3)
+        return _cut(F.flatten(F.flatten(whole, 4, 5), 2, 3), wanted, stride)
+
+    def phase(down: int, right: int) -> Any:
+        part = phases
+        for i, e in enumerate((down, right)):
+            part = F.select(part, (e + pads[2 * i]) % stride[i], dim=2)
+        for i, e in enumerate((down, right)):
+            start = shifts[i][e] - shifts[i][0]
+            part = F.slice(part, start, start + counts[i], dim=2 + i)
+        return part
+
+    return _cut(_beside_each_other(phase, stride), wanted, stride)
+
+
+def _beside_each_other(phase: Callable[[int, int], Any], stride: Any) -> Any:
+    """The image whose pixels are those of the phases in turn."""
+    rows = []
+    for down in range(stride[0]):
+        row = [phase(down, right) for right in range(stride[1])]
+        rows.append(row[0] if len(row) == 1 else F.flatten(F.stack(tuple(row), 4), 3, 4))
+    return rows[0] if len(rows) == 1 else F.flatten(F.stack(tuple(rows), 3), 2, 3)
+
+
+def _padded(gradient: Any, borders: Any) -> tuple[Any, Any]:
+    """The image and the padding of its convolution; what convolutions do not pad by is done ahead."""
+    padding = (*borders[0], *borders[1])
+    if all(isinstance(b, int) and b >= 0 for b in padding):
+        return gradient, padding
+    return F.pad(gradient, (*borders[1], *borders[0])), (0, 0, 0, 0)
+
+
+def _cut(whole: Any, wanted: Any, stride: Any) -> Any:
+    """Without the places behind the last one, where the stride does not divide their number."""
     for i in (0, 1):
         if wanted[i] // stride[i] * stride[i] != wanted[i]:
             whole = F.slice(whole, 0, wanted[i], dim=2 + i)
@@ -351,31 +369,23 @@ def _input_grad_by_phases(gradient: Any, weight: Any, wanted: Any, stride: Any, 
     layer the same as a convolutional layer?", 2016).
     """
     sizes = [gradient.shape[2 + i] for i in (0, 1)]
-    # Places in the padded input, in units of the stride.
-    counts = [(pads[2 * i] + wanted[i] + (stride[i] - 1)) // stride[i] for i in (0, 1)]
-    rows = []
-    for down in range(stride[0]):
-        row = []
-        for right in range(stride[1]):
-            part = weight
-            for i, first in enumerate((down, right)):
-                size = weight.shape[2 + i]
-                part = F.slice(part, min(first, size), size, dim=2 + i, step=stride[i])
-            reach = [part.shape[2 + i] for i in (0, 1)]
-            if 0 in reach:
-                shape = (gradient.shape[0], weight.shape[1] * groups, *counts)
-                row.append(F.full(shape, 0.0, dtype=gradient.dtype))
-                continue
-            borders = [(reach[i] - 1, counts[i] - sizes[i]) for i in (0, 1)]
-            image, padding = gradient, (*borders[0], *borders[1])
-            if not all(isinstance(b, int) and b >= 0 for b in padding):
-                image, padding = F.pad(gradient, (*borders[1], *borders[0])), (0, 0, 0, 0)
-            row.append(F.conv2d(image, _turned(part, groups), None, padding=padding, groups=groups))
-        rows.append(row[0] if len(row) == 1 else F.flatten(F.stack(tuple(row), 4), 3, 4))
-    whole = rows[0] if len(rows) == 1 else F.flatten(F.stack(tuple(rows), 3), 2, 3)
-    for i in (0, 1):
-        whole = F.slice(whole, pads[2 * i], pads[2 * i] + wanted[i], dim=2 + i)
-    return whole
+    counts = [(wanted[i] + (stride[i] - 1)) // stride[i] for i in (0, 1)]
+
+    def phase(down: int, right: int) -> Any:
+        part, reach, borders = weight, [], []
+        for i, e in enumerate((down, right)):
+            # Place s * n + e of the input is place n + shift of the phase (e + padding) % s.
+            shift, first = divmod(e + pads[2 * i], stride[i])
+            size = weight.shape[2 + i]
+            part = F.slice(part, min(first, size), size, dim=2 + i, step=stride[i])
+            reach.append(part.shape[2 + i])
+            borders.append((reach[i] - 1 - shift, counts[i] - sizes[i] + shift))
+        if 0 in reach:
+            return F.full((gradient.shape[0], weight.shape[1] * groups, *counts), 0.0, dtype=gradient.dtype)
+        image, padding = _padded(gradient, borders)
+        return F.conv2d(image, _turned(part, groups), None, padding=padding, groups=groups)
+
+    return _cut(_beside_each_other(phase, stride), wanted, stride)
 
 
 @rule("gradient of a convolution's input -> convolution", "conv2d_input_grad")
@@ -465,6 +475,8 @@ def _masks(instruction: Instruction, rewriter: Rewriter) -> list[Value] | None:
     return rewriter.call(expand, instruction)
 
 
+# Up to so many outputs of a group, phases fill the rows of a tile together only.
+_FEW_OUTPUTS = 4
 # Groups that the gradient of a weight is unrolled for.
 _MAX_GROUPS = 64
 _COMMON = _scaled_weights + _linear + _convolution + _conv_gradient + _bias_of_phases + _masks + SINK_VIEWS
