@@ -14,7 +14,7 @@ OF_LIMIT = 0.9
 COMPILE = {"inductor": 1.0, "jax": 3.0}
 COMPILE_REASON = (
     "Each workload begins with an empty cache, so each pays for the kernels that all products or convolutions share "
-    "and that peers have in their libraries; every kernel is Python that Numba types and LLVM optimises in full."
+    "and that peers have in their libraries; every kernel is optimised by LLVM in full."
 )
 _UNITS = {"compute": "multiply-adds", "read": "reading", "copy": "copying", "add": "reading two and writing one"}
 
