@@ -196,11 +196,14 @@ def _adaptive_max_pool(name: str, input: Tensor, output_size: Any, spatial: int,
     sizes = _sizes(output_size, shape)
     values: Any = x
     flat: Any = None
-    block = 1
-    for dim in range(spatial - 1, -1, -1):
-        values, places = _adaptive_max(values, dim + 2, sizes[dim])
-        flat = places if flat is None else places * block + flat.gather(dim + 2, places)
-        block *= shape[dim]
+    if all(size == 1 for size in sizes) and 0 not in shape:
+        values, flat = (t.reshape(*x.shape[:2], *sizes) for t in x.flatten(2).max(dim=-1))
+    else:
+        block = 1
+        for dim in range(spatial - 1, -1, -1):
+            values, places = _adaptive_max(values, dim + 2, sizes[dim])
+            flat = places if flat is None else places * block + flat.gather(dim + 2, places)
+            block *= shape[dim]
     if not had_batch:
         values, flat = values.squeeze(0), flat.squeeze(0)
     return (values, flat) if return_indices else values
