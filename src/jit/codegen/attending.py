@@ -9,17 +9,16 @@ from .access import StridedView, forward_view
 from .attention import ATTENTION_SLOTS, AttentionSpec
 from .contraction import (
     add_shared,
-    batch_stride,
     run_contraction_kernel,
     store_strides,
     view_address,
-    view_strides,
 )
 from .driver import Driver
 from .fusion import Group
 from .indexing import element_count, row_major_strides
 from .kernel_text import Text
 from .module import KernelSource
+from .products import batch_stride, view_strides
 from .target import Target
 
 __all__ = ["ATTENTION", "attention_reads", "is_native_attention", "run_attention", "stores_attention"]

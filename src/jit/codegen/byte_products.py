@@ -18,7 +18,7 @@ from .module import KernelSource
 from .target import Target
 
 if TYPE_CHECKING:
-    from .contraction import Product
+    from .products import Product
 
 __all__ = ["ByteOperand", "byte_operands", "byte_reads", "is_byte_product", "run_byte_product"]
 

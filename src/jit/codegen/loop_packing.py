@@ -11,7 +11,7 @@ from .microkernel import TILES_PER_ITEM
 from .module import KernelSource
 
 if TYPE_CHECKING:
-    from .contraction import Product
+    from .products import Product
 
 __all__ = ["packed_at_run_time", "packed_before_loop"]
 

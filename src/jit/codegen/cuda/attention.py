@@ -15,8 +15,8 @@ from ....ir.types import TensorType
 from ..access import forward_view
 from ..attending import ATTENTION, is_native_attention
 from ..attending import attention_reads as native_reads
-from ..contraction import batch_stride, view_strides
 from ..indexing import element_count
+from ..products import batch_stride, view_strides
 from ..scalar_code import literal
 from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid
 

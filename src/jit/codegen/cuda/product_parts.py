@@ -9,12 +9,12 @@ from ....ir.dims import Dim
 from ....ir.ops.conv import geometry
 from ....ir.types import TensorType
 from ..access import strided_view
-from ..contraction import Product, product_of, view_strides
 from ..elements import Elements
 from ..fusion import Group
 from ..image_layout import position
 from ..indexing import element_count, row_major_strides
 from ..inline import INLINE
+from ..products import Product, product_of, view_strides
 from ..scalar_code import Code, cast, literal
 from .device_text import DeviceText
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from ....ir.core import Instruction, Value
 from ....ir.dims import Dim
-from ..contraction import product_of
 from ..fusion import Group
+from ..products import product_of
 from ..scalar_code import literal
 from .device_text import DeviceKernel, DeviceTarget, DeviceText, Grid
 from .lanes import divisible_by, repeated
