@@ -253,11 +253,18 @@ class Text:
     # -- the finished text --
 
     def finish(
-        self, stem: str, title: str, cost: Mapping[str, Dim | None], short: Mapping[str, int] | None = None
+        self,
+        stem: str,
+        title: str,
+        cost: Mapping[str, Dim | None],
+        short: Mapping[str, int] | None = None,
+        *,
+        unrolls: bool = False,
     ) -> "Kernel":
         """The kernel's source, with a name that ends in a hash of it.
 
-        `short` are parameters with the values for which there is a second form: there they are constants.
+        `short` are parameters with the values for which there is a second form: there they are constants; `unrolls`
+        says that there are short loops in any case.
         """
         assert len(self.scopes) == 1
         parameters = list(self.parameters.values())
@@ -272,7 +279,7 @@ class Text:
         name = f"{stem}_{source_digest(text)}"
         header = f"# {title}\n" if title else ""
         # LLVM's third level unrolls twice as much as the second: rows of eight elements with an exponential of each.
-        level = 3 if short else 2
+        level = 3 if short or unrolls else 2
         source = KernelSource(name, header + text.replace("NAME", name), title=title, level=level, **cost)  # type: ignore[arg-type]
         return Kernel(source, parameters)
 

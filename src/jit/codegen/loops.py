@@ -19,7 +19,7 @@ from .borders import inside_and_border
 from .buffered import buffers_of
 from .columns import COLUMNS, Columns, ceil_div
 from .elements import Elements, describe
-from .fusion import Group
+from .groups import Group, own_cost
 from .image_layout import position
 from .indexing import Indices, Loop, coefficient, element_count, flat_index, terms
 from .inline import INLINE
@@ -38,6 +38,10 @@ __all__ = ["Launch", "Temporary", "lower_group"]
 _CHUNK = 16384
 # The edge of the tiles in which transposed operands are read, and of the blocks that registers transpose.
 _TILE, _BLOCK = 32, 8
+# Up to so many elements, rows are not cut.
+_WHOLE_ROW = 64
+# The cost of an exponential and more: there gathered vectors are better than single elements.
+_MUCH = 10
 # Elements of these bytes are moved in blocks as this type, so many by so many: whatever they are.
 _MOVED_AS = {8: ("f64", 8), 4: ("f32", 8), 2: ("i16", 8), 1: ("u8", 16)}
 # Kernels of at most this cost write their outputs past the caches, so many elements at a time, where what they read and
@@ -99,6 +103,19 @@ class _Map(Nest):
             self.lower_streaming(text, elements, inner)
         elif not outer:
             along("lo", "hi")
+        elif not short and (expected_size(inner.extent) or _WHOLE_ROW + 1) <= _WHOLE_ROW:
+            # An item is a row, so that LLVM knows how long it is.
+            n = element_count([loop.extent for loop in outer])
+            row = "row" if len(outer) > 1 else text.variable(outer[0].name)
+            if len(outer) > 1:
+                self.recover(text, outer, "lo")
+            with text.block(f"for {row} in range(lo, hi):", {loop.name for loop in outer}):
+                along("0", text.size(inner.extent))
+                if all(own_cost(i) < _MUCH for i in self.group.instructions):
+                    self.keep_rows(text)
+                if len(outer) > 1:
+                    self.advance(text, outer)
+            short, self.unrolls = [inner], True
         else:
             size = text.size(inner.extent)
             row, first = "row", "first"
@@ -115,6 +132,15 @@ class _Map(Nest):
         for value in self.group.outputs:
             stored = stored + element_count([loop.extent for loop in self.group.rows.get(value, ())])
         return self.finish(text, n, element_count([loop.extent for loop in short]) * stored)
+
+    def keep_rows(self, text: Text) -> None:
+        """A statement that keeps LLVM from vectorising across rows, which it would gather and scatter.
+
+        No vector instruction fetches memory in advance, and the line of this address is in the cache.
+        """
+        target, _ = self.group.stores()[0]
+        text.requirements.statements.append("from ingot.jit.codegen.microkernel import prefetch")
+        text.line(f"prefetch({text.parameter('n', 'i64', 'address', self.storage(target))})")
 
     def streams(self) -> bool:
         """Whether the outputs may be so large that they had better not go through the caches.

@@ -72,6 +72,7 @@ class Nest:
         self.storage = storage
         self.merged: dict[str, Dim] = {}
         self.done: set[Value] = set()  # outputs that a sweep has stored
+        self.unrolls = False  # whether its innermost loops are short, and known to be
         self.loops = self.merge_loops()
         self.kept = [loop for loop in self.loops if not loop.reduced]
         self.reduced = [loop for loop in self.loops if loop.reduced]
@@ -129,7 +130,9 @@ class Nest:
         return text, Elements(text, self.group, self.storage, INLINE)
 
     def finish(self, text: Text, launch_n: Dim, per_item: Dim, stem: str = "", title: str = "") -> Launch:
-        kernel = text.finish(stem or self.stem, title or self.title, self.traffic(), self.short_parameters(text))
+        kernel = text.finish(
+            stem or self.stem, title or self.title, self.traffic(), self.short_parameters(text), unrolls=self.unrolls
+        )
         grain: Dim = _GRAIN // (2 + self.cost)
         if per_item != 1:
             grain = dim_max(grain // (per_item + 1), 1)
@@ -155,6 +158,10 @@ class Nest:
         loops = self.rows()
         size = expected_size(element_count([loop.extent for loop in loops]))
         short = size is not None and 1 < size <= (SHORT_TO_GATHER if self.gathers() else SHORT)
+        if not loops and not self.group.reductions and len(self.loops) > 1:
+            inner = expected_size(self.loops[-1].extent)
+            if inner is not None and SHORT < inner <= SHORT_TO_GATHER:
+                loops, short = self.loops[-1:], True
         short_loops = [*(loops if short else ()), *(loop for rows in self.group.rows.values() for loop in rows)]
         symbols = {s for loop in short_loops if isinstance(loop.extent, DimExpr) for s in loop.extent.symbols()}
         found = {}

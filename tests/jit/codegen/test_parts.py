@@ -143,3 +143,20 @@ def test_sizes_that_run_time_decides_are_expected_to_broadcast():
         for k in range(n):
             wanted = np.minimum(wanted, wanted[:, k : k + 1] + wanted[k : k + 1, :])
         np.testing.assert_array_equal(closure(ingot.from_numpy(d)).numpy(), wanted)
+
+
+@pytest.mark.parametrize("length", [9, 16, 24])
+def test_whole_rows_of_a_known_length(length):
+    """The length is known, or expected; rows may be longer than in the first call, and none is cut."""
+
+    def known(x, y):
+        return ingot.maximum(x.reshape(-1, 3, length)[:, 1:] * y[:length], y[1 : length + 1])
+
+    def expected(x, y):
+        return ingot.minimum(x * y, y)
+
+    y = tensor(length + 1)
+    check(known, *((tensor(rows, 3 * length), y) for rows in (5, 1, 0, 997)))
+    check(
+        expected, *((tensor(rows, n), tensor(n)) for rows, n in ((31, length), (1, length), (0, 4), (7, 100), (9, 1)))
+    )
