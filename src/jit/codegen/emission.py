@@ -2,7 +2,7 @@
 
 llvmlite lets one thread at a time into LLVM. The two calls that take long (the passes, and machine code) need no such
 lock, because each emission has a context of its own, which is LLVM's own rule for threads ("LLVM Programmer's Manual",
-on threads and the LLVM API). Outside that lock, and outside Python's, they run while Numba types the next kernel.
+on threads and the LLVM API). Outside that lock, and outside Python's, they run while the next kernel is written.
 Where llvmlite keeps its functions elsewhere, they are called with the lock: slower, and otherwise the same.
 """
 
