@@ -19,6 +19,7 @@ __all__ = ["QUICK", "mark_view"]
 # From so many elements on, sums go another way (see `fast`).
 _SMALL = 1 << 15
 _reduce: Any = np.add.reduce
+_accumulate: Any = np.add.accumulate
 
 
 def mark_view(
@@ -43,6 +44,15 @@ def _sum(x: Any, *rest: Any) -> Any:
     if array.size >= _SMALL or array.dtype.char not in "fd" or not array.ndim:
         return None
     return wrap(np.asarray(quiet(_reduce, array, None)))
+
+
+def _cumsum(x: Any, *dims: Any) -> Any:
+    if len(dims) != 1 or dims[0].__class__ is not int or not _plain(x):
+        return None
+    array = x._array
+    if array.dtype.char not in "fd" or not -array.ndim <= dims[0] < array.ndim:
+        return None
+    return wrap(quiet(_accumulate, array, dims[0]))
 
 
 def _reshape(x: Any, *shape: Any) -> Any:
@@ -109,4 +119,5 @@ def _matmul(x: Any, *others: Any) -> Any:
 _RESHAPE, _TRANSPOSE = get_op("reshape"), get_op("transpose")
 QUICK: dict[str, Callable[..., Any]] = {
     "sum": _sum, "reshape": _reshape, "cat": _cat, "transpose": _transpose, "matmul": _matmul,
+    "cumsum": _cumsum,
 }  # fmt: skip
