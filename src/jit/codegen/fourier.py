@@ -23,9 +23,9 @@ __all__ = ["FOURIER"]
 
 # Rows from this length on are transformed one by one.
 _LONG = 64
-# The longest rows and columns whose buffers a thread's stack has room for.
-_LONGEST_ROW = 16384
-_LONGEST_COLUMN = 2048
+# The longest columns, and bytes of the longest rows of reals: a quarter of a megabyte of buffers lies on the stack.
+_LONGEST_COLUMN = 1024
+_LARGEST_ROW = 65536
 
 
 @dataclass
@@ -61,7 +61,7 @@ def _run_fourier(driver: Driver, instruction: Instruction) -> None:
     order = list(zip(dims, sizes, strict=True))
     order = order if name == "irfftn" else order[::-1]
     for dim, n in order:
-        longest = _LONGEST_ROW if dim == len(shape) - 1 else _LONGEST_COLUMN
+        longest = _LARGEST_ROW // (8 if dtype == "float64" else 4) if dim == len(shape) - 1 else _LONGEST_COLUMN
         if factors(n) is None or n > longest:
             raise Unsupported(f"{name} of length {n} has no native kernel", instruction.location)
     driver.store(result)
