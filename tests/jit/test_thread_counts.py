@@ -46,6 +46,10 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[[], tuple[Any, ...]]]] = {
         lambda x, w: F.conv2d(x, w, padding=1),
         lambda: (floats(3, 17, 29, 31), floats(19, 17, 3, 3)),
     ),
+    "convolutions of small images": (
+        lambda x, w, v: (F.conv2d(x, w, padding=2), F.conv_transpose2d(x, v, stride=2), F.conv2d(x, w, padding=1)),
+        lambda: (floats(37, 300, 2, 2), floats(70, 300, 3, 3), floats(300, 41, 2, 2)),
+    ),
 }
 
 
