@@ -51,36 +51,34 @@ def near_remainder(builder: Any, a: Any, b: Any) -> Any:
 
     The rounded quotient is the right one or, just below an integer, the next one. `is_near_quotient` says where.
     """
-    double = ir.DoubleType()
-    x, y = _wide_magnitudes(builder, a, b)
-    truncate = builder.module.declare_intrinsic("llvm.trunc", [double], ir.FunctionType(double, [double]))
-    whole = builder.call(truncate, [builder.fdiv(x, y)])
-    if a.type == double:
-        fma = builder.module.declare_intrinsic("llvm.fma", [double], ir.FunctionType(double, [double] * 3))
+    kind = a.type
+    x, y = (_unary(builder, "llvm.fabs", v) for v in (a, b))
+    whole = _unary(builder, "llvm.trunc", builder.fdiv(x, y))
+    if kind == ir.DoubleType():
+        fma = builder.module.declare_intrinsic("llvm.fma", [kind], ir.FunctionType(kind, [kind] * 3))
         rest = builder.call(fma, [builder.fneg(whole), y, x])
     else:
-        rest = builder.fsub(x, builder.fmul(whole, y))
-    rest = builder.select(builder.fcmp_ordered("<", rest, double(0)), builder.fadd(rest, y), rest)
-    rest = rest if a.type == double else builder.fptrunc(rest, a.type)
-    sign = builder.module.declare_intrinsic("llvm.copysign", [a.type], ir.FunctionType(a.type, [a.type] * 2))
+        # As exact by two instructions, on processors without fused ones, too.
+        wide = [builder.fpext(v, ir.DoubleType()) for v in (x, whole, y)]
+        rest = builder.fptrunc(builder.fsub(wide[0], builder.fmul(wide[1], wide[2])), kind)
+    rest = builder.select(builder.fcmp_ordered("<", rest, kind(0)), builder.fadd(rest, y), rest)
+    sign = builder.module.declare_intrinsic("llvm.copysign", [kind], ir.FunctionType(kind, [kind] * 2))
     return builder.call(sign, [rest, a])
 
 
 def is_near_quotient(builder: Any, a: Any, b: Any) -> Any:
     """Whether `near_remainder` is right: never where a number is infinite or NaN, or b is 0."""
-    double = ir.DoubleType()
-    x, y = _wide_magnitudes(builder, a, b)
-    # For float32 the product of q and y must fit into float64, for float64 its difference is made by one instruction.
-    most = builder.fmul(y, double(2.0**52 if a.type == double else 2.0**28))
+    kind = a.type
+    x, y = (_unary(builder, "llvm.fabs", v) for v in (a, b))
+    # Quotients of at most one digit less than the dtype has: they are off by less than 1.
+    most = builder.fmul(y, kind(2.0**52 if kind == ir.DoubleType() else 2.0**23))
     few = builder.fcmp_ordered("<", x, most)
-    finite = builder.and_(*(builder.fcmp_ordered("<", v, double(float("inf"))) for v in (x, y)))
-    return builder.and_(few, finite)
+    return builder.and_(few, builder.fcmp_ordered("<", y, kind(float("inf"))))
 
 
-def _wide_magnitudes(builder: Any, *values: Any) -> list[Any]:
-    double = ir.DoubleType()
-    function = builder.module.declare_intrinsic("llvm.fabs", [double], ir.FunctionType(double, [double]))
-    return [builder.call(function, [v if v.type == double else builder.fpext(v, double)]) for v in values]
+def _unary(builder: Any, name: str, value: Any) -> Any:
+    function = builder.module.declare_intrinsic(name, [value.type], ir.FunctionType(value.type, [value.type]))
+    return builder.call(function, [value])
 
 
 def float_remainder(builder: Any, a: Any, b: Any) -> Any:

@@ -120,7 +120,9 @@ class Buffers:
             reads = [self.is_computed(*read) for read in self.reads(value, indices)]
             self.computed[key] = _costs_much(instruction) or any(reads)
             if any(reads) and _has_near_form(instruction):
-                self.asks = False  # what is asked would take long itself
+                below = self.nest.reach([operand for operand, _ in self.reads(value, indices)])
+                if any(own_cost(v.instruction) >= _MUCH for v in below if v.instruction is not None):
+                    self.asks = False  # what is asked would take long itself
         elif any(_costs_much(v.instruction) for v in self.nest.reach([value]) if v.instruction is not None):
             self.possible = False  # it is computed under a condition, or where a place says that is found here
         return self.computed[key]

@@ -24,7 +24,7 @@ def is_near(a: Any, b: Any) -> Any:
     >>> is_near(7.0, 3.0), is_near(1e300, 3.0), is_near(1.0, 0.0)
     (True, False, False)
     """
-    digits = 2.0**28 if isinstance(a, np.float32) else 2.0**52
+    digits = 2.0**23 if isinstance(a, np.float32) else 2.0**52
     return bool(np.isfinite(a) and np.isfinite(b) and abs(float(a)) < abs(float(b)) * digits)
 
 

@@ -325,23 +325,23 @@ class _Translator:
         return self.call(_DIVISIONS[name], a, b)
 
     def near_division(self, name: str, a: Code, b: Code) -> Code:
-        """A division for a block of which all elements are near, or the question whether they are."""
-        function = f"near_{_DIVISIONS[name]}" if self.requirements.near else "is_near"
-        statement = f"from ingot.jit.codegen.near_division import {function}"
-        if statement not in self.requirements.statements:
-            self.requirements.statements.append(statement)
-        code = Code(f"{function}({a.text}, {b.text})", self.compute)
-        if self.requirements.far is None:
-            return code
-        self.requirements.far.append(f"not {code.text}")
-        return self.call(_DIVISIONS[name], a, b)
+        """A division for a block of which all elements are near, and the question whether they are."""
+        function = f"near_{_DIVISIONS[name]}"
+        for imported in (function, *(["is_near"] if self.requirements.far is not None else [])):
+            statement = f"from ingot.jit.codegen.near_division import {imported}"
+            if statement not in self.requirements.statements:
+                self.requirements.statements.append(statement)
+        if self.requirements.far is not None:
+            self.requirements.far.append(f"not is_near({a.text}, {b.text})")
+        # Where that is asked the result is not used; a call of the C library would stay there.
+        return Code(f"{function}({a.text}, {b.text})", self.compute)
 
     def near_angle(self, name: str, x: Code) -> str:
         """The name of a function of an angle for such a block."""
-        self.requirements.bits.add("magnitude")
         if self.requirements.far is not None:
+            self.requirements.bits.add("magnitude")
             self.requirements.far.append(f"magnitude({x.text}) >= {literal(NEAR_ANGLE, self.compute)}")
-        return f"{name}_near" if self.requirements.near else name
+        return f"{name}_near" if self.requirements.near or self.requirements.far is not None else name
 
     def small_power(self, base: Code, exponent: Code) -> Code | None:
         """A float to a small whole power, 1/2 or -1/2 as products, a root and a quotient; None for other exponents."""
