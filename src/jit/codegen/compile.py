@@ -226,7 +226,7 @@ def _start_kernel(
         known.set_result(blob)
         return _Part(kernel.name, list(entry_points(kernel.source)), known, _since(start), True)
     part = _start(kernel.name, kernel.source, target, kernel.flags, (), None, kernel.level, threads)
-    part.references, part.key = list(entry_points(kernel.source)), key
+    part.key = key
     return part
 
 
@@ -247,7 +247,7 @@ def _start(
     compiled = compile_source(
         name, source, fastmath=flags, kernels=kernels, entry=entry, twice=entry is None and level == 3
     )
-    part = _Part(name, [], Future(), _since(start))
+    part = _Part(name, list(compiled.entries), Future(), _since(start))
 
     def make() -> bytes:
         begun = time.perf_counter()
