@@ -100,6 +100,18 @@ def _square(instruction: Instruction, rewriter: Rewriter) -> Value | None:
     return None
 
 
+@rule("product over a depth of one -> elementwise product", "matmul")
+def _outer_product(instruction: Instruction, rewriter: Rewriter) -> Value | None:
+    left, right = instruction.operands
+    for value, axis in ((left, -1), (right, -2)):
+        if value is None or not isinstance(value.type, TensorType) or value.type.rank < 2:
+            return None
+        # Sums of other dtypes need not be what products are: those of bool are alternatives.
+        if value.type.shape[axis] != 1 or not value.type.dtype.is_floating_point:
+            return None
+    return rewriter.emit("mul", left, right)
+
+
 @rule("-(-x) -> x", "neg", "scalar.neg", "logical_not", "bitwise_not", "scalar.not_")
 def _involution(instruction: Instruction, rewriter: Rewriter) -> Value | None:
     inner = _producer(instruction.operands[0], instruction.op.name)
@@ -315,6 +327,7 @@ SIMPLIFY: Rules = (
     + _identity
     + _times_zero
     + _square
+    + _outer_product
     + _involution
     + _idempotent
     + _cast
