@@ -198,14 +198,14 @@ def test_the_report_says_of_every_instruction_where_it_is_computed_and_why():
 
 def test_the_report_says_how_images_are_kept():
     module = lower(
-        "f32[2, 4, 8, 8]",
+        "f32[2, 16, 8, 8]",
         """
-        %a: f32[2, 4, 8, 8] = conv2d(%x, %w, _) {stride=(1, 1), padding=(1, 1)}
-        %b: f32[2, 4, 8, 8] = relu(%a)
-        %c: f32[2, 4, 8, 8] = conv2d(%b, %w, _) {stride=(1, 1), padding=(1, 1)}
+        %a: f32[2, 16, 8, 8] = conv2d(%x, %w, _) {stride=(1, 1), padding=(1, 1)}
+        %b: f32[2, 16, 8, 8] = relu(%a)
+        %c: f32[2, 16, 8, 8] = conv2d(%b, %w, _) {stride=(1, 1), padding=(1, 1)}
         """,
         "%c",
-        "graph @f(%x: f32[2, 4, 8, 8], %w: f32[4, 4, 3, 3]) -> ",
+        "graph @f(%x: f32[2, 16, 8, 8], %w: f32[16, 16, 3, 3]) -> ",
     )
     assert any(
         line.startswith("relu") and "channels last, inside a border of zeros (1, 1, 1, 1)" in line
