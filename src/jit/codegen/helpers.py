@@ -422,12 +422,14 @@ def floor_remainder(a: Any, b: Any) -> Any:
 
 
 def wrapped_index(index: int, size: int) -> int:
-    """`index % size` for a positive size; it divides only where the index is out of range by a whole size or more.
+    """`index % size`; it divides only where the index is out of range by a whole size or more.
 
-    >>> wrapped_index(-1, 5), wrapped_index(7, 5), wrapped_index(23, 5)
-    (4, 2, 3)
+    What is empty has no index: any number will do, which nobody reads by.
+
+    >>> wrapped_index(-1, 5), wrapped_index(7, 5), wrapped_index(23, 5), wrapped_index(3, 0)
+    (4, 2, 3, 0)
     """
-    return index % size
+    return index % max(size, 1)
 
 
 def _lower_wrapped_index(context: Any, builder: Any, signature: Any, arguments: list[Any]) -> Any:
@@ -439,6 +441,7 @@ def _lower_wrapped_index(context: Any, builder: Any, signature: Any, arguments: 
     near = builder.select(builder.icmp_signed("<", near, zero), builder.add(near, size), near)
     start = builder.block
     with builder.if_then(builder.icmp_unsigned(">=", near, size), likely=False):
+        size = builder.select(builder.icmp_signed(">", size, zero), size, size.type(1))
         rest = builder.srem(index, size)
         rest = builder.select(builder.icmp_signed("<", rest, zero), builder.add(rest, size), rest)
         far = builder.block

@@ -163,7 +163,9 @@ class Text:
             self.requirements.helpers.add("wrapped_index")
             text = f"wrapped_index({left}, {right})"
         elif name in operators:
-            text = f"(({left}) {operators[name]} ({right}))"
+            # Outside of its loop it is computed even where the loop has no element, and sizes may be zero.
+            divisor = right if right.isdigit() else f"max({right}, 1)"
+            text = f"(({left}) {operators[name]} ({divisor}))"
         else:
             assert name in ("max", "min")  # what sizes broadcast to does not depend on a loop's place
             text = f"{name}({left}, {right})"

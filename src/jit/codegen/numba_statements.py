@@ -382,6 +382,9 @@ class Writer(Expressions):
             raise Indirect("else of a loop, or a loop over tuples")
         builder = self.builder
         start, stop, step, is_one = self._range(node.iter)
+        origin, known = start, _known_rounds(node.iter)
+        if known is not None:
+            start, stop = _I64(0), _I64(known)
         position = self._counter(start)
         counter = None if is_one else self._counter(self._rounds(start, stop, step))
         head, body, after = (builder.append_basic_block() for _ in range(3))
@@ -398,6 +401,8 @@ class Writer(Expressions):
             builder.store(builder.sub(count, _I64(1), flags=["nsw"]), counter)
         # Steps of one end before they wrap, and LLVM makes the best code where it knows.
         builder.store(builder.add(value, step, flags=["nsw"] if is_one else []), position)
+        if known is not None:
+            value = builder.add(origin, value)
         self.loops.append((head, after))
         with self._scope():
             self.assign(node.target.id, (types.int64, value))
@@ -440,3 +445,17 @@ class Writer(Expressions):
         stride = builder.select(builder.icmp_signed("==", stride, zero), one, stride)
         steps = builder.add(builder.sdiv(builder.sub(distance, one), stride), one)
         return builder.select(builder.icmp_signed(">", distance, zero), steps, zero)
+
+
+def _known_rounds(node: Any) -> int | None:
+    """How many numbers a range has that is written as so many from one on, `range(x, x + 32)`.
+
+    LLVM does not find out: that the sum does not wrap is forgotten where another one is not said to.
+    """
+    if len(node.args) != 2:
+        return None
+    begin, end = node.args
+    if isinstance(end, ast.BinOp) and isinstance(end.op, ast.Add) and ast.dump(end.left) == ast.dump(begin):
+        rounds = known_number(end.right)
+        return rounds if type(rounds) is int else None
+    return None

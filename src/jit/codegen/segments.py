@@ -141,7 +141,9 @@ def _begin(text: Text, part: DimExpr, pieces: _Pieces, number: int, start: str, 
         text.requirements.helpers.add("wrapped_index")
         text.line(f"{value} = wrapped_index({text.index(left)}, {size})")
         if step > 0:
-            left_over = f"{size} - {value}" if step == 1 else f"({size} - {value} + {step - 1}) // {step}"
+            # At least one, also where the size is zero: inside of a pad, what is empty has segments that nobody reads.
+            whole = f"{size} - {value}" if step == 1 else f"({size} - {value} + {step - 1}) // {step}"
+            left_over = f"max({whole}, 1)"
         else:
             left_over = f"{value} // {-step} + 1"
         text.line(f"{until} = min({until}, {start} + {left_over})")

@@ -76,8 +76,9 @@ def _inside(code: Code, x: Number, a: Number, b: Number) -> Number:
     return (x > a) & (x < b)
 
 
-# The fits of `codegen.vector_math`, which cannot be imported without Numba: erf(x) = x + x E(x^2) for |x| <= 1, and
-# erf(x) = 1 - exp(-x T(x)) from there to where it rounds to 1.
+# The fits of `codegen.vector_math`, which cannot be imported without Numba (but for the float32 tail: compiled
+# programs have a form without exponentials): erf(x) = x + x E(x^2) for |x| <= 1, and erf(x) = 1 - exp(-x T(x)) from
+# there to where it rounds to 1.
 _NEAR = {
     "f32": (
         -8.666783e-06,

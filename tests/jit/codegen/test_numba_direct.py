@@ -174,3 +174,15 @@ def test_an_entry_that_is_simplified_twice_computes_the_same() -> None:
     addresses = load_object(emit(compiled.modules, CpuTarget(), ["k", "nothing"]), ["k", "nothing"])
     assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(addresses["k"])(3, 4) == 34
     ctypes.CFUNCTYPE(None, ctypes.c_int64)(addresses["nothing"])(1)
+
+
+def test_ranges_of_a_known_length_have_it_whatever_they_begin_with() -> None:
+    """`range(a, a + 32)` has 32 rounds for LLVM, too: what it computes is one number, without a loop."""
+    loop = "    for i in range(a, a + 32):\n        found += i * b\n"
+    source = f"@kernel\ndef k(a, b):\n    found = 0\n{loop}    return found\n"
+    compiled = compile_source("k", source)
+    assert any("icmp slt i64 %" in text and ", 32" in text for text in compiled.modules)
+    address = load_object(emit(compiled.modules, CpuTarget(), ["k"]), ["k"])["k"]
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(address)
+    for a, b in ((0, 1), (-40, 3), (2**63 - 33, 0)):
+        assert function(a, b) == sum(i * b for i in range(a, a + 32))

@@ -70,6 +70,19 @@ def test_ranges_may_end_anywhere() -> None:
         ingot.set_num_threads(before)
 
 
+def test_what_is_empty_inside_of_a_border() -> None:
+    """Indices wrapped by a size of zero stop nothing, and nobody reads by them."""
+
+    def bordered(x: ingot.Tensor) -> ingot.Tensor:
+        return F.pad(x.roll(1, 0), (1, 2)) + F.pad(x.roll(-4, 0).flip(0), (2, 1))
+
+    for example in (0, 3):
+        compiled = jit.trace(bordered, ingot.ones(example), check_trace=False)
+        for size in (0, 1, 3, 7):
+            x = ingot.arange(size).float()
+            np.testing.assert_array_equal(compiled(x).numpy(), bordered(x).numpy())
+
+
 def _windows(x: ingot.Tensor) -> ingot.Tensor:
     n, h, w, c = x.shape
     shifted = x.roll((-3, -2), (1, 2))

@@ -107,7 +107,7 @@ def complex_in_exceptions(n: int):
     return z
 
 
-@accept("complex", (ingot.tensor([1 + 2j, 3j]), 2j), native=False)
+@accept("complex", (ingot.tensor([1 + 2j, 3j]), 2j))
 def complex_with_tensors(x, z: complex):
     return x * z, x[0].item() * z, (x + z).real
 
