@@ -4,6 +4,8 @@ Along the last dimension each result has its own neighbours; no vector instructi
 do, so several rows go side by side and share what the tables say. Along other dimensions whole rows are joined.
 """
 
+from collections.abc import Callable
+
 from ...ir import dtypes
 from ...ir.core import Block, Graph, Instruction, Value
 from ...ir.dims import Dim
@@ -109,18 +111,23 @@ def run_resample(driver: Driver, instruction: Instruction) -> None:
     loops.run("\n".join(_across_rows(taps)), outer * count, inner * taps)
 
 
-def _along_rows(taps: int) -> list[str]:
-    """Rows [lo, hi): by vectors where they get two or four times as long and weights repeat, else side by side."""
-    plain = [
+def _by_rows(body: Callable[[int], list[str]]) -> list[str]:
+    """Rows [lo, hi): several beside each other as long as there are as many, then one by one."""
+    return [
         "item = lo",
         "while item < hi:",
         f"    if hi - item >= {_ROWS}:",
-        *_indented(_row_loop(taps, _ROWS), 2),
+        *_indented(body(_ROWS), 2),
         f"        item += {_ROWS}",
         "    else:",
-        *_indented(_row_loop(taps, 1), 2),
+        *_indented(body(1), 2),
         "        item += 1",
     ]
+
+
+def _along_rows(taps: int) -> list[str]:
+    """Rows [lo, hi): by vectors where they get two or four times as long and weights repeat, else side by side."""
+    plain = _by_rows(lambda rows: _row_loop(taps, rows))
     if taps > _REPEATED:
         return plain
     lines = _find_period(taps)
@@ -239,16 +246,7 @@ def run_resample_gradient(driver: Driver, instruction: Instruction) -> None:
     loops.write("x", result)
     loops.sizes(n=n, count=count)
     if inner == 1:
-        lines = [
-            "item = lo",
-            "while item < hi:",
-            f"    if hi - item >= {_ROWS}:",
-            *_indented(_row_gradients(taps, _ROWS, zero), 2),
-            f"        item += {_ROWS}",
-            "    else:",
-            *_indented(_row_gradients(taps, 1, zero), 2),
-            "        item += 1",
-        ]
+        lines = _by_rows(lambda rows: _row_gradients(taps, rows, zero))
         loops.run("\n".join(lines), outer, count * (4 * taps))
         return
     loops.sizes(inner=inner)
