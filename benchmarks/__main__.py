@@ -152,7 +152,6 @@ def run_table(options: argparse.Namespace) -> bool:
     text = f"{options.threads} threads; measured limits: {limit['compute']:.0f} GFLOP/s, " + ", ".join(
         f"{what} {limit[kind]:.1f} GB/s" for kind, what in (("read", "reading"), ("copy", "copying"), ("add", "adding"))
     )
-    record.content["machine"] = {"text": text, "limits": limit}
     print(f"Microseconds per call (medians, interleaved). {text}\n")
     head = "".join(f"{who:>12}" for who in peers)
     print(f"{'workload':<40}{'ingot':>12}{head}{'best peer':>9}{'rate, of limit':>19}  cold: ingot inductor jax, s")
@@ -166,6 +165,7 @@ def run_table(options: argparse.Namespace) -> bool:
             if time.monotonic() > deadline and measured_here:
                 break
             measured_here += 1
+            record.content["machine"] = {"text": text, "limits": limit}  # what the shares that are added are of
             if not record.begin(workload.name):
                 continue
             try:
