@@ -248,17 +248,9 @@ class Buffers:
             along("block", "stop", f"{name} - block")
             return
         size = text.size(inner.extent)
-        row, first = "row", "first"
-        if len(outer) > 1:
-            text.line(f"first = block // {size}")
-            nest.recover(text, outer, first)
-        else:
-            row, first = text.variable(outer[0].name), f"block // {size}"
-        with text.block(f"for {row} in range({first}, (stop - 1) // {size} + 1):", {loop.name for loop in outer}):
+        with nest.rows_of(text, outer, size, "block", "stop") as row:
             text.line(f"before = {row} * {size} - block")
             along("max(-before, 0)", f"min(stop - block - before, {size})", f"before + {name}")
-            if len(outer) > 1:
-                nest.advance(text, outer)
 
     def load(self, text: Text, value: Value) -> Code:
         """An operand that lies in memory as the loops run."""

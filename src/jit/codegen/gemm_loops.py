@@ -198,9 +198,23 @@ for first in range(0, columns, {DOT_GROUP}):
 """
 
 
+def _sums_of_rows(dtype: str, few: str, x: str, x_next: str, x_step: str, rows: str, rows_step: str) -> str:
+    """`few` sums of multiples of rows, of which `count` elements each are wanted; the multiples begin at `x`."""
+    zero = "np.float32(0)" if dtype == "f32" else "np.float64(0)"
+    return f"""
+for r in range({few}):
+    sums = pointer_{dtype}(wide + r * {SUM_WIDTH} * SIZE)
+    for s in range(count):
+        sums[s] = {zero}
+for k_start in range(0, k, {SUM_DEPTH}):
+    for r in range({few}):
+        add_rows(wide + r * {SUM_WIDTH} * SIZE, {x} + r * {x_next} + k_start * {x_step}, {x_step},
+            {rows} + k_start * {rows_step}, {rows_step}, count, min({SUM_DEPTH}, k - k_start))
+""".strip()
+
+
 def unpacked_loops(dtype: str, runs: bool) -> str:
     """What an item does where B is read as it lies, for each path."""
-    zero = "np.float32(0)" if dtype == "f32" else "np.float64(0)"
     return f"""
 block, b_start, b_step, b_next = k_block if gather else max(k, 1), b_batch + first_panel * width * b_column, b_k, b_k
 panel_step = width * b_column
@@ -221,14 +235,7 @@ elif path >= {ROW_SUMS}:
     if path == {COLUMN_SUMS}:
         few, count, x, x_next, x_step = n, last_row - first_row, b_batch, b_column, b_k
         b_rows, rows_step = a_batch + first_row * SIZE, a_k
-    for r in range(few):
-        sums = pointer_{dtype}(wide + r * {SUM_WIDTH} * SIZE)
-        for s in range(count):
-            sums[s] = {zero}
-    for k_start in range(0, k, {SUM_DEPTH}):
-        for r in range(few):
-            add_rows(wide + r * {SUM_WIDTH} * SIZE, x + r * x_next + k_start * x_step, x_step,
-                b_rows + k_start * rows_step, rows_step, count, min({SUM_DEPTH}, k - k_start))
+{indent(_sums_of_rows(dtype, "few", "x", "x_next", "x_step", "b_rows", "rows_step"), 4)}
 for k_start in range(0, max(k, 1), block):
     length = min(block, k - k_start)
     if b_start == panel_rows:
@@ -315,7 +322,7 @@ narrow_pointer = pointer_{pointer}
 
 def narrow_loops(dtype: str, b_bytes: int, runs: bool) -> str:
     """The same where B is converted: for few rows while it streams by, for more rows into packed panels."""
-    pointer, zero = f"pointer_{dtype}", "np.float32(0)" if dtype == "f32" else "np.float64(0)"
+    pointer = f"pointer_{dtype}"
     return f"""
 column = first_panel * width
 columns = min(width, n - column)
@@ -327,14 +334,7 @@ if path == {COLUMN_DOTS}:
     call_store(store, p, tiles, offsets, batch, i, column, rows, columns)
 elif path == {ROW_SUMS}:
     count = min(last_panel * width, n) - column
-    for r in range(m):
-        sums = pointer_{dtype}(wide + r * {SUM_WIDTH} * SIZE)
-        for s in range(count):
-            sums[s] = {zero}
-    for k_start in range(0, k, {SUM_DEPTH}):
-        for r in range(m):
-            add_rows(wide + r * {SUM_WIDTH} * SIZE, a_batch + r * a_row + k_start * a_k, a_k,
-                b_panel + k_start * b_k, b_k, count, min({SUM_DEPTH}, k - k_start))
+{indent(_sums_of_rows(dtype, "m", "a_batch", "a_row", "a_k", "b_panel", "b_k"), 4)}
     i, rows = 0, m
 {indent(_fill_table(runs), 4)}
     for panel in range(first_panel, last_panel):

@@ -116,16 +116,8 @@ class _Map(Nest):
             short, self.unrolls = [inner], True
         else:
             size = text.size(inner.extent)
-            row, first = "row", "first"
-            if len(outer) > 1:
-                text.line(f"first = lo // {size}")
-                self.recover(text, outer, first)
-            else:
-                row, first = text.variable(outer[0].name), f"lo // {size}"
-            with text.block(f"for {row} in range({first}, (hi - 1) // {size} + 1):", {loop.name for loop in outer}):
+            with self.rows_of(text, outer, size, "lo", "hi") as row:
                 along(f"max(lo - {row} * {size}, 0)", f"min(hi - {row} * {size}, {size})")
-                if len(outer) > 1:
-                    self.advance(text, outer)
         stored: Dim = 0
         for value in self.group.outputs:
             stored = stored + element_count([loop.extent for loop in self.group.rows.get(value, ())])

@@ -1,6 +1,7 @@
 """What all shapes of loop nests share: loops, outputs, reductions as text, and the finished kernel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -204,6 +205,19 @@ class Nest:
             nbytes = nbytes + element_count(value.type.shape) * value.type.dtype.itemsize
         work = element_count([loop.extent for loop in self.group.loops])
         return {"bytes_moved": nbytes, "flops": work * max(1, sum(own_cost(i) for i in self.group.instructions))}
+
+    @contextmanager
+    def rows_of(self, text: Text, outer: Sequence[Loop], size: str, start: str, stop: str) -> Iterator[str]:
+        """A loop over the rows of a size that items [start, stop) lie in, whole or not; gives the row in the text."""
+        row, first = text.variable(outer[0].name), f"{start} // {size}"
+        if len(outer) > 1:
+            row, first = "row", "first"
+            text.line(f"first = {start} // {size}")
+            self.recover(text, outer, first)
+        with text.block(f"for {row} in range({first}, ({stop} - 1) // {size} + 1):", {loop.name for loop in outer}):
+            yield row
+            if len(outer) > 1:
+                self.advance(text, outer)
 
     def recover(self, text: Text, loops: Sequence[Loop], flat: str) -> None:
         """Statements that split a flat position into the loops' variables."""

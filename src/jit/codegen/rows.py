@@ -50,17 +50,10 @@ class Rows(Nest):
             return
         *outer, inner = self.kept
         size = text.size(inner.extent)
-        row, first = text.variable(outer[0].name), f"lo // {size}"
-        if len(outer) > 1:
-            row, first = "row", "first"
-            text.line(f"first = lo // {size}")
-            self.recover(text, outer, first)
-        with text.block(f"for {row} in range({first}, (hi - 1) // {size} + 1):", {loop.name for loop in outer}):
+        with self.rows_of(text, outer, size, "lo", "hi") as row:
             bounds = f"max(lo - {row} * {size}, 0), min(hi - {row} * {size}, {size})"
             with text.block(f"for {text.variable(inner.name)} in range({bounds}):", {inner.name}):
                 body()
-            if len(outer) > 1:
-                self.advance(text, outer)
 
     def lower_row(self, text: Text, elements: Elements, spill: "Spill") -> None:
         """Everything that is done with one row."""
